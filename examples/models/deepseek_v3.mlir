@@ -1,0 +1,143 @@
+// The MoE layer of DeepSeek-V3: 256 experts, top 8, hidden size 7168,
+// expert width 2048, on 4 ranks of 1024 tokens each.
+//
+// Groups start at multiples of 128 rows, as tiled grouped products want them;
+// the capacity has room for the padding. The shared expert is local to each
+// rank and left out.
+//
+// Written by generate.py; edit that.
+
+#row_k = affine_map<(m, k, n) -> (m, k)>
+#k_col = affine_map<(m, k, n) -> (k, n)>
+#row_col = affine_map<(m, k, n) -> (m, n)>
+#all = affine_map<(t, c) -> (t, c)>
+
+shard.grid @ep(shape = 4)
+
+func.func @layer(
+    %x: tensor<1024x7168xbf16>,
+    %idx: tensor<1024x8xi32>,
+    %weights: tensor<1024x8xf32>,
+    %w_gate: tensor<64x7168x2048xbf16>,
+    %w_up: tensor<64x7168x2048xbf16>,
+    %w_down: tensor<64x2048x7168xbf16>)
+    -> tensor<1024x7168xbf16> {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %zero = arith.constant 0.0 : f32
+  %one = arith.constant 1.0 : f32
+  %local = arith.constant 64 : index
+
+  %recv_x, %recv_e, %recv_w, %recv_src, %n_to, %n_from, %send_row,
+  %offsets, %counts =
+    moe.dispatch %x, %idx, %weights on @ep
+      {layout = #moe.layout<expert_major>, num_experts = 256 : i64,
+       alignment = 128 : i64, capacity = 40960 : i64}
+      : (tensor<1024x7168xbf16>, tensor<1024x8xi32>, tensor<1024x8xf32>)
+     -> (tensor<40960x7168xbf16>, tensor<40960xi32>, tensor<40960xf32>,
+         tensor<40960xi32>, tensor<4xi32>, tensor<4xi32>, tensor<1024x8xi32>,
+         tensor<64xi32>, tensor<64xi32>)
+
+  // One group of contiguous rows per local expert.
+  %y.empty = tensor.empty() : tensor<40960x7168xbf16>
+  %y.all = scf.for %j = %c0 to %local step %c1 iter_args(%y = %y.empty)
+      -> (tensor<40960x7168xbf16>) {
+    %offset.i32 = tensor.extract %offsets[%j] : tensor<64xi32>
+    %count.i32 = tensor.extract %counts[%j] : tensor<64xi32>
+    %offset = arith.index_cast %offset.i32 : i32 to index
+    %count = arith.index_cast %count.i32 : i32 to index
+    %group = tensor.extract_slice %recv_x[%offset, 0] [%count, 7168] [1, 1]
+        : tensor<40960x7168xbf16> to tensor<?x7168xbf16>
+    %w_gate.j = tensor.extract_slice %w_gate[%j, 0, 0] [1, 7168, 2048]
+        [1, 1, 1] : tensor<64x7168x2048xbf16> to tensor<7168x2048xbf16>
+    %w_up.j = tensor.extract_slice %w_up[%j, 0, 0] [1, 7168, 2048]
+        [1, 1, 1] : tensor<64x7168x2048xbf16> to tensor<7168x2048xbf16>
+    %w_down.j = tensor.extract_slice %w_down[%j, 0, 0] [1, 2048, 7168]
+        [1, 1, 1] : tensor<64x2048x7168xbf16> to tensor<2048x7168xbf16>
+    %gate.empty = tensor.empty(%count) : tensor<?x2048xf32>
+    %gate.init = linalg.fill ins(%zero : f32)
+        outs(%gate.empty : tensor<?x2048xf32>) -> tensor<?x2048xf32>
+    %gate = linalg.generic {
+        indexing_maps = [#row_k, #k_col, #row_col],
+        iterator_types = ["parallel", "reduction", "parallel"]}
+        ins(%group, %w_gate.j
+            : tensor<?x7168xbf16>, tensor<7168x2048xbf16>)
+        outs(%gate.init : tensor<?x2048xf32>) {
+    ^bb0(%a: bf16, %b: bf16, %acc: f32):
+      %a.f32 = arith.extf %a : bf16 to f32
+      %b.f32 = arith.extf %b : bf16 to f32
+      %p = arith.mulf %a.f32, %b.f32 : f32
+      %s = arith.addf %acc, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<?x2048xf32>
+    %up.empty = tensor.empty(%count) : tensor<?x2048xf32>
+    %up.init = linalg.fill ins(%zero : f32)
+        outs(%up.empty : tensor<?x2048xf32>) -> tensor<?x2048xf32>
+    %up = linalg.generic {
+        indexing_maps = [#row_k, #k_col, #row_col],
+        iterator_types = ["parallel", "reduction", "parallel"]}
+        ins(%group, %w_up.j
+            : tensor<?x7168xbf16>, tensor<7168x2048xbf16>)
+        outs(%up.init : tensor<?x2048xf32>) {
+    ^bb0(%a: bf16, %b: bf16, %acc: f32):
+      %a.f32 = arith.extf %a : bf16 to f32
+      %b.f32 = arith.extf %b : bf16 to f32
+      %p = arith.mulf %a.f32, %b.f32 : f32
+      %s = arith.addf %acc, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<?x2048xf32>
+    %h.empty = tensor.empty(%count) : tensor<?x2048xbf16>
+    %h = linalg.generic {
+        indexing_maps = [#all, #all, #all],
+        iterator_types = ["parallel", "parallel"]}
+        ins(%gate, %up : tensor<?x2048xf32>, tensor<?x2048xf32>)
+        outs(%h.empty : tensor<?x2048xbf16>) {
+    ^bb0(%g: f32, %u: f32, %unused: bf16):
+      %neg = arith.negf %g : f32
+      %exp = math.exp %neg : f32
+      %den = arith.addf %one, %exp : f32
+      %silu = arith.divf %g, %den : f32
+      %h = arith.mulf %silu, %u : f32
+      %h.bf16 = arith.truncf %h : f32 to bf16
+      linalg.yield %h.bf16 : bf16
+    } -> tensor<?x2048xbf16>
+    %down.empty = tensor.empty(%count) : tensor<?x7168xf32>
+    %down.init = linalg.fill ins(%zero : f32)
+        outs(%down.empty : tensor<?x7168xf32>) -> tensor<?x7168xf32>
+    %down = linalg.generic {
+        indexing_maps = [#row_k, #k_col, #row_col],
+        iterator_types = ["parallel", "reduction", "parallel"]}
+        ins(%h, %w_down.j
+            : tensor<?x2048xbf16>, tensor<2048x7168xbf16>)
+        outs(%down.init : tensor<?x7168xf32>) {
+    ^bb0(%a: bf16, %b: bf16, %acc: f32):
+      %a.f32 = arith.extf %a : bf16 to f32
+      %b.f32 = arith.extf %b : bf16 to f32
+      %p = arith.mulf %a.f32, %b.f32 : f32
+      %s = arith.addf %acc, %p : f32
+      linalg.yield %s : f32
+    } -> tensor<?x7168xf32>
+    %part = tensor.extract_slice %y[%offset, 0] [%count, 7168] [1, 1]
+        : tensor<40960x7168xbf16> to tensor<?x7168xbf16>
+    %rounded = linalg.generic {
+        indexing_maps = [#all, #all],
+        iterator_types = ["parallel", "parallel"]}
+        ins(%down : tensor<?x7168xf32>) outs(%part : tensor<?x7168xbf16>) {
+    ^bb0(%v: f32, %unused: bf16):
+      %r = arith.truncf %v : f32 to bf16
+      linalg.yield %r : bf16
+    } -> tensor<?x7168xbf16>
+    %next = tensor.insert_slice %rounded into %y[%offset, 0]
+        [%count, 7168] [1, 1] : tensor<?x7168xbf16> into tensor<40960x7168xbf16>
+    scf.yield %next : tensor<40960x7168xbf16>
+  }
+
+  %out = moe.combine %y.all, %send_row, %recv_src, %n_from topk(%idx)
+      weights(%recv_w) on @ep
+      {layout = #moe.layout<expert_major>, num_experts = 256 : i64,
+       alignment = 128 : i64, capacity = 40960 : i64}
+      : (tensor<40960x7168xbf16>, tensor<1024x8xi32>, tensor<40960xi32>,
+         tensor<4xi32>, tensor<1024x8xi32>, tensor<40960xf32>)
+     -> tensor<1024x7168xbf16>
+  return %out : tensor<1024x7168xbf16>
+}

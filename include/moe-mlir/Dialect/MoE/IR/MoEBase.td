@@ -1,0 +1,137 @@
+//===- MoEBase.td - moe dialect, attributes and type constraints -*- tablegen -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_DIALECT_MOE_IR_MOEBASE_TD
+#define MOE_MLIR_DIALECT_MOE_IR_MOEBASE_TD
+
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+
+def MoE_Dialect : Dialect {
+  let name = "moe";
+  let cppNamespace = "::mlir::moe";
+  let summary = "Communication of Mixture-of-Experts layers";
+  let description = [{
+    The dialect says *what* the ranks of a Mixture-of-Experts layer exchange:
+    `moe.dispatch` sends tokens to the ranks that own their experts,
+    `moe.combine` brings the results back and adds them up, `moe.alltoallv`
+    exchanges blocks of rows. How rows move is left to the target.
+
+    A module names its group of ranks with an upstream `shard.grid` of one
+    dimension; ops refer to it with `on @grid`. All ranks execute the same ops
+    in the same order.
+
+    Each op has a tensor form (results) and a memref form (`outs`), which
+    bufferization produces. docs/Spec.md states every rule with a label; labels
+    below refer to it.
+
+    Version log:
+    - 0.1: dispatch, combine, alltoallv. Text and bytecode carry no promise of
+      stability yet.
+  }];
+  let useDefaultAttributePrinterParser = 1;
+}
+
+class MoE_Op<string mnemonic, list<Trait> traits = []>
+    : Op<MoE_Dialect, mnemonic, traits>;
+
+//===----------------------------------------------------------------------===//
+// Attributes
+//===----------------------------------------------------------------------===//
+
+def MoE_LayoutEnum : I32EnumAttr<"Layout", "how received rows are laid out", [
+    I32EnumAttrCase<"rank_major", 0>,
+    I32EnumAttrCase<"expert_major", 1>,
+    I32EnumAttrCase<"slab", 2>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    - `rank_major`: one row per (token, destination rank), contiguous, ordered
+      by sender (dispatch_s1).
+    - `expert_major`: one row per (token, local expert), grouped by expert,
+      groups aligned (dispatch_s4).
+    - `slab`: like rank_major, but the rows of each sender start at a fixed
+      place, so that no counts are exchanged first (dispatch_s5).
+  }];
+}
+def MoE_LayoutAttr : EnumAttr<MoE_Dialect, MoE_LayoutEnum, "layout"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
+def MoE_OrderEnum : I32EnumAttr<"Order", "order of the rows of one sender", [
+    I32EnumAttrCase<"token", 0>, I32EnumAttrCase<"expert", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    `token` orders the rows of a sender by token, `expert` by (expert, token)
+    (dispatch_s3).
+  }];
+}
+def MoE_OrderAttr : EnumAttr<MoE_Dialect, MoE_OrderEnum, "order"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
+def MoE_OverflowEnum : I32EnumAttr<"Overflow",
+    "what happens to rows beyond the capacity", [
+    I32EnumAttrCase<"error", 0>, I32EnumAttrCase<"drop", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    `error` ends the entry with an error on every rank before any row is
+    written; `drop` leaves out the rows that do not fit (dispatch_s9).
+  }];
+}
+def MoE_OverflowAttr : EnumAttr<MoE_Dialect, MoE_OverflowEnum, "overflow"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
+def MoE_AlgorithmEnum : I32EnumAttr<"Algorithm", "how a combine moves rows", [
+    I32EnumAttrCase<"pull", 0>, I32EnumAttrCase<"push", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    Set by `moe-plan`.
+    - `pull`: the owner of a token reads its rows from the ranks that hold them,
+      along `send_row`, and adds them as they come.
+    - `push`: the ranks that hold rows put them back along `recv_src_idx` into
+      one slot per (token, rank); the owner adds the slots afterwards.
+  }];
+}
+def MoE_AlgorithmAttr : EnumAttr<MoE_Dialect, MoE_AlgorithmEnum, "algorithm"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
+//===----------------------------------------------------------------------===//
+// Type constraints
+//===----------------------------------------------------------------------===//
+
+// types_c1
+def MoE_DataElement : AnyTypeOf<[F32, F16, BF16, F8E4M3FN, F8E5M2, I8, I32, I64],
+    "f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32 or i64">;
+def MoE_ScaleElement : AnyTypeOf<[F32, F16, BF16, I8], "f32, f16, bf16 or i8">;
+
+class MoE_ShapedOf<Type element, int rank, string what>
+    : ShapedContainerType<[element],
+        And<[Or<[IsTensorTypePred, IsBaseMemRefTypePred]>, HasAnyRankOfPred<[rank]>]>,
+        what, "::mlir::ShapedType">;
+
+def MoE_Data : MoE_ShapedOf<MoE_DataElement, 2, "rank-2 tensor or memref">;
+def MoE_Scales : MoE_ShapedOf<MoE_ScaleElement, 2, "rank-2 tensor or memref">;
+def MoE_TopkIdx : MoE_ShapedOf<AnyTypeOf<[I32, I64]>, 2, "rank-2 tensor or memref">;
+def MoE_TopkWeights : MoE_ShapedOf<F32, 2, "rank-2 tensor or memref">;
+def MoE_Rows : MoE_ShapedOf<I32, 2, "rank-2 tensor or memref">;
+def MoE_Indices : MoE_ShapedOf<I32, 1, "rank-1 tensor or memref">;
+def MoE_Weights : MoE_ShapedOf<F32, 1, "rank-1 tensor or memref">;
+def MoE_Blocks : ShapedContainerType<[MoE_DataElement],
+    And<[Or<[IsTensorTypePred, IsBaseMemRefTypePred]>, HasAnyRankOfPred<[1, 2, 3, 4, 5, 6, 7, 8]>]>,
+    "tensor or memref of rank 1 to 8", "::mlir::ShapedType">;
+
+def MoE_PositiveI64 : ConfinedAttr<I64Attr, [IntPositive]>;
+def MoE_NumExperts : ConfinedAttr<I64Attr, [IntPositive, IntMaxValue<2147483647>]>;
+
+#endif // MOE_MLIR_DIALECT_MOE_IR_MOEBASE_TD

@@ -1,0 +1,102 @@
+//===- Passes.td - moe dialect passes ---------------- -*- tablegen -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_DIALECT_MOE_TRANSFORMS_PASSES_TD
+#define MOE_MLIR_DIALECT_MOE_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def MoEPlanPass : Pass<"moe-plan"> {
+  let summary = "choose how each moe op on memrefs is carried out";
+  let description = [{
+    Attaches the choices that the lowering needs as attributes and explains them
+    in remarks (`--remarks-filter=moe-plan`). For a combine it chooses the
+    `algorithm`:
+
+    - `pull` when rows can be read where they lie: the default on targets where
+      a load from a peer costs what a local load costs.
+    - `push` when asked for; not with expert_major, whose rows do not say which
+      slot of a token they belong to.
+
+    An op that already has an `algorithm` keeps it.
+
+    Before:
+
+    ```text
+    moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 8 : i64} : ...
+    ```
+
+    After:
+
+    ```text
+    moe.combine %y, %rows, %src, %n outs(%out) on @ep
+      {algorithm = #moe.algorithm<pull>, num_experts = 8 : i64} : ...
+    ```
+  }];
+  let options = [
+    Option<"combineAlgorithm", "combine-algorithm", "std::string", "\"auto\"",
+           "how combines move rows: auto, pull or push">
+  ];
+  let statistics = [
+    Statistic<"numPull", "num-pull", "combines that pull">,
+    Statistic<"numPush", "num-push", "combines that push">
+  ];
+}
+
+def MoEPlaceSymmetricBuffersPass
+    : Pass<"moe-place-symmetric-buffers"> {
+  let summary = "put buffers that other ranks access into symmetric memory";
+  let description = [{
+    Rows can only be put into, or pulled from, symmetric memory. For each such
+    buffer of a moe op on memrefs (what a dispatch or alltoallv receives into,
+    what a combine sends from):
+
+    - An allocation whose buffer does not leave the block it is made in becomes
+      a `symm.alloc`: the op works in place and nothing is copied.
+    - Any other buffer gets a symmetric one beside it, and a copy after the op
+      (received rows) or before it (rows of a combine). A remark says why.
+
+    Other users of the buffer see it through a `memref.memory_space_cast`.
+
+    Before:
+
+    ```text
+    %recv = memref.alloc() : memref<512x64xbf16>
+    moe.dispatch %x, %idx, %w outs(%recv, ...) on @ep ...
+    memref.dealloc %recv : memref<512x64xbf16>
+    ```
+
+    After:
+
+    ```text
+    %0 = symm.alloc : memref<512x64xbf16, #symm.space>
+    %recv = memref.memory_space_cast %0 : ... to memref<512x64xbf16>
+    moe.dispatch %x, %idx, %w outs(%0, ...) on @ep ...
+    symm.free %0 : memref<512x64xbf16, #symm.space>
+    ```
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect",
+                           "::mlir::symm::SymmDialect"];
+  let statistics = [
+    Statistic<"numInPlace", "num-in-place", "buffers used in place">,
+    Statistic<"numCopied", "num-copied", "buffers that need a copy">
+  ];
+}
+
+def MoEExpandFloat8Pass : Pass<"moe-expand-float8"> {
+  let summary = "expand conversions between f32 and 8-bit floats to integer ops";
+  let description = [{
+    LLVM has no 8-bit float types, so `arith.extf` from and `arith.truncf` to
+    f8E4M3FN and f8E5M2 have no lowering on a CPU. This pass rewrites those from
+    and to f32 with integer arithmetic: exact extension; truncation to nearest
+    even, to NaN (f8E4M3FN) or infinity (f8E5M2) when out of range.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+#endif // MOE_MLIR_DIALECT_MOE_TRANSFORMS_PASSES_TD

@@ -1,0 +1,42 @@
+//===- Symm.h - symm dialect ------------------------------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_DIALECT_SYMM_IR_SYMM_H
+#define MOE_MLIR_DIALECT_SYMM_IR_SYMM_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+
+#include "moe-mlir/Dialect/Symm/IR/SymmDialect.h.inc"
+#include "moe-mlir/Dialect/Symm/IR/SymmEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "moe-mlir/Dialect/Symm/IR/SymmAttributes.h.inc"
+#define GET_OP_CLASSES
+#include "moe-mlir/Dialect/Symm/IR/SymmOps.h.inc"
+
+namespace mlir::symm {
+
+/// Alignment, in bytes, of every symmetric buffer within the workspace.
+inline constexpr int64_t kBufferAlignment = 256;
+
+/// Module attribute with the size of the symmetric workspace in bytes.
+inline constexpr llvm::StringLiteral kWorkspaceBytesAttrName =
+    "symm.workspace_bytes";
+
+/// Whether `type` is a memref in `#symm.space`.
+bool isSymmetric(Type type);
+
+} // namespace mlir::symm
+
+#endif // MOE_MLIR_DIALECT_SYMM_IR_SYMM_H

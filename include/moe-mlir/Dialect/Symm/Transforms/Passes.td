@@ -1,0 +1,48 @@
+//===- Passes.td - symm dialect passes --------------- -*- tablegen -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_DIALECT_SYMM_TRANSFORMS_PASSES_TD
+#define MOE_MLIR_DIALECT_SYMM_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def SymmAssignOffsetsPass : Pass<"symm-assign-offsets", "::mlir::ModuleOp"> {
+  let summary = "lay out all symmetric buffers of a module in one workspace";
+  let description = [{
+    Gives every `symm.alloc` its `offset` and the module the size of the
+    workspace as `symm.workspace_bytes`. Persistent buffers come first and never
+    share memory. Others share it when their lifetimes, from `symm.alloc` to
+    `symm.free`, do not overlap; buffers of different functions, and those that
+    are not freed in the block that allocates them, are taken to be alive
+    together. First fit by decreasing size, so the result depends on the module
+    alone and is the same on all ranks.
+
+    Before:
+
+    ```mlir
+    module {
+      func.func @f() {
+        %a = symm.alloc : memref<100xi32, #symm.space>
+        symm.free %a : memref<100xi32, #symm.space>
+        %b = symm.alloc : memref<50xi32, #symm.space>
+        symm.free %b : memref<50xi32, #symm.space>
+        return
+      }
+    }
+    ```
+
+    After: both at offset 0, `symm.workspace_bytes = 512 : i64`.
+  }];
+  let dependentDialects = ["::mlir::symm::SymmDialect"];
+  let statistics = [
+    Statistic<"numBuffers", "num-buffers", "symmetric buffers">,
+    Statistic<"workspaceBytes", "workspace-bytes", "bytes of the workspace">
+  ];
+}
+
+#endif // MOE_MLIR_DIALECT_SYMM_TRANSFORMS_PASSES_TD

@@ -1,0 +1,57 @@
+//===- Pipelines.h - Pipelines from moe to a target -------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_PIPELINES_PIPELINES_H
+#define MOE_MLIR_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassOptions.h"
+
+namespace mlir {
+class OpPassManager;
+} // namespace mlir
+
+namespace mlir::moe {
+
+struct MoEToHostOptions : public PassPipelineOptions<MoEToHostOptions> {
+  Option<std::string> combineAlgorithm{
+      *this, "combine-algorithm",
+      llvm::cl::desc("How combines move rows: auto, pull or push"),
+      llvm::cl::init("auto")};
+  Option<std::string> cpu{
+      *this, "cpu",
+      llvm::cl::desc("x86-64 level the code is compiled for: x86-64, "
+                     "x86-64-v2, x86-64-v3 or x86-64-v4"),
+      llvm::cl::init("x86-64-v3")};
+  Option<unsigned> optLevel{
+      *this, "opt-level",
+      llvm::cl::desc("Optimization level the code is compiled with"),
+      llvm::cl::init(3)};
+};
+
+/// First part of `moe-to-host`: from tensors to moe ops on memrefs, planned,
+/// with their buffers in symmetric memory.
+void buildMoEBufferizationPipeline(OpPassManager &pm,
+                                   const MoEToHostOptions &options);
+
+/// Second part: from there to the one-sided protocol of `symm`, with the
+/// workspace laid out.
+void buildMoEToSymmPipeline(OpPassManager &pm, const MoEToHostOptions &options);
+
+/// Third part: from there to the LLVM dialect with the artifact's interface.
+void buildSymmToHostPipeline(OpPassManager &pm,
+                             const MoEToHostOptions &options);
+
+/// All three: what `moe-opt --moe-to-host` runs.
+void buildMoEToHostPipeline(OpPassManager &pm, const MoEToHostOptions &options);
+
+/// Registers the pipelines and the passes that exist for them.
+void registerPipelines();
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_PIPELINES_PIPELINES_H

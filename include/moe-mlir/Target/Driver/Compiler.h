@@ -1,0 +1,54 @@
+//===- Compiler.h - From a module to an artifact ----------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_TARGET_DRIVER_COMPILER_H
+#define MOE_MLIR_TARGET_DRIVER_COMPILER_H
+
+#include "moe-mlir/Target/Driver/Report.h"
+#include "moe-mlir/Target/Host/Host.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include <functional>
+
+namespace mlir {
+class PassManager;
+} // namespace mlir
+
+namespace mlir::moe {
+
+/// What the compiler can put out: any stage on the way, or the artifact.
+enum class Stage {
+  Symm,        ///< the one-sided protocol: symm, scf, memref, arith
+  MLIR,        ///< the LLVM dialect
+  LLVM,        ///< optimized LLVM IR, as text
+  Object,      ///< an ELF object
+  SharedObject ///< the artifact
+};
+
+struct CompileOptions {
+  Stage stage = Stage::SharedObject;
+  HostTargetOptions host;
+  /// See `moe-plan`.
+  std::string combineAlgorithm = "auto";
+  /// Called for each pass manager before it runs; may fail.
+  std::function<LogicalResult(PassManager &)> configure;
+};
+
+/// Registers the dialects, interface models and translations that modules given
+/// to `compileModule` may use. Fewer than all of MLIR, for a quick start.
+void registerCompilerDialects(DialectRegistry &registry);
+
+/// Lowers `module` in place and appends the result to `output`. Errors are
+/// reported as diagnostics. Fills `report` when it is given.
+LogicalResult compileModule(ModuleOp module, const CompileOptions &options,
+                            SmallVectorImpl<char> &output,
+                            CompileReport *report = nullptr);
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_TARGET_DRIVER_COMPILER_H

@@ -1,0 +1,54 @@
+//===- Report.h - Memory and traffic of a module ----------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_TARGET_DRIVER_REPORT_H
+#define MOE_MLIR_TARGET_DRIVER_REPORT_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mlir::moe {
+
+/// What is known of a collective op before it runs.
+struct CollectiveReport {
+  std::string op;
+  std::string location;
+  /// Rows of the receive buffer (C); for a combine, rows of `y`.
+  int64_t rows = 0;
+  /// Bytes that move with one row: its data, scales, expert ids and weights.
+  int64_t rowBytes = 0;
+  /// Symmetric memory that the op uses, in place or as its own flags and
+  /// counts. Ops that share a buffer each count it.
+  int64_t symmetricBytes = 0;
+  /// Upper bound of the bytes of rows that cross between this rank and others;
+  /// none when the number of rows is dynamic.
+  std::optional<int64_t> wireBytes;
+};
+
+struct CompileReport {
+  std::vector<CollectiveReport> collectives;
+  int64_t ranks = 0;
+  /// Symmetric workspace of a rank. Buffers that are not alive together share
+  /// memory, so this may be less than the sum over all ops.
+  int64_t workspaceBytes = 0;
+  int64_t artifactBytes = 0;
+
+  /// Fills `collectives` but for symmetric bytes, from moe ops on memrefs.
+  void collectCollectives(ModuleOp module);
+  /// Fills in symmetric bytes, from the symm ops that these became.
+  void collectSymmetricBytes(ModuleOp module);
+
+  void printTable(llvm::raw_ostream &os) const;
+  void printJSON(llvm::raw_ostream &os) const;
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_TARGET_DRIVER_REPORT_H

@@ -1,0 +1,28 @@
+//===- Passes.h - Target passes ---------------------------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_TARGET_TRANSFORMS_PASSES_H
+#define MOE_MLIR_TARGET_TRANSFORMS_PASSES_H
+
+#include "mlir/Pass/Pass.h"
+
+namespace mlir::moe {
+
+/// Function attribute: the type that the function had as an entry, on tensors.
+inline constexpr llvm::StringLiteral kEntryAttrName = "moe.entry";
+
+/// Module attribute: number of ranks the module is made for; 0 for any.
+inline constexpr llvm::StringLiteral kRanksAttrName = "moe.ranks";
+
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "moe-mlir/Target/Transforms/Passes.h.inc"
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_TARGET_TRANSFORMS_PASSES_H

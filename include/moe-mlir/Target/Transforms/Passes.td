@@ -1,0 +1,154 @@
+//===- Passes.td - target passes --------------------------*- tablegen -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_TARGET_TRANSFORMS_PASSES_TD
+#define MOE_MLIR_TARGET_TRANSFORMS_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
+  let summary = "check the entries of a module and note their types";
+  let description = [{
+    Every public function with a body is an entry of the artifact. The pass
+    checks that there is one, that all arguments and results of entries are
+    ranked tensors of types that the artifact ABI knows, and that all grids in
+    use have the same number of ranks. It then
+
+    - records the type of each entry as `moe.entry`, and the number of ranks as
+      `moe.ranks` of the module, because bufferization hides both from
+      `moe-export-entries`;
+    - marks arguments of entries as not writable: an entry does not change what
+      its caller passes;
+    - marks `symm.alloc` and `symm.free` that the module already holds as
+      deallocated by hand.
+
+    Before:
+
+    ```mlir
+    module {
+      func.func @f(%x: tensor<4xf32>) -> tensor<4xf32> {
+        return %x : tensor<4xf32>
+      }
+    }
+    ```
+
+    After:
+
+    ```mlir
+    module attributes {moe.ranks = 0 : i64} {
+      func.func @f(%x: tensor<4xf32> {bufferization.writable = false})
+          -> tensor<4xf32>
+          attributes {moe.entry = (tensor<4xf32>) -> tensor<4xf32>} {
+        return %x : tensor<4xf32>
+      }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
+                           "::mlir::moe::MoEDialect"];
+}
+
+def MoEExpandCopiesPass : Pass<"moe-expand-copies"> {
+  let summary = "turn copies of strided memrefs into loops";
+  let description = [{
+    The LLVM lowering of `memref.copy` calls a library function of its own
+    unless both sides are contiguous. This pass rewrites such copies to
+    `linalg.generic`, which becomes loops.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
+def MoEUseRuntimeAllocatorPass
+    : Pass<"moe-use-runtime-allocator", "::mlir::ModuleOp"> {
+  let summary = "allocate memory with the runtime's functions";
+  let description = [{
+    Redirects the generic allocation functions of the memref lowering to
+    `moert_alloc` and `moert_free`. Alignment is at least 64 bytes.
+
+    Before:
+
+    ```text
+    %0 = llvm.call @_mlir_memref_to_llvm_alloc(%bytes) : (i64) -> !llvm.ptr
+    ```
+
+    After:
+
+    ```text
+    %align = llvm.mlir.constant(64 : i64) : i64
+    %0 = llvm.call @moert_alloc(%bytes, %align) : (i64, i64) -> !llvm.ptr
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def MoEStoreBF16AsIntegersPass
+    : Pass<"moe-store-bf16-as-integers", "::mlir::ModuleOp"> {
+  let summary = "give bf16 values that are only moved an integer type";
+  let description = [{
+    Arithmetic on bf16 is expanded to f32 before this pass; what is left loads,
+    stores and selects. Typed as bf16 even these are not safe on a CPU without
+    bf16 instructions: instruction selection may convert to f32 and back, which
+    changes NaNs and calls a library function that old C libraries lack. As i16
+    they stay what they are. An op that computes with bf16 is an error.
+
+    Before:
+
+    ```mlir
+    module {
+      llvm.func @move(%from: !llvm.ptr, %to: !llvm.ptr) {
+        %0 = llvm.load %from : !llvm.ptr -> bf16
+        llvm.store %0, %to : bf16, !llvm.ptr
+        llvm.return
+      }
+    }
+    ```
+
+    After:
+
+    ```mlir
+    module {
+      llvm.func @move(%from: !llvm.ptr, %to: !llvm.ptr) {
+        %0 = llvm.load %from : !llvm.ptr -> i16
+        llvm.store %0, %to : i16, !llvm.ptr
+        llvm.return
+      }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def MoEVerifyTargetContractPass
+    : Pass<"moe-verify-target-contract", "::mlir::ModuleOp"> {
+  let summary = "check that a module is fully lowered";
+  let description = [{
+    Reports each op that is not of the LLVM dialect, with its name and location.
+    `shard.grid` may remain: it declares the group and has no code.
+  }];
+}
+
+def MoEExportEntriesPass : Pass<"moe-export-entries", "::mlir::ModuleOp"> {
+  let summary = "emit the interface of the artifact";
+  let description = [{
+    For each function with `moe.entry` a function `moe_entry_<name>` that takes
+    an array of pointers to memref descriptors, and the manifest as the string
+    `moe_artifact_manifest` (docs/Artifact.md). All else becomes internal to the
+    artifact.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let options = [
+    Option<"target", "target", "std::string", "\"host\"",
+           "name of the target, for the manifest">,
+    Option<"cpu", "cpu", "std::string", "\"x86-64-v3\"",
+           "x86-64 level the code is compiled for, for the manifest">,
+    Option<"optLevel", "opt-level", "unsigned", "3",
+           "optimization level, for the hash in the manifest">
+  ];
+}
+
+#endif // MOE_MLIR_TARGET_TRANSFORMS_PASSES_TD

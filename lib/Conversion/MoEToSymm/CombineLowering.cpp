@@ -1,0 +1,295 @@
+//===- CombineLowering.cpp - lower moe.combine ----------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+///
+/// \file
+/// The protocol of a combine. Both algorithms end in the same reduction: for
+/// each token, list its rows in the order of combine_s1, then add them. They
+/// differ in where a row lies by then: on the rank that holds it (pull), or in
+/// a slot of this rank that the other one has put it into (push).
+///
+//===----------------------------------------------------------------------===//
+
+#include "ProtocolBuilder.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+namespace {
+
+class CombineLowering {
+public:
+  CombineLowering(CombineOp op, ProtocolBuilder &b)
+      : op(op), b(b),
+        placement{static_cast<int64_t>(op.getNumExperts()), b.numRanks()},
+        capacity(op.getY().getType().getDimSize(0)),
+        rowLength(op.getY().getType().getDimSize(1)),
+        element(op.getY().getType().getElementType()) {}
+
+  void lower();
+
+private:
+  bool isPush() { return op.getAlgorithm() == Algorithm::push; }
+  /// Floating-point rows are added in f32, integers in their own type.
+  Type sumType() { return isa<FloatType>(element) ? b.getF32Type() : element; }
+
+  void putSlots();
+  void reduceTokens();
+  Value listRows(Value token);
+  Value listRowsByExpert(Value token);
+  void addRows(Value token, Value numRows);
+  void copyRow(Value token);
+
+  /// Where the `i`-th row on the list lies.
+  struct Row {
+    Value data;   ///< the buffer that holds it
+    Value row;    ///< its number there
+    Value weight; ///< null without weights
+  };
+  Row rowAt(Value token, Value i);
+  Value loadTerm(const Row &row, Value column);
+  Value checkedRow(Value row);
+
+  CombineOp op;
+  ProtocolBuilder &b;
+  ExpertPlacement placement;
+  int64_t capacity;
+  int64_t rowLength;
+  Type element;
+
+  Value numTokens;
+  Value data, weights;     ///< symmetric: `y` and `weights`, or the slots
+  Value listPeer, listRow; ///< rows of the current token
+  Value sum;               ///< H values
+};
+
+} // namespace
+
+void moe::lowerCombine(CombineOp op, ProtocolBuilder &b) {
+  CombineLowering(op, b).lower();
+}
+
+void CombineLowering::lower() {
+  // pull: rows may be read. push: slots may be written.
+  b.phase("ready");
+  numTokens = b.checkedTokens(op.getSendRow(), op.getTokenBound(),
+                              op.getSendRow().getType().isDynamicDim(0));
+  b.barrier();
+  if (isPush()) {
+    b.phase("put");
+    putSlots();
+    b.phase("complete");
+    b.barrier();
+    b.phase("reduce");
+    reduceTokens();
+    return;
+  }
+  data = op.getY();
+  weights = op.getWeights();
+  b.phase("reduce");
+  reduceTokens();
+  b.phase("release");
+  b.barrier();
+}
+
+/// push: puts every row this rank holds into the slot of its token, one slot
+/// per (token, rank).
+void CombineLowering::putSlots() {
+  using Pred = ProtocolBuilder::Pred;
+  int64_t bound = op.getTokenBound();
+  data = b.symmetric({bound * b.numRanks(), rowLength}, element);
+  if (op.getWeights())
+    weights = b.symmetric({bound * b.numRanks()}, b.getF32Type());
+  Value y = b.withContiguousRows(op.getY());
+  Value limit = b.index(capacity);
+  Value boundValue = b.index(bound);
+
+  b.reduce(
+      b.index(0), b.index(b.numRanks()), b.index(0),
+      [&](Value sender, ValueRange carried) -> SmallVector<Value> {
+        Value rows = b.loadIndex(op.getNTokensFromRank(), {sender});
+        Value first = op.getLayout() == Layout::slab ? b.mul(sender, boundValue)
+                                                     : carried[0];
+        Value end = b.add(first, rows);
+        // Rows past the capacity were dropped.
+        Value kept = arith::MinSIOp::create(b, end, limit);
+        b.loop(first, kept, [&](Value row) {
+          Value source = b.loadIndex(op.getRecvSrcIdx(), {row});
+          Value token = b.sub(source, b.mul(sender, boundValue));
+          b.check(
+              b.cmp(Pred::ult, token, boundValue), symm::Failure::invalid_count,
+              "recv_src_idx",
+              b.sub(b.mul(b.add(sender, b.index(1)), boundValue), b.index(1)),
+              source, sender);
+          Value slot = b.add(b.mul(token, b.index(b.numRanks())), b.me());
+          symm::PutOp::create(b, y, row, data, slot, sender, /*count=*/Value());
+          if (weights)
+            b.store(b.load(op.getWeights(), {row}),
+                    symm::PeerOp::create(b, weights, sender), {slot});
+        });
+        return {end};
+      });
+}
+
+void CombineLowering::reduceTokens() {
+  using Pred = ProtocolBuilder::Pred;
+  Value sendRow = op.getSendRow();
+  int64_t numSlots = cast<MemRefType>(sendRow.getType()).getDimSize(1);
+  listPeer = b.scratch({numSlots}, b.getI32Type());
+  listRow = b.scratch({numSlots}, b.getI32Type());
+  sum = b.scratch({rowLength}, sumType());
+
+  b.loop(numTokens, [&](Value token) {
+    Value numRows =
+        op.isExpertMajor() ? listRowsByExpert(token) : listRows(token);
+    if (op.getWeights())
+      return addRows(token, numRows);
+    // combine_s4
+    Value isSingle = b.cmp(Pred::eq, numRows, b.index(1));
+    auto branch = scf::IfOp::create(b, isSingle, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    copyRow(token);
+    b.setInsertionPointToStart(branch.elseBlock());
+    addRows(token, numRows);
+  });
+}
+
+/// combine_s5
+Value CombineLowering::checkedRow(Value row) {
+  using Pred = ProtocolBuilder::Pred;
+  b.check(b.both(b.cmp(Pred::sge, row, b.index(-1)),
+                 b.cmp(Pred::slt, row, b.index(capacity))),
+          symm::Failure::invalid_count, "send_row", b.index(capacity - 1), row);
+  return row;
+}
+
+/// Lists the rows of `token` by ascending rank; returns their number.
+Value CombineLowering::listRows(Value token) {
+  using Pred = ProtocolBuilder::Pred;
+  Value sendRow = op.getSendRow();
+  return b.reduce(b.index(0), b.index(b.numRanks()), b.index(0),
+                  [&](Value peer, ValueRange carried) -> SmallVector<Value> {
+                    Value row = checkedRow(b.loadIndex(sendRow, {token, peer}));
+                    Value isRow = b.cmp(Pred::sge, row, b.index(0));
+                    b.ifThen(isRow, [&] {
+                      b.storeIndex(peer, listPeer, {carried[0]});
+                      b.storeIndex(row, listRow, {carried[0]});
+                    });
+                    Value next = b.add(carried[0], b.index(1));
+                    return {b.select(isRow, next, carried[0])};
+                  })[0];
+}
+
+/// Lists the rows of `token` by ascending expert, which is ascending rank too;
+/// returns their number. Selection: each step takes the smallest expert above
+/// the last one taken.
+Value CombineLowering::listRowsByExpert(Value token) {
+  using Pred = ProtocolBuilder::Pred;
+  Value sendRow = op.getSendRow();
+  int64_t topK = cast<MemRefType>(sendRow.getType()).getDimSize(1);
+  Value numExperts = b.index(placement.numExperts);
+
+  SmallVector<Value> result =
+      b.reduce(b.index(0), b.index(topK), {b.index(-1), b.index(0)},
+               [&](Value, ValueRange carried) -> SmallVector<Value> {
+                 Value last = carried[0], count = carried[1];
+                 SmallVector<Value> best = b.reduce(
+                     b.index(0), b.index(topK), {numExperts, b.index(-1)},
+                     [&](Value k, ValueRange best) -> SmallVector<Value> {
+                       Value row = checkedRow(b.loadIndex(sendRow, {token, k}));
+                       Value expert = b.loadIndex(op.getTopk(), {token, k});
+                       Value isRow = b.cmp(Pred::sge, row, b.index(0));
+                       Value isBetter =
+                           b.both(b.both(isRow, b.cmp(Pred::sgt, expert, last)),
+                                  b.cmp(Pred::slt, expert, best[0]));
+                       return {b.select(isBetter, expert, best[0]),
+                               b.select(isBetter, row, best[1])};
+                     });
+                 Value found = b.cmp(Pred::slt, best[0], numExperts);
+                 b.ifThen(found, [&] {
+                   b.storeIndex(b.owner(best[0], placement), listPeer, {count});
+                   b.storeIndex(best[1], listRow, {count});
+                 });
+                 return {b.select(found, best[0], last),
+                         b.select(found, b.add(count, b.index(1)), count)};
+               });
+  return result[1];
+}
+
+CombineLowering::Row CombineLowering::rowAt(Value token, Value i) {
+  Value peer = b.loadIndex(listPeer, {i});
+  Row row;
+  row.row = b.loadIndex(listRow, {i});
+  row.data = data;
+  Value weightsThere = weights;
+  if (isPush()) {
+    row.row = b.add(b.mul(token, b.index(b.numRanks())), peer);
+  } else {
+    row.data = symm::PeerOp::create(b, data, peer);
+    if (weights)
+      weightsThere = symm::PeerOp::create(b, weights, peer);
+  }
+  if (weights)
+    row.weight = b.load(weightsThere, {row.row});
+  return row;
+}
+
+/// One value of a row as it enters the sum.
+Value CombineLowering::loadTerm(const Row &row, Value column) {
+  Value value = b.load(row.data, {row.row, column});
+  if (isa<FloatType>(element) && !element.isF32())
+    value = arith::ExtFOp::create(b, b.getF32Type(), value);
+  if (row.weight)
+    value = arith::MulFOp::create(b, value, row.weight);
+  return value;
+}
+
+/// The bits of the only row.
+void CombineLowering::copyRow(Value token) {
+  Row row = rowAt(token, b.index(0));
+  b.loop(rowLength, [&](Value column) {
+    b.store(b.load(row.data, {row.row, column}), op.getOut(), {token, column});
+  });
+}
+
+/// The sum of the listed rows, rounded once; zeros when there is none.
+void CombineLowering::addRows(Value token, Value numRows) {
+  using Pred = ProtocolBuilder::Pred;
+  bool isFloat = isa<FloatType>(element);
+  Value zero =
+      arith::ConstantOp::create(b, cast<TypedAttr>(b.getZeroAttr(element)));
+  auto branch = scf::IfOp::create(b, b.cmp(Pred::eq, numRows, b.index(0)),
+                                  /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  b.loop(rowLength,
+         [&](Value column) { b.store(zero, op.getOut(), {token, column}); });
+
+  b.setInsertionPointToStart(branch.elseBlock());
+  Row first = rowAt(token, b.index(0));
+  b.loop(rowLength, [&](Value column) {
+    b.store(loadTerm(first, column), sum, {column});
+  });
+  b.loop(b.index(1), numRows, [&](Value i) {
+    Row row = rowAt(token, i);
+    b.loop(rowLength, [&](Value column) {
+      Value term = loadTerm(row, column);
+      Value before = b.load(sum, {column});
+      b.store(isFloat ? Value(arith::AddFOp::create(b, before, term))
+                      : b.add(before, term),
+              sum, {column});
+    });
+  });
+  b.loop(rowLength, [&](Value column) {
+    Value value = b.load(sum, {column});
+    if (isFloat && !element.isF32())
+      value = arith::TruncFOp::create(b, element, value);
+    b.store(value, op.getOut(), {token, column});
+  });
+}

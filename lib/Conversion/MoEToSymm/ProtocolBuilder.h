@@ -1,0 +1,144 @@
+//===- ProtocolBuilder.h - phases of an exchange ----------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H
+#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H
+
+#include "moe-mlir/Dialect/MoE/IR/MoE.h"
+#include "moe-mlir/Dialect/Symm/IR/Symm.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace mlir::moe {
+
+/// Builds the lowering of one collective op: shorthands for index arithmetic
+/// and loops, and the steps that the protocols have in common. Everything has
+/// the location of the op.
+class ProtocolBuilder : public ImplicitLocOpBuilder {
+public:
+  /// Starts the lowering of `op`: marks its begin and defines its rank.
+  ProtocolBuilder(CollectiveOpInterface op, OpBuilder &builder, int64_t site);
+
+  int64_t numRanks() const { return ranks; }
+  /// Rank of this process.
+  Value me() const { return rank; }
+
+  //===--------------------------------------------------------------------===//
+  // Arithmetic
+  //===--------------------------------------------------------------------===//
+
+  using Pred = arith::CmpIPredicate;
+
+  Value index(int64_t value);
+  Value i32(int64_t value);
+  Value i64(int64_t value);
+  /// A constant of integer type `type`.
+  Value integer(Type type, int64_t value);
+  Value add(Value x, Value y);
+  Value sub(Value x, Value y);
+  Value mul(Value x, Value y);
+  Value cmp(Pred pred, Value x, Value y);
+  Value both(Value x, Value y);
+  Value select(Value condition, Value x, Value y);
+  /// The smallest multiple of `multiple` that is not below `value`.
+  Value alignUp(Value value, int64_t multiple);
+  /// Conversions between index and i32, i64.
+  Value toIndex(Value value);
+  Value fromIndex(Value value, Type type);
+  Value toI64(Value value);
+
+  //===--------------------------------------------------------------------===//
+  // Memory
+  //===--------------------------------------------------------------------===//
+
+  Value load(Value memref, ValueRange indices);
+  /// Loads an integer as an index.
+  Value loadIndex(Value memref, ValueRange indices);
+  void store(Value value, Value memref, ValueRange indices);
+  /// Stores an index in a memref of integers.
+  void storeIndex(Value value, Value memref, ValueRange indices);
+  void fill(Value memref, int64_t value);
+  Value dim(Value memref, int64_t dim);
+  /// A scratch buffer, freed by `end`.
+  Value scratch(ArrayRef<int64_t> shape, Type elementType,
+                ValueRange dynamicSizes = {});
+  /// A symmetric buffer, freed by `end`.
+  Value symmetric(ArrayRef<int64_t> shape, Type elementType);
+  /// A symmetric buffer of the op's own, zero at first, that keeps its
+  /// contents.
+  Value persistent(ArrayRef<int64_t> shape, Type elementType);
+  /// `memref` itself, or a scratch copy when its rows are not contiguous.
+  Value withContiguousRows(Value memref);
+
+  //===--------------------------------------------------------------------===//
+  // Control
+  //===--------------------------------------------------------------------===//
+
+  void loop(Value from, Value to, llvm::function_ref<void(Value)> body);
+  void loop(Value to, llvm::function_ref<void(Value)> body);
+  void loop(int64_t to, llvm::function_ref<void(Value)> body);
+  /// A loop that carries values; returns the final ones.
+  SmallVector<Value>
+  reduce(Value from, Value to, ValueRange init,
+         llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
+  void ifThen(Value condition, llvm::function_ref<void()> body);
+  /// All ranks, this one first, the others in the order that follows it: no two
+  /// ranks turn to the same peer at the same time.
+  void forEachPeer(llvm::function_ref<void(Value)> body);
+
+  //===--------------------------------------------------------------------===//
+  // Experts (placement_s1)
+  //===--------------------------------------------------------------------===//
+
+  /// The rank that owns expert `expert`.
+  Value owner(Value expert, ExpertPlacement placement);
+  /// The first expert of rank `rank`; for rank R, the number of experts.
+  Value firstExpert(Value rank, ExpertPlacement placement);
+
+  //===--------------------------------------------------------------------===//
+  // Protocol
+  //===--------------------------------------------------------------------===//
+
+  void phase(StringRef name);
+  void check(Value condition, symm::Failure failure, StringRef what,
+             Value expected, Value seen, Value peer = {});
+  /// Checks that a dynamic number of tokens does not exceed the bound.
+  Value checkedTokens(Value memref, int64_t bound, bool hasBound);
+  /// Flags of one synchronisation point of the op: a word per peer.
+  Value flags();
+  /// The epoch of this run of the op.
+  Value epoch();
+  void signalAll(Value flags);
+  void waitAll(Value flags);
+  void barrier();
+  /// Puts row 0 of `counts` (1×G) into row `me` of a matrix (R×G) on every rank
+  /// and waits until the matrix is complete; returns it.
+  Value allGatherCounts(Value counts);
+  /// Ends the op and frees scratch memory.
+  void end();
+
+private:
+  int64_t ranks;
+  Value rank;
+  Value currentEpoch;
+  SmallVector<Value> scratchBuffers;
+  SmallVector<Value> symmetricBuffers;
+};
+
+/// Lowerings, one file each.
+void lowerDispatch(DispatchOp op, ProtocolBuilder &b);
+void lowerCombine(CombineOp op, ProtocolBuilder &b);
+void lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b);
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H

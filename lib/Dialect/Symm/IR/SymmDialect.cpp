@@ -1,0 +1,37 @@
+//===- SymmDialect.cpp - symm dialect -------------------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Dialect/Symm/IR/Symm.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace mlir::symm;
+
+#include "moe-mlir/Dialect/Symm/IR/SymmDialect.cpp.inc"
+#include "moe-mlir/Dialect/Symm/IR/SymmEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "moe-mlir/Dialect/Symm/IR/SymmAttributes.cpp.inc"
+
+void SymmDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "moe-mlir/Dialect/Symm/IR/SymmAttributes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "moe-mlir/Dialect/Symm/IR/SymmOps.cpp.inc"
+      >();
+}
+
+bool symm::isSymmetric(Type type) {
+  auto memref = dyn_cast<MemRefType>(type);
+  return memref && isa_and_present<SpaceAttr>(memref.getMemorySpace());
+}

@@ -1,0 +1,131 @@
+//===- SymmOps.cpp - symm dialect operations ------------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Dialect/Symm/IR/Symm.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace mlir::symm;
+
+#define GET_OP_CLASSES
+#include "moe-mlir/Dialect/Symm/IR/SymmOps.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// Names of results in the printed IR
+//===----------------------------------------------------------------------===//
+
+void AllocOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  // Persistent words are flags of peers, or a counter.
+  bool isWords = getPersistent() && getType().getElementType().isInteger(64);
+  setName(getBuffer(), !isWords                          ? "symm"
+                       : getType().getNumElements() == 1 ? "counter"
+                                                         : "flags");
+}
+
+void RankOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  setName(getResult(), "me");
+}
+
+void PeerOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  setName(getResult(), "there");
+}
+
+void NextEpochOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  setName(getEpoch(), "epoch");
+}
+
+//===----------------------------------------------------------------------===//
+// AllocOp
+//===----------------------------------------------------------------------===//
+
+void AllocOp::getEffects(
+    SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
+        &effects) {
+  // A persistent buffer is a named piece of memory: two of them that look the
+  // same are two buffers, which the allocate effect says as well.
+  effects.emplace_back(MemoryEffects::Allocate::get(),
+                       getOperation()->getOpResult(0));
+}
+
+LogicalResult AllocOp::verify() {
+  if (!getType().getLayout().isIdentity())
+    return emitOpError("expects a buffer with identity layout (")
+           << getType() << ")";
+  if (std::optional<uint64_t> offset = getOffset())
+    if (*offset % kBufferAlignment != 0)
+      return emitOpError("expects 'offset' (")
+             << *offset << ") to be a multiple of " << kBufferAlignment;
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// FreeOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult FreeOp::verify() {
+  auto alloc = getBuffer().getDefiningOp<AllocOp>();
+  if (!alloc)
+    return emitOpError("expects the result of a 'symm.alloc'");
+  if (alloc.getPersistent())
+    return emitOpError("expects a buffer that is not persistent");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// PutOp
+//===----------------------------------------------------------------------===//
+
+/// Whether the rows of `type` lie one after another without gaps.
+static bool hasContiguousRows(MemRefType type) {
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(type.getStridesAndOffset(strides, offset)))
+    return false;
+  int64_t expected = 1;
+  for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
+    if (strides[dim] != expected)
+      return false;
+    if (dim > 0)
+      expected *= type.getDimSize(dim);
+  }
+  return true;
+}
+
+LogicalResult PutOp::verify() {
+  auto source = cast<MemRefType>(getSource().getType());
+  auto target = cast<MemRefType>(getTarget().getType());
+  if (source.getElementType() != target.getElementType())
+    return emitOpError("expects the element type of 'source' (")
+           << source.getElementType() << ") to be that of 'target' ("
+           << target.getElementType() << ")";
+  if (source.getRank() == 0 || target.getRank() == 0)
+    return emitOpError("expects 'source' and 'target' of rank 1 or more");
+  if (source.getShape().drop_front() != target.getShape().drop_front())
+    return emitOpError("expects the row shape of 'source' (")
+           << source << ") to be that of 'target' (" << target << ")";
+  if (!hasContiguousRows(source))
+    return emitOpError("expects 'source' (")
+           << source << ") to have contiguous rows";
+  if (!hasContiguousRows(target))
+    return emitOpError("expects 'target' (")
+           << target << ") to have contiguous rows";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// NextEpochOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult NextEpochOp::verify() {
+  auto type = cast<MemRefType>(getCounter().getType());
+  if (type.getNumElements() != 1)
+    return emitOpError("expects 'counter' to have one element (")
+           << type.getNumElements() << ")";
+  return success();
+}

@@ -1,0 +1,139 @@
+//===- MoEToHost.cpp - Pipeline to code for the CPU -----------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Pipelines/Pipelines.h"
+
+#include "moe-mlir/Conversion/Passes.h"
+#include "moe-mlir/Dialect/MoE/Transforms/Passes.h"
+#include "moe-mlir/Dialect/Symm/Transforms/Passes.h"
+#include "moe-mlir/Target/Transforms/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
+                                        const MoEToHostOptions &options) {
+  pm.addPass(createMoEPrepareEntriesPass());
+  // A buffer that a helper function returns has no owner that is known when it
+  // is compiled, so it could not become symmetric in place.
+  pm.addPass(createInlinerPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+
+  pm.addPass(bufferization::createEmptyTensorEliminationPass());
+  bufferization::OneShotBufferizePassOptions bufferize;
+  bufferize.bufferizeFunctionBoundaries = true;
+  bufferize.allowReturnAllocsFromLoops = true;
+  bufferize.functionBoundaryTypeConversion =
+      bufferization::LayoutMapOption::IdentityLayoutMap;
+  pm.addPass(bufferization::createOneShotBufferizePass(bufferize));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  bufferization::buildBufferDeallocationPipeline(
+      pm, bufferization::BufferDeallocationPipelineOptions());
+  // Clones: results that would otherwise be an argument, a constant or each
+  // other.
+  pm.addPass(createConvertBufferizationToMemRefPass());
+
+  MoEPlanPassOptions plan;
+  plan.combineAlgorithm = options.combineAlgorithm;
+  pm.addPass(createMoEPlanPass(plan));
+  pm.addPass(createMoEPlaceSymmetricBuffersPass());
+}
+
+void moe::buildMoEToSymmPipeline(OpPassManager &pm,
+                                 const MoEToHostOptions &options) {
+  pm.addPass(createConvertMoEToSymmPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(symm::createSymmAssignOffsetsPass());
+}
+
+void moe::buildSymmToHostPipeline(OpPassManager &pm,
+                                  const MoEToHostOptions &options) {
+  // Loops.
+  pm.addPass(createMoEExpandCopiesPass());
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createForallToForLoopPass());
+
+  // Types the CPU has no arithmetic for: compute in f32, round after each op.
+  pm.addPass(math::createMathExtendToSupportedTypes());
+  arith::ArithEmulateUnsupportedFloatsOptions emulate;
+  emulate.sourceTypeStrs = {"bf16", "f16", "f8E4M3FN", "f8E5M2"};
+  emulate.targetTypeStr = "f32";
+  pm.addPass(arith::createArithEmulateUnsupportedFloats(emulate));
+  pm.addPass(createMoEExpandFloat8Pass());
+  arith::ArithExpandOpsPassOptions expand;
+  // The library function for it is missing in the C libraries of GCC 12.
+  expand.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
+
+  pm.addPass(createConvertSymmToLLVMPass());
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createLoopInvariantCodeMotionPass());
+
+  // LLVM dialect.
+  pm.addPass(createConvertVectorToSCFPass());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addNestedPass<func::FuncOp>(createConvertMathToLLVMPass());
+  pm.addPass(createConvertMathToLibmPass());
+  FinalizeMemRefToLLVMConversionPassOptions memref;
+  memref.useAlignedAlloc = true;
+  memref.useGenericFunctions = true;
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass(memref));
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+
+  // Artifact.
+  pm.addPass(createMoEUseRuntimeAllocatorPass());
+  pm.addPass(createMoEStoreBF16AsIntegersPass());
+  pm.addPass(createMoEVerifyTargetContractPass());
+  MoEExportEntriesPassOptions entries;
+  entries.cpu = options.cpu;
+  entries.optLevel = options.optLevel;
+  pm.addPass(createMoEExportEntriesPass(entries));
+}
+
+void moe::buildMoEToHostPipeline(OpPassManager &pm,
+                                 const MoEToHostOptions &options) {
+  buildMoEBufferizationPipeline(pm, options);
+  buildMoEToSymmPipeline(pm, options);
+  buildSymmToHostPipeline(pm, options);
+}
+
+void moe::registerPipelines() {
+  registerMoETargetPasses();
+  PassPipelineRegistration<MoEToHostOptions>(
+      "moe-to-host",
+      "Lower moe ops on tensors to the LLVM dialect, ready for an artifact "
+      "that runs on CPUs",
+      buildMoEToHostPipeline);
+}

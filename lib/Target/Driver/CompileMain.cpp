@@ -1,0 +1,234 @@
+//===- CompileMain.cpp - Main function of moe-compile ---------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Target/Driver/CompileMain.h"
+
+#include "moe-mlir/Target/Driver/Compiler.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
+#include "mlir/Support/Timing.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+namespace cl = llvm::cl;
+
+namespace {
+
+/// What the command line says. The linker, which runs in this process, resets
+/// all command-line options, so that they are read once and kept here.
+struct Settings {
+  std::string input, output, report, remarks;
+  CompileOptions compile;
+};
+
+/// The options of the tool. Made when main runs, not before: programs that link
+/// this library have their own.
+struct Options {
+  cl::OptionCategory category{"Options of moe-compile"};
+  cl::opt<std::string> input{cl::Positional, cl::desc("<input file>"),
+                             cl::init("-"), cl::cat(category)};
+  cl::opt<std::string> output{
+      "o",
+      cl::desc("Output file; '-' is standard output, the default for text"),
+      cl::value_desc("file"), cl::init(""), cl::cat(category)};
+  cl::opt<std::string> target{
+      "target", cl::desc("What to compile for: host (the default)"),
+      cl::init("host"), cl::cat(category)};
+  cl::opt<Stage> emit{
+      "emit", cl::desc("What to put out"), cl::init(Stage::SharedObject),
+      cl::values(
+          clEnumValN(Stage::Symm, "symm",
+                     "the one-sided protocol: symm, scf, memref, arith"),
+          clEnumValN(Stage::MLIR, "mlir", "the LLVM dialect of MLIR"),
+          clEnumValN(Stage::LLVM, "llvm", "optimized LLVM IR"),
+          clEnumValN(Stage::Object, "obj", "an object file"),
+          clEnumValN(Stage::SharedObject, "so", "the artifact (the default)")),
+      cl::cat(category)};
+  cl::opt<std::string> cpu{
+      "cpu",
+      cl::desc("x86-64 level to compile for: x86-64, x86-64-v2, x86-64-v3 (the "
+               "default), x86-64-v4 or native, the highest of this machine"),
+      cl::init("x86-64-v3"), cl::cat(category)};
+  cl::opt<unsigned> optLevel{"O", cl::Prefix,
+                             cl::desc("Optimization level: -O0 to -O3 (the "
+                                      "default)"),
+                             cl::init(3), cl::cat(category)};
+  cl::opt<std::string> combineAlgorithm{
+      "combine-algorithm",
+      cl::desc("How combines move rows: auto (the default), pull or push"),
+      cl::init("auto"), cl::cat(category)};
+  cl::opt<std::string> report{
+      "report",
+      cl::desc("Print rows, symmetric bytes and an upper bound of the bytes "
+               "moved between ranks for each collective op: table (the "
+               "default) or json"),
+      cl::value_desc("format"),
+      cl::ValueOptional,
+      cl::init(""),
+      cl::cat(category)};
+  cl::opt<std::string> remarks{
+      "remarks",
+      cl::desc("Print the remarks of the compiler's passes whose category "
+               "matches a regular expression (default: all)"),
+      cl::value_desc("regex"),
+      cl::ValueOptional,
+      cl::init(""),
+      cl::cat(category)};
+};
+
+/// Emits every remark it gets.
+struct EmitAllRemarks : public remark::detail::RemarkEmittingPolicyBase {
+  void reportRemark(const remark::detail::Remark &remark) override {
+    reportImpl(remark);
+  }
+  void finalize() override {}
+};
+
+} // namespace
+
+static LogicalResult fail(const Twine &message) {
+  llvm::errs() << "moe-compile: error: " << message << '\n';
+  return failure();
+}
+
+/// Checks the options that cl cannot check.
+static FailureOr<Settings> readOptions(const Options &options) {
+  if (options.target != "host")
+    return fail("unknown target '" + options.target +
+                "'; this build of moe-compile has: host");
+  StringRef cpu = options.cpu;
+  if (cpu == "native")
+    cpu = getNativeCpuLevel();
+  if (!llvm::is_contained(getHostCpuLevels(), cpu))
+    return fail("unknown CPU '" + cpu + "'; expected native or one of: " +
+                llvm::join(getHostCpuLevels(), ", "));
+  if (options.optLevel > 3)
+    return fail("unknown optimization level " + Twine(options.optLevel) +
+                "; expected 0 to 3");
+  if (!llvm::is_contained({"auto", "pull", "push"}, options.combineAlgorithm))
+    return fail("unknown combine algorithm '" + options.combineAlgorithm +
+                "'; expected auto, pull or push");
+
+  Settings settings;
+  settings.input = options.input;
+  settings.output = options.output;
+  if (options.report.getNumOccurrences())
+    settings.report =
+        options.report.empty() ? "table" : options.report.getValue();
+  if (!llvm::is_contained({"", "table", "json"}, settings.report))
+    return fail("unknown report format '" + options.report +
+                "'; expected table or json");
+  if (options.remarks.getNumOccurrences())
+    settings.remarks =
+        options.remarks.empty() ? ".*" : options.remarks.getValue();
+  bool isText = options.emit == Stage::Symm || options.emit == Stage::MLIR ||
+                options.emit == Stage::LLVM;
+  if (settings.output.empty() && isText)
+    settings.output = "-";
+  // A report may be all that is wanted.
+  if (settings.output.empty() && settings.report.empty())
+    return fail("an output file (-o) is needed for binary output");
+  settings.compile.stage = options.emit;
+  settings.compile.host = {cpu.str(), options.optLevel};
+  settings.compile.combineAlgorithm = options.combineAlgorithm;
+  return settings;
+}
+
+static LogicalResult setUpRemarks(MLIRContext &context, StringRef filter) {
+  if (filter.empty())
+    return success();
+  remark::RemarkCategories categories;
+  categories.all = filter.str();
+  return remark::enableOptimizationRemarks(
+      context, /*streamer=*/nullptr, std::make_unique<EmitAllRemarks>(),
+      categories, /*printAsEmitRemarks=*/true);
+}
+
+/// Writes `content` to `path` as a whole or not at all.
+static LogicalResult writeOutput(StringRef path, ArrayRef<char> content) {
+  StringRef text(content.data(), content.size());
+  if (path == "-") {
+    llvm::outs() << text;
+    llvm::outs().flush();
+    return success();
+  }
+  if (llvm::Error error =
+          llvm::writeToOutput(path, [&](llvm::raw_ostream &os) -> llvm::Error {
+            os << text;
+            return llvm::Error::success();
+          }))
+    return fail("cannot write '" + path +
+                "': " + llvm::toString(std::move(error)));
+  return success();
+}
+
+static LogicalResult run(Settings &settings) {
+  DefaultTimingManager timing;
+  applyDefaultTimingManagerCLOptions(timing);
+  TimingScope scope = timing.getRootScope();
+  settings.compile.configure = [&](PassManager &pm) {
+    pm.enableTiming(scope);
+    return applyPassManagerCLOptions(pm);
+  };
+
+  DialectRegistry registry;
+  registerCompilerDialects(registry);
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.printOpOnDiagnostic(false);
+  if (failed(setUpRemarks(context, settings.remarks)))
+    return fail("cannot set up remarks");
+
+  std::string error;
+  std::unique_ptr<llvm::MemoryBuffer> input =
+      openInputFile(settings.input, &error);
+  if (!input)
+    return fail(error);
+  auto sources = std::make_shared<llvm::SourceMgr>();
+  sources->AddNewSourceBuffer(std::move(input), llvm::SMLoc());
+  SourceMgrDiagnosticHandler handler(*sources, &context);
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, &context);
+  if (!module)
+    return failure();
+
+  SmallVector<char, 0> output;
+  CompileReport report;
+  if (failed(compileModule(*module, settings.compile, output, &report)))
+    return failure();
+  if (!settings.output.empty() && failed(writeOutput(settings.output, output)))
+    return failure();
+  // Keep standard output for the result when that goes there.
+  llvm::raw_ostream &os = settings.output == "-" ? llvm::errs() : llvm::outs();
+  if (settings.report == "table")
+    report.printTable(os);
+  else if (settings.report == "json")
+    report.printJSON(os);
+  return success();
+}
+
+int moe::compileMain(int argc, char **argv) {
+  // Registered options have to live as long as the process.
+  static Options options;
+  registerPassManagerCLOptions();
+  registerDefaultTimingManagerCLOptions();
+  cl::ParseCommandLineOptions(
+      argc, argv,
+      "Compiles a module of the moe dialect to an artifact for moe-run\n");
+  FailureOr<Settings> settings = readOptions(options);
+  return failed(settings) || failed(run(*settings));
+}

@@ -1,0 +1,164 @@
+//===- Compiler.cpp - From a module to an artifact ------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Target/Driver/Compiler.h"
+
+#include "moe-mlir/Dialect/MoE/IR/MoE.h"
+#include "moe-mlir/Dialect/MoE/Transforms/BufferizableOpInterfaceImpl.h"
+#include "moe-mlir/Dialect/Symm/IR/Symm.h"
+#include "moe-mlir/Pipelines/Pipelines.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Affine/IR/ValueBoundsOpInterfaceImpl.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/IR/ValueBoundsOpInterfaceImpl.h"
+#include "mlir/Dialect/Arith/Transforms/BufferDeallocationOpInterfaceImpl.h"
+#include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/ControlFlow/Transforms/BufferDeallocationOpInterfaceImpl.h"
+#include "mlir/Dialect/ControlFlow/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Func/Extensions/InlinerExtension.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Index/IR/IndexDialect.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Linalg/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Linalg/Transforms/SubsetInsertionOpInterfaceImpl.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/MemRef/IR/ValueBoundsOpInterfaceImpl.h"
+#include "mlir/Dialect/MemRef/Transforms/AllocationOpInterfaceImpl.h"
+#include "mlir/Dialect/MemRef/Transforms/BufferViewFlowOpInterfaceImpl.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SCF/IR/ValueBoundsOpInterfaceImpl.h"
+#include "mlir/Dialect/SCF/Transforms/BufferDeallocationOpInterfaceImpl.h"
+#include "mlir/Dialect/SCF/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Shard/IR/ShardDialect.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Dialect/Tensor/IR/ValueBoundsOpInterfaceImpl.h"
+#include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Tensor/Transforms/SubsetInsertionOpInterfaceImpl.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Dialect/Vector/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Vector/Transforms/SubsetOpInterfaceImpl.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+void moe::registerCompilerDialects(DialectRegistry &registry) {
+  registry.insert<affine::AffineDialect, arith::ArithDialect,
+                  bufferization::BufferizationDialect, cf::ControlFlowDialect,
+                  func::FuncDialect, index::IndexDialect, linalg::LinalgDialect,
+                  LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
+                  MoEDialect, scf::SCFDialect, shard::ShardDialect,
+                  symm::SymmDialect, tensor::TensorDialect, ub::UBDialect,
+                  vector::VectorDialect>();
+
+  moe::registerBufferizableOpInterfaceExternalModels(registry);
+  affine::registerValueBoundsOpInterfaceExternalModels(registry);
+  arith::registerBufferDeallocationOpInterfaceExternalModels(registry);
+  arith::registerBufferizableOpInterfaceExternalModels(registry);
+  arith::registerValueBoundsOpInterfaceExternalModels(registry);
+  bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(
+      registry);
+  cf::registerBufferDeallocationOpInterfaceExternalModels(registry);
+  cf::registerBufferizableOpInterfaceExternalModels(registry);
+  func::registerInlinerExtension(registry);
+  linalg::registerBufferizableOpInterfaceExternalModels(registry);
+  linalg::registerSubsetOpInterfaceExternalModels(registry);
+  memref::registerAllocationOpInterfaceExternalModels(registry);
+  memref::registerBufferViewFlowOpInterfaceExternalModels(registry);
+  memref::registerValueBoundsOpInterfaceExternalModels(registry);
+  scf::registerBufferDeallocationOpInterfaceExternalModels(registry);
+  scf::registerBufferizableOpInterfaceExternalModels(registry);
+  scf::registerValueBoundsOpInterfaceExternalModels(registry);
+  tensor::registerBufferizableOpInterfaceExternalModels(registry);
+  tensor::registerSubsetOpInterfaceExternalModels(registry);
+  tensor::registerValueBoundsOpInterfaceExternalModels(registry);
+  vector::registerBufferizableOpInterfaceExternalModels(registry);
+  vector::registerSubsetOpInterfaceExternalModels(registry);
+  registerHostTranslations(registry);
+}
+
+/// Prints `module` at the end of `output`.
+static void printModule(ModuleOp module, SmallVectorImpl<char> &output) {
+  llvm::raw_svector_ostream os(output);
+  module.print(os);
+  os << '\n';
+}
+
+LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
+                                 SmallVectorImpl<char> &output,
+                                 CompileReport *report) {
+  MoEToHostOptions pipeline;
+  pipeline.combineAlgorithm = options.combineAlgorithm;
+  pipeline.cpu = options.host.cpu;
+  pipeline.optLevel = options.host.optLevel;
+  auto runPasses =
+      [&](function_ref<void(OpPassManager &, const MoEToHostOptions &)> build)
+      -> LogicalResult {
+    PassManager pm(module->getName());
+    if (options.configure && failed(options.configure(pm)))
+      return failure();
+    build(pm, pipeline);
+    return pm.run(module);
+  };
+
+  if (failed(runPasses(buildMoEBufferizationPipeline)))
+    return failure();
+  if (report)
+    report->collectCollectives(module);
+  if (failed(runPasses(buildMoEToSymmPipeline)))
+    return failure();
+  if (report)
+    report->collectSymmetricBytes(module);
+  if (options.stage == Stage::Symm) {
+    printModule(module, output);
+    return success();
+  }
+
+  if (failed(runPasses(buildSymmToHostPipeline)))
+    return failure();
+  if (options.stage == Stage::MLIR) {
+    printModule(module, output);
+    return success();
+  }
+
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> code =
+      emitHostLLVM(module, context, options.host);
+  if (!code)
+    return failure();
+  if (options.stage == Stage::LLVM) {
+    llvm::raw_svector_ostream os(output);
+    code->print(os, /*AAW=*/nullptr);
+    return success();
+  }
+
+  SmallVector<char, 0> object;
+  if (failed(emitHostObject(module, *code, options.host, object)))
+    return failure();
+  if (options.stage == Stage::Object) {
+    output.append(object.begin(), object.end());
+    return success();
+  }
+
+  SmallVector<char, 0> artifact;
+  if (failed(linkHostSharedObject(module, object, artifact)))
+    return failure();
+  if (report)
+    report->artifactBytes = artifact.size();
+  output.append(artifact.begin(), artifact.end());
+  return success();
+}

@@ -1,0 +1,189 @@
+//===- Report.cpp - Memory and traffic of a module ------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Target/Driver/Report.h"
+
+#include "moe-mlir/Conversion/SymmToLLVM/SymmToLLVM.h"
+#include "moe-mlir/Dialect/MoE/IR/MoE.h"
+#include "moe-mlir/Dialect/Symm/IR/Symm.h"
+#include "moe-mlir/Target/Transforms/Passes.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Interfaces/DataLayoutInterfaces.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+//===----------------------------------------------------------------------===//
+// Collection
+//===----------------------------------------------------------------------===//
+
+/// Bytes of a row of `value`: everything below the leading dimension.
+static int64_t getRowBytes(Value value) {
+  auto type = cast<ShapedType>(value.getType());
+  return ShapedType::getNumElements(type.getShape().drop_front()) *
+         llvm::divideCeil(type.getElementTypeBitWidth(), 8);
+}
+
+/// How many ranks, or experts of other ranks, a token has rows on at most.
+static int64_t getRemoteRowsPerToken(int64_t ranks, int64_t experts,
+                                     int64_t topK, bool expertMajor) {
+  if (ranks == 1)
+    return 0;
+  int64_t remote = expertMajor ? experts - experts / ranks : ranks - 1;
+  return topK == 0 ? remote : std::min(topK, remote);
+}
+
+static void describe(DispatchOp op, int64_t ranks, CollectiveReport &report) {
+  using Output = DispatchOp::Output;
+  for (Output kind : {Output::RecvX, Output::RecvScales, Output::RecvTopkIdx,
+                      Output::RecvTopkWeights, Output::RecvSrcIdx})
+    if (Value buffer = op.getOutput(kind))
+      report.rowBytes += getRowBytes(buffer);
+  report.rows = op.getNumRows(ranks);
+  report.wireBytes = report.rowBytes * op.getTokenBound() *
+                     getRemoteRowsPerToken(ranks, op.getNumExperts(),
+                                           op.getTopK(), op.isExpertMajor());
+}
+
+static void describe(CombineOp op, int64_t ranks, CollectiveReport &report) {
+  report.rows = cast<ShapedType>(op.getY().getType()).getDimSize(0);
+  report.rowBytes = getRowBytes(op.getY());
+  if (Value weights = op.getWeights())
+    report.rowBytes += getRowBytes(weights);
+  int64_t topK = 0;
+  if (Value topk = op.getTopk())
+    topK = cast<ShapedType>(topk.getType()).getDimSize(1);
+  report.wireBytes = report.rowBytes * op.getTokenBound() *
+                     getRemoteRowsPerToken(ranks, op.getNumExperts(), topK,
+                                           op.isExpertMajor());
+}
+
+static void describe(AllToAllvOp op, int64_t ranks, CollectiveReport &report) {
+  auto send = cast<ShapedType>(op.getSend().getType());
+  auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
+  report.rows = recv.getDimSize(0);
+  report.rowBytes = getRowBytes(op.getSend());
+  if (ranks == 1)
+    report.wireBytes = 0;
+  else if (!send.isDynamicDim(0))
+    report.wireBytes = report.rowBytes * send.getDimSize(0);
+}
+
+void CompileReport::collectCollectives(ModuleOp module) {
+  module.walk([&](CollectiveOpInterface op) {
+    CollectiveReport &report = collectives.emplace_back();
+    report.op = op->getName().getStringRef().str();
+    report.location = describeLocation(op.getLoc());
+    ranks = op.getNumRanks();
+    if (auto dispatch = dyn_cast<DispatchOp>(*op))
+      describe(dispatch, ranks, report);
+    else if (auto combine = dyn_cast<CombineOp>(*op))
+      describe(combine, ranks, report);
+    else if (auto alltoallv = dyn_cast<AllToAllvOp>(*op))
+      describe(alltoallv, ranks, report);
+  });
+}
+
+/// The buffer that a symmetric memref is, is a view of, or is a peer's copy of.
+static symm::AllocOp findBuffer(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (auto alloc = dyn_cast<symm::AllocOp>(op))
+      return alloc;
+    auto view = dyn_cast<ViewLikeOpInterface>(op);
+    if (!view)
+      return {};
+    value = view.getViewSource();
+  }
+  return {};
+}
+
+void CompileReport::collectSymmetricBytes(ModuleOp module) {
+  DataLayout layout(module);
+  module.walk([&](symm::CollectiveBeginOp begin) {
+    if (begin.getSite() >= collectives.size())
+      return;
+    llvm::SetVector<Operation *> buffers;
+    for (Operation *op = begin->getNextNode();
+         op && !isa<symm::CollectiveEndOp>(op); op = op->getNextNode())
+      op->walk([&](Operation *nested) {
+        for (Value operand : nested->getOperands())
+          if (isa<MemRefType>(operand.getType()))
+            if (symm::AllocOp alloc = findBuffer(operand))
+              buffers.insert(alloc);
+      });
+    int64_t bytes = 0;
+    for (Operation *buffer : buffers) {
+      MemRefType type = cast<symm::AllocOp>(buffer).getType();
+      bytes += type.getNumElements() *
+               layout.getTypeSize(type.getElementType()).getFixedValue();
+    }
+    collectives[begin.getSite()].symmetricBytes = bytes;
+  });
+  if (auto bytes =
+          module->getAttrOfType<IntegerAttr>(symm::kWorkspaceBytesAttrName))
+    workspaceBytes = bytes.getInt();
+  if (auto attr = module->getAttrOfType<IntegerAttr>(kRanksAttrName))
+    ranks = attr.getInt();
+}
+
+//===----------------------------------------------------------------------===//
+// Output
+//===----------------------------------------------------------------------===//
+
+void CompileReport::printTable(llvm::raw_ostream &os) const {
+  auto number = [](int64_t value) { return std::to_string(value); };
+  std::vector<std::vector<std::string>> lines = {
+      {"op", "location", "rows", "row bytes", "symmetric bytes", "wire bytes"}};
+  for (const CollectiveReport &report : collectives)
+    lines.push_back({report.op, report.location, number(report.rows),
+                     number(report.rowBytes), number(report.symmetricBytes),
+                     report.wireBytes ? number(*report.wireBytes) : "?"});
+  std::vector<size_t> widths(lines.front().size());
+  for (const auto &line : lines)
+    for (auto [width, cell] : llvm::zip_equal(widths, line))
+      width = std::max(width, cell.size());
+  for (const auto &line : lines) {
+    std::string text;
+    for (auto [column, cell] : llvm::enumerate(line)) {
+      std::string padding(widths[column] - cell.size(), ' ');
+      // Names to the left, numbers to the right.
+      text +=
+          (column ? "  " : "") + (column < 2 ? cell + padding : padding + cell);
+    }
+    os << StringRef(text).rtrim() << '\n';
+  }
+  os << "ranks: " << ranks << '\n';
+  os << "symmetric workspace: " << workspaceBytes << " bytes per rank\n";
+  if (artifactBytes)
+    os << "artifact: " << artifactBytes << " bytes\n";
+}
+
+void CompileReport::printJSON(llvm::raw_ostream &os) const {
+  llvm::json::OStream json(os, /*IndentSize=*/2);
+  json.object([&] {
+    json.attributeArray("ops", [&] {
+      for (const CollectiveReport &report : collectives)
+        json.object([&] {
+          json.attribute("op", report.op);
+          json.attribute("location", report.location);
+          json.attribute("rows", report.rows);
+          json.attribute("row_bytes", report.rowBytes);
+          json.attribute("symmetric_bytes", report.symmetricBytes);
+          json.attribute("wire_bytes", report.wireBytes);
+        });
+    });
+    json.attribute("ranks", ranks);
+    json.attribute("workspace_bytes", workspaceBytes);
+    json.attribute("artifact_bytes", artifactBytes);
+  });
+  os << '\n';
+}

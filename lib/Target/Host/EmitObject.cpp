@@ -1,0 +1,146 @@
+//===- EmitObject.cpp - LLVM dialect to machine code ----------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Target/Host/Host.h"
+
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/DiagnosticInfo.h"
+#include "llvm/IR/DiagnosticPrinter.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+
+static constexpr llvm::StringLiteral kTriple = "x86_64-unknown-linux-gnu";
+
+void moe::registerHostTranslations(DialectRegistry &registry) {
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+}
+
+static std::unique_ptr<llvm::TargetMachine>
+createTargetMachine(ModuleOp module, const moe::HostTargetOptions &options) {
+  static const bool initialized = [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    return true;
+  }();
+  (void)initialized;
+  llvm::Triple triple(kTriple);
+  std::string error;
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target) {
+    emitError(module.getLoc(), "no code generator for ")
+        << kTriple << ": " << error;
+    return nullptr;
+  }
+  llvm::TargetOptions targetOptions;
+  // Product and sum are rounded one by one: results do not depend on whether
+  // the CPU has fused instructions.
+  targetOptions.AllowFPOpFusion = llvm::FPOpFusion::Strict;
+  auto level = static_cast<llvm::CodeGenOptLevel>(options.optLevel);
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      triple, options.cpu, /*Features=*/"", targetOptions, llvm::Reloc::PIC_,
+      std::nullopt, level));
+}
+
+/// Reports errors of LLVM's passes on `module`; they would end the process
+/// otherwise.
+static void reportDiagnostics(llvm::LLVMContext &context, ModuleOp module,
+                              bool &failed) {
+  struct Handler : public llvm::DiagnosticHandler {
+    Handler(ModuleOp module, bool &failed) : module(module), failed(failed) {}
+    bool handleDiagnostics(const llvm::DiagnosticInfo &info) override {
+      if (info.getSeverity() != llvm::DS_Error)
+        return true;
+      std::string text;
+      llvm::raw_string_ostream os(text);
+      llvm::DiagnosticPrinterRawOStream printer(os);
+      info.print(printer);
+      emitError(module.getLoc(), "code generation failed: ") << text;
+      failed = true;
+      return true;
+    }
+    ModuleOp module;
+    bool &failed;
+  };
+  context.setDiagnosticHandler(std::make_unique<Handler>(module, failed));
+}
+
+static void optimize(llvm::Module &code, llvm::TargetMachine &machine,
+                     unsigned optLevel) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = optLevel > 1;
+  tuning.SLPVectorization = optLevel > 1;
+  llvm::PassBuilder builder(&machine, tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager callGraph;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(callGraph);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, callGraph, modules);
+  static const llvm::OptimizationLevel levels[] = {
+      llvm::OptimizationLevel::O0, llvm::OptimizationLevel::O1,
+      llvm::OptimizationLevel::O2, llvm::OptimizationLevel::O3};
+  llvm::OptimizationLevel level = levels[std::min(optLevel, 3u)];
+  llvm::ModulePassManager passes =
+      optLevel == 0 ? builder.buildO0DefaultPipeline(level)
+                    : builder.buildPerModuleDefaultPipeline(level);
+  passes.run(code, modules);
+}
+
+std::unique_ptr<llvm::Module>
+moe::emitHostLLVM(ModuleOp module, llvm::LLVMContext &context,
+                  const HostTargetOptions &options) {
+  bool hasErrors = false;
+  reportDiagnostics(context, module, hasErrors);
+  std::unique_ptr<llvm::TargetMachine> machine =
+      createTargetMachine(module, options);
+  if (!machine)
+    return nullptr;
+  std::unique_ptr<llvm::Module> code =
+      translateModuleToLLVMIR(module, context, "moe");
+  if (!code) {
+    emitError(module.getLoc(), "translation to LLVM IR failed");
+    return nullptr;
+  }
+  code->setTargetTriple(machine->getTargetTriple());
+  code->setDataLayout(machine->createDataLayout());
+  optimize(*code, *machine, options.optLevel);
+  return hasErrors ? nullptr : std::move(code);
+}
+
+LogicalResult moe::emitHostObject(ModuleOp module, llvm::Module &code,
+                                  const HostTargetOptions &options,
+                                  llvm::SmallVectorImpl<char> &object) {
+  bool hasErrors = false;
+  reportDiagnostics(code.getContext(), module, hasErrors);
+  std::unique_ptr<llvm::TargetMachine> machine =
+      createTargetMachine(module, options);
+  if (!machine)
+    return failure();
+  llvm::raw_svector_ostream os(object);
+  llvm::legacy::PassManager passes;
+  if (machine->addPassesToEmitFile(passes, os, /*DwoOut=*/nullptr,
+                                   llvm::CodeGenFileType::ObjectFile))
+    return emitError(module.getLoc(), "no object file emitter for ") << kTriple;
+  passes.run(code);
+  return failure(hasErrors);
+}

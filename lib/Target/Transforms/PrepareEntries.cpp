@@ -1,0 +1,138 @@
+//===- PrepareEntries.cpp - Check the entries of a module -----------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Target/Transforms/Passes.h"
+
+#include "moe-mlir/Dialect/MoE/IR/MoE.h"
+#include "moe-mlir/Dialect/Symm/IR/Symm.h"
+
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Shard/IR/ShardOps.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_MOEPREPAREENTRIESPASS
+#include "moe-mlir/Target/Transforms/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+
+static constexpr llvm::StringLiteral kElementTypes =
+    "f64, f32, f16, bf16, f8E4M3FN, f8E5M2, i64, i32, i16, i8 or i1";
+
+static bool isEntryElementType(Type type) {
+  if (auto integer = dyn_cast<IntegerType>(type))
+    return integer.isSignless() &&
+           llvm::is_contained({64u, 32u, 16u, 8u, 1u}, integer.getWidth());
+  return isa<Float64Type, Float32Type, Float16Type, BFloat16Type,
+             Float8E4M3FNType, Float8E5M2Type>(type);
+}
+
+static LogicalResult checkEntryType(func::FuncOp func, StringRef kind,
+                                    unsigned index, Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || tensor.getEncoding())
+    return func.emitOpError("expects ")
+           << kind << " " << index
+           << " of an entry to be a ranked tensor without encoding (" << type
+           << ")";
+  if (!isEntryElementType(tensor.getElementType()))
+    return func.emitOpError("expects ")
+           << kind << " " << index << " of an entry to have elements of type "
+           << kElementTypes << " (" << type << ")";
+  return success();
+}
+
+static LogicalResult prepareEntry(func::FuncOp func) {
+  FunctionType type = func.getFunctionType();
+  for (auto [index, input] : llvm::enumerate(type.getInputs())) {
+    if (failed(checkEntryType(func, "argument", index, input)))
+      return failure();
+    func.setArgAttr(index,
+                    bufferization::BufferizationDialect::kWritableAttrName,
+                    BoolAttr::get(func.getContext(), false));
+  }
+  for (auto [index, result] : llvm::enumerate(type.getResults()))
+    if (failed(checkEntryType(func, "result", index, result)))
+      return failure();
+  func->setAttr(kEntryAttrName, TypeAttr::get(type));
+  return success();
+}
+
+/// Number of ranks of the grids that `module` uses; 0 when it uses none.
+static FailureOr<int64_t> findRanks(ModuleOp module) {
+  int64_t ranks = 0;
+  Operation *first = nullptr;
+  auto meet = [&](Operation *op, int64_t extent) -> LogicalResult {
+    if (!first) {
+      first = op;
+      ranks = extent;
+    }
+    if (extent == ranks)
+      return success();
+    InFlightDiagnostic diag = op->emitOpError("expects a grid of ")
+                              << ranks << " ranks like the rest of the module ("
+                              << extent << ")";
+    diag.attachNote(first->getLoc()) << "the number of ranks comes from here";
+    return diag;
+  };
+  WalkResult walked = module.walk([&](CollectiveOpInterface op) {
+    return failed(meet(op, op.getNumRanks())) ? WalkResult::interrupt()
+                                              : WalkResult::advance();
+  });
+  // A module written at the symm level names its ranks by a grid alone.
+  if (!first && !walked.wasInterrupted())
+    walked = module.walk([&](shard::GridOp grid) {
+      if (grid.getShape().size() != 1 ||
+          ShapedType::isDynamic(grid.getShape().front()))
+        return WalkResult::advance();
+      return failed(meet(grid, grid.getShape().front()))
+                 ? WalkResult::interrupt()
+                 : WalkResult::advance();
+    });
+  if (walked.wasInterrupted())
+    return failure();
+  return ranks;
+}
+
+namespace {
+
+struct MoEPrepareEntriesPass
+    : public moe::impl::MoEPrepareEntriesPassBase<MoEPrepareEntriesPass> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    bool hasEntry = false;
+    for (auto func : module.getOps<func::FuncOp>()) {
+      if (!func.isPublic() || func.isExternal())
+        continue;
+      hasEntry = true;
+      if (failed(prepareEntry(func)))
+        return signalPassFailure();
+    }
+    if (!hasEntry) {
+      module.emitOpError("expects a public function with a body as an entry");
+      return signalPassFailure();
+    }
+
+    FailureOr<int64_t> ranks = findRanks(module);
+    if (failed(ranks))
+      return signalPassFailure();
+    Builder builder(&getContext());
+    module->setAttr(kRanksAttrName, builder.getI64IntegerAttr(*ranks));
+
+    module.walk([&](Operation *op) {
+      if (isa<symm::AllocOp, symm::FreeOp>(op))
+        op->setAttr(bufferization::BufferizationDialect::kManualDeallocation,
+                    builder.getUnitAttr());
+    });
+  }
+};
+
+} // namespace

@@ -1,0 +1,84 @@
+//===- Group.h - groups of ranks for the conformance suite ------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The suite is written against Context and Backend and knows no backend by
+/// name. A backend's test program defines `backendUnderTest` and links the
+/// suite. When the backend says MOERT_UNAVAILABLE, the tests are skipped with
+/// its reason; any other error fails them.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_CTS_GROUP_H
+#define MOE_RUNTIME_CTS_GROUP_H
+
+#include "moe-runtime/Context.h"
+
+#include <functional>
+#include <gtest/gtest.h>
+
+namespace moe::rt::cts {
+
+/// Name and, for tests of backends that need it, most ranks of the backend.
+extern const char *const backendUnderTest;
+
+enum class RankKind { Threads, Processes };
+
+/// How the ranks of a group ended.
+struct GroupResult {
+  std::vector<int> exitCodes; ///< per rank, 128 + signal for a killed process
+};
+
+/// Runs `body` on `size` ranks of a new group. Test failures inside `body`
+/// count, in processes too.
+GroupResult runGroup(RankKind kind, int size,
+                     const std::function<void(Context &)> &body,
+                     double timeoutSeconds = 20.0,
+                     std::vector<int> mayDie = {});
+
+/// Skips or fails the test when there is no backend.
+class BackendTest : public ::testing::Test {
+protected:
+  void SetUp() override;
+};
+
+/// For tests that run with threads and with processes.
+class GroupTest : public BackendTest,
+                  public ::testing::WithParamInterface<RankKind> {};
+
+std::string kindName(const ::testing::TestParamInfo<RankKind> &info);
+
+/// Path of a test artifact.
+std::string artifactPath(const std::string &name);
+
+/// Gives up after a while.
+class Deadline : public WaitGuard {
+public:
+  explicit Deadline(double seconds)
+      : deadline(nowNs() + int64_t(seconds * 1e9)) {}
+  Status check(uint64_t seen) override {
+    if (nowNs() < deadline)
+      return Status::ok();
+    return makeError(MOERT_TIMEOUT, "saw %llu", (unsigned long long)seen);
+  }
+
+private:
+  int64_t deadline;
+};
+
+#define ASSERT_OK(expr)                                                        \
+  do {                                                                         \
+    ::moe::rt::Status okStatus = (expr);                                       \
+    ASSERT_TRUE(okStatus.isOk())                                               \
+        << ::moe::rt::codeName(okStatus.code()) << ": "                        \
+        << okStatus.message();                                                 \
+  } while (false)
+
+} // namespace moe::rt::cts
+
+#endif // MOE_RUNTIME_CTS_GROUP_H

@@ -1,0 +1,106 @@
+//===- ArtifactABI.h - Contract between artifacts and the runtime -*- C -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The one header that the compiler and the runtime share. An artifact is a
+/// shared object that exports
+///
+///   const char moe_artifact_manifest[];        JSON text, see docs/Artifact.md
+///   void moe_entry_<name>(void **args);        one per public function
+///
+/// and imports the functions below from the runtime that loads it. `args`
+/// holds one pointer per tensor of the entry, arguments first, then results;
+/// each points to a strided memref descriptor
+///
+///   struct { T *allocated, *aligned; int64_t offset, sizes[rank],
+///            strides[rank]; }                  sizes and strides in elements
+///
+/// that the caller fills for arguments and the entry fills for results. An
+/// entry never writes to its arguments. The `allocated` pointer of a result
+/// comes from moert_alloc and belongs to the caller afterwards.
+///
+/// The functions act on the context of the call that is running on the
+/// calling thread. Those that can fail do not return on failure: they record
+/// the error, tell all other ranks, release what moert_alloc gave out during
+/// the call, and end the entry. Generated code needs no error paths.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_ARTIFACTABI_H
+#define MOE_RUNTIME_ARTIFACTABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Raised with every incompatible change of this header or of the manifest.
+#define MOERT_ARTIFACT_ABI_VERSION 1
+
+/// Status codes. The values are part of the ABI.
+typedef enum moert_code {
+  MOERT_OK = 0,
+  MOERT_INVALID_ARGUMENT = 1,    ///< wrong shape, type, entry name, file, ...
+  MOERT_IO = 2,                  ///< a file could not be read or written
+  MOERT_ABI_MISMATCH = 3,        ///< artifact of another ABI, CPU or rank count
+  MOERT_UNAVAILABLE = 4,         ///< backend not present on this machine
+  MOERT_OUT_OF_MEMORY = 5,       ///< host, device or symmetric memory
+  MOERT_TIMEOUT = 6,             ///< a bounded wait ended
+  MOERT_PEER_FAILED = 7,         ///< another rank died or reported an error
+  MOERT_COLLECTIVE_MISMATCH = 8, ///< ranks run different collectives
+  MOERT_INVALID_EXPERT = 9,      ///< expert id out of range
+  MOERT_CAPACITY_EXCEEDED = 10,  ///< more rows than the receive buffer holds
+  MOERT_INVALID_COUNT = 11,      ///< counts or rows out of range
+  MOERT_INTERNAL = 12            ///< a bug in moe-mlir
+} moert_code;
+
+/// Rank of this process in the group, 0 .. ranks - 1.
+int64_t moert_rank(void);
+
+/// This rank's slice of the workspace of the running artifact: `symm_bytes`
+/// (manifest) bytes of symmetric memory, aligned to 256, zero when the
+/// artifact was loaded. The slice of rank p is at
+/// moert_symm_base() + (p - moert_rank()) * moert_symm_stride().
+void *moert_symm_base(void);
+int64_t moert_symm_stride(void);
+
+/// Marks the start of a collective op. `op` ("moe.dispatch") and `location`
+/// ("file.mlir:12:8") are static strings. `site` numbers the collective ops of
+/// the artifact; all ranks pass the same sequence of sites, and the runtime
+/// reports MOERT_COLLECTIVE_MISMATCH when it sees that they do not.
+void moert_collective_begin(const char *op, const char *location, int64_t site);
+
+/// Marks the start of a phase ("count", "exchange", "put", ...) of the current
+/// collective, for error messages and timing. Ends the phase before it.
+void moert_phase(const char *phase);
+
+/// Ends the collective.
+void moert_collective_end(void);
+
+/// Waits until `*flag`, a word of this rank's workspace that `peer` writes,
+/// is at least `value`; acquire order, system scope. Bounded by the context's
+/// time-out; fails early when `peer` dies or any rank reports an error.
+void moert_wait(const uint64_t *flag, uint64_t value, int64_t peer);
+
+/// Ends the entry with an error of the current op and phase. `what` is a
+/// static string ("expert id"); `expected` is an inclusive upper bound and
+/// `seen` the offending value. `peer` is the rank it concerns, or -1.
+void moert_fail(int64_t code, const char *what, int64_t expected, int64_t seen,
+                int64_t peer);
+
+/// Memory of generated code: `bytes` (may be 0) bytes aligned to `alignment`,
+/// a power of two. Never returns null. moert_free accepts null.
+void *moert_alloc(int64_t bytes, int64_t alignment);
+void moert_free(void *ptr);
+
+#ifdef __cplusplus
+} // extern "C"
+#endif
+
+#endif // MOE_RUNTIME_ARTIFACTABI_H

@@ -1,0 +1,106 @@
+//===- Backend.h - what a kind of device does for the runtime ---*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The interface between the runtime's core and a backend. The host backend
+/// implements it with memory files and atomics; one for GPUs would implement
+/// it with the driver's virtual memory management and stream operations.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_BACKEND_H
+#define MOE_RUNTIME_BACKEND_H
+
+#include "moe-runtime/Bootstrap.h"
+#include "moe-runtime/Manifest.h"
+#include "moe-runtime/Status.h"
+
+#include <array>
+#include <memory>
+
+namespace moe::rt {
+
+/// What a waiting rank asks from time to time: is there a reason to give up?
+class WaitGuard {
+public:
+  virtual ~WaitGuard();
+  /// Not Ok when the group has failed, the awaited rank is gone, ranks run
+  /// different collectives, or time is up. `seen` is the awaited flag's value
+  /// now. Cheap enough for every few microseconds.
+  virtual Status check(uint64_t seen) = 0;
+};
+
+/// What other ranks need in order to map a chunk of memory: a descriptor, or
+/// an opaque blob of the backend, or both.
+struct ChunkHandle {
+  UniqueFd fd;
+  std::array<unsigned char, 64> blob{};
+};
+
+using EntryFunction = void (*)(void **args);
+
+class Backend {
+public:
+  virtual ~Backend();
+
+  /// "host", as the manifest's `target` begins.
+  virtual const char *name() const = 0;
+
+  /// Ok when this backend can run the artifact.
+  virtual Status checkArtifact(const Manifest &manifest) = 0;
+
+  /// \name Symmetric memory
+  /// The heap reserves one range, creates chunks, and maps the chunks of all
+  /// ranks into the range, each into its rank's slice.
+  /// @{
+
+  /// Sizes and addresses of chunks are multiples of this.
+  virtual size_t granularity() const = 0;
+  /// Upper bound of what one rank can contribute, for early errors.
+  virtual size_t memoryBytes() const = 0;
+  virtual Expected<char *> reserve(size_t bytes) = 0;
+  virtual void release(char *base, size_t bytes) = 0;
+  /// Memory of this rank, zeroed.
+  virtual Expected<ChunkHandle> createChunk(size_t bytes) = 0;
+  /// Maps a chunk, this rank's or a peer's, inside the reserved range.
+  virtual Status mapChunk(const ChunkHandle &chunk, char *address,
+                          size_t bytes) = 0;
+  virtual void unmapChunk(char *address, size_t bytes) = 0;
+  /// @}
+
+  /// \name Access from outside an entry
+  /// `symm` points into any slice; the other side is ordinary host memory.
+  /// @{
+  virtual Status zero(void *symm, size_t bytes) = 0;
+  virtual Status copyIn(void *symm, const void *host, size_t bytes) = 0;
+  virtual Status copyOut(void *host, const void *symm, size_t bytes) = 0;
+  /// Release, system scope: everything this rank wrote before is visible to
+  /// the rank whose wait sees `value`.
+  virtual Status signal(uint64_t *flag, uint64_t value) = 0;
+  /// Acquire, system scope: returns Ok once `*flag` is at least `value`, or
+  /// the guard's error.
+  virtual Status wait(const uint64_t *flag, uint64_t value,
+                      WaitGuard &guard) = 0;
+  /// @}
+
+  /// Runs an entry. It may be left by longjmp, so no object with a destructor
+  /// lives in the frame that calls `entry`.
+  virtual void invoke(EntryFunction entry, void **args) = 0;
+};
+
+/// The backend that needs nothing but Linux.
+Expected<std::unique_ptr<Backend>> createHostBackend(Bootstrap &bootstrap);
+
+/// The backend called `name`; MOERT_UNAVAILABLE for one that is known but not
+/// part of this build or machine.
+Expected<std::unique_ptr<Backend>> createBackend(const std::string &name,
+                                                 Bootstrap &bootstrap);
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_BACKEND_H

@@ -1,0 +1,114 @@
+//===- GroupControl.h - errors and progress that ranks share ----*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The control plane of a group: one block of plain shared memory per rank in
+/// which it publishes what it is doing and the error it met, and the rules by
+/// which waiting ranks read the blocks of others. It is host memory whatever
+/// the backend.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_GROUPCONTROL_H
+#define MOE_RUNTIME_GROUPCONTROL_H
+
+#include "moe-runtime/Bootstrap.h"
+#include "moe-runtime/Status.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace moe::rt {
+
+struct ControlMemory;
+struct RankBlock;
+
+/// Something all ranks do together at the level of a context.
+struct GroupOp {
+  enum Kind : uint32_t { Call = 1, Load, Unload, SymmAlloc, SymmFree };
+  Kind kind;
+  uint64_t hash;    ///< of everything that has to be equal on all ranks
+  std::string text; ///< for messages: "call of entry 'layer' of artifact 6f0e"
+  Status local;     ///< an error that keeps this rank from taking part
+};
+
+/// 64-bit FNV-1a.
+uint64_t hashText(const std::string &text, uint64_t seed = 0);
+
+class GroupControl {
+public:
+  /// Collective.
+  static Expected<std::unique_ptr<GroupControl>> create(Bootstrap &bootstrap);
+  /// Tells the others that this rank has left the group.
+  ~GroupControl();
+
+  int rank() const { return myRank; }
+  int size() const { return groupSize; }
+
+  /// \name What this rank publishes
+  /// @{
+  void beginGroupOp(const GroupOp &op);
+  void endGroupOp();
+  void beginCollective(const char *op, const char *location, int64_t site,
+                       uint64_t artifact);
+  void setPhase(const char *phase);
+  void endCollective();
+  /// "moe.dispatch at a.mlir:3:5, phase 'put'", or the running group op.
+  std::string here() const;
+  /// @}
+
+  /// \name Errors
+  /// @{
+  /// Records `status` and tells the group. The first rank to do so is the
+  /// error's origin. A later one keeps its error if it has nothing to do with
+  /// other ranks; else `status` becomes the group's error, of which it is
+  /// likely a consequence.
+  void raise(Status &status);
+  /// The group's error as this rank reports it, or Ok.
+  Status groupError() const;
+  /// Rank whose error was first, or -1.
+  int originRank() const;
+  /// Collective through the bootstrap: forgets errors and all counters.
+  Status reset(Bootstrap &bootstrap);
+  /// @}
+
+  /// \name What a waiting rank looks at
+  /// @{
+  /// Group error or ranks that run other collectives than this one.
+  Status checkGroup() const;
+  /// `peer` runs another collective than this rank. A few loads when not.
+  Status compareCollectives(int peer) const;
+  /// `peer` has left the group or its process has died.
+  Status checkAlive(int peer) const;
+  /// Where `peer` was last seen.
+  std::string lastSeen(int peer) const;
+
+  /// Waits until all ranks have begun the group operation this rank is in,
+  /// and compares them. `raised` says whether the whole group has failed, or
+  /// just the operation because some rank had a local error.
+  Status agree(const GroupOp &op, double timeoutSeconds, bool &raised);
+  /// @}
+
+private:
+  GroupControl(std::shared_ptr<ControlMemory> memory, int rank, int size);
+  RankBlock &block(int rank) const;
+  void watchPeers();
+  Status compareGroupOps(int peer) const;
+  bool waitForGroupOp(int peer, uint64_t ordinal, int64_t deadlineNs,
+                      Status &error) const;
+
+  std::shared_ptr<ControlMemory> memory;
+  int myRank;
+  int groupSize;
+  std::vector<UniqueFd> peerProcesses; ///< pidfd per rank, none if unknown
+};
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_GROUPCONTROL_H

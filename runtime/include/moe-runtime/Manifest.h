@@ -1,0 +1,56 @@
+//===- Manifest.h - what an artifact says about itself ----------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_MANIFEST_H
+#define MOE_RUNTIME_MANIFEST_H
+
+#include "moe-runtime/DType.h"
+#include "moe-runtime/Status.h"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moe::rt {
+
+/// The manifest of docs/Artifact.md.
+struct Manifest {
+  struct Entry {
+    std::string name;
+    std::string symbol;
+    std::vector<TensorType> args;
+    std::vector<TensorType> results;
+  };
+  struct Site {
+    std::string op;
+    std::string location;
+  };
+
+  std::string producer;
+  std::string target;
+  std::string cpu;
+  std::string hash;
+  int64_t ranks = 0;
+  int64_t symmBytes = 0;
+  std::vector<Entry> entries;
+  std::vector<Site> sites;
+
+  /// Reads and checks a manifest. Unknown keys are ignored. The ABI version is
+  /// looked at first: of another version nothing else is understood.
+  static Expected<Manifest> parse(std::string_view text);
+
+  /// "'a', 'b' and 'c'".
+  std::string listEntries() const;
+};
+
+/// Ok when this machine can run code for the x86-64 level `cpu`.
+Status checkCpuLevel(const std::string &cpu);
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_MANIFEST_H

@@ -1,0 +1,96 @@
+//===- SocketHub.h - the centre of a star of socket bootstraps --*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_SOCKETHUB_H
+#define MOE_RUNTIME_SOCKETHUB_H
+
+#include "moe-runtime/Status.h"
+#include "moe-runtime/UniqueFd.h"
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace moe::rt {
+
+/// One frame of the protocol between a rank and the hub, before its payload.
+struct HubFrame {
+  static constexpr uint32_t magicValue = 0x4d4f4531; // "MOE1"
+  enum Kind : uint32_t { Exchange = 1, Result = 2, Error = 3, Report = 4 };
+
+  uint32_t magic;
+  uint32_t kind;
+  uint64_t sequence;
+  uint64_t bytes;     ///< of the payload
+  uint32_t timeoutMs; ///< Exchange: how long the rank is ready to wait
+  uint32_t code;      ///< Error: the code
+};
+
+/// Serves R ranks from one thread without ever blocking on one of them. Every
+/// exchange is answered when all ranks have sent theirs, or with an error that
+/// names those that have not.
+class SocketHub {
+public:
+  explicit SocketHub(std::vector<UniqueFd> sockets);
+
+  /// Serves what is ready and returns after `timeoutMs` at the latest, at
+  /// once when `extraFd` is readable. Returns whether it is.
+  bool step(int timeoutMs, int extraFd = -1);
+
+  /// Answers the pending exchange and all later ones with `status`.
+  void fail(const Status &status);
+
+  /// True when every rank has closed its socket.
+  bool allClosed() const;
+
+  /// Called with what a rank sends by sendReport.
+  std::function<void(int rank, const std::string &text)> onReport;
+
+private:
+  struct Outgoing {
+    std::string bytes;
+    size_t sent = 0;
+    std::vector<std::shared_ptr<UniqueFd>> fds; ///< go with the first byte
+  };
+  struct Client {
+    UniqueFd socket;
+    std::string input;
+    std::deque<UniqueFd> inputFds;
+    std::deque<Outgoing> output;
+    bool arrived = false;
+    std::string payload;
+    std::shared_ptr<UniqueFd> fd;
+  };
+
+  void receive(int rank);
+  void parse(int rank);
+  void send(int rank);
+  void post(int rank, const HubFrame &frame, std::string payload,
+            std::vector<std::shared_ptr<UniqueFd>> fds = {});
+  void close(int rank);
+  void completeIfReady();
+  void answerError(const Status &status);
+  int64_t remainingMs() const;
+
+  std::vector<Client> clients;
+  uint64_t sequence = 0;
+  int64_t deadlineMs = -1;
+  uint32_t pendingTimeoutMs = 0;
+  Status failed;
+};
+
+/// Sends a text to the hub's onReport over a rank's socket. Never blocks for
+/// long; failures are ignored, since the rank is about to end.
+void sendReport(int socket, const std::string &text);
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_SOCKETHUB_H

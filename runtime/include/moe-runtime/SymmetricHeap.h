@@ -1,0 +1,69 @@
+//===- SymmetricHeap.h - memory every rank has at the same offset -*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_SYMMETRICHEAP_H
+#define MOE_RUNTIME_SYMMETRICHEAP_H
+
+#include "moe-runtime/Backend.h"
+
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace moe::rt {
+
+/// One reserved address range with a slice per rank, at equal strides. A
+/// buffer has the same offset in every slice, so its address on a peer is
+/// arithmetic. Memory is committed in chunks; handles are exchanged when the
+/// heap grows and at no other time.
+///
+/// Not thread-safe. Allocation and release are collective.
+class SymmetricHeap {
+public:
+  static Expected<std::unique_ptr<SymmetricHeap>>
+  create(Backend &backend, Bootstrap &bootstrap, size_t reservePerRank);
+  ~SymmetricHeap();
+
+  /// `bytes` zeroed bytes in every slice, aligned to 256; the address in this
+  /// rank's slice.
+  Expected<char *> allocate(size_t bytes);
+  Status free(void *address);
+
+  int rank() const { return bootstrap.rank(); }
+  int64_t stride() const { return static_cast<int64_t>(sliceBytes); }
+  char *slice(int rank) const { return base + sliceBytes * rank; }
+  char *peer(void *address, int rank) const {
+    return static_cast<char *>(address) + stride() * (rank - this->rank());
+  }
+  size_t committedBytes() const { return committed; }
+  size_t usedBytes() const;
+
+  static constexpr size_t alignment = 256;
+
+private:
+  SymmetricHeap(Backend &backend, Bootstrap &bootstrap, char *base,
+                size_t sliceBytes)
+      : backend(backend), bootstrap(bootstrap), base(base),
+        sliceBytes(sliceBytes) {}
+  Status grow(size_t bytes);
+  void release(size_t offset, size_t bytes);
+
+  Backend &backend;
+  Bootstrap &bootstrap;
+  char *base;
+  size_t sliceBytes;
+  size_t committed = 0;
+  std::map<size_t, size_t> chunks;    ///< offset -> bytes, as mapped
+  std::map<size_t, size_t> freeSpans; ///< offset -> bytes, never adjacent
+  std::map<size_t, size_t> usedSpans;
+  size_t dirtyBytes = 0; ///< memory from this offset on was never handed out
+};
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_SYMMETRICHEAP_H

@@ -1,0 +1,234 @@
+//===- SocketHub.cpp - the centre of a star of socket bootstraps ----------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/SocketHub.h"
+
+#include "SocketIO.h"
+#include "moe-runtime/Bootstrap.h"
+#include "moe-runtime/Timings.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <poll.h>
+
+using namespace moe::rt;
+
+SocketHub::SocketHub(std::vector<UniqueFd> sockets) {
+  for (UniqueFd &socket : sockets) {
+    clients.emplace_back();
+    clients.back().socket = std::move(socket);
+  }
+}
+
+bool SocketHub::allClosed() const {
+  return std::none_of(clients.begin(), clients.end(), [](const Client &client) {
+    return client.socket.isValid();
+  });
+}
+
+int64_t SocketHub::remainingMs() const {
+  return deadlineMs < 0 ? INT32_MAX
+                        : std::max<int64_t>(0, deadlineMs - nowNs() / 1000000);
+}
+
+bool SocketHub::step(int timeoutMs, int extraFd) {
+  std::vector<pollfd> entries;
+  for (Client &client : clients) {
+    short events = POLLIN;
+    if (!client.output.empty())
+      events |= POLLOUT;
+    entries.push_back({client.socket.get(), events, 0});
+  }
+  entries.push_back({extraFd, POLLIN, 0});
+  int64_t wait = std::min<int64_t>(timeoutMs, remainingMs());
+  int ready = poll(entries.data(), entries.size(), static_cast<int>(wait));
+  if (ready > 0)
+    for (size_t r = 0; r < clients.size(); ++r) {
+      if (entries[r].revents & POLLOUT)
+        send(static_cast<int>(r));
+      if (entries[r].revents & (POLLIN | POLLHUP | POLLERR))
+        receive(static_cast<int>(r));
+    }
+  if (deadlineMs >= 0 && remainingMs() == 0) {
+    std::vector<int> missing;
+    for (size_t r = 0; r < clients.size(); ++r)
+      if (!clients[r].arrived)
+        missing.push_back(static_cast<int>(r));
+    fail(makeError(MOERT_TIMEOUT, "%s did not arrive within %g s",
+                   listRanks(missing).c_str(), pendingTimeoutMs / 1e3));
+  }
+  return ready > 0 && (entries.back().revents & POLLIN);
+}
+
+void SocketHub::fail(const Status &status) {
+  if (failed.isOk())
+    failed = status;
+  answerError(failed);
+}
+
+/// Answers the ranks that wait.
+void SocketHub::answerError(const Status &status) {
+  deadlineMs = -1;
+  for (size_t r = 0; r < clients.size(); ++r) {
+    if (!clients[r].arrived)
+      continue;
+    clients[r].arrived = false;
+    clients[r].payload.clear();
+    clients[r].fd.reset();
+    HubFrame frame{HubFrame::magicValue, HubFrame::Error, sequence,
+                   status.message().size(), 0, uint32_t(status.code())};
+    post(static_cast<int>(r), frame, status.message());
+  }
+}
+
+void SocketHub::receive(int rank) {
+  Client &client = clients[rank];
+  std::vector<char> buffer(1 << 16);
+  while (client.socket.isValid()) {
+    ssize_t bytes = receiveSome(client.socket.get(), buffer.data(),
+                                buffer.size(), client.inputFds);
+    if (bytes > 0) {
+      client.input.append(buffer.data(), bytes);
+      parse(rank);
+      continue;
+    }
+    if (bytes < 0 && errno == EAGAIN)
+      return;
+    close(rank);
+  }
+}
+
+void SocketHub::close(int rank) {
+  clients[rank].socket.reset();
+  clients[rank].output.clear();
+  clients[rank].arrived = false;
+  completeIfReady();
+}
+
+/// Takes whole frames from the input.
+void SocketHub::parse(int rank) {
+  Client &client = clients[rank];
+  HubFrame frame;
+  while (client.input.size() >= sizeof(frame)) {
+    std::memcpy(&frame, client.input.data(), sizeof(frame));
+    if (frame.magic != HubFrame::magicValue ||
+        frame.bytes > (uint64_t(1) << 32)) {
+      close(rank);
+      return;
+    }
+    if (client.input.size() < sizeof(frame) + frame.bytes)
+      return;
+    std::string payload = client.input.substr(sizeof(frame), frame.bytes);
+    client.input.erase(0, sizeof(frame) + frame.bytes);
+    if (frame.kind == HubFrame::Report) {
+      if (onReport)
+        onReport(rank, payload);
+      continue;
+    }
+    client.arrived = true;
+    client.payload = std::move(payload);
+    client.fd.reset();
+    if (!client.inputFds.empty()) {
+      client.fd = std::make_shared<UniqueFd>(std::move(client.inputFds.front()));
+      client.inputFds.pop_front();
+    }
+    // The first to arrive sets the time for all.
+    if (deadlineMs < 0) {
+      sequence = frame.sequence;
+      pendingTimeoutMs = frame.timeoutMs;
+      deadlineMs = nowNs() / 1000000 + frame.timeoutMs;
+    } else if (frame.sequence != sequence) {
+      fail(makeError(MOERT_COLLECTIVE_MISMATCH,
+                     "rank %d is at bootstrap step %llu, others at %llu", rank,
+                     (unsigned long long)frame.sequence,
+                     (unsigned long long)sequence));
+    }
+    completeIfReady();
+  }
+}
+
+void SocketHub::completeIfReady() {
+  size_t arrived = 0;
+  std::vector<int> gone;
+  for (size_t r = 0; r < clients.size(); ++r) {
+    arrived += clients[r].arrived;
+    if (!clients[r].socket.isValid())
+      gone.push_back(static_cast<int>(r));
+  }
+  if (arrived == 0)
+    return;
+  if (!failed.isOk()) {
+    answerError(failed);
+    return;
+  }
+  if (!gone.empty()) {
+    fail(makeError(MOERT_PEER_FAILED, "%s ended before the others",
+                   listRanks(gone).c_str()));
+    return;
+  }
+  if (arrived < clients.size())
+    return;
+  std::string all;
+  std::vector<std::shared_ptr<UniqueFd>> fds;
+  size_t bytes = clients[0].payload.size();
+  for (size_t r = 0; r < clients.size(); ++r) {
+    if (clients[r].payload.size() != bytes) {
+      fail(makeError(MOERT_COLLECTIVE_MISMATCH,
+                     "rank 0 gathers %zu bytes, but rank %zu gathers %zu",
+                     bytes, r, clients[r].payload.size()));
+      return;
+    }
+    all += clients[r].payload;
+    if (clients[r].fd)
+      fds.push_back(clients[r].fd);
+  }
+  deadlineMs = -1;
+  for (Client &client : clients) {
+    client.arrived = false;
+    client.payload.clear();
+    client.fd.reset();
+  }
+  HubFrame frame{HubFrame::magicValue, HubFrame::Result, sequence, all.size(),
+                 0, 0};
+  for (size_t r = 0; r < clients.size(); ++r)
+    post(static_cast<int>(r), frame, all, fds);
+}
+
+void SocketHub::post(int rank, const HubFrame &frame, std::string payload,
+                     std::vector<std::shared_ptr<UniqueFd>> fds) {
+  Outgoing outgoing;
+  outgoing.bytes.assign(reinterpret_cast<const char *>(&frame), sizeof(frame));
+  outgoing.bytes += payload;
+  outgoing.fds = std::move(fds);
+  clients[rank].output.push_back(std::move(outgoing));
+  send(rank);
+}
+
+void SocketHub::send(int rank) {
+  Client &client = clients[rank];
+  while (client.socket.isValid() && !client.output.empty()) {
+    Outgoing &next = client.output.front();
+    std::vector<int> fds;
+    if (next.sent == 0)
+      for (const std::shared_ptr<UniqueFd> &fd : next.fds)
+        fds.push_back(fd->get());
+    ssize_t sent = sendSome(client.socket.get(), next.bytes.data() + next.sent,
+                            next.bytes.size() - next.sent, fds.data(),
+                            fds.size());
+    if (sent < 0) {
+      // A broken socket is noticed, and closed, by the next receive.
+      if (errno != EAGAIN)
+        client.output.clear();
+      return;
+    }
+    next.sent += sent;
+    if (next.sent == next.bytes.size())
+      client.output.pop_front();
+  }
+}

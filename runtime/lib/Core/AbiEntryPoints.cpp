@@ -1,0 +1,103 @@
+//===- AbiEntryPoints.cpp - the functions artifacts import ----------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// None of these functions holds an object with a destructor when it leaves
+/// by unwind(), which is a longjmp to Context::invoke. No exception passes
+/// through generated code.
+///
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/Context.h"
+
+using namespace moe::rt;
+
+#define MOERT_EXPORT extern "C" __attribute__((visibility("default")))
+
+/// Runs `body`, and ends the entry when it returns false. The one thing that
+/// can throw is the allocation of a message or a timing row.
+template <typename Body>
+static bool runGuarded(Context *context, Body body) noexcept {
+  try {
+    return body();
+  } catch (...) {
+    context->stopForMemory();
+    return false;
+  }
+}
+
+MOERT_EXPORT int64_t moert_rank(void) { return Context::current()->rank(); }
+
+MOERT_EXPORT void *moert_symm_base(void) {
+  return Context::current()->runningArtifact()->workspace;
+}
+
+MOERT_EXPORT int64_t moert_symm_stride(void) {
+  return Context::current()->heap().stride();
+}
+
+MOERT_EXPORT void moert_collective_begin(const char *op, const char *location,
+                                         int64_t site) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] {
+        context->beginCollective(op, location, site);
+        return true;
+      }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_phase(const char *phase) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] {
+        context->phase(phase);
+        return true;
+      }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_collective_end(void) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] {
+        context->endCollective();
+        return true;
+      }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_wait(const uint64_t *flag, uint64_t value,
+                             int64_t peer) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] { return context->wait(flag, value, peer); }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_fail(int64_t code, const char *what, int64_t expected,
+                             int64_t seen, int64_t peer) {
+  Context *context = Context::current();
+  runGuarded(context, [=] {
+    context->failHere(code, what, expected, seen, peer);
+    return false;
+  });
+  context->unwind();
+}
+
+MOERT_EXPORT void *moert_alloc(int64_t bytes, int64_t alignment) {
+  Context *context = Context::current();
+  void *ptr = nullptr;
+  if (!runGuarded(context, [context, bytes, alignment, &ptr] {
+        return context->allocate(bytes, alignment, ptr);
+      }))
+    context->unwind();
+  return ptr;
+}
+
+MOERT_EXPORT void moert_free(void *ptr) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] { return context->free(ptr); }))
+    context->unwind();
+}

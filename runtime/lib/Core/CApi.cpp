@@ -1,0 +1,338 @@
+//===- CApi.cpp - the C API -----------------------------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/Context.h"
+#include "moe-runtime/Runtime.h"
+
+#include <cstring>
+#include <new>
+
+using namespace moe::rt;
+
+struct moert_context {
+  std::unique_ptr<Context> context;
+};
+/// Handles are the C++ objects; an artifact also needs its context.
+struct moert_artifact {
+  Context *context;
+  Artifact *artifact;
+  std::vector<moert_entry> entries;
+};
+struct moert_entry {
+  Context *context;
+  Entry *entry;
+};
+
+static std::string &lastError() {
+  static thread_local std::string text;
+  return text;
+}
+
+static moert_code report(const Status &status) {
+  lastError() = status.message();
+  return status.code();
+}
+
+/// Runs `body` and keeps exceptions, which mean that memory ran out, inside.
+template <typename Body> static moert_code guarded(Body body) {
+  try {
+    return report(body());
+  } catch (const std::bad_alloc &) {
+    lastError().assign("out of memory", 13);
+    return MOERT_OUT_OF_MEMORY;
+  } catch (...) {
+    lastError().assign("C++ exception", 13);
+    return MOERT_INTERNAL;
+  }
+}
+
+static Status missing(const char *what) {
+  return makeError(MOERT_INVALID_ARGUMENT, "%s is NULL", what);
+}
+
+const char *moert_code_name(moert_code code) { return codeName(code); }
+
+const char *moert_last_error(void) { return lastError().c_str(); }
+
+//===----------------------------------------------------------------------===//
+// Contexts
+//===----------------------------------------------------------------------===//
+
+static Status readBootstrap(const moert_bootstrap *given,
+                            std::unique_ptr<Bootstrap> &out) {
+  if (!given) {
+    out = createSoloBootstrap();
+    return Status::ok();
+  }
+  if (given->struct_size < sizeof(moert_bootstrap))
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "moert_bootstrap has %zu bytes, this runtime expects %zu",
+                     given->struct_size, sizeof(moert_bootstrap));
+  if (given->size < 1 || given->rank < 0 || given->rank >= given->size)
+    return makeError(MOERT_INVALID_ARGUMENT, "rank %d of a group of %d",
+                     given->rank, given->size);
+  if (!given->allgather)
+    return missing("moert_bootstrap.allgather");
+  BootstrapCallbacks callbacks;
+  callbacks.allGather = [function = given->allgather, user = given->user](
+                            const void *in, size_t bytes, void *out,
+                            double timeout, char *error, size_t errorBytes) {
+    int code = function(user, in, bytes, out, timeout);
+    if (code != 0)
+      std::strncpy(error, "the all-gather callback failed", errorBytes - 1);
+    return code;
+  };
+  out = createCallbackBootstrap(given->rank, given->size, std::move(callbacks));
+  return Status::ok();
+}
+
+static Status readOptions(const moert_options *given, ContextOptions &out) {
+  if (!given)
+    return Status::ok();
+  if (given->struct_size < sizeof(moert_options))
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "moert_options has %zu bytes, this runtime expects %zu",
+                     given->struct_size, sizeof(moert_options));
+  if (given->timeout_seconds != 0)
+    out.timeoutSeconds = given->timeout_seconds;
+  if (given->symm_reserve_bytes)
+    out.symmReserveBytes = given->symm_reserve_bytes;
+  if (given->backend)
+    out.backend = given->backend;
+  return Status::ok();
+}
+
+moert_code moert_context_create(const moert_bootstrap *bootstrap,
+                                const moert_options *options,
+                                moert_context **out) {
+  return guarded([&]() -> Status {
+    if (!out)
+      return missing("out");
+    *out = nullptr;
+    std::unique_ptr<Bootstrap> boot;
+    ContextOptions chosen;
+    if (Status s = readBootstrap(bootstrap, boot); !s.isOk())
+      return s;
+    if (Status s = readOptions(options, chosen); !s.isOk())
+      return s;
+    auto context = Context::create(std::move(boot), chosen);
+    if (!context.isOk())
+      return context.status();
+    *out = new moert_context{context.take()};
+    return Status::ok();
+  });
+}
+
+void moert_context_destroy(moert_context *context) { delete context; }
+
+int32_t moert_context_rank(const moert_context *context) {
+  return context ? context->context->rank() : -1;
+}
+
+int32_t moert_context_size(const moert_context *context) {
+  return context ? context->context->size() : 0;
+}
+
+int32_t moert_context_failed_rank(const moert_context *context) {
+  return context ? context->context->originRank() : -1;
+}
+
+moert_code moert_context_reset(moert_context *context) {
+  return guarded(
+      [&] { return context ? context->context->reset() : missing("context"); });
+}
+
+moert_code moert_context_fail(moert_context *context, moert_code code,
+                              const char *message) {
+  return guarded([&]() -> Status {
+    if (!context)
+      return missing("context");
+    if (code <= MOERT_OK || code > MOERT_INTERNAL)
+      return Status(MOERT_INVALID_ARGUMENT, "no code of an error");
+    Status told = context->context->fail(Status(code, message ? message : ""));
+    (void)told;
+    return Status::ok();
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Artifacts and entries
+//===----------------------------------------------------------------------===//
+
+moert_code moert_artifact_load(moert_context *context, const char *path,
+                               moert_artifact **out) {
+  return guarded([&]() -> Status {
+    if (!context || !path || !out)
+      return missing(!context ? "context" : !path ? "path" : "out");
+    *out = nullptr;
+    auto handle = std::make_unique<moert_artifact>();
+    auto loaded = context->context->load(path, path);
+    if (!loaded.isOk())
+      return loaded.status();
+    handle->context = context->context.get();
+    handle->artifact = *loaded;
+    for (Entry &entry : (*loaded)->entries())
+      handle->entries.push_back({handle->context, &entry});
+    *out = handle.release();
+    return Status::ok();
+  });
+}
+
+moert_code moert_artifact_unload(moert_artifact *artifact) {
+  return guarded([&]() -> Status {
+    if (!artifact)
+      return missing("artifact");
+    Status status = artifact->context->unload(artifact->artifact);
+    delete artifact;
+    return status;
+  });
+}
+
+const char *moert_artifact_manifest(const moert_artifact *artifact) {
+  return artifact ? artifact->artifact->manifestText().c_str() : "";
+}
+
+size_t moert_artifact_num_entries(const moert_artifact *artifact) {
+  return artifact ? artifact->entries.size() : 0;
+}
+
+moert_entry *moert_artifact_entry_at(moert_artifact *artifact, size_t index) {
+  if (!artifact || index >= artifact->entries.size())
+    return nullptr;
+  return &artifact->entries[index];
+}
+
+moert_code moert_artifact_entry(moert_artifact *artifact, const char *name,
+                                moert_entry **out) {
+  return guarded([&]() -> Status {
+    if (!artifact || !out)
+      return missing(!artifact ? "artifact" : "out");
+    *out = nullptr;
+    auto entry = artifact->artifact->entry(name ? name : "");
+    if (!entry.isOk())
+      return entry.status();
+    *out = &artifact->entries[*entry - artifact->artifact->entries().data()];
+    return Status::ok();
+  });
+}
+
+const char *moert_entry_name(const moert_entry *entry) {
+  return entry ? entry->entry->description->name.c_str() : "";
+}
+
+size_t moert_entry_num_args(const moert_entry *entry) {
+  return entry ? entry->entry->description->args.size() : 0;
+}
+
+size_t moert_entry_num_results(const moert_entry *entry) {
+  return entry ? entry->entry->description->results.size() : 0;
+}
+
+static Status describe(const std::vector<TensorType> &types, size_t index,
+                       moert_tensor_type *out) {
+  if (!out)
+    return missing("out");
+  if (index >= types.size())
+    return makeError(MOERT_INVALID_ARGUMENT, "index %zu of %zu", index,
+                     types.size());
+  const TensorType &type = types[index];
+  *out = {toDLDataType(type.dtype), dtypeName(type.dtype),
+          static_cast<int32_t>(type.shape.size()), type.shape.data()};
+  return Status::ok();
+}
+
+moert_code moert_entry_arg(const moert_entry *entry, size_t index,
+                           moert_tensor_type *out) {
+  return guarded([&] {
+    return entry ? describe(entry->entry->description->args, index, out)
+                 : missing("entry");
+  });
+}
+
+moert_code moert_entry_result(const moert_entry *entry, size_t index,
+                              moert_tensor_type *out) {
+  return guarded([&] {
+    return entry ? describe(entry->entry->description->results, index, out)
+                 : missing("entry");
+  });
+}
+
+moert_code moert_entry_call(moert_entry *entry, const DLTensor *const *inputs,
+                            size_t num_inputs, DLManagedTensor **outputs,
+                            size_t num_outputs) {
+  return guarded([&]() -> Status {
+    if (!entry || (num_inputs && !inputs) || (num_outputs && !outputs))
+      return missing(!entry ? "entry" : !inputs ? "inputs" : "outputs");
+    size_t expected = entry->entry->description->results.size();
+    if (num_outputs != expected)
+      return makeError(MOERT_INVALID_ARGUMENT,
+                       "entry '%s' has %zu results, but there is room for %zu",
+                       moert_entry_name(entry), expected, num_outputs);
+    std::vector<DLManagedTensor *> results;
+    Status status = entry->context->call(
+        *entry->entry, {inputs, inputs + num_inputs}, results);
+    for (size_t i = 0; i < num_outputs; ++i)
+      outputs[i] = status.isOk() ? results[i] : nullptr;
+    return status;
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Timings and symmetric memory
+//===----------------------------------------------------------------------===//
+
+size_t moert_context_num_timings(const moert_context *context) {
+  return context ? context->context->timings().rows().size() : 0;
+}
+
+moert_code moert_context_timing(const moert_context *context, size_t index,
+                                moert_timing *out) {
+  return guarded([&]() -> Status {
+    if (!context || !out)
+      return missing(!context ? "context" : "out");
+    const std::vector<Timings::Row> &rows = context->context->timings().rows();
+    if (index >= rows.size())
+      return makeError(MOERT_INVALID_ARGUMENT, "index %zu of %zu", index,
+                       rows.size());
+    const Timings::Row &row = rows[index];
+    *out = {row.op.c_str(), row.location.c_str(), row.phase.c_str(), row.calls,
+            row.ns};
+    return Status::ok();
+  });
+}
+
+void moert_context_clear_timings(moert_context *context) {
+  if (context)
+    context->context->timings().clear();
+}
+
+moert_code moert_symm_alloc(moert_context *context, size_t bytes, void **out) {
+  return guarded([&]() -> Status {
+    if (!context || !out)
+      return missing(!context ? "context" : "out");
+    *out = nullptr;
+    auto block = context->context->symmAlloc(bytes);
+    if (!block.isOk())
+      return block.status();
+    *out = *block;
+    return Status::ok();
+  });
+}
+
+moert_code moert_symm_free(moert_context *context, void *address) {
+  return guarded([&] {
+    return context ? context->context->symmFree(address) : missing("context");
+  });
+}
+
+void *moert_symm_peer(const moert_context *context, void *address,
+                      int32_t rank) {
+  if (!context || !address || rank < 0 || rank >= context->context->size())
+    return nullptr;
+  return context->context->heap().peer(address, rank);
+}

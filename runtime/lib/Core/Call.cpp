@@ -1,0 +1,210 @@
+//===- Call.cpp - calling an entry ----------------------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "CallFrame.h"
+#include "moe-runtime/Context.h"
+
+using namespace moe::rt;
+
+static thread_local Context *currentContext = nullptr;
+
+Context *Context::current() { return currentContext; }
+
+Status Context::call(Entry &entry, const std::vector<const DLTensor *> &inputs,
+                     std::vector<DLManagedTensor *> &outputs) {
+  if (busy.exchange(true))
+    return prefixed(Status(MOERT_INVALID_ARGUMENT,
+                           "another call is running on this context"));
+  Status status = callGuarded(entry, inputs, outputs);
+  arena->endCall();
+  busy = false;
+  return status;
+}
+
+/// Publishes the call; the first one of an entry also meets the other ranks.
+Status Context::enterCall(Entry &entry, const Status &local) {
+  GroupOp op{GroupOp::Call, entry.callHash, entry.callText, local};
+  if (!entry.verified) {
+    Status status = runGroupOp(op);
+    entry.verified = status.isOk();
+    return status;
+  }
+  group->beginGroupOp(op);
+  Status status = local;
+  if (!status.isOk())
+    group->raise(status);
+  return status;
+}
+
+Status Context::callGuarded(Entry &entry,
+                            const std::vector<const DLTensor *> &inputs,
+                            std::vector<DLManagedTensor *> &outputs) {
+  outputs.clear();
+  bool communicates = entry.artifact->manifest().ranks != 0;
+  if (communicates)
+    if (Status s = refuseIfFailed(); !s.isOk())
+      return s;
+  CallFrame frame(*entry.description, arena);
+  Status status = prefixed(frame.setInputs(inputs));
+  if (communicates)
+    status = enterCall(entry, status);
+  if (status.isOk()) {
+    running = &entry;
+    inCollective = false;
+    callStatus = Status::ok();
+    currentContext = this;
+    times.beginCall();
+    bool returned = invoke(entry, frame.args());
+    times.endCall();
+    currentContext = nullptr;
+    running = nullptr;
+    status = returned ? prefixed(frame.takeResults(outputs)) : callStatus;
+    if (communicates && !status.isOk())
+      group->raise(status);
+  }
+  if (communicates)
+    group->endGroupOp();
+  return status;
+}
+
+/// The only frame that longjmp returns to. Nothing here, or between here and
+/// the functions below, has a destructor while generated code runs.
+bool Context::invoke(Entry &entry, void **args) {
+  if (_setjmp(callExit) != 0)
+    return false;
+  backend->invoke(entry.function, args);
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// What generated code asks for
+//===----------------------------------------------------------------------===//
+
+/// Ends the running call with `status`; the caller unwinds.
+bool Context::stop(const Status &status) {
+  callStatus = prefixed(status);
+  if (running->artifact->manifest().ranks != 0)
+    group->raise(callStatus);
+  return false;
+}
+
+void Context::stopForMemory() noexcept {
+  // Short enough for a string to hold without memory of its own.
+  callStatus = Status(MOERT_OUT_OF_MEMORY, "out of memory");
+  if (running->artifact->manifest().ranks != 0)
+    group->raise(callStatus);
+}
+
+std::string Context::here() const {
+  return inCollective ? group->here() : running->callText;
+}
+
+void Context::beginCollective(const char *op, const char *location,
+                              int64_t site) {
+  inCollective = true;
+  group->beginCollective(op, location, site, running->artifact->hash());
+  times.beginCollective(op, location);
+}
+
+void Context::phase(const char *name) {
+  group->setPhase(name);
+  times.phase(name);
+}
+
+void Context::endCollective() {
+  inCollective = false;
+  group->endCollective();
+  times.endCollective();
+}
+
+namespace {
+/// Why a wait of generated code may end early.
+class FlagGuard : public WaitGuard {
+public:
+  FlagGuard(const GroupControl &group, std::string here, uint64_t value,
+            int peer, double timeoutSeconds)
+      : group(group), here(std::move(here)), value(value), peer(peer),
+        timeoutSeconds(timeoutSeconds),
+        deadline(nowNs() + int64_t(timeoutSeconds * 1e9)) {}
+
+  Status check(uint64_t seen) override {
+    if (Status s = group.checkGroup(); !s.isOk())
+      return s;
+    if (Status s = group.checkAlive(peer); !s.isOk()) {
+      // What failed a rank before it left is the better explanation.
+      if (Status first = group.groupError(); !first.isOk())
+        return first;
+      return s.withPrefix(here + ": waiting for a signal");
+    }
+    if (nowNs() < deadline)
+      return Status::ok();
+    return makeError(MOERT_TIMEOUT,
+                     "%s: timed out after %g s waiting for rank %d: expected "
+                     "signal %llu, seen %llu; rank %d was last seen %s",
+                     here.c_str(), timeoutSeconds, peer,
+                     (unsigned long long)value, (unsigned long long)seen, peer,
+                     group.lastSeen(peer).c_str());
+  }
+
+private:
+  const GroupControl &group;
+  std::string here;
+  uint64_t value;
+  int peer;
+  double timeoutSeconds;
+  int64_t deadline;
+};
+} // namespace
+
+bool Context::wait(const uint64_t *flag, uint64_t value, int64_t peer) {
+  if (peer < 0 || peer >= size())
+    return stop(makeError(MOERT_INTERNAL, "%s: wait for rank %lld of %d",
+                          here().c_str(), (long long)peer, size()));
+  // Most signals are there already.
+  if (__atomic_load_n(flag, __ATOMIC_ACQUIRE) >= value)
+    return checkOrder(int(peer));
+  FlagGuard guard(*group, here(), value, static_cast<int>(peer),
+                  options.timeoutSeconds);
+  Status status = backend->wait(flag, value, guard);
+  return status.isOk() ? checkOrder(int(peer)) : stop(status);
+}
+
+/// A signal that came from another collective is no signal.
+bool Context::checkOrder(int peer) {
+  if (!inCollective || peer == rank())
+    return true;
+  Status status = group->compareCollectives(peer);
+  return status.isOk() || stop(status);
+}
+
+void Context::failHere(int64_t code, const char *what, int64_t expected,
+                       int64_t seen, int64_t peer) {
+  bool isCode = code > MOERT_OK && code <= MOERT_INTERNAL;
+  moert_code known = isCode ? static_cast<moert_code>(code) : MOERT_INTERNAL;
+  std::string text = format("%s: %s: %s: expected at most %lld, seen %lld",
+                            here().c_str(), codeText(known).c_str(), what,
+                            (long long)expected, (long long)seen);
+  if (peer >= 0)
+    text += format(", peer rank %lld", (long long)peer);
+  stop(Status(known, text));
+}
+
+bool Context::allocate(int64_t bytes, int64_t alignment, void *&out) {
+  out = arena->allocate(bytes, alignment);
+  return out || stop(makeError(MOERT_OUT_OF_MEMORY,
+                               "%s: cannot allocate %lld bytes aligned to %lld",
+                               here().c_str(), (long long)bytes,
+                               (long long)alignment));
+}
+
+bool Context::free(void *ptr) {
+  return arena->free(ptr) ||
+         stop(makeError(MOERT_INTERNAL,
+                        "%s: freeing %p, which moert_alloc did not give out",
+                        here().c_str(), ptr));
+}

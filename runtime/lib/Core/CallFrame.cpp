@@ -1,0 +1,222 @@
+//===- CallFrame.cpp - tensors of one call --------------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "CallFrame.h"
+
+#include <cstring>
+
+using namespace moe::rt;
+
+static_assert(sizeof(void *) == sizeof(int64_t));
+
+//===----------------------------------------------------------------------===//
+// Strided tensors
+//===----------------------------------------------------------------------===//
+
+bool moe::rt::isDense(const DLTensor &tensor) {
+  if (!tensor.strides)
+    return true;
+  int64_t expected = 1;
+  for (int i = tensor.ndim - 1; i >= 0; --i) {
+    if (tensor.shape[i] == 0)
+      return true;
+    if (tensor.shape[i] != 1 && tensor.strides[i] != expected)
+      return false;
+    expected *= tensor.shape[i];
+  }
+  return true;
+}
+
+static void packDim(const DLTensor &tensor, int dim, size_t elementBytes,
+                    const char *in, char *&out) {
+  if (dim == tensor.ndim) {
+    std::memcpy(out, in, elementBytes);
+    out += elementBytes;
+    return;
+  }
+  int64_t step = tensor.strides[dim] * static_cast<int64_t>(elementBytes);
+  if (dim + 1 == tensor.ndim && tensor.strides[dim] == 1) {
+    std::memcpy(out, in, elementBytes * tensor.shape[dim]);
+    out += elementBytes * tensor.shape[dim];
+    return;
+  }
+  for (int64_t i = 0; i < tensor.shape[dim]; ++i)
+    packDim(tensor, dim + 1, elementBytes, in + i * step, out);
+}
+
+void moe::rt::packTensor(const DLTensor &tensor, size_t elementBytes,
+                         char *out) {
+  const char *in = static_cast<const char *>(tensor.data) + tensor.byte_offset;
+  int64_t count = countElements(tensor.shape, tensor.ndim).value_or(0);
+  if (count == 0)
+    return;
+  if (isDense(tensor))
+    std::memcpy(out, in, elementBytes * count);
+  else
+    packDim(tensor, 0, elementBytes, in, out);
+}
+
+//===----------------------------------------------------------------------===//
+// Arguments
+//===----------------------------------------------------------------------===//
+
+CallFrame::CallFrame(const Manifest::Entry &entry, std::shared_ptr<Arena> arena)
+    : entry(entry), arena(std::move(arena)) {
+  for (const auto *types : {&entry.args, &entry.results})
+    for (const TensorType &type : *types)
+      descriptors.emplace_back(3 + 2 * type.shape.size());
+  for (std::vector<int64_t> &descriptor : descriptors)
+    pointers.push_back(descriptor.data());
+}
+
+Status CallFrame::setInputs(const std::vector<const DLTensor *> &inputs) {
+  if (inputs.size() != entry.args.size())
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "entry '%s' has %zu arguments, but %zu were given",
+                     entry.name.c_str(), entry.args.size(), inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (Status s = setInput(i, inputs[i]); !s.isOk())
+      return s.withPrefix(
+          format("argument %zu of entry '%s'", i, entry.name.c_str()));
+  return Status::ok();
+}
+
+static void fillDescriptor(std::vector<int64_t> &descriptor, const void *data,
+                           const int64_t *shape, size_t rank) {
+  descriptor[0] = descriptor[1] = reinterpret_cast<int64_t>(data);
+  descriptor[2] = 0;
+  int64_t stride = 1;
+  for (size_t i = rank; i-- > 0;) {
+    descriptor[3 + i] = shape[i];
+    descriptor[3 + rank + i] = stride;
+    stride *= shape[i];
+  }
+}
+
+Status CallFrame::setInput(size_t index, const DLTensor *input) {
+  const TensorType &type = entry.args[index];
+  if (!input)
+    return Status(MOERT_INVALID_ARGUMENT, "no tensor was given");
+  size_t rank = input->ndim < 0 ? 0 : input->ndim;
+  if (input->device.device_type != kDLCPU)
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "expected a tensor in host memory, got DLPack device "
+                     "type %d",
+                     int(input->device.device_type));
+  if (!acceptsDLDataType(type.dtype, input->dtype))
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "expected element type %s, got %s", dtypeName(type.dtype),
+                     describeDLDataType(input->dtype).c_str());
+  if (rank && !input->shape)
+    return Status(MOERT_INVALID_ARGUMENT, "the tensor has no shape");
+  std::string wrong = checkShape(type, input->shape, rank);
+  if (!wrong.empty())
+    return Status(MOERT_INVALID_ARGUMENT, wrong);
+  size_t elementBytes = dtypeBytes(type.dtype);
+  std::optional<int64_t> count = countElements(input->shape, rank);
+  if (!count || *count > INT64_MAX / int64_t(elementBytes))
+    return makeError(MOERT_INVALID_ARGUMENT, "the shape %s is too large",
+                     describeShape(input->shape, rank).c_str());
+  if (!input->data && *count)
+    return Status(MOERT_INVALID_ARGUMENT, "the tensor has no data");
+
+  const char *data =
+      static_cast<const char *>(input->data) + input->byte_offset;
+  bool isAligned = reinterpret_cast<uintptr_t>(data) % elementBytes == 0;
+  if (*count == 0 || !isDense(*input) || !isAligned) {
+    char *packed = static_cast<char *>(
+        arena->allocate(*count * int64_t(elementBytes), 64));
+    if (!packed)
+      return makeError(MOERT_OUT_OF_MEMORY, "cannot allocate %lld bytes",
+                       (long long)(*count * int64_t(elementBytes)));
+    packTensor(*input, elementBytes, packed);
+    data = packed;
+  }
+  fillDescriptor(descriptors[index], data, input->shape, rank);
+  return Status::ok();
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A tensor that keeps its arena alive.
+struct Result {
+  DLManagedTensor managed{};
+  std::vector<int64_t> shape, strides;
+  std::shared_ptr<Arena> arena;
+  void *allocated = nullptr;
+};
+} // namespace
+
+static void deleteResult(DLManagedTensor *tensor) {
+  auto *result = static_cast<Result *>(tensor->manager_ctx);
+  result->arena->free(result->allocated);
+  delete result;
+}
+
+Status CallFrame::takeResults(std::vector<DLManagedTensor *> &outputs) {
+  for (size_t i = 0; i < entry.results.size(); ++i) {
+    DLManagedTensor *tensor = nullptr;
+    Status status = takeResult(i, tensor);
+    if (!status.isOk()) {
+      for (DLManagedTensor *taken : outputs)
+        taken->deleter(taken);
+      outputs.clear();
+      return status.withPrefix(
+          format("result %zu of entry '%s'", i, entry.name.c_str()));
+    }
+    outputs.push_back(tensor);
+  }
+  return Status::ok();
+}
+
+Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
+  const TensorType &type = entry.results[index];
+  const std::vector<int64_t> &descriptor =
+      descriptors[entry.args.size() + index];
+  size_t rank = type.shape.size();
+  size_t elementBytes = dtypeBytes(type.dtype);
+  auto result = std::make_unique<Result>();
+  result->arena = arena;
+  result->shape.assign(&descriptor[3], &descriptor[3] + rank);
+  result->strides.assign(&descriptor[3] + rank, &descriptor[3] + 2 * rank);
+  std::string wrong = checkShape(type, result->shape.data(), rank);
+  std::optional<int64_t> count = countElements(result->shape.data(), rank);
+  if (!wrong.empty() || !count)
+    return Status(MOERT_INTERNAL, wrong.empty() ? "too large" : wrong);
+
+  DLTensor &tensor = result->managed.dl_tensor;
+  tensor.data = reinterpret_cast<char *>(descriptor[1]) +
+                descriptor[2] * int64_t(elementBytes);
+  tensor.device = {kDLCPU, 0};
+  tensor.ndim = static_cast<int>(rank);
+  tensor.dtype = toDLDataType(type.dtype);
+  tensor.shape = result->shape.data();
+  tensor.strides = result->strides.data();
+  result->allocated = reinterpret_cast<void *>(descriptor[0]);
+  if (!arena->keep(result->allocated)) {
+    // A constant of the artifact or an argument: the caller gets a copy.
+    if (!tensor.data && *count)
+      return Status(MOERT_INTERNAL, "the entry did not set it");
+    void *copy = arena->allocate(*count * int64_t(elementBytes), 64);
+    if (!copy)
+      return Status(MOERT_OUT_OF_MEMORY, "cannot copy it");
+    packTensor(tensor, elementBytes, static_cast<char *>(copy));
+    arena->keep(copy);
+    result->allocated = tensor.data = copy;
+    int64_t stride = 1;
+    for (size_t i = rank; i-- > 0; stride *= result->shape[i])
+      result->strides[i] = stride;
+  }
+  result->managed.manager_ctx = result.get();
+  result->managed.deleter = deleteResult;
+  out = &result.release()->managed;
+  return Status::ok();
+}

@@ -1,0 +1,54 @@
+//===- CallFrame.h - tensors of one call ------------------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_LIB_CORE_CALLFRAME_H
+#define MOE_RUNTIME_LIB_CORE_CALLFRAME_H
+
+#include "moe-runtime/Arena.h"
+#include "moe-runtime/Manifest.h"
+
+#include <memory>
+#include <vector>
+
+namespace moe::rt {
+
+/// The memref descriptors an entry gets, and the way from and to DLPack.
+class CallFrame {
+public:
+  CallFrame(const Manifest::Entry &entry, std::shared_ptr<Arena> arena);
+
+  /// Checks the inputs against the entry. Strided or misaligned ones are
+  /// copied, since generated code expects dense row-major arguments.
+  Status setInputs(const std::vector<const DLTensor *> &inputs);
+
+  /// One pointer per descriptor, arguments first.
+  void **args() { return pointers.data(); }
+
+  /// Turns the result descriptors into tensors that own their memory.
+  Status takeResults(std::vector<DLManagedTensor *> &outputs);
+
+private:
+  Status setInput(size_t index, const DLTensor *input);
+  Status takeResult(size_t index, DLManagedTensor *&out);
+
+  const Manifest::Entry &entry;
+  std::shared_ptr<Arena> arena;
+  /// allocated, aligned, offset, sizes, strides: all 8 bytes wide.
+  std::vector<std::vector<int64_t>> descriptors;
+  std::vector<void *> pointers;
+};
+
+/// Copies a strided tensor to dense row-major memory.
+void packTensor(const DLTensor &tensor, size_t elementBytes, char *out);
+
+/// Whether the tensor is dense and row-major.
+bool isDense(const DLTensor &tensor);
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_LIB_CORE_CALLFRAME_H

@@ -1,0 +1,208 @@
+//===- Context.cpp - a rank's membership in a group -----------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/Context.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace moe::rt;
+
+Backend::~Backend() = default;
+WaitGuard::~WaitGuard() = default;
+
+Expected<std::unique_ptr<Backend>>
+moe::rt::createBackend(const std::string &name, Bootstrap &bootstrap) {
+  if (name == "host")
+    return createHostBackend(bootstrap);
+  return makeError(MOERT_UNAVAILABLE, "this runtime has no '%s' backend",
+                   name.c_str());
+}
+
+Expected<std::unique_ptr<Context>>
+Context::create(std::unique_ptr<Bootstrap> bootstrap,
+                const ContextOptions &options) {
+  if (!std::isfinite(options.timeoutSeconds) || options.timeoutSeconds <= 0 ||
+      options.timeoutSeconds > 1e6)
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "the time-out is not a positive number of seconds: %g",
+                     options.timeoutSeconds);
+  std::unique_ptr<Context> context(new Context());
+  context->options = options;
+  context->bootstrap = std::move(bootstrap);
+  Bootstrap &boot = *context->bootstrap;
+  boot.setTimeout(options.timeoutSeconds);
+  auto failed = [&](const Status &status) { return context->prefixed(status); };
+
+  auto control = GroupControl::create(boot);
+  if (!control.isOk())
+    return failed(control.status());
+  context->group = control.take();
+  auto backend = createBackend(options.backend, boot);
+  if (Status s = agreeStatus(boot, backend.status()); !s.isOk())
+    return failed(s);
+  context->backend = backend.take();
+  auto heap =
+      SymmetricHeap::create(*context->backend, boot, options.symmReserveBytes);
+  if (!heap.isOk())
+    return failed(heap.status());
+  context->symmHeap = heap.take();
+  return context;
+}
+
+Context::~Context() = default;
+
+/// Every message begins with the rank that has it.
+Status Context::prefixed(const Status &status) const {
+  std::string prefix = format("rank %d", rank());
+  if (status.isOk() || status.message().rfind(prefix + ": ", 0) == 0)
+    return status;
+  return status.withPrefix(prefix);
+}
+
+Status Context::refuseIfFailed() const {
+  Status error = group->groupError();
+  if (error.isOk())
+    return error;
+  return Status(error.code(), format("rank %d: the group has failed and must "
+                                     "be reset on all ranks first; ",
+                                     rank()) +
+                                  error.message());
+}
+
+/// Begins an operation and meets the other ranks in it.
+Status Context::runGroupOp(const GroupOp &op) {
+  group->beginGroupOp(op);
+  bool raised = false;
+  Status status = group->agree(op, options.timeoutSeconds, raised);
+  if (raised && !status.isOk())
+    group->raise(status);
+  return prefixed(status);
+}
+
+Status Context::checkLoadable(const Manifest &manifest) {
+  if (Status s = backend->checkArtifact(manifest); !s.isOk())
+    return s;
+  if (manifest.ranks != 0 && manifest.ranks != size())
+    return makeError(MOERT_ABI_MISMATCH,
+                     "the artifact is for %lld ranks, but the group has %d",
+                     (long long)manifest.ranks, size());
+  return Status::ok();
+}
+
+Expected<Artifact *> Context::load(const std::string &path,
+                                   const std::string &displayName) {
+  if (Status s = refuseIfFailed(); !s.isOk())
+    return s;
+  auto opened = Artifact::open(path, displayName);
+  Status local = opened.status();
+  if (local.isOk())
+    local = checkLoadable((*opened)->manifest()).withPrefix(displayName);
+  GroupOp op{GroupOp::Load, 0, "load of artifact " + displayName, local};
+  if (opened.isOk()) {
+    const Manifest &m = (*opened)->manifest();
+    op.hash = (*opened)->hash();
+    op.text += format(" (hash %s, %lld ranks)", m.hash.c_str(),
+                      (long long)m.ranks);
+  }
+  Status status = runGroupOp(op);
+  if (status.isOk() && (*opened)->manifest().symmBytes > 0) {
+    auto workspace = symmHeap->allocate((*opened)->manifest().symmBytes);
+    if (workspace.isOk())
+      (*opened)->workspace = *workspace;
+    status = prefixed(workspace.status());
+  }
+  group->endGroupOp();
+  if (!status.isOk())
+    return status;
+  artifacts.push_back(opened.take());
+  return artifacts.back().get();
+}
+
+Status Context::unload(Artifact *artifact) {
+  auto it = std::find_if(artifacts.begin(), artifacts.end(), [&](auto &held) {
+    return held.get() == artifact;
+  });
+  if (it == artifacts.end())
+    return prefixed(Status(MOERT_INVALID_ARGUMENT, "no such artifact"));
+  // In a group that has failed nobody can be met, and the workspace stays
+  // with the heap until the context ends.
+  Status status;
+  if (group->groupError().isOk()) {
+    status = runGroupOp({GroupOp::Unload, artifact->hash(),
+                         "unloading of artifact " + artifact->manifest().hash,
+                         Status::ok()});
+    if (status.isOk() && artifact->workspace)
+      status = prefixed(symmHeap->free(artifact->workspace));
+    group->endGroupOp();
+  }
+  times.forgetStrings();
+  artifacts.erase(it);
+  return status;
+}
+
+Status Context::reset() {
+  if (busy)
+    return prefixed(Status(MOERT_INVALID_ARGUMENT, "a call is running"));
+  if (Status s = group->reset(*bootstrap); !s.isOk())
+    return prefixed(s);
+  // Signals and epochs of broken calls are in the workspaces.
+  Status status;
+  for (const std::unique_ptr<Artifact> &artifact : artifacts) {
+    if (artifact->workspace && status.isOk())
+      status = backend->zero(artifact->workspace,
+                             artifact->manifest().symmBytes);
+    for (Entry &entry : artifact->entries())
+      entry.verified = false;
+  }
+  return prefixed(agreeStatus(*bootstrap, status));
+}
+
+Status Context::fail(const Status &status) {
+  Status error = prefixed(status);
+  group->raise(error);
+  return error;
+}
+
+Expected<char *> Context::symmAlloc(size_t bytes) {
+  if (Status s = refuseIfFailed(); !s.isOk())
+    return s;
+  Status status = runGroupOp(
+      {GroupOp::SymmAlloc, bytes,
+       format("allocation of %zu bytes of symmetric memory", bytes),
+       Status::ok()});
+  char *address = nullptr;
+  if (status.isOk()) {
+    auto block = symmHeap->allocate(bytes);
+    status = prefixed(block.status());
+    if (block.isOk())
+      address = *block;
+  }
+  group->endGroupOp();
+  if (!status.isOk())
+    return status;
+  return address;
+}
+
+Status Context::symmFree(void *address) {
+  if (Status s = refuseIfFailed(); !s.isOk())
+    return s;
+  auto offset = uint64_t(static_cast<char *>(address) - heap().slice(rank()));
+  Status local;
+  if (!address)
+    local = Status(MOERT_INVALID_ARGUMENT, "no block of the symmetric heap");
+  Status status =
+      runGroupOp({GroupOp::SymmFree, offset,
+                  format("release of symmetric memory at offset %llu",
+                         (unsigned long long)offset),
+                  local});
+  if (status.isOk())
+    status = prefixed(symmHeap->free(address));
+  group->endGroupOp();
+  return status;
+}

@@ -1,0 +1,114 @@
+//===- ControlBlock.h - layout of the memory of the control plane -*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// All fields are atomics that need no lock, so that they work between
+/// processes, and a fresh block is all zeros. Texts are copied in words; a
+/// text that is read while it changes may be torn, which only a message sees.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_LIB_CORE_CONTROLBLOCK_H
+#define MOE_RUNTIME_LIB_CORE_CONTROLBLOCK_H
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+namespace moe::rt {
+
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+/// Up to N - 1 characters.
+template <size_t N> class SharedText {
+  static_assert(N % 8 == 0);
+
+public:
+  void store(const char *text, size_t length) {
+    length = std::min(length, N - 1);
+    for (size_t i = 0; i <= length / 8; ++i) {
+      char chunk[8] = {};
+      std::memcpy(chunk, text + i * 8, std::min<size_t>(8, length - i * 8));
+      uint64_t word;
+      std::memcpy(&word, chunk, 8);
+      words[i].store(word, std::memory_order_relaxed);
+    }
+  }
+  void store(const char *text) { store(text, std::strlen(text)); }
+  void store(const std::string &text) { store(text.data(), text.size()); }
+
+  std::string load() const {
+    char text[N + 1] = {};
+    for (size_t i = 0; i < N / 8; ++i) {
+      uint64_t word = words[i].load(std::memory_order_relaxed);
+      std::memcpy(text + i * 8, &word, 8);
+      if (std::memchr(text + i * 8, 0, 8))
+        break;
+    }
+    return text;
+  }
+
+private:
+  std::atomic<uint64_t> words[N / 8];
+};
+
+enum class RankState : uint32_t {
+  Joining = 0,
+  Idle,
+  InGroupOp,
+  InCollective,
+  Left
+};
+
+/// The n-th group operation of a rank lies at n modulo the ring's size. A
+/// reader takes it for valid when `ordinal` is n before and after.
+struct GroupOpRecord {
+  std::atomic<uint64_t> ordinal;
+  std::atomic<uint64_t> kind;
+  std::atomic<uint64_t> hash;
+  std::atomic<uint64_t> localCode;
+  SharedText<256> text;
+  SharedText<512> localError;
+};
+
+struct CollectiveRecord {
+  std::atomic<uint64_t> ordinal;
+  std::atomic<uint64_t> site;
+  std::atomic<uint64_t> artifact;
+  SharedText<48> op;
+  SharedText<128> location;
+};
+
+struct alignas(4096) RankBlock {
+  static constexpr size_t groupOpSlots = 32;
+  static constexpr size_t collectiveSlots = 256;
+
+  std::atomic<uint32_t> state;
+  std::atomic<uint64_t> groupOps;     ///< begun
+  std::atomic<uint64_t> groupOpsDone; ///< ended
+  std::atomic<uint64_t> collectives;  ///< begun
+  SharedText<48> phase;
+  std::atomic<uint64_t> pid;
+  std::atomic<uint64_t> pidNamespace;
+
+  std::atomic<uint64_t> errorCode;
+  SharedText<2048> errorMessage;
+
+  GroupOpRecord groupOpRing[groupOpSlots];
+  CollectiveRecord collectiveRing[collectiveSlots];
+};
+
+struct alignas(4096) GroupBlock {
+  std::atomic<uint64_t> origin; ///< 0, or 1 + rank whose error was first
+};
+
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_LIB_CORE_CONTROLBLOCK_H

@@ -1,0 +1,199 @@
+//===- SymmetricHeap.cpp - memory every rank has at the same offset -------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/SymmetricHeap.h"
+
+#include <algorithm>
+
+using namespace moe::rt;
+
+static size_t roundUp(size_t value, size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+Expected<std::unique_ptr<SymmetricHeap>>
+SymmetricHeap::create(Backend &backend, Bootstrap &bootstrap,
+                      size_t reservePerRank) {
+  size_t ranks = bootstrap.size();
+  size_t slice = roundUp(std::max<size_t>(reservePerRank, 1),
+                         backend.granularity());
+  Expected<char *> base =
+      slice > SIZE_MAX / ranks
+          ? Expected<char *>(Status(MOERT_INVALID_ARGUMENT,
+                                    "the symmetric heap is too large"))
+          : backend.reserve(slice * ranks);
+  // Offsets are shared, so all ranks need the same room.
+  uint64_t room = base.isOk() ? slice : 0;
+  std::vector<uint64_t> rooms(ranks);
+  Status status = bootstrap.allGather(&room, sizeof(room), rooms.data());
+  if (status.isOk())
+    status = base.isOk() ? Status::ok() : base.status();
+  for (size_t r = 0; status.isOk() && r < ranks; ++r) {
+    if (rooms[r] == 0)
+      status = makeError(MOERT_PEER_FAILED,
+                         "rank %zu could not reserve its symmetric heap", r);
+    else if (rooms[r] != slice)
+      status = makeError(MOERT_COLLECTIVE_MISMATCH,
+                         "rank %d reserves %zu bytes of symmetric heap, but "
+                         "rank %zu reserves %zu",
+                         bootstrap.rank(), slice, r, size_t(rooms[r]));
+  }
+  if (!status.isOk()) {
+    if (base.isOk())
+      backend.release(*base, slice * ranks);
+    return status;
+  }
+  return std::unique_ptr<SymmetricHeap>(
+      new SymmetricHeap(backend, bootstrap, *base, slice));
+}
+
+SymmetricHeap::~SymmetricHeap() {
+  int ranks = bootstrap.size();
+  for (auto &[offset, bytes] : chunks)
+    for (int r = 0; r < ranks; ++r)
+      backend.unmapChunk(slice(r) + offset, bytes);
+  backend.release(base, sliceBytes * ranks);
+}
+
+/// Commits at least `bytes` more in every slice.
+Status SymmetricHeap::grow(size_t bytes) {
+  size_t chunkBytes = roundUp(bytes, backend.granularity());
+  int ranks = bootstrap.size();
+  Status mine;
+  ChunkHandle own;
+  if (chunkBytes < bytes || chunkBytes > sliceBytes - committed)
+    mine = makeError(MOERT_OUT_OF_MEMORY,
+                     "%zu bytes do not fit the symmetric heap: %zu of %zu "
+                     "bytes are in use on each rank",
+                     bytes, committed, sliceBytes);
+  else if (committed + chunkBytes > backend.memoryBytes() / ranks)
+    mine = makeError(MOERT_OUT_OF_MEMORY,
+                     "%zu bytes of symmetric memory on each of %d ranks are "
+                     "more than this machine's %zu bytes",
+                     committed + chunkBytes, ranks, backend.memoryBytes());
+  if (mine.isOk()) {
+    auto created = backend.createChunk(chunkBytes);
+    if (created.isOk())
+      own = created.take();
+    mine = created.status();
+  }
+  if (Status s = agreeStatus(bootstrap, mine); !s.isOk())
+    return s;
+
+  std::vector<UniqueFd> fds;
+  std::vector<decltype(own.blob)> blobs(ranks);
+  if (Status s = bootstrap.exchangeFds(own.fd.get(), fds); !s.isOk())
+    return s;
+  if (Status s =
+          bootstrap.allGather(own.blob.data(), own.blob.size(), blobs.data());
+      !s.isOk())
+    return s;
+  int mapped = 0;
+  for (; mine.isOk() && mapped < ranks; ++mapped) {
+    ChunkHandle chunk{std::move(fds[mapped]), blobs[mapped]};
+    mine = backend.mapChunk(chunk, slice(mapped) + committed, chunkBytes);
+    if (!mine.isOk())
+      break;
+  }
+  if (Status s = agreeStatus(bootstrap, mine); !s.isOk()) {
+    for (int r = 0; r < mapped; ++r)
+      backend.unmapChunk(slice(r) + committed, chunkBytes);
+    return s;
+  }
+  chunks[committed] = chunkBytes;
+  release(committed, chunkBytes);
+  committed += chunkBytes;
+  return Status::ok();
+}
+
+/// Adds a span to the free ones and joins it with its neighbours.
+void SymmetricHeap::release(size_t offset, size_t bytes) {
+  auto next = freeSpans.lower_bound(offset);
+  if (next != freeSpans.end() && offset + bytes == next->first) {
+    bytes += next->second;
+    next = freeSpans.erase(next);
+  }
+  if (next != freeSpans.begin()) {
+    auto before = std::prev(next);
+    if (before->first + before->second == offset) {
+      before->second += bytes;
+      return;
+    }
+  }
+  freeSpans.emplace(offset, bytes);
+}
+
+Expected<char *> SymmetricHeap::allocate(size_t bytes) {
+  // All ranks take the same decisions, since they see the same requests.
+  uint64_t wanted = bytes;
+  std::vector<uint64_t> all(bootstrap.size());
+  if (Status s = bootstrap.allGather(&wanted, sizeof(wanted), all.data());
+      !s.isOk())
+    return s;
+  for (size_t r = 0; r < all.size(); ++r)
+    if (all[r] != wanted)
+      return makeError(MOERT_COLLECTIVE_MISMATCH,
+                       "rank %d allocates %zu bytes of symmetric memory, but "
+                       "rank %zu allocates %zu",
+                       rank(), bytes, r, size_t(all[r]));
+  if (bytes > sliceBytes)
+    return makeError(MOERT_OUT_OF_MEMORY,
+                     "%zu bytes do not fit the symmetric heap of %zu bytes",
+                     bytes, sliceBytes);
+  size_t size = roundUp(std::max<size_t>(bytes, 1), alignment);
+  auto fits = [&](const auto &span) { return span.second >= size; };
+  auto span = std::find_if(freeSpans.begin(), freeSpans.end(), fits);
+  if (span == freeSpans.end()) {
+    if (Status s = grow(size); !s.isOk())
+      return s;
+    span = std::find_if(freeSpans.begin(), freeSpans.end(), fits);
+  }
+  size_t offset = span->first, rest = span->second - size;
+  freeSpans.erase(span);
+  if (rest)
+    freeSpans.emplace(offset + size, rest);
+  usedSpans.emplace(offset, size);
+
+  char *address = slice(rank()) + offset;
+  Status status;
+  if (offset < dirtyBytes)
+    status = backend.zero(address, std::min(size, dirtyBytes - offset));
+  dirtyBytes = std::max(dirtyBytes, offset + size);
+  // No rank may write before every rank has zeroed.
+  status = agreeStatus(bootstrap, status);
+  if (!status.isOk()) {
+    usedSpans.erase(offset);
+    release(offset, size);
+    return status;
+  }
+  return address;
+}
+
+Status SymmetricHeap::free(void *address) {
+  char *mine = slice(rank());
+  size_t offset = static_cast<char *>(address) - mine;
+  auto it = usedSpans.find(offset);
+  Status status;
+  if (it == usedSpans.end())
+    status = makeError(MOERT_INVALID_ARGUMENT,
+                       "%p is no block of the symmetric heap", address);
+  // Nobody reuses what another rank still reads.
+  status = agreeStatus(bootstrap, status);
+  if (!status.isOk())
+    return status;
+  release(it->first, it->second);
+  usedSpans.erase(it);
+  return Status::ok();
+}
+
+size_t SymmetricHeap::usedBytes() const {
+  size_t bytes = 0;
+  for (auto &[offset, size] : usedSpans)
+    bytes += size;
+  return bytes;
+}

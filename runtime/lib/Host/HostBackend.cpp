@@ -1,0 +1,150 @@
+//===- HostBackend.cpp - ranks as processes or threads of one machine -----===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "HostMemory.h"
+#include "moe-runtime/Backend.h"
+#include "moe-runtime/MemoryFile.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <sched.h>
+#include <ctime>
+#include <thread>
+#include <unistd.h>
+
+using namespace moe::rt;
+
+namespace {
+class HostBackend : public Backend {
+public:
+  HostBackend(std::shared_ptr<HostAddressSpace> space, int ranks)
+      : space(std::move(space)) {
+    // More ranks than processors: the awaited rank cannot run while we spin.
+    int processors = static_cast<int>(std::thread::hardware_concurrency());
+    spins = ranks <= processors ? 2000 : 20;
+  }
+
+  const char *name() const override { return "host"; }
+  Status checkArtifact(const Manifest &manifest) override;
+  size_t granularity() const override { return size_t(2) << 20; }
+  size_t memoryBytes() const override;
+  Expected<char *> reserve(size_t bytes) override {
+    return space->reserve(bytes);
+  }
+  void release(char *base, size_t bytes) override {
+    space->release(base, bytes);
+  }
+  Expected<ChunkHandle> createChunk(size_t bytes) override;
+  Status mapChunk(const ChunkHandle &chunk, char *address,
+                  size_t bytes) override {
+    return space->map(chunk.fd.get(), address, bytes);
+  }
+  void unmapChunk(char *address, size_t bytes) override {
+    space->unmap(address, bytes);
+  }
+
+  Status zero(void *symm, size_t bytes) override {
+    std::memset(symm, 0, bytes);
+    return Status::ok();
+  }
+  Status copyIn(void *symm, const void *host, size_t bytes) override {
+    std::memcpy(symm, host, bytes);
+    return Status::ok();
+  }
+  Status copyOut(void *host, const void *symm, size_t bytes) override {
+    std::memcpy(host, symm, bytes);
+    return Status::ok();
+  }
+  Status signal(uint64_t *flag, uint64_t value) override {
+    __atomic_store_n(flag, value, __ATOMIC_RELEASE);
+    return Status::ok();
+  }
+  Status wait(const uint64_t *flag, uint64_t value, WaitGuard &guard) override;
+  void invoke(EntryFunction entry, void **args) override { entry(args); }
+
+private:
+  std::shared_ptr<HostAddressSpace> space;
+  int spins;
+};
+} // namespace
+
+Status HostBackend::checkArtifact(const Manifest &manifest) {
+  if (manifest.target != "host")
+    return makeError(MOERT_UNAVAILABLE,
+                     "the artifact is for target '%s', which the host backend "
+                     "cannot run",
+                     manifest.target.c_str());
+  return checkCpuLevel(manifest.cpu);
+}
+
+size_t HostBackend::memoryBytes() const {
+  long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
+  return pages > 0 && page > 0 ? size_t(pages) * size_t(page) : SIZE_MAX;
+}
+
+Expected<ChunkHandle> HostBackend::createChunk(size_t bytes) {
+  auto file = createMemoryFile(bytes);
+  if (!file.isOk())
+    return file.status();
+  return ChunkHandle{file.take(), {}};
+}
+
+static inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+Status HostBackend::wait(const uint64_t *flag, uint64_t value,
+                         WaitGuard &guard) {
+  auto load = [&] { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); };
+  for (int i = 0; i < spins; ++i) {
+    if (load() >= value)
+      return Status::ok();
+    relax();
+  }
+  // Let others run; ask the guard now and then.
+  constexpr int yields = 200;
+  int64_t sleepNs = 20000;
+  for (unsigned round = 0;; ++round) {
+    if (load() >= value)
+      return Status::ok();
+    if (round < yields) {
+      sched_yield();
+      if (round % 32 != 31)
+        continue;
+    } else {
+      timespec pause{0, static_cast<long>(sleepNs)};
+      nanosleep(&pause, nullptr);
+      sleepNs = std::min<int64_t>(sleepNs * 2, 500000);
+    }
+    uint64_t seen = load();
+    if (seen >= value)
+      return Status::ok();
+    if (Status status = guard.check(seen); !status.isOk())
+      // The flag may have come just before its writer left.
+      return load() >= value && status.code() == MOERT_PEER_FAILED
+                 ? Status::ok()
+                 : status;
+  }
+}
+
+Expected<std::unique_ptr<Backend>>
+moe::rt::createHostBackend(Bootstrap &bootstrap) {
+  std::shared_ptr<HostAddressSpace> space;
+  if (LocalGroup *local = bootstrap.localGroup())
+    space = local->share<HostAddressSpace>("host-address-space", [] {
+      return std::make_shared<HostAddressSpace>();
+    });
+  else
+    space = std::make_shared<HostAddressSpace>();
+  return std::unique_ptr<Backend>(
+      new HostBackend(std::move(space), bootstrap.size()));
+}

@@ -1,0 +1,58 @@
+//===- TimingsTest.cpp - tests of the time accounting ---------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/Timings.h"
+
+#include <gtest/gtest.h>
+
+using namespace moe::rt;
+
+static void oneCall(Timings &timings, const char *op, const char *phase) {
+  timings.beginCall();
+  timings.beginCollective(op, "f.mlir:1:2");
+  timings.phase(phase);
+  timings.endCollective();
+  timings.endCall();
+}
+
+TEST(TimingsTest, AccumulatesByNameNotByAddress) {
+  Timings timings;
+  std::string op = "moe.dispatch", again = "moe.dispatch";
+  oneCall(timings, op.c_str(), "put");
+  timings.forgetStrings();
+  oneCall(timings, again.c_str(), "put");
+  ASSERT_EQ(timings.rows().size(), 3u);
+  const Timings::Row &compute = timings.rows()[0];
+  EXPECT_EQ(compute.phase, "compute");
+  EXPECT_EQ(compute.op, "");
+  EXPECT_EQ(compute.calls, 4);
+  const Timings::Row &put = timings.rows()[2];
+  EXPECT_EQ(put.op + put.location + put.phase, "moe.dispatchf.mlir:1:2put");
+  EXPECT_EQ(put.calls, 2);
+}
+
+TEST(TimingsTest, TimeBetweenCallsDoesNotCount) {
+  Timings timings;
+  timings.beginCall();
+  timings.endCall();
+  int64_t before = timings.rows()[0].ns;
+  timings.endCall();
+  EXPECT_EQ(timings.rows()[0].ns, before);
+  EXPECT_EQ(timings.rows()[0].calls, 1);
+}
+
+TEST(TimingsTest, ClearKeepsTheRows) {
+  Timings timings;
+  oneCall(timings, "op", "put");
+  timings.clear();
+  ASSERT_EQ(timings.rows().size(), 3u);
+  for (const Timings::Row &row : timings.rows()) {
+    EXPECT_EQ(row.calls, 0);
+    EXPECT_EQ(row.ns, 0);
+  }
+}

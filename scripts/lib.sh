@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# Set-up steps shared by the scripts in this folder; sourced, never run.
+# Needs root only when a package is missing.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+llvm_version=$(<"$root/cmake/llvm-version.txt")
+llvm_major=${llvm_version%%.*}
+
+packages=(
+  ccache
+  "clang-$llvm_major"
+  "clang-format-$llvm_major"
+  cmake
+  g++
+  git
+  libdlpack-dev
+  libgmock-dev
+  libgtest-dev
+  "liblld-$llvm_major-dev"
+  "libmlir-$llvm_major-dev"
+  libopenmpi-dev
+  libzstd-dev
+  "lld-$llvm_major"
+  "llvm-$llvm_major-dev"
+  "llvm-$llvm_major-tools"
+  "mlir-$llvm_major-tools"
+  ninja-build
+  nlohmann-json3-dev
+  openmpi-bin
+  python3
+  python3-psutil
+  python3-venv
+  zlib1g-dev
+)
+
+say() { printf '== %s\n' "$*"; }
+
+die() {
+  printf '%s: error: %s\n' "$(basename "$0")" "$*" >&2
+  exit 1
+}
+
+# Runs a command up to three times: mirrors fail now and then.
+retry() {
+  local attempt
+  for attempt in 1 2 3; do
+    "$@" && return 0
+    [ "$attempt" = 3 ] || { say "failed, trying again: $*"; sleep $((attempt * 5)); }
+  done
+  return 1
+}
+
+missing_packages() {
+  local package
+  for package in "${packages[@]}"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+      printf '%s\n' "$package"
+  done
+}
+
+setup_packages() {
+  command -v dpkg-query >/dev/null ||
+    die "needs Debian's packages of LLVM $llvm_version (no dpkg-query here)"
+  local missing
+  mapfile -t missing < <(missing_packages)
+  [ ${#missing[@]} -eq 0 ] && return
+  [ "$(id -u)" = 0 ] ||
+    die "needs these packages; install them, or run this script as root: ${missing[*]}"
+  say "installing ${missing[*]}"
+  export DEBIAN_FRONTEND=noninteractive
+  retry apt-get -qq update || die "apt-get update failed"
+  retry apt-get -qq -y --no-install-recommends install "${missing[@]}" ||
+    die "apt-get install failed"
+}
+
+# Debian's Python, so that the environment does not depend on what else is in
+# PATH.
+setup_python() {
+  local stamp="$root/.venv/requirements.stamp"
+  cmp -s "$root/requirements.txt" "$stamp" && return
+  say "making the Python environment .venv"
+  rm -rf "$root/.venv"
+  /usr/bin/python3 -m venv "$root/.venv" || die "python3 -m venv failed"
+  retry "$root/.venv/bin/python" -m pip install --quiet \
+    --disable-pip-version-check -r "$root/requirements.txt" ||
+    die "pip install failed"
+  cp "$root/requirements.txt" "$stamp"
+}
+
+# build [target...]: configures when needed and builds; all targets by default.
+build() {
+  cd "$root" || die "cannot enter $root"
+  if [ ! -f build/build.ninja ]; then
+    say "configuring build/"
+    mkdir -p build
+    cmake --preset release >build/configure.log 2>&1 ||
+      { cat build/configure.log; die "configuring failed"; }
+  fi
+  say "building"
+  cmake --build build -- --quiet "$@" || die "the build failed"
+}

@@ -1,0 +1,38 @@
+// Rows of a token by ascending expert (combine_s1): each step takes the smallest
+// expert above the last one taken.
+//
+// RUN: moe-opt %s --convert-moe-to-symm | FileCheck %s
+
+shard.grid @ep(shape = 4)
+
+// CHECK-LABEL: func.func @expert_major
+// CHECK-SAME: (%[[Y:[-a-z0-9_]+]]: memref<64x8xf16, #symm.space>, %[[ROWS:[-a-z0-9_]+]]: memref<16x3xi32>, %{{.*}}: memref<64xi32>, %{{.*}}: memref<4xi32>, %[[IDX:[-a-z0-9_]+]]: memref<16x3xi32>, %{{.*}}: memref<16x8xf16>)
+// CHECK: symm.phase "ready"
+// CHECK: symm.barrier
+// CHECK: symm.phase "reduce"
+// CHECK: memref.alloc() : memref<3xi32>
+// CHECK: memref.alloc() : memref<3xi32>
+// CHECK: %[[TAKEN:[-a-z0-9_]+]]:2 = scf.for {{.*}} iter_args(%[[LAST:[-a-z0-9_]+]] = %{{.*}}, %[[COUNT:[-a-z0-9_]+]] = %{{.*}}) -> (index, index) {
+// CHECK:   %[[BEST:[-a-z0-9_]+]]:2 = scf.for %[[K:[-a-z0-9_]+]] = {{.*}} iter_args(%[[BEST_EXPERT:[-a-z0-9_]+]] = %{{.*}}, %{{.*}} = %{{.*}}) -> (index, index) {
+// CHECK:     memref.load %[[ROWS]][%[[TOKEN:[-a-z0-9_]+]], %[[K]]]
+// CHECK:     symm.check %{{.*}}, invalid_count, "send_row"
+// CHECK:     %[[ID:[-a-z0-9_]+]] = memref.load %[[IDX]][%[[TOKEN]], %[[K]]]
+// CHECK:     %[[EXPERT:[-a-z0-9_]+]] = arith.index_cast %[[ID]]
+// CHECK:     arith.cmpi sgt, %[[EXPERT]], %[[LAST]]
+// CHECK:     arith.cmpi slt, %[[EXPERT]], %[[BEST_EXPERT]]
+// CHECK:   arith.divui %[[BEST]]#0,
+// CHECK: arith.cmpi eq, %[[TAKEN]]#1,
+// CHECK: symm.peer %[[Y]] at
+// CHECK: arith.addf
+// CHECK: symm.phase "release"
+// CHECK: symm.collective_end
+func.func @expert_major(%y: memref<64x8xf16, #symm.space>,
+    %rows: memref<16x3xi32>, %src: memref<64xi32>, %n: memref<4xi32>,
+    %idx: memref<16x3xi32>, %out: memref<16x8xf16>) {
+  moe.combine %y, %rows, %src, %n topk(%idx) outs(%out) on @ep {
+      num_experts = 8 : i64, layout = #moe.layout<expert_major>,
+      algorithm = #moe.algorithm<pull>}
+    : (memref<64x8xf16, #symm.space>, memref<16x3xi32>, memref<64xi32>,
+       memref<4xi32>, memref<16x3xi32>, memref<16x8xf16>) -> ()
+  return
+}

@@ -1,0 +1,96 @@
+// RUN: moe-opt %s --moe-expand-float8 --split-input-file | FileCheck %s
+
+// Normal numbers: shifted, with another bias ((127 - 7) << 23). Subnormal ones
+// (below 8): the mantissa times 2^-9. NaN is 0x7f.
+// CHECK-LABEL: func.func @extf_f8E4M3FN
+// CHECK-SAME: (%[[X:[a-z0-9_]+]]: f8E4M3FN) -> f32
+// CHECK-DAG: %[[NAN:[a-z0-9_]+]] = arith.constant 2143289344 : i32
+// CHECK-DAG: %[[MAX:[a-z0-9_]+]] = arith.constant 126 : i32
+// CHECK-DAG: %[[MIN_NORMAL:[a-z0-9_]+]] = arith.constant 8 : i32
+// CHECK-DAG: %[[SMALLEST:[a-z0-9_]+]] = arith.constant 0.001953125 : f32
+// CHECK-DAG: %[[BIAS:[a-z0-9_]+]] = arith.constant 1006632960 : i32
+// CHECK: %[[BYTE:[a-z0-9_]+]] = arith.bitcast %[[X]] : f8E4M3FN to i8
+// CHECK: arith.extui %[[BYTE]] : i8 to i32
+// CHECK: %[[SHIFTED:[a-z0-9_]+]] = arith.shli
+// CHECK: %[[NORMAL:[a-z0-9_]+]] = arith.addi %{{.*}}, %[[BIAS]]
+// CHECK: %[[MANTISSA:[a-z0-9_]+]] = arith.uitofp
+// CHECK: %[[PRODUCT:[a-z0-9_]+]] = arith.mulf %[[MANTISSA]], %[[SMALLEST]]
+// CHECK: %[[SUBNORMAL:[a-z0-9_]+]] = arith.bitcast %[[PRODUCT]] : f32 to i32
+// CHECK: %[[IS_SUBNORMAL:[a-z0-9_]+]] = arith.cmpi ult, %[[MAGNITUDE:[a-z0-9_]+]], %[[MIN_NORMAL]]
+// CHECK: %[[FINITE:[a-z0-9_]+]] = arith.select %[[IS_SUBNORMAL]], %[[SUBNORMAL]], %[[NORMAL]]
+// CHECK: %[[IS_NAN:[a-z0-9_]+]] = arith.cmpi ugt, %[[MAGNITUDE]], %[[MAX]]
+// CHECK: %[[VALUE:[a-z0-9_]+]] = arith.select %[[IS_NAN]], %[[NAN]], %[[FINITE]]
+// CHECK: %[[BITS:[a-z0-9_]+]] = arith.ori %{{.*}}, %[[VALUE]]
+// CHECK: %[[RESULT:[a-z0-9_]+]] = arith.bitcast %[[BITS]] : i32 to f32
+// CHECK: return %[[RESULT]]
+func.func @extf_f8E4M3FN(%x: f8E4M3FN) -> f32 {
+  %0 = arith.extf %x : f8E4M3FN to f32
+  return %0 : f32
+}
+
+// -----
+
+// With infinity.
+// CHECK-LABEL: func.func @extf_f8E5M2
+// CHECK-DAG: %[[INF:[a-z0-9_]+]] = arith.constant 2139095040 : i32
+// CHECK-DAG: %[[INF8:[a-z0-9_]+]] = arith.constant 124 : i32
+// CHECK-NOT: arith.extf
+// CHECK: %[[IS_INF:[a-z0-9_]+]] = arith.cmpi eq, %{{.*}}, %[[INF8]]
+// CHECK: arith.select %[[IS_INF]], %[[INF]],
+// CHECK: arith.bitcast %{{.*}} : i32 to f32
+func.func @extf_f8E5M2(%x: f8E5M2) -> f32 {
+  %0 = arith.extf %x : f8E5M2 to f32
+  return %0 : f32
+}
+
+// -----
+
+// Beyond 448 (0x7e) is NaN (0x7f).
+// CHECK-LABEL: func.func @truncf_f8E4M3FN
+// CHECK-DAG: %[[NAN:[a-z0-9_]+]] = arith.constant 127 : i32
+// CHECK-DAG: %[[MAX:[a-z0-9_]+]] = arith.constant 126 : i32
+// CHECK-DAG: %[[MAGIC:[a-z0-9_]+]] = arith.constant 1.638400e+04 : f32
+// CHECK-NOT: arith.truncf
+// CHECK: arith.addf %{{.*}}, %[[MAGIC]]
+// CHECK: %[[OVERFLOWS:[a-z0-9_]+]] = arith.cmpi sgt, %[[ROUNDED:[a-z0-9_]+]], %[[MAX]]
+// CHECK: arith.select %[[OVERFLOWS]], %[[NAN]], %[[ROUNDED]]
+// CHECK: %[[BYTE:[a-z0-9_]+]] = arith.trunci %{{.*}} : i32 to i8
+// CHECK: arith.bitcast %[[BYTE]] : i8 to f8E4M3FN
+func.func @truncf_f8E4M3FN(%x: f32) -> f8E4M3FN {
+  %0 = arith.truncf %x : f32 to f8E4M3FN
+  return %0 : f8E4M3FN
+}
+
+// -----
+
+// Beyond 57344 (0x7b) is infinity (0x7c).
+// CHECK-LABEL: func.func @truncf_f8E5M2
+// CHECK-DAG: %[[INF:[a-z0-9_]+]] = arith.constant 124 : i32
+// CHECK-DAG: %[[MAX:[a-z0-9_]+]] = arith.constant 123 : i32
+// CHECK-NOT: arith.truncf
+// CHECK: %[[OVERFLOWS:[a-z0-9_]+]] = arith.cmpi sgt, %[[ROUNDED:[a-z0-9_]+]], %[[MAX]]
+// CHECK: arith.select %[[OVERFLOWS]], %[[INF]], %[[ROUNDED]]
+// CHECK: arith.bitcast %{{.*}} : i8 to f8E5M2
+func.func @truncf_f8E5M2(%x: f32) -> f8E5M2 {
+  %0 = arith.truncf %x : f32 to f8E5M2
+  return %0 : f8E5M2
+}
+
+// -----
+
+// Other conversions are not this pass's affair.
+// CHECK-LABEL: func.func @others
+// CHECK: arith.extf %{{.*}} : bf16 to f32
+// CHECK: arith.truncf %{{.*}} : f32 to f16
+// CHECK: arith.truncf %{{.*}} : f16 to f8E5M2
+// CHECK: arith.extf %{{.*}} : f8E4M3FN to f16
+// CHECK: arith.extf %{{.*}} : f8E4M3FNUZ to f32
+func.func @others(%a: bf16, %b: f32, %c: f16, %d: f8E4M3FN, %e: f8E4M3FNUZ)
+    -> (f32, f16, f8E5M2, f16, f32) {
+  %0 = arith.extf %a : bf16 to f32
+  %1 = arith.truncf %b : f32 to f16
+  %2 = arith.truncf %c : f16 to f8E5M2
+  %3 = arith.extf %d : f8E4M3FN to f16
+  %4 = arith.extf %e : f8E4M3FNUZ to f32
+  return %0, %1, %2, %3, %4 : f32, f16, f8E5M2, f16, f32
+}

@@ -1,0 +1,73 @@
+// RUN: moe-opt %s --verify-roundtrip | FileCheck %s
+// RUN: moe-opt %s --mlir-print-op-generic | moe-opt | FileCheck %s
+
+// CHECK-LABEL: func.func @memory(
+func.func @memory(%r: index) {
+  // CHECK: %[[ROWS:.*]] = symm.alloc : memref<512x64xbf16, #symm.space>
+  %rows = symm.alloc : memref<512x64xbf16, #symm.space>
+  // CHECK: symm.alloc persistent : memref<4xi64, #symm.space>
+  %flags = symm.alloc persistent : memref<4xi64, #symm.space>
+  // CHECK: symm.alloc at 512 : memref<8xi8, #symm.space>
+  %placed = symm.alloc at 512 : memref<8xi8, #symm.space>
+  // CHECK: symm.alloc persistent at 0 : memref<1xi64, #symm.space>
+  %both = symm.alloc persistent at 0 : memref<1xi64, #symm.space>
+  // CHECK: symm.peer %[[ROWS]] at %{{.*}} : memref<512x64xbf16, #symm.space>
+  %peer = symm.peer %rows at %r : memref<512x64xbf16, #symm.space>
+  // CHECK: symm.free %[[ROWS]] : memref<512x64xbf16, #symm.space>
+  symm.free %rows : memref<512x64xbf16, #symm.space>
+  return
+}
+
+// CHECK-LABEL: func.func @put(
+func.func @put(%x: memref<?x64xbf16>,
+               %strided: memref<4x64xbf16, strided<[64, 1], offset: ?>>,
+               %counts: memref<4xi32>, %i: index, %n: index) {
+  %me = symm.rank
+  %recv = symm.alloc : memref<512x64xbf16, #symm.space>
+  %all = symm.alloc : memref<16xi32, #symm.space>
+  // CHECK: symm.put %{{.*}}[%{{.*}}] to %{{.*}}[%{{.*}}] at %{{.*}} : memref<?x64xbf16> to memref<512x64xbf16, #symm.space>
+  symm.put %x[%i] to %recv[%i] at %me
+    : memref<?x64xbf16> to memref<512x64xbf16, #symm.space>
+  // CHECK: symm.put %{{.*}}[%{{.*}}] to %{{.*}}[%{{.*}}] at %{{.*}} count %{{.*}} : memref<4x64xbf16, strided<[64, 1], offset: ?>> to memref<512x64xbf16, #symm.space>
+  symm.put %strided[%i] to %recv[%i] at %me count %n
+    : memref<4x64xbf16, strided<[64, 1], offset: ?>>
+   to memref<512x64xbf16, #symm.space>
+  // CHECK: symm.put {{.*}} : memref<4xi32> to memref<16xi32, #symm.space>
+  symm.put %counts[%i] to %all[%i] at %me count %n
+    : memref<4xi32> to memref<16xi32, #symm.space>
+  return
+}
+
+// CHECK-LABEL: func.func @synchronisation(
+func.func @synchronisation(%i: index) {
+  %counter = symm.alloc persistent : memref<1xi64, #symm.space>
+  %flags = symm.alloc persistent : memref<4xi64, #symm.space>
+  // CHECK: %[[EPOCH:.*]] = symm.next_epoch %{{.*}} : memref<1xi64, #symm.space>
+  %epoch = symm.next_epoch %counter : memref<1xi64, #symm.space>
+  // CHECK: symm.signal %[[FLAGS:.*]][%{{.*}}] at %{{.*}}, %[[EPOCH]] : memref<4xi64, #symm.space>
+  symm.signal %flags[%i] at %i, %epoch : memref<4xi64, #symm.space>
+  // CHECK: symm.wait %[[FLAGS]][%{{.*}}] from %{{.*}}, %[[EPOCH]] : memref<4xi64, #symm.space>
+  symm.wait %flags[%i] from %i, %epoch : memref<4xi64, #symm.space>
+  // CHECK: symm.barrier %[[FLAGS]], %[[EPOCH]] : memref<4xi64, #symm.space>
+  symm.barrier %flags, %epoch : memref<4xi64, #symm.space>
+  return
+}
+
+// CHECK-LABEL: func.func @errors(
+func.func @errors(%ok: i1, %max: i64, %seen: i64, %peer: index) {
+  // CHECK: symm.collective_begin "moe.dispatch" site 0
+  symm.collective_begin "moe.dispatch" site 0
+  // CHECK: symm.phase "count"
+  symm.phase "count"
+  // CHECK: symm.check %{{.*}}, invalid_expert, "expert id" expected %{{.*}} seen %{{.*}}
+  symm.check %ok, invalid_expert, "expert id" expected %max seen %seen
+  // CHECK: symm.check %{{.*}}, capacity_exceeded, "rows" expected %{{.*}} seen %{{.*}} peer %{{.*}}
+  symm.check %ok, capacity_exceeded, "rows" expected %max seen %seen peer %peer
+  // CHECK: symm.check %{{.*}}, invalid_count, "count"
+  symm.check %ok, invalid_count, "count" expected %max seen %seen
+  // CHECK: symm.check %{{.*}}, invalid_argument, "tokens"
+  symm.check %ok, invalid_argument, "tokens" expected %max seen %seen
+  // CHECK: symm.collective_end
+  symm.collective_end
+  return
+}

@@ -1,0 +1,184 @@
+#===- cases.py - the cases of the differential test -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""The cases: fixed ones for what must never be missed, random ones beyond.
+
+Everything follows from a seed; a case does not depend on how many there are.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from bad_inputs import BAD_INPUTS, build_bad_input
+from entries import (
+    Builder, Case, build_alltoallv, build_combine, build_compute,
+    build_dispatch, build_helper_twice, build_reuse, build_round_trip,
+    build_two_dispatches,
+)
+from inputs import EDGE_HIDDEN, LAYOUTS, sample
+from oracle import DTYPES
+
+BUILDERS = {
+    "dispatch": build_dispatch,
+    "combine": build_combine,
+    "round_trip": build_round_trip,
+    "reuse": build_reuse,
+    "two_dispatches": build_two_dispatches,
+    "helper_twice": build_helper_twice,
+    "alltoallv": build_alltoallv,
+}
+RANDOM_KINDS = (
+    "dispatch", "combine", "alltoallv", "dispatch", "round_trip", "combine",
+    "reuse", "dispatch", "two_dispatches", "combine", "alltoallv", "dispatch",
+    "helper_twice", "bad_input",
+)
+
+
+class Stratified:
+    """Choices that go through all options, in an order that the seed sets,
+    before any of them comes again."""
+
+    def __init__(self, seed, index):
+        self.seed, self.index = seed, index
+
+    def __call__(self, name, options):
+        turn, place = divmod(self.index, len(options))
+        key = [self.seed, zlib.crc32(name.encode()), turn]
+        order = np.random.default_rng(key).permutation(len(options))
+        return options[int(order[place])]
+
+
+def random_case(seed, index) -> Case:
+    rng = np.random.default_rng([seed, 1, index])
+    pick = Stratified(seed, index)
+    kind = pick("kind", RANDOM_KINDS)
+    name = f"random_{index}_{kind}"
+    if kind == "bad_input":
+        bad = Stratified(seed, index // len(RANDOM_KINDS))
+        return build_bad_input(
+            name, rng, pick, bad("bad_input", tuple(BAD_INPUTS))
+        )
+    builder = Builder(name, rng, sample(rng, pick))
+    BUILDERS[kind](builder)
+    return builder.case()
+
+
+def fixed_recipes():
+    """(name, builder or bad input, fixed parameters): what must not be missed."""
+    for i, dtype in enumerate(DTYPES):
+        hidden = EDGE_HIDDEN[i % 4], EDGE_HIDDEN[(i + 1) % 4]
+        yield f"dispatch_{dtype}", build_dispatch, dict(
+            dtype=dtype, ranks=1 + i, k=1 + i, hidden=hidden[0],
+            layout=LAYOUTS[i % 3], routing="uniform", token_mode="dynamic",
+        )
+        yield f"combine_{dtype}", build_combine, dict(
+            dtype=dtype, ranks=8 - i, k=1 + (i + 4) % 8, hidden=hidden[1],
+            layout=LAYOUTS[(i + 1) % 3], routing="uniform", weighted=False,
+        )
+    for i, layout in enumerate(LAYOUTS):
+        common = dict(layout=layout)
+        some = dict(layout=layout, token_mode="full", routing="uniform")
+        yield f"round_trip_{layout}", build_round_trip, dict(
+            some, weighted=True, dtype=("f32", "bf16", "f16")[i], bench=3
+        )
+        yield f"weighted_{layout}", build_combine, dict(
+            some, weighted=True, dtype=("bf16", "f8E5M2", "f32")[i]
+        )
+        yield f"reuse_{layout}", build_reuse, dict(
+            some, dtype=("f8E4M3FN", "f8E5M2", "f8E4M3FN")[i],
+            scales=("f32", "bf16", "i8")[i],
+        )
+        yield f"two_dispatches_{layout}", build_two_dispatches, dict(
+            some, bench=3
+        )
+        yield f"helper_twice_{layout}", build_helper_twice, dict(
+            some, bench=3
+        )
+        yield f"compute_{layout}", build_compute, dict(
+            some, dtype=("f32", "i32", "f32")[i]
+        )
+        yield f"empty_{layout}", build_round_trip, dict(
+            common, token_mode="all_empty"
+        )
+        yield f"one_sender_{layout}", build_round_trip, dict(
+            common, token_mode="one_rank_only", ranks=4 + i
+        )
+        yield f"few_experts_{layout}", build_dispatch, dict(
+            some, ranks=8, num_experts=3
+        )
+        yield f"uneven_experts_{layout}", build_dispatch, dict(
+            some, ranks=3 + i, num_experts=4 * (3 + i) - 1, k=4
+        )
+        for routing in ("one_rank", "repeated", "sparse", "none"):
+            yield f"{routing}_{layout}", build_round_trip, dict(
+                layout=layout, routing=routing, token_mode="dynamic", k=3
+            )
+        if layout == "slab":
+            continue
+        for capacity in ("exact", "drop"):
+            yield f"{capacity}_{layout}", build_reuse, dict(
+                layout=layout, routing="one_rank", token_mode="full",
+                capacity=capacity, ranks=4, t_max=5,
+            )
+        yield f"capacity_{layout}", "capacity", dict(layout=layout)
+    for capacity in ("default", "exact", "drop"):
+        yield f"order_expert_{capacity}", build_reuse, dict(
+            layout="rank_major", order="expert", k=1, token_mode="full",
+            routing="uniform", capacity=capacity, num_experts=11, ranks=4,
+            t_max=12,
+        )
+        yield f"alltoallv_{capacity}", build_alltoallv, dict(
+            capacity=capacity, routing="uniform", ranks=4, t_max=6, bench=3
+        )
+    for alignment in (1, 2, 16):
+        yield f"alignment_{alignment}", build_dispatch, dict(
+            layout="expert_major", alignment=alignment, num_experts=14,
+            ranks=4, capacity="generous", token_mode="full", k=4,
+            routing="uniform",
+        )
+    for scales in ("f32", "f16", "bf16", "i8"):
+        yield f"scales_{scales}", build_dispatch, dict(
+            dtype="f8E4M3FN", scales=scales, token_mode="full"
+        )
+    yield "most_experts_per_token", build_round_trip, dict(
+        k=32, num_experts=67, ranks=4, routing="uniform", token_mode="full",
+        t_max=3, hidden=16,
+    )
+    yield "more_slots_than_experts", build_round_trip, dict(
+        k=8, num_experts=5, ranks=4, routing="repeated", token_mode="full"
+    )
+    yield "static_without_tokens", build_round_trip, dict(
+        token_mode="static", t_max=0, capacity="generous"
+    )
+    yield "larger", build_round_trip, dict(
+        layout="rank_major", ranks=8, k=8, num_experts=64, hidden=384,
+        dtype="bf16", t_max=48, token_mode="full", routing="skewed", bench=3,
+    )
+    for kind in BAD_INPUTS:
+        yield f"bad_{kind}", kind, {}
+
+
+def fixed_case(seed, name, recipe, fixed) -> Case:
+    rng = np.random.default_rng([seed, 2, zlib.crc32(name.encode())])
+
+    def pick(_, options):
+        return options[int(rng.integers(len(options)))]
+
+    name = f"fixed_{name}"
+    if isinstance(recipe, str):
+        return build_bad_input(name, rng, pick, recipe, **fixed)
+    builder = Builder(name, rng, sample(rng, pick, **fixed))
+    recipe(builder)
+    return builder.case()
+
+
+def make_cases(seed, count) -> list:
+    fixed = [fixed_case(seed, *recipe) for recipe in fixed_recipes()]
+    return fixed + [random_case(seed, index) for index in range(count)]

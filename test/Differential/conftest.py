@@ -1,0 +1,37 @@
+#===- conftest.py - options of the differential test -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""--moe-seed and --moe-cases; without a seed every run takes a fresh one."""
+
+import random
+
+DEFAULT_CASES = 150
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("moe differential test")
+    group.addoption(
+        "--moe-seed", type=int, default=None, metavar="S",
+        help="seed of all cases (default: a fresh one)",
+    )
+    group.addoption(
+        "--moe-cases", type=int, default=DEFAULT_CASES, metavar="N",
+        help="number of random cases beside the fixed ones "
+        "(default: %(default)s)",
+    )
+
+
+def pytest_configure(config):
+    if config.getoption("--moe-seed") is None:
+        config.option.moe_seed = random.SystemRandom().randrange(2**31)
+
+
+def pytest_report_header(config):
+    return (
+        f"moe differential test: --moe-seed {config.option.moe_seed} "
+        f"--moe-cases {config.option.moe_cases}"
+    )

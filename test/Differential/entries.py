@@ -1,0 +1,320 @@
+#===- entries.py - what the entries of the test do -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""Cases of every kind: an entry function together with its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+import oracle
+from inputs import (
+    Params, random_bits, random_topk, random_weights, summands, token_counts,
+)
+from oracle import DTYPES
+from program import (
+    Alltoallv, Call, Combine, Data, Dispatch, DispatchReuse, Double, Function,
+    TensorType, Value,
+)
+
+
+@dataclass
+class Case:
+    name: str
+    ranks: int
+    entry: Function
+    inputs: list  # one Data per argument
+    params: Params | None = None
+    bench: int = 0
+
+    def expected(self):
+        """Data of each result, or raises oracle.SpecifiedError."""
+        return self.entry.evaluate(self.inputs)
+
+    @property
+    def failing_op(self):
+        """The op an expected error belongs to: error cases have just one."""
+        (op,) = self.entry.body
+        return op
+
+
+class Builder:
+    """Collects the arguments of an entry together with their data."""
+
+    def __init__(self, name, rng, params):
+        self.rng, self.p = rng, params
+        self.entry = Function(name, [])
+        self.inputs = []
+        p = params
+        self.tokens = token_counts(rng, p.token_mode, p.ranks, p.t_max)
+
+    def arg(self, name, dtype, shape, arrays, valid=None):
+        value = Value(name, TensorType(dtype, tuple(shape)))
+        self.entry.args.append(value)
+        self.inputs.append(Data(arrays, valid))
+        return value
+
+    def data(self, value) -> Data:
+        return self.inputs[self.entry.args.index(value)]
+
+    def rows(self, name, dtype, make, width, tokens=None):
+        """An argument with one row per token."""
+        tokens = self.tokens if tokens is None else tokens
+        arrays = [make(self.rng, DTYPES[dtype], (t, width)) for t in tokens]
+        return self.arg(name, dtype, (self.p.tokens_extent, width), arrays)
+
+    def x(self, name="x", make=random_bits):
+        return self.rows(name, self.p.dtype, make, self.p.hidden)
+
+    def scales(self, name="s"):
+        if self.p.scales is None:
+            return None
+        width = int(self.rng.integers(1, 6))
+        return self.rows(name, self.p.scales, random_bits, width)
+
+    def routing(self, suffix=""):
+        p, rng = self.p, self.rng
+        focus = int(rng.integers(p.num_experts * p.ranks))
+        if p.routing == "one_rank":
+            # A rank that owns something, when experts are scarce.
+            focus %= min(p.ranks, p.num_experts)
+        idx = [
+            random_topk(
+                rng, p.routing, t, p.k, p.num_experts, p.ranks,
+                DTYPES[p.idx_dtype], focus,
+            )
+            for t in self.tokens
+        ]
+        weights = [random_weights(rng, (t, p.k)) for t in self.tokens]
+        shape = (p.tokens_extent, p.k)
+        return (
+            self.arg(f"idx{suffix}", p.idx_dtype, shape, idx),
+            self.arg(f"w{suffix}", "f32", shape, weights),
+        )
+
+    def attrs(self, idx, capacity=None):
+        """Dispatch attributes with the capacity mode worked out."""
+        p = self.p
+        mode = p.capacity if capacity is None else capacity
+        if p.layout == "slab":
+            # No capacity to choose; either overflow mode is accepted.
+            return p.dispatch_attrs(overflow="drop" if mode == "drop" else "error")
+        needed = max(
+            oracle.rows_needed(p.dispatch_attrs(), self.data(idx).arrays)
+        )
+        if mode == "default":
+            if needed <= p.dispatch_attrs().rows(p.k):
+                return p.dispatch_attrs()
+            mode = "exact"  # the padding of aligned groups took too much
+        if mode == "exact":
+            return p.dispatch_attrs(capacity=max(1, needed))
+        if mode == "generous":
+            return p.dispatch_attrs(capacity=needed + 1 + needed // 2)
+        fewer = max(1, needed - int(self.rng.integers(1, max(2, needed // 2))))
+        if mode == "one":
+            fewer = 1
+        overflow = "error" if mode == "error" else "drop"
+        return p.dispatch_attrs(capacity=fewer, overflow=overflow)
+
+    def dispatch(self, prefix, attrs, x, idx, w, scales=None):
+        return self.entry.add(Dispatch(prefix, attrs, x, idx, w, scales))
+
+    def combine(self, name, y, d, idx, weights=None):
+        topk = idx if self.p.layout == "expert_major" else None
+        return self.entry.add(
+            Combine(
+                name, self.p.combine_attrs(), y, d["send_row"],
+                d["recv_src_idx"], d["n_tokens_from_rank"], topk, weights,
+            )
+        )
+
+    def returns(self, *values):
+        self.entry.returned += values
+
+    def case(self):
+        return Case(
+            self.entry.name, self.p.ranks, self.entry, self.inputs, self.p,
+            self.p.bench,
+        )
+
+
+# --- What an entry does ----------------------------------------------------- #
+
+
+def build_dispatch(b):
+    x = b.x()
+    idx, w = b.routing()
+    d = b.dispatch("", b.attrs(idx), x, idx, w, b.scales())
+    b.returns(*d.results)
+
+
+def build_combine(b):
+    """Combine alone, on rows and indices that the oracle's dispatch made."""
+    p, rng = b.p, b.rng
+    idx_builder = Builder("unused", rng, p)
+    idx_builder.tokens = b.tokens
+    idx, w = idx_builder.routing()
+    attrs = idx_builder.attrs(idx)
+    x = [np.zeros((t, 1), np.int8) for t in b.tokens]
+    d = oracle.dispatch(
+        attrs, x, idx_builder.data(idx).arrays, idx_builder.data(w).arrays
+    )
+    capacity, dtype = attrs.rows(p.k), DTYPES[p.dtype]
+    y, src = [], []
+    for rank in range(p.ranks):
+        valid = d.valid[rank]
+        # What no token was sent to must not matter: random bits.
+        rows = random_bits(rng, dtype, (capacity, p.hidden))
+        good = summands(rng, dtype, (capacity, p.hidden))
+        rows[valid] = good[valid]
+        y.append(rows)
+        noise = random_bits(rng, DTYPES["i32"], (capacity,))
+        src.append(np.where(valid, d.recv_src_idx[rank], noise))
+    columns = d.send_row[0].shape[1]
+    args = [
+        b.arg("y", p.dtype, (capacity, p.hidden), y, d.valid),
+        b.arg("send_row", "i32", (p.tokens_extent, columns), d.send_row),
+        b.arg("src", "i32", (capacity,), src),
+        b.arg("n_from", "i32", (p.ranks,), d.n_tokens_from_rank),
+    ]
+    topk = weights = None
+    if p.layout == "expert_major":
+        topk = b.arg(
+            "idx", p.idx_dtype, (p.tokens_extent, p.k),
+            idx_builder.data(idx).arrays,
+        )
+    if p.weighted:
+        arrays = [random_weights(rng, (capacity,)) for _ in range(p.ranks)]
+        weights = b.arg("weights", "f32", (capacity,), arrays)
+    op = Combine("out", p.combine_attrs(), *args, topk, weights)
+    b.entry.add(op)
+    b.returns(*op.results)
+
+
+def build_round_trip(b):
+    x = b.x(make=summands)
+    idx, w = b.routing()
+    d = b.dispatch("", b.attrs(idx), x, idx, w)
+    by_row = b.p.layout == "expert_major" and b.p.weighted
+    out = b.combine(
+        "out", d["recv_x"], d, idx, d["recv_topk_weights"] if by_row else None
+    )
+    b.returns(*out.results, d["send_row"], d["recv_src_idx"])
+
+
+def build_compute(b):
+    """Something is computed between dispatch and combine."""
+    x = b.x(make=summands)
+    idx, w = b.routing()
+    d = b.dispatch("", b.attrs(idx), x, idx, w)
+    y = b.entry.add(Double("y", d["recv_x"]))
+    out = b.combine("out", y.results[0], d, idx)
+    b.returns(*out.results)
+
+
+def build_reuse(b):
+    x, x2 = b.x("x"), b.x("x2", summands)
+    s, s2 = b.scales("s"), None
+    if s is not None:
+        s2 = b.rows("s2", s.type.dtype, random_bits, s.type.shape[1])
+    idx, w = b.routing()
+    attrs = b.attrs(idx)
+    d = b.dispatch("", attrs, x, idx, w, s)
+    topk = idx if b.p.layout == "expert_major" else None
+    again = b.entry.add(
+        DispatchReuse("again_", attrs, x2, d["send_row"], topk, s2)
+    )
+    out = b.combine("out", again.results[0], d, idx)
+    b.returns(d["recv_x"], *again.results, *out.results)
+
+
+def build_two_dispatches(b):
+    """Two exchanges with different routes share the workspace of an entry."""
+    x, x2 = b.x("x"), b.x("x2")
+    idx, w = b.routing()
+    idx2, w2 = b.routing("2")
+    first = b.dispatch("a_", b.attrs(idx), x, idx, w)
+    second = b.dispatch("b_", b.attrs(idx2, "default"), x2, idx2, w2)
+    out2 = b.combine("out2", second["recv_x"], second, idx2)
+    out = b.combine("out", first["recv_x"], first, idx)
+    b.returns(first["recv_x"], first["recv_topk_weights"], first["send_row"])
+    b.returns(second["recv_x"], second["recv_topk_idx"], second["send_row"])
+    b.returns(*out.results, *out2.results)
+
+
+def build_helper_twice(b):
+    """One dispatch in a function that the entry calls twice."""
+    x, x2 = b.x("x"), b.x("x2")
+    idx, w = b.routing()
+    idx2, w2 = b.routing("2")
+    p = b.p
+    # The capacity must do for both routings, so take the drop of the first.
+    attrs = b.attrs(idx)
+    if attrs.overflow == "error":
+        rows = b.attrs(idx2, "exact").rows(p.k)
+        if rows > attrs.rows(p.k):
+            attrs.overflow = "drop"
+    helper = Function(
+        f"{b.entry.name}_helper",
+        [Value(n, v.type) for n, v in zip(("x", "idx", "w"), (x, idx, w))],
+        private=True,
+    )
+    d = helper.add(Dispatch("", attrs, *helper.args))
+    helper.returned = [d["recv_x"], d["recv_src_idx"], d["send_row"]]
+    one = b.entry.add(Call("one_", helper, [x, idx, w]))
+    two = b.entry.add(Call("two_", helper, [x2, idx2, w2]))
+    b.returns(*one.results, *two.results)
+
+
+def all_to_all_counts(rng, ranks, most, mode):
+    counts = rng.integers(0, most + 1, (ranks, ranks)).astype(np.int32)
+    if mode == "sparse":
+        counts[rng.random((ranks, ranks)) < 0.6] = 0
+    if mode == "one_rank":
+        hot = int(rng.integers(ranks))
+        counts[:, [d for d in range(ranks) if d != hot]] = 0
+    if mode == "none":
+        counts[...] = 0
+    return counts
+
+
+def build_alltoallv(b, error=None):
+    p, rng = b.p, b.rng
+    counts = all_to_all_counts(rng, p.ranks, p.t_max, p.routing)
+    if p.capacity == "error":
+        counts[0, 0] = max(2, counts[0, 0])
+    spare = 0 if error == "sum" else int(rng.integers(0, 4))
+    sizes = [int(c.sum()) + spare for c in counts]
+    extent = None
+    if p.token_mode.startswith("static"):
+        extent = max(1, *sizes)
+        sizes = [extent] * p.ranks
+    trailing = {1: (), 7: (7,), 2: (2, 3), 16: (1, 2, 8)}.get(
+        p.hidden, (p.hidden,)
+    )
+    needed = int(counts.sum(0).max())
+    capacity = {
+        "default": needed + 5, "generous": 2 * needed + 1, "exact": needed,
+        "drop": needed - 1 - int(rng.integers(0, needed // 2 + 1)), "one": 1,
+        "error": needed - 1,
+    }[p.capacity]
+    overflow = "drop" if p.capacity in ("drop", "one") else "error"
+    if error == "negative":
+        counts[int(rng.integers(p.ranks)), int(rng.integers(p.ranks))] = -1
+    elif error == "sum":
+        rank = int(rng.integers(p.ranks))
+        counts[rank, -1] += sizes[rank] - int(counts[rank].sum()) + 1
+    dtype = DTYPES[p.dtype]
+    send = b.arg(
+        "send", p.dtype, (extent, *trailing),
+        [random_bits(rng, dtype, (n, *trailing)) for n in sizes],
+    )
+    count_arg = b.arg("counts", "i32", (p.ranks,), list(counts))
+    op = b.entry.add(Alltoallv(send, count_arg, max(1, capacity), overflow))
+    b.returns(*op.results)

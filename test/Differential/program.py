@@ -1,0 +1,379 @@
+#===- program.py - modules as text and as calls of the oracle -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""A small program of moe ops with two readings: MLIR text and the oracle.
+
+A `Function` lists arguments, ops and returned values. `module_text` prints any
+number of functions as one module; `evaluate` runs one on the oracle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import oracle
+
+
+@dataclass(frozen=True)
+class TensorType:
+    dtype: str
+    shape: tuple  # None is a dynamic extent
+
+    def __str__(self):
+        dims = "".join(f"{'?' if d is None else d}x" for d in self.shape)
+        return f"tensor<{dims}{self.dtype}>"
+
+
+@dataclass(eq=False)
+class Value:
+    name: str
+    type: TensorType
+
+    def __str__(self):
+        return f"%{self.name}"
+
+
+@dataclass
+class Data:
+    """A value on all ranks.
+
+    `valid` marks specified rows; `loose` rows that came out of arithmetic,
+    where a NaN may be any NaN.
+    """
+
+    arrays: list
+    valid: list = None
+    loose: bool = False
+    loose_rows: list = None
+
+    def __post_init__(self):
+        if self.valid is None:
+            self.valid = [np.ones(a.shape[:1], bool) for a in self.arrays]
+        if self.loose_rows is None:
+            self.loose_rows = [
+                np.full(a.shape[:1], self.loose, bool) for a in self.arrays
+            ]
+        self.loose = self.loose or any(r.any() for r in self.loose_rows)
+
+
+def attr_dict(pairs):
+    body = ", ".join(f"{name} = {value}" for name, value in pairs)
+    return f" {{{body}}}" if body else ""
+
+
+def functional_type(operands, results):
+    ins = ", ".join(str(v.type) for v in operands)
+    outs = ", ".join(str(v.type) for v in results)
+    if len(results) != 1:
+        outs = f"({outs})"
+    return f"({ins}) -> {outs}"
+
+
+def common_attrs(attrs):
+    pairs = []
+    if attrs.layout != "rank_major":
+        pairs.append(("layout", f"#moe.layout<{attrs.layout}>"))
+    pairs.append(("num_experts", f"{attrs.num_experts} : i64"))
+    if attrs.max_tokens is not None:
+        pairs.append(("max_tokens", f"{attrs.max_tokens} : i64"))
+    return pairs
+
+
+class Op:
+    """An op with its results; subclasses print and evaluate it."""
+
+    mnemonic = ""
+    results: list
+
+    def assign(self, text):
+        names = ", ".join(map(str, self.results))
+        return f"{names} = {text}"
+
+
+class Dispatch(Op):
+    mnemonic = "moe.dispatch"
+
+    def __init__(self, prefix, attrs, x, idx, weights, scales=None):
+        self.attrs, self.x, self.idx, self.weights = attrs, x, idx, weights
+        self.scales = scales
+        k = idx.type.shape[1]
+        tokens, hidden = x.type.shape
+        rows = attrs.rows(k)
+        expert_major = attrs.layout == "expert_major"
+        local = oracle.max_local_experts(attrs.num_experts, attrs.ranks)
+        per_row = () if expert_major else (k,)
+        table = [("recv_x", x.type.dtype, (rows, hidden))]
+        if scales is not None:
+            shape = (rows, scales.type.shape[1])
+            table.append(("recv_scales", scales.type.dtype, shape))
+        table += [
+            ("recv_topk_idx", idx.type.dtype, (rows, *per_row)),
+            ("recv_topk_weights", "f32", (rows, *per_row)),
+            ("recv_src_idx", "i32", (rows,)),
+            ("n_tokens_to_rank", "i32", (attrs.ranks,)),
+            ("n_tokens_from_rank", "i32", (attrs.ranks,)),
+            ("send_row", "i32", (tokens, k if expert_major else attrs.ranks)),
+        ]
+        if expert_major:
+            table += [
+                ("expert_offsets", "i32", (local,)),
+                ("expert_counts", "i32", (local,)),
+            ]
+        self.fields = [name for name, _, _ in table]
+        self.results = [
+            Value(f"{prefix}{name}", TensorType(dtype, shape))
+            for name, dtype, shape in table
+        ]
+
+    def __getitem__(self, name) -> Value:
+        return self.results[self.fields.index(name)]
+
+    def text(self):
+        operands = [self.x, self.idx, self.weights]
+        body = f"moe.dispatch {self.x}, {self.idx}, {self.weights}"
+        if self.scales is not None:
+            operands.append(self.scales)
+            body += f" scales({self.scales})"
+        body += f" on @ep{attr_dict(dispatch_attrs(self.attrs))}"
+        types = functional_type(operands, self.results)
+        return self.assign(f"{body} : {types}")
+
+    def evaluate(self, env):
+        x = env[self.x]
+        scales = None if self.scales is None else env[self.scales].arrays
+        result = oracle.dispatch(
+            self.attrs, x.arrays, env[self.idx].arrays,
+            env[self.weights].arrays, scales,
+        )
+        for name, value in zip(self.fields, self.results):
+            by_row = name.startswith("recv_")
+            loose = (name == "recv_x" and x.loose) or (
+                name == "recv_topk_weights"  # sums, where experts repeat
+            )
+            env[value] = Data(
+                getattr(result, name), result.valid if by_row else None, loose
+            )
+
+
+def dispatch_attrs(attrs):
+    pairs = common_attrs(attrs)
+    if attrs.order != "token":
+        pairs.append(("order", f"#moe.order<{attrs.order}>"))
+    if attrs.overflow != "error":
+        pairs.append(("overflow", f"#moe.overflow<{attrs.overflow}>"))
+    if attrs.alignment != 1:
+        pairs.append(("alignment", f"{attrs.alignment} : i64"))
+    if attrs.capacity is not None:
+        pairs.append(("capacity", f"{attrs.capacity} : i64"))
+    return pairs
+
+
+class DispatchReuse(Op):
+    mnemonic = "moe.dispatch"
+
+    def __init__(self, prefix, attrs, x, send_row, idx=None, scales=None):
+        self.attrs, self.x, self.send_row = attrs, x, send_row
+        self.idx, self.scales = idx, scales
+        k = 1 if idx is None else idx.type.shape[1]
+        rows = attrs.rows(k)
+        self.results = [
+            Value(
+                f"{prefix}recv_x",
+                TensorType(x.type.dtype, (rows, x.type.shape[1])),
+            )
+        ]
+        if scales is not None:
+            shape = (rows, scales.type.shape[1])
+            self.results.append(
+                Value(
+                    f"{prefix}recv_scales", TensorType(scales.type.dtype, shape)
+                )
+            )
+
+    def text(self):
+        operands = [self.x]
+        body = f"moe.dispatch {self.x}"
+        if self.scales is not None:
+            operands.append(self.scales)
+            body += f" scales({self.scales})"
+        routes = [self.send_row] + ([self.idx] if self.idx else [])
+        operands += routes
+        body += f" reuse({', '.join(map(str, routes))})"
+        body += f" on @ep{attr_dict(dispatch_attrs(self.attrs))}"
+        types = functional_type(operands, self.results)
+        return self.assign(f"{body} : {types}")
+
+    def evaluate(self, env):
+        x = env[self.x]
+        recv_x, recv_scales, valid = oracle.dispatch_reuse(
+            self.attrs, x.arrays, env[self.send_row].arrays,
+            None if self.idx is None else env[self.idx].arrays,
+            None if self.scales is None else env[self.scales].arrays,
+        )
+        env[self.results[0]] = Data(recv_x, valid, x.loose)
+        if recv_scales is not None:
+            env[self.results[1]] = Data(recv_scales, valid)
+
+
+class Combine(Op):
+    mnemonic = "moe.combine"
+
+    def __init__(self, name, attrs, y, send_row, src, n_from, idx=None,
+                 weights=None):
+        self.attrs, self.y, self.send_row = attrs, y, send_row
+        self.src, self.n_from = src, n_from
+        self.idx, self.weights = idx, weights
+        shape = (send_row.type.shape[0], y.type.shape[1])
+        self.results = [Value(name, TensorType(y.type.dtype, shape))]
+
+    def text(self):
+        operands = [self.y, self.send_row, self.src, self.n_from]
+        body = f"moe.combine {', '.join(map(str, operands))}"
+        if self.idx is not None:
+            operands.append(self.idx)
+            body += f" topk({self.idx})"
+        if self.weights is not None:
+            operands.append(self.weights)
+            body += f" weights({self.weights})"
+        body += f" on @ep{attr_dict(common_attrs(self.attrs))}"
+        types = functional_type(operands, self.results)
+        return self.assign(f"{body} : {types}")
+
+    def evaluate(self, env):
+        y = env[self.y]
+        out, moved = oracle.combine(
+            self.attrs, y.arrays, env[self.send_row].arrays,
+            None if self.idx is None else env[self.idx].arrays,
+            None if self.weights is None else env[self.weights].arrays,
+            y.valid,
+        )
+        loose_rows = [~m | y.loose for m in moved]
+        env[self.results[0]] = Data(out, loose_rows=loose_rows)
+
+
+class Alltoallv(Op):
+    mnemonic = "moe.alltoallv"
+
+    def __init__(self, send, counts, capacity, overflow="error"):
+        self.send, self.counts = send, counts
+        self.capacity, self.overflow = capacity, overflow
+        shape = (capacity, *send.type.shape[1:])
+        self.results = [
+            Value("recv", TensorType(send.type.dtype, shape)),
+            Value("recv_counts", counts.type),
+        ]
+
+    def text(self):
+        operands = [self.send, self.counts]
+        pairs = []
+        if self.overflow != "error":
+            pairs.append(("overflow", f"#moe.overflow<{self.overflow}>"))
+        body = f"moe.alltoallv {self.send}, {self.counts} on @ep"
+        types = functional_type(operands, self.results)
+        return self.assign(f"{body}{attr_dict(pairs)} : {types}")
+
+    def evaluate(self, env):
+        recv, counts, valid = oracle.alltoallv(
+            env[self.send].arrays, env[self.counts].arrays, self.capacity,
+            self.overflow,
+        )
+        env[self.results[0]] = Data(recv, valid)
+        env[self.results[1]] = Data(counts)
+
+
+class Double(Op):
+    """x + x: a stand-in for the experts, exact in every element type."""
+
+    mnemonic = "linalg.add"
+
+    def __init__(self, name, x):
+        assert None not in x.type.shape
+        self.x = x
+        self.empty = Value(f"{name}_empty", x.type)
+        self.results = [Value(name, x.type)]
+
+    def text(self):
+        t = self.x.type
+        add = self.assign(
+            f"linalg.add ins({self.x}, {self.x} : {t}, {t}) "
+            f"outs({self.empty} : {t}) -> {t}"
+        )
+        return f"{self.empty} = tensor.empty() : {t}\n{add}"
+
+    def evaluate(self, env):
+        x = env[self.x]
+        with np.errstate(all="ignore"):
+            arrays = [(a + a).astype(a.dtype) for a in x.arrays]
+        env[self.results[0]] = Data(arrays, x.valid, loose=True)
+
+
+class Call(Op):
+    mnemonic = "func.call"
+
+    def __init__(self, prefix, callee, operands):
+        self.callee, self.operands, self.prefix = callee, operands, prefix
+        self.results = [
+            Value(f"{prefix}{v.name}", v.type) for v in callee.returned
+        ]
+
+    def text(self):
+        args = ", ".join(map(str, self.operands))
+        types = functional_type(self.operands, self.results)
+        return self.assign(f"func.call @{self.callee.name}({args}) : {types}")
+
+    def evaluate(self, env):
+        inputs = [env[v] for v in self.operands]
+        for value, data in zip(self.results, self.callee.evaluate(inputs)):
+            env[value] = data
+
+
+@dataclass(eq=False)
+class Function:
+    name: str
+    args: list
+    body: list = field(default_factory=list)
+    returned: list = field(default_factory=list)
+    private: bool = False
+
+    def add(self, op):
+        self.body.append(op)
+        return op
+
+    def text(self):
+        args = ", ".join(f"{v}: {v.type}" for v in self.args)
+        types = ", ".join(str(v.type) for v in self.returned)
+        visibility = "private " if self.private else ""
+        lines = [f"func.func {visibility}@{self.name}({args}) -> ({types}) {{"]
+        for op in self.body:
+            lines += ["  " + line for line in op.text().split("\n")]
+        values = ", ".join(map(str, self.returned))
+        lines += [f"  return {values} : {types}", "}"]
+        return "\n".join(lines)
+
+    def callees(self):
+        found = []
+        for op in self.body:
+            if isinstance(op, Call) and op.callee not in found:
+                found.append(op.callee)
+        return found
+
+    def evaluate(self, inputs):
+        """Runs the body on the oracle; returns the Data of each result."""
+        env = dict(zip(self.args, inputs))
+        for op in self.body:
+            op.evaluate(env)
+        return [env[v] for v in self.returned]
+
+
+def module_text(ranks, functions):
+    parts = [f"shard.grid @ep(shape = {ranks})"]
+    for function in functions:
+        parts += [callee.text() for callee in function.callees()]
+        parts.append(function.text())
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,57 @@
+//===- Options.h - command line of moe-run ----------------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_TOOLS_MOERUN_OPTIONS_H
+#define MOE_TOOLS_MOERUN_OPTIONS_H
+
+#include <string>
+#include <vector>
+
+namespace moe::run {
+
+struct Options {
+  int ranks = 0; ///< 0: as many as the artifact is for
+  std::string target = "host";
+  std::string file;
+  std::string entry;
+  std::vector<std::string> inputs;
+  std::vector<std::string> outputs;
+  int bench = 0;
+  int warmup = -1; ///< -1: 2 with --bench, else 0
+  bool json = false;
+  bool probe = false;
+  bool help = false;
+  double timeoutSeconds = 20.0;
+
+  int numWarmups() const { return warmup >= 0 ? warmup : bench ? 2 : 0; }
+};
+
+/// Ranks that one moe-run can start.
+constexpr int maxRanks = 250;
+
+/// Reads the command line. False after filling `error`.
+bool parseOptions(int argc, char **argv, Options &options, std::string &error);
+
+const char *usage();
+
+/// `path` with "{rank}" replaced.
+std::string forRank(std::string path, int rank);
+
+/// Whether the file to run can be read, on all ranks.
+bool checkFile(const Options &options, int ranks, std::string &error);
+
+/// Checks what needs only the file system: inputs exist, and no two ranks
+/// write to one file. Run once the number of ranks is known.
+bool checkPaths(const Options &options, int ranks, std::string &error);
+
+/// "moe-run: error: ..." on standard error, as one write.
+void printError(const std::string &message);
+
+} // namespace moe::run
+
+#endif // MOE_TOOLS_MOERUN_OPTIONS_H
