@@ -91,6 +91,10 @@ def fixed_recipes():
         yield f"weighted_{layout}", build_combine, dict(
             some, weighted=True, dtype=("bf16", "f8E5M2", "f32")[i]
         )
+        if layout != "expert_major":
+            yield f"push_{layout}", build_round_trip, dict(
+                some, weighted=True, dtype="bf16", bench=3, algorithm="push"
+            )
         yield f"reuse_{layout}", build_reuse, dict(
             some, dtype=("f8E4M3FN", "f8E5M2", "f8E4M3FN")[i],
             scales=("f32", "bf16", "i8")[i],

@@ -131,6 +131,7 @@ class Builder:
             Combine(
                 name, self.p.combine_attrs(), y, d["send_row"],
                 d["recv_src_idx"], d["n_tokens_from_rank"], topk, weights,
+                self.p.algorithm,
             )
         )
 
@@ -192,7 +193,7 @@ def build_combine(b):
     if p.weighted:
         arrays = [random_weights(rng, (capacity,)) for _ in range(p.ranks)]
         weights = b.arg("weights", "f32", (capacity,), arrays)
-    op = Combine("out", p.combine_attrs(), *args, topk, weights)
+    op = Combine("out", p.combine_attrs(), *args, topk, weights, p.algorithm)
     b.entry.add(op)
     b.returns(*op.results)
 

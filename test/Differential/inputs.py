@@ -133,6 +133,7 @@ class Params:
     alignment: int
     scales: str | None
     weighted: bool
+    algorithm: str | None  # of combine; None leaves it to the compiler
     bench: int
 
     @property
@@ -199,6 +200,9 @@ def sample(rng, pick, **fixed) -> Params:
     alignment = 1
     if layout == "expert_major":
         alignment = choose("alignment", ALIGNMENTS)
+    algorithm = None
+    if layout != "expert_major":  # whose rows do not name a slot
+        algorithm = choose("algorithm", (None, "push", "pull"))
     scales = None
     if dtype.startswith("f8"):
         scales = choose("scales", (None, *SCALES))
@@ -213,5 +217,6 @@ def sample(rng, pick, **fixed) -> Params:
         weighted=bool(
             choose("weighted", (False, True)) and dtype in oracle.FLOATS
         ),
+        algorithm=algorithm,
         bench=choose("bench", (0, 0, 0, 3)),
     )

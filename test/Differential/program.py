@@ -225,10 +225,11 @@ class Combine(Op):
     mnemonic = "moe.combine"
 
     def __init__(self, name, attrs, y, send_row, src, n_from, idx=None,
-                 weights=None):
+                 weights=None, algorithm=None):
         self.attrs, self.y, self.send_row = attrs, y, send_row
         self.src, self.n_from = src, n_from
         self.idx, self.weights = idx, weights
+        self.algorithm = algorithm
         shape = (send_row.type.shape[0], y.type.shape[1])
         self.results = [Value(name, TensorType(y.type.dtype, shape))]
 
@@ -241,7 +242,10 @@ class Combine(Op):
         if self.weights is not None:
             operands.append(self.weights)
             body += f" weights({self.weights})"
-        body += f" on @ep{attr_dict(common_attrs(self.attrs))}"
+        pairs = common_attrs(self.attrs)
+        if self.algorithm is not None:
+            pairs.append(("algorithm", f"#moe.algorithm<{self.algorithm}>"))
+        body += f" on @ep{attr_dict(pairs)}"
         types = functional_type(operands, self.results)
         return self.assign(f"{body} : {types}")
 

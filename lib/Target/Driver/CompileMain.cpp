@@ -8,6 +8,10 @@
 
 #include "moe-mlir/Target/Driver/CompileMain.h"
 
+#include "moe-mlir/Conversion/Passes.h"
+#include "moe-mlir/Dialect/MoE/Transforms/Passes.h"
+#include "moe-mlir/Dialect/Symm/Transforms/Passes.h"
+#include "moe-mlir/Pipelines/Pipelines.h"
 #include "moe-mlir/Target/Driver/Compiler.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -92,14 +96,6 @@ struct Options {
       cl::cat(category)};
 };
 
-/// Emits every remark it gets.
-struct EmitAllRemarks : public remark::detail::RemarkEmittingPolicyBase {
-  void reportRemark(const remark::detail::Remark &remark) override {
-    reportImpl(remark);
-  }
-  void finalize() override {}
-};
-
 } // namespace
 
 static LogicalResult fail(const Twine &message) {
@@ -154,10 +150,12 @@ static LogicalResult setUpRemarks(MLIRContext &context, StringRef filter) {
   if (filter.empty())
     return success();
   remark::RemarkCategories categories;
-  categories.all = filter.str();
+  categories.passed = categories.missed = categories.analysis =
+      categories.failed = filter.str();
   return remark::enableOptimizationRemarks(
-      context, /*streamer=*/nullptr, std::make_unique<EmitAllRemarks>(),
-      categories, /*printAsEmitRemarks=*/true);
+      context, /*streamer=*/nullptr,
+      std::make_unique<remark::RemarkEmittingPolicyAll>(), categories,
+      /*printAsEmitRemarks=*/true);
 }
 
 /// Writes `content` to `path` as a whole or not at all.
@@ -224,6 +222,11 @@ static LogicalResult run(Settings &settings) {
 int moe::compileMain(int argc, char **argv) {
   // Registered options have to live as long as the process.
   static Options options;
+  // For options that name passes, such as --mlir-print-ir-after.
+  registerMoETransformsPasses();
+  symm::registerSymmTransformsPasses();
+  registerMoEConversionPasses();
+  registerPipelines();
   registerPassManagerCLOptions();
   registerDefaultTimingManagerCLOptions();
   cl::ParseCommandLineOptions(

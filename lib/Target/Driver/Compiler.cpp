@@ -105,10 +105,13 @@ LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
   pipeline.combineAlgorithm = options.combineAlgorithm;
   pipeline.cpu = options.host.cpu;
   pipeline.optLevel = options.host.optLevel;
+  // Timers tell passes apart by their addresses: all live to the end.
+  std::vector<std::unique_ptr<PassManager>> managers;
   auto runPasses =
       [&](function_ref<void(OpPassManager &, const MoEToHostOptions &)> build)
       -> LogicalResult {
-    PassManager pm(module->getName());
+    auto &pm = *managers.emplace_back(
+        std::make_unique<PassManager>(module->getName()));
     if (options.configure && failed(options.configure(pm)))
       return failure();
     build(pm, pipeline);

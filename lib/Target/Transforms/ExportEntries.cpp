@@ -234,7 +234,8 @@ static void internalize(ModuleOp module) {
       continue;
     }
     StringAttr name = SymbolTable::getSymbolName(&op);
-    auto local = StringAttr::get(module.getContext(), "local." + name.getValue());
+    auto local =
+        StringAttr::get(module.getContext(), "local." + name.getValue());
     SymbolTable::setSymbolName(&op, local);
     renamed[name] = FlatSymbolRefAttr::get(local);
   }

@@ -25,7 +25,7 @@ static void exportRuntimeSymbols() {
   std::call_once(once, [] {
     void *self = reinterpret_cast<void *>(&moert_wait);
     Dl_info info;
-    if (dlsym(RTLD_DEFAULT, "moert_wait") != self && dladdr(self, &info))
+    if (dladdr(self, &info))
       (void)dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_GLOBAL);
     // Generated code calls expf and the like.
     (void)dlopen("libm.so.6", RTLD_LAZY | RTLD_GLOBAL);

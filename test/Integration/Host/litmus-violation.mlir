@@ -1,6 +1,6 @@
 // The counterpart of the litmus tests: a program that breaks the rules, and is
-// caught. Rank 1 waits for an epoch that rank 0 never signals, and a check that
-// does not hold ends the entry on both ranks.
+// caught. Each rank waits for an epoch that the other never signals; and a check
+// that does not hold on one rank ends the entry on both.
 // RUN: split-file %s %t
 // RUN: moe-compile %t/wait.mlir -o %t/wait.so
 // RUN: not moe-run %t/wait.so --timeout 1 2>&1 | FileCheck %s --check-prefix=WAIT
@@ -10,22 +10,19 @@
 //--- wait.mlir
 shard.grid @ep(shape = 2)
 func.func @litmus() {
-  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
   %epoch = arith.constant 7 : i64
   %flags = symm.alloc persistent : memref<2xi64, #symm.space>
   %me = symm.rank
-  %is1 = arith.cmpi ne, %me, %c0 : index
+  %other = arith.subi %c1, %me : index
   symm.collective_begin "litmus" site 0
-  symm.phase "wait"
-  scf.if %is1 {
-    symm.wait %flags[%c0] from %c0, %epoch : memref<2xi64, #symm.space>
-  }
+  symm.phase "handshake"
+  symm.wait %flags[%other] from %other, %epoch : memref<2xi64, #symm.space>
   symm.collective_end
   return
 }
-// WAIT: litmus
-// WAIT-SAME: wait.mlir:8:3
-// WAIT-SAME: wait
+// WAIT: rank [[RANK:[01]]]: litmus at wait.mlir:8:3, phase 'handshake': timed out
+// WAIT-SAME: expected signal 7, seen 0
 
 //--- check.mlir
 shard.grid @ep(shape = 2)
@@ -42,4 +39,4 @@ func.func @litmus() {
   symm.collective_end
   return
 }
-// CHECK: number of apples
+// CHECK: rank 1: litmus at check.mlir:9:3, phase 'look': invalid count: number of apples: expected at most 5, seen 6, peer rank 0

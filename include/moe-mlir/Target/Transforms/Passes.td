@@ -138,7 +138,7 @@ def MoEExportEntriesPass : Pass<"moe-export-entries", "::mlir::ModuleOp"> {
     For each function with `moe.entry` a function `moe_entry_<name>` that takes
     an array of pointers to memref descriptors, and the manifest as the string
     `moe_artifact_manifest` (docs/Artifact.md). All else becomes internal to the
-    artifact.
+    artifact, under the name `local.<name>`, which no library function has.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
   let options = [

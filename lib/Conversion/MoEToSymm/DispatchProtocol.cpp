@@ -1,0 +1,178 @@
+//===- DispatchProtocol.cpp - what all dispatch schedules share -----------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "DispatchProtocol.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+using Pred = ProtocolBuilder::Pred;
+
+DispatchProtocol::DispatchProtocol(DispatchOp op, ProtocolBuilder &b)
+    : op(op), b(b),
+      placement{static_cast<int64_t>(op.getNumExperts()), b.numRanks()},
+      capacity(op.getNumRows(b.numRanks())), topK(op.getTopK()) {}
+
+void DispatchProtocol::prepare() {
+  x = b.withContiguousRows(op.getX());
+  if (Value value = op.getScales())
+    scales = b.withContiguousRows(value);
+  numTokens = b.checkedTokens(x, op.getTokenBound(),
+                              op.getX().getType().isDynamicDim(0));
+}
+
+void DispatchProtocol::allocateRouting() {
+  auto type = cast<MemRefType>(op.getTopkIdx().getType());
+  SmallVector<Value> dynamicSizes;
+  if (type.isDynamicDim(0))
+    dynamicSizes.push_back(numTokens);
+  expertOf = b.scratch(type.getShape(), type.getElementType(), dynamicSizes);
+  weightOf = b.scratch(type.getShape(), b.getF32Type(), dynamicSizes);
+}
+
+void DispatchProtocol::routeSlot(Value token, Value k) {
+  Type id = cast<MemRefType>(op.getTopkIdx().getType()).getElementType();
+  Value none = b.integer(id, -1);
+  Value last = b.integer(id, placement.numExperts - 1);
+  Value expert = b.load(op.getTopkIdx(), {token, k});
+  Value inRange =
+      b.both(b.cmp(Pred::sge, expert, none), b.cmp(Pred::sle, expert, last));
+  b.check(inRange, symm::Failure::invalid_expert, "expert id", last, expert);
+  Value weight = b.load(op.getTopkWeights(), {token, k});
+  if (topK > 1) {
+    Value isFirst =
+        b.reduce(b.index(0), k, b.integer(b.getI1Type(), 1),
+                 [&](Value earlier, ValueRange carried) -> SmallVector<Value> {
+                   Value other = b.load(op.getTopkIdx(), {token, earlier});
+                   return {b.both(carried[0], b.cmp(Pred::ne, other, expert))};
+                 })[0];
+    weight = b.reduce(
+        b.add(k, b.index(1)), b.index(topK), weight,
+        [&](Value later, ValueRange carried) -> SmallVector<Value> {
+          Value other = b.load(op.getTopkIdx(), {token, later});
+          Value more = b.load(op.getTopkWeights(), {token, later});
+          Value sum = arith::AddFOp::create(b, carried[0], more);
+          return {b.select(b.cmp(Pred::eq, other, expert), sum, carried[0])};
+        })[0];
+    expert = b.select(isFirst, expert, none);
+  }
+  Value zero = arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
+  Value isNone = b.cmp(Pred::eq, expert, none);
+  b.store(expert, expertOf, {token, k});
+  b.store(b.select(isNone, zero, weight), weightOf, {token, k});
+}
+
+Value DispatchProtocol::sumOverExpertsOf(
+    Value rank, llvm::function_ref<Value(Value)> count) {
+  auto [first, last] = expertsOf(rank);
+  return b.reduce(first, last, b.index(0),
+                  [&](Value expert, ValueRange carried) -> SmallVector<Value> {
+                    return {b.add(carried[0], count(expert))};
+                  })[0];
+}
+
+std::pair<Value, Value> DispatchProtocol::sumOfSenders(Value all, Value key) {
+  Value zero = b.index(0);
+  SmallVector<Value> sums =
+      b.reduce(zero, b.index(b.numRanks()), {zero, zero},
+               [&](Value sender, ValueRange carried) -> SmallVector<Value> {
+                 Value rows = b.loadIndex(all, {sender, key});
+                 Value isLower = b.cmp(Pred::ult, sender, b.me());
+                 return {b.add(carried[0], b.select(isLower, rows, zero)),
+                         b.add(carried[1], rows)};
+               });
+  return {sums[0], sums[1]};
+}
+
+void DispatchProtocol::storeTokensToRank(Value peer) {
+  Value zero = b.index(0);
+  Value toRank = op.getOutput(Output::TokensToRank);
+  if (!keyIsExpert())
+    return b.store(b.load(counts, {zero, peer}), toRank, {peer});
+  Value rows = sumOverExpertsOf(
+      peer, [&](Value expert) { return b.loadIndex(counts, {zero, expert}); });
+  b.storeIndex(rows, toRank, {peer});
+}
+
+std::pair<Value, Value> DispatchProtocol::expertsOf(Value rank) {
+  return {b.firstExpert(rank, placement),
+          b.firstExpert(b.add(rank, b.index(1)), placement)};
+}
+
+std::pair<Value, Value> DispatchProtocol::placeGroups(
+    Value first, Value last, llvm::function_ref<Value(Value)> rowsOf,
+    llvm::function_ref<void(Value, Value, Value)> emit) {
+  Value zero = b.index(0);
+  SmallVector<Value> ends =
+      b.reduce(first, last, {zero, zero},
+               [&](Value expert, ValueRange carried) -> SmallVector<Value> {
+                 Value group = b.alignUp(carried[0], op.getAlignment());
+                 Value rows = rowsOf(expert);
+                 emit(expert, group, rows);
+                 Value end = b.add(group, rows);
+                 Value isEmpty = b.cmp(Pred::eq, rows, zero);
+                 return {end, b.select(isEmpty, carried[1], end)};
+               });
+  return {ends[0], ends[1]};
+}
+
+void DispatchProtocol::storeSurplus(Value owned, Value end) {
+  b.loop(owned, b.index(placement.maxPerRank()), [&](Value local) {
+    b.storeIndex(b.alignUp(end, op.getAlignment()),
+                 op.getOutput(Output::ExpertOffsets), {local});
+    b.storeIndex(b.index(0), op.getOutput(Output::ExpertCounts), {local});
+  });
+}
+
+void DispatchProtocol::checkCapacity(Value rows, Value peer) {
+  if (op.getOverflow() == Overflow::error)
+    b.check(b.cmp(Pred::ule, rows, b.index(capacity)),
+            symm::Failure::capacity_exceeded, "rows received",
+            b.index(capacity), rows, peer);
+}
+
+std::pair<Value, Value> DispatchProtocol::peerAndKey(Value token, Value slot) {
+  if (op.isExpertMajor()) {
+    Value expert = b.loadIndex(expertOf, {token, slot});
+    return {b.owner(expert, placement), expert};
+  }
+  if (keyIsExpert()) // K = 1
+    return {slot, b.loadIndex(expertOf, {token, b.index(0)})};
+  return {slot, slot};
+}
+
+void DispatchProtocol::putMetadata(Value token, Value slot, Value peer,
+                                   Value row) {
+  auto at = [&](Output kind) -> Value {
+    return symm::PeerOp::create(b, op.getOutput(kind), peer);
+  };
+  Value idx = at(Output::RecvTopkIdx);
+  Value weights = at(Output::RecvTopkWeights);
+  if (op.isExpertMajor()) {
+    b.store(b.load(expertOf, {token, slot}), idx, {row});
+    b.store(b.load(weightOf, {token, slot}), weights, {row});
+  } else {
+    // Experts of other ranks are of no interest there (dispatch_s2).
+    Value first = b.firstExpert(peer, placement);
+    Value end = b.firstExpert(b.add(peer, b.index(1)), placement);
+    Type id = cast<MemRefType>(idx.getType()).getElementType();
+    Value zero =
+        arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
+    b.loop(topK, [&](Value k) {
+      Value value = b.load(expertOf, {token, k});
+      Value expert = b.toIndex(value);
+      Value isThere = b.both(b.cmp(Pred::sge, expert, first),
+                             b.cmp(Pred::slt, expert, end));
+      b.store(b.select(isThere, value, b.integer(id, -1)), idx, {row, k});
+      b.store(b.select(isThere, b.load(weightOf, {token, k}), zero), weights,
+              {row, k});
+    });
+  }
+  Value source = b.add(b.mul(b.me(), b.index(op.getTokenBound())), token);
+  b.storeIndex(source, at(Output::RecvSrcIdx), {row});
+}
