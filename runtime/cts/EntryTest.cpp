@@ -45,8 +45,8 @@ TEST_P(EntryTest, RepeatedCallsFromOneToEightRanks) {
 }
 
 TEST_P(EntryTest, SixtyFourRanks) {
-  runGroup(GetParam(), 64, [](Context &context) { callManyTimes(context, 2); },
-           60);
+  runGroup(
+      GetParam(), 64, [](Context &context) { callManyTimes(context, 2); }, 60);
 }
 
 TEST_P(EntryTest, WorkspaceIsZeroedWhenAnotherArtifactGetsIt) {
@@ -88,14 +88,13 @@ TEST_P(EntryTest, TimingsNameOpLocationAndPhase) {
       EXPECT_GE(row.calls, 3);
       EXPECT_GT(row.ns, 0);
     }
-    std::vector<std::string> expected = {
-        "||compute",
-        "test.gather|exchange.c:1:1|begin",
-        "test.gather|exchange.c:1:1|put",
-        "test.gather|exchange.c:1:1|complete",
-        "test.gather|exchange.c:2:2|begin",
-        "test.gather|exchange.c:2:2|put",
-        "test.gather|exchange.c:2:2|complete"};
+    std::vector<std::string> expected = {"||compute",
+                                         "test.gather|exchange.c:1:1|begin",
+                                         "test.gather|exchange.c:1:1|put",
+                                         "test.gather|exchange.c:1:1|complete",
+                                         "test.gather|exchange.c:2:2|begin",
+                                         "test.gather|exchange.c:2:2|put",
+                                         "test.gather|exchange.c:2:2|complete"};
     EXPECT_EQ(seen, expected);
   });
 }

@@ -67,12 +67,13 @@ TEST_P(ErrorTest, MisuseOfTheAbiIsAnError) {
     moert_code code;
     const char *part;
   };
-  for (Case c : {Case{freeGarbage, MOERT_INTERNAL, "did not give out"},
-                 Case{allocTooMuch, MOERT_OUT_OF_MEMORY,
-                      "cannot allocate 1152921504606846976 bytes"},
-                 Case{badPeer, MOERT_INTERNAL, "wait for rank 4 of 4"},
-                 Case{unknownCode, MOERT_INTERNAL, "nonsense"},
-                 Case{wrongShape, MOERT_INTERNAL, "result 0 of entry 'gather'"}})
+  for (Case c :
+       {Case{freeGarbage, MOERT_INTERNAL, "did not give out"},
+        Case{allocTooMuch, MOERT_OUT_OF_MEMORY,
+             "cannot allocate 1152921504606846976 bytes"},
+        Case{badPeer, MOERT_INTERNAL, "wait for rank 4 of 4"},
+        Case{unknownCode, MOERT_INTERNAL, "nonsense"},
+        Case{wrongShape, MOERT_INTERNAL, "result 0 of entry 'gather'"}})
     runGroup(GetParam(), 4, [&](Context &context) {
       Status status = callWith(context, "gather", c.mode);
       // A wrong result shows after the exchange, when others may be done.
@@ -97,8 +98,8 @@ TEST_P(ErrorTest, CallsAreRefusedAfterAnErrorUntilReset) {
       EXPECT_FALSE(status.isOk());
       status = callExchange(context, entry, behave, 0,
                             rowsOf(context.rank(), round), result);
-      EXPECT_EQ(status.code(), context.rank() == 2 ? MOERT_INVALID_EXPERT
-                                                   : MOERT_PEER_FAILED);
+      EXPECT_EQ(status.code(),
+                context.rank() == 2 ? MOERT_INVALID_EXPERT : MOERT_PEER_FAILED);
       expectParts(status, {"must be reset", "expert id"});
       ASSERT_OK(context.reset());
       EXPECT_EQ(context.originRank(), -1);
@@ -143,9 +144,8 @@ TEST_P(ErrorTest, RankThatNeverArrivesAtAnEntry) {
           return;
         }
         std::vector<float> result;
-        Status status =
-            callExchange(context, **(*artifact)->entry("gather"), behave, 0,
-                         {}, result);
+        Status status = callExchange(context, **(*artifact)->entry("gather"),
+                                     behave, 0, {}, result);
         EXPECT_TRUE(status.code() == MOERT_TIMEOUT ||
                     status.code() == MOERT_PEER_FAILED);
         expectParts(status, {"call of entry 'gather' of artifact exchange",
@@ -166,8 +166,8 @@ TEST_P(ErrorTest, RankThatHasLeftTheGroup) {
                                  behave, 0, {}, result);
     EXPECT_EQ(status.code(), MOERT_PEER_FAILED);
     // A rank in a process may be gone altogether.
-    bool isTold = status.message().find("rank 2 has left the group") !=
-                  std::string::npos;
+    bool isTold =
+        status.message().find("rank 2 has left the group") != std::string::npos;
     EXPECT_TRUE(isTold) << status.message();
   });
 }
@@ -260,10 +260,9 @@ TEST_P(ErrorTest, BadInputOnOneRank) {
     std::vector<DLManagedTensor *> outputs;
     std::vector<float> result;
     // At the first call ranks meet before they run, and nothing breaks.
-    Status status =
-        context.rank() == 1
-            ? context.call(entry, {}, outputs)
-            : callExchange(context, entry, behave, 0, {}, result);
+    Status status = context.rank() == 1
+                        ? context.call(entry, {}, outputs)
+                        : callExchange(context, entry, behave, 0, {}, result);
     EXPECT_EQ(status.code(),
               context.rank() == 1 ? MOERT_INVALID_ARGUMENT : MOERT_PEER_FAILED);
     expectParts(status, {"entry 'gather' has 3 arguments, but 0 were given"});

@@ -40,9 +40,8 @@ static GroupResult runThreads(int size,
   auto bootstraps = createThreadBootstraps(size);
   std::vector<std::thread> threads;
   for (int r = 0; r < size; ++r)
-    threads.emplace_back([&, r] {
-      runRank(std::move(bootstraps[r]), body, timeoutSeconds);
-    });
+    threads.emplace_back(
+        [&, r] { runRank(std::move(bootstraps[r]), body, timeoutSeconds); });
   for (std::thread &thread : threads)
     thread.join();
   return {std::vector<int>(size, 0)};
@@ -89,8 +88,8 @@ static GroupResult runProcesses(int size,
       if (result.exitCodes[r] >= 0 ||
           waitpid(pids[r], &status, WNOHANG) != pids[r])
         continue;
-      result.exitCodes[r] = WIFEXITED(status) ? WEXITSTATUS(status)
-                                              : 128 + WTERMSIG(status);
+      result.exitCodes[r] =
+          WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
       --running;
     }
   }

@@ -75,8 +75,7 @@ private:
   do {                                                                         \
     ::moe::rt::Status okStatus = (expr);                                       \
     ASSERT_TRUE(okStatus.isOk())                                               \
-        << ::moe::rt::codeName(okStatus.code()) << ": "                        \
-        << okStatus.message();                                                 \
+        << ::moe::rt::codeName(okStatus.code()) << ": " << okStatus.message(); \
   } while (false)
 
 } // namespace moe::rt::cts

@@ -21,8 +21,7 @@ INSTANTIATE_TEST_SUITE_P(Heap, GroupTest,
 static std::vector<uint64_t> read(Context &context, const void *symm,
                                   size_t count) {
   std::vector<uint64_t> values(count);
-  EXPECT_TRUE(
-      context.device().copyOut(values.data(), symm, count * 8).isOk());
+  EXPECT_TRUE(context.device().copyOut(values.data(), symm, count * 8).isOk());
   return values;
 }
 

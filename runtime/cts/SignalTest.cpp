@@ -48,8 +48,8 @@ static void passMessages(Context &context, int iterations) {
     uint64_t payload[Mailbox::words];
     for (int i = 0; i < Mailbox::words; ++i)
       payload[i] = epoch * 1000003 + rank * 64 + i;
-    ASSERT_OK(device.copyIn(mailboxOf(next)->payload, payload,
-                            sizeof(payload)));
+    ASSERT_OK(
+        device.copyIn(mailboxOf(next)->payload, payload, sizeof(payload)));
     ASSERT_OK(device.signal(&mailboxOf(next)->arrived, epoch));
 
     ASSERT_OK(device.wait(&mine->arrived, epoch, deadline));

@@ -66,9 +66,9 @@ protected:
     DLManagedTensor *output = nullptr;
     EXPECT_EQ(moert_entry_call(entry(name), inputs, 1, &output, 1),
               MOERT_INVALID_ARGUMENT);
-    EXPECT_EQ(std::string(moert_last_error()),
-              "rank 0: argument 0 of entry '" + std::string(name) +
-                  "': " + message);
+    EXPECT_EQ(std::string(moert_last_error()), "rank 0: argument 0 of entry '" +
+                                                   std::string(name) +
+                                                   "': " + message);
     EXPECT_EQ(output, nullptr);
   }
   moert_context *context = nullptr;
@@ -327,7 +327,8 @@ TEST(CApiErrorTest, WrongArguments) {
   options.backend = "cuda";
   EXPECT_EQ(moert_context_create(nullptr, &options, &context),
             MOERT_UNAVAILABLE);
-  EXPECT_STREQ(moert_last_error(), "rank 0: this runtime has no 'cuda' backend");
+  EXPECT_STREQ(moert_last_error(),
+               "rank 0: this runtime has no 'cuda' backend");
   moert_bootstrap bootstrap{};
   bootstrap.struct_size = sizeof(bootstrap);
   bootstrap.rank = 2;

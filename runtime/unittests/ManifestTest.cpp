@@ -115,7 +115,8 @@ TEST(ManifestTest, WrongValues) {
   expectError(replace("/hash", "\"\""), m + "hash: expected a non-empty name");
   expectError(replace("/target", "7"), m + "target: expected a string");
   expectError(replace("/entries", "{}"), m + "entries: expected an array");
-  expectError(replace("/entries/0", "1"), m + "entries[0].: expected an object");
+  expectError(replace("/entries/0", "1"),
+              m + "entries[0].: expected an object");
   expectError(replace("/entries/0/symbol", "\"a\\u0000b\""),
               m + "entries[0].symbol: expected a non-empty name");
   expectError(replace("/entries/0/args/1", "[]"),

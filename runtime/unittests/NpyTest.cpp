@@ -130,15 +130,22 @@ TEST_F(NpyTest, SpellingsThatAreAccepted) {
     const char *descr;
     bool isGood;
   };
-  for (Case c : {Case{DType::BF16, "<V2", true}, {DType::BF16, "|V2", true},
-                 {DType::BF16, "<f2", false}, {DType::F16, "<V2", false},
+  for (Case c : {Case{DType::BF16, "<V2", true},
+                 {DType::BF16, "|V2", true},
+                 {DType::BF16, "<f2", false},
+                 {DType::F16, "<V2", false},
                  {DType::BF16, ">V2", false},
-                 {DType::F8E4M3FN, "<V1", true}, {DType::F8E4M3FN, "|V1", true},
+                 {DType::F8E4M3FN, "<V1", true},
+                 {DType::F8E4M3FN, "|V1", true},
                  {DType::F8E4M3FN, "<f1", false},
-                 {DType::F8E5M2, "<f1", true}, {DType::F8E5M2, "|f1", true},
-                 {DType::F8E5M2, "|V1", true}, {DType::I8, "<i1", true},
-                 {DType::I8, "|u1", false}, {DType::I1, "|b1", true},
-                 {DType::I1, "|i1", false}, {DType::F16, "<f2", true},
+                 {DType::F8E5M2, "<f1", true},
+                 {DType::F8E5M2, "|f1", true},
+                 {DType::F8E5M2, "|V1", true},
+                 {DType::I8, "<i1", true},
+                 {DType::I8, "|u1", false},
+                 {DType::I1, "|b1", true},
+                 {DType::I1, "|i1", false},
+                 {DType::F16, "<f2", true},
                  {DType::F16, "|f2", false}}) {
     put(npy(headerOf(c.descr, "(0,)"), ""));
     EXPECT_EQ(readNpy(file(), c.dtype).isOk(), c.isGood)

@@ -25,7 +25,8 @@ int main(int argc, char **argv) {
     fprintf(stderr, "%s\n", dlerror());
     return 1;
   }
-#define FIND(name) __typeof__(&name) p_##name = (__typeof__(&name))dlsym(library, #name)
+#define FIND(name)                                                             \
+  __typeof__(&name) p_##name = (__typeof__(&name))dlsym(library, #name)
   FIND(moert_context_create);
   FIND(moert_context_destroy);
   FIND(moert_artifact_load);

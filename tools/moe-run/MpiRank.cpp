@@ -53,8 +53,8 @@ int moe::run::runMpiRank(const Options &options) {
   int rank = (*bootstrap)->rank(), size = (*bootstrap)->size();
   std::string error;
   if (options.ranks && options.ranks != size)
-    error = format("-n %d, but the MPI job has %d processes", options.ranks,
-                   size);
+    error =
+        format("-n %d, but the MPI job has %d processes", options.ranks, size);
   else
     (void)checkPaths(options, size, error);
   if (!error.empty()) {
@@ -72,8 +72,7 @@ int moe::run::runMpiRank(const Options &options) {
     if (outcome.isOrigin)
       printError(outcome.status.message());
   };
-  Outcome outcome =
-      runRank(options, *file, bootstrap.take(), getpid(), tell);
+  Outcome outcome = runRank(options, *file, bootstrap.take(), getpid(), tell);
   std::signal(SIGTERM, SIG_DFL);
   if (outcome.status.isOk())
     return 0;

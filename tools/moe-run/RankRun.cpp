@@ -129,8 +129,8 @@ Status RankRun::callOnce() {
 
 /// What comes before the first call.
 Status RankRun::prepare() {
-  auto loaded = context->load(forRank(file.path, rank),
-                              forRank(file.displayName, rank));
+  auto loaded =
+      context->load(forRank(file.path, rank), forRank(file.displayName, rank));
   if (!loaded.isOk())
     return loaded.status();
   artifact = *loaded;
@@ -161,8 +161,8 @@ Status RankRun::writeOutputs() {
   for (size_t i = 0; i < results.tensors.size(); ++i) {
     const DLTensor &tensor = results.tensors[i]->dl_tensor;
     const TensorType &type = entry->description->results[i];
-    OutputFact output{type.dtype, {tensor.shape, tensor.shape + tensor.ndim},
-                      ""};
+    OutputFact output{
+        type.dtype, {tensor.shape, tensor.shape + tensor.ndim}, ""};
     if (i < options.outputs.size()) {
       std::string name = temporaryName(options.outputs[i], rank, token);
       written.push_back(name);
@@ -210,9 +210,10 @@ void RankRun::discard() {
     (void)unlink(name.c_str());
 }
 
-Outcome moe::run::runRank(const Options &options, const ArtifactFile &file,
-                          std::unique_ptr<Bootstrap> bootstrap, int token,
-                          const std::function<void(const Outcome &)> &onFailure) {
+Outcome
+moe::run::runRank(const Options &options, const ArtifactFile &file,
+                  std::unique_ptr<Bootstrap> bootstrap, int token,
+                  const std::function<void(const Outcome &)> &onFailure) {
   RankRun run(options, file, token);
   Status status = run.start(std::move(bootstrap));
   if (!status.isOk()) {

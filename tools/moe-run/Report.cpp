@@ -31,11 +31,11 @@ std::string moe::run::toJson(const RankReport &report) {
   json["rank"] = report.rank;
   json["calls"] = {
       {"count", calls.size()},
-      {"min_ns", calls.empty() ? 0 : *std::min_element(calls.begin(),
-                                                       calls.end())},
+      {"min_ns",
+       calls.empty() ? 0 : *std::min_element(calls.begin(), calls.end())},
       {"median_ns", medianOf(calls)},
-      {"max_ns", calls.empty() ? 0 : *std::max_element(calls.begin(),
-                                                       calls.end())},
+      {"max_ns",
+       calls.empty() ? 0 : *std::max_element(calls.begin(), calls.end())},
       {"all_ns", calls}};
   int64_t computeNs = 0;
   json["timings"] = Json::array();
@@ -70,8 +70,8 @@ static std::string duration(int64_t ns) {
 }
 
 static void printTable(const Json &document) {
-  std::string text = format("%-6s %12s %12s %12s\n", "rank", "min", "median",
-                            "max");
+  std::string text =
+      format("%-6s %12s %12s %12s\n", "rank", "min", "median", "max");
   for (const Json &rank : document["per_rank"]) {
     const Json &calls = rank["calls"];
     text += format("%-6d %12s %12s %12s\n", rank["rank"].get<int>(),
@@ -106,8 +106,7 @@ void moe::run::printReport(const Options &options, const Manifest &manifest,
     Json parsed = Json::parse(report, nullptr, /*allow_exceptions=*/false);
     if (parsed.is_discarded())
       continue;
-    slowest =
-        std::max(slowest, parsed["calls"]["median_ns"].get<int64_t>());
+    slowest = std::max(slowest, parsed["calls"]["median_ns"].get<int64_t>());
     perRank.push_back(std::move(parsed));
   }
   document["slowest_median_ns"] = slowest;

@@ -59,7 +59,7 @@ private:
   const ArtifactFile &file;
   std::vector<Rank> ranks;
   std::unique_ptr<SocketHub> hub;
-  std::string death;           ///< the first rank that died, and how
+  std::string death; ///< the first rank that died, and how
   int64_t graceDeadline = -1;
   int interruptedBy = 0;
 };
@@ -133,8 +133,8 @@ bool Supervisor::start(const sigset_t &oldMask, int &exitCode) {
 void Supervisor::noteFailure(int rank, const std::string &error) {
   if (graceDeadline < 0)
     graceDeadline = nowNs() + graceNs;
-  hub->fail(makeError(MOERT_PEER_FAILED, "rank %d failed: %s", rank,
-                      error.c_str()));
+  hub->fail(
+      makeError(MOERT_PEER_FAILED, "rank %d failed: %s", rank, error.c_str()));
 }
 
 void Supervisor::handleReport(int rank, const std::string &text) {
@@ -222,7 +222,8 @@ int Supervisor::finish() {
     return 0;
   for (const std::string &output : options.outputs)
     for (size_t r = 0; r < ranks.size(); ++r)
-      (void)unlink(temporaryName(output, static_cast<int>(r), getpid()).c_str());
+      (void)unlink(
+          temporaryName(output, static_cast<int>(r), getpid()).c_str());
   if (interruptedBy) {
     printError(format("interrupted by signal %d (%s)", interruptedBy,
                       strsignal(interruptedBy)));

@@ -117,8 +117,8 @@ struct BootstrapCallbacks {
 
 /// A group built from callbacks. Descriptors travel over abstract Unix
 /// sockets whose names are all-gathered.
-std::unique_ptr<Bootstrap> createCallbackBootstrap(int rank, int size,
-                                                   BootstrapCallbacks callbacks);
+std::unique_ptr<Bootstrap>
+createCallbackBootstrap(int rank, int size, BootstrapCallbacks callbacks);
 
 /// The group of an mpirun'd job, from the plug-in at `pluginPath`
 /// (libmoe_bootstrap_mpi.so). MOERT_UNAVAILABLE when there is none.

@@ -32,7 +32,7 @@ struct Entry {
   const Manifest::Entry *description = nullptr;
   EntryFunction function = nullptr;
   Artifact *artifact = nullptr;
-  std::string callText;   ///< "call of entry 'layer' of artifact 6f0e"
+  std::string callText; ///< "call of entry 'layer' of artifact 6f0e"
   uint64_t callHash = 0;
   bool verified = false; ///< all ranks have called it once, and agreed
 };

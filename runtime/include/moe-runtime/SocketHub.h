@@ -56,7 +56,7 @@ public:
 
 private:
   struct Outgoing {
-    std::string bytes;
+    std::shared_ptr<const std::string> bytes; ///< the same for all ranks
     size_t sent = 0;
     std::vector<std::shared_ptr<UniqueFd>> fds; ///< go with the first byte
   };
@@ -73,7 +73,7 @@ private:
   void receive(int rank);
   void parse(int rank);
   void send(int rank);
-  void post(int rank, const HubFrame &frame, std::string payload,
+  void post(int rank, std::shared_ptr<const std::string> message,
             std::vector<std::shared_ptr<UniqueFd>> fds = {});
   void close(int rank);
   void completeIfReady();

@@ -1,4 +1,4 @@
-//===- SymmetricHeap.h - memory every rank has at the same offset -*- C++ -*-===//
+//===- SymmetricHeap.h - symmetric memory of a group ------------*- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -47,16 +47,17 @@ public:
 
 private:
   SymmetricHeap(Backend &backend, Bootstrap &bootstrap, char *base,
-                size_t sliceBytes)
+                size_t sliceBytes, size_t roomBytes)
       : backend(backend), bootstrap(bootstrap), base(base),
-        sliceBytes(sliceBytes) {}
+        sliceBytes(sliceBytes), roomBytes(roomBytes) {}
   Status grow(size_t bytes);
   void release(size_t offset, size_t bytes);
 
   Backend &backend;
   Bootstrap &bootstrap;
   char *base;
-  size_t sliceBytes;
+  size_t sliceBytes; ///< the stride
+  size_t roomBytes;  ///< what every rank can grow to
   size_t committed = 0;
   std::map<size_t, size_t> chunks;    ///< offset -> bytes, as mapped
   std::map<size_t, size_t> freeSpans; ///< offset -> bytes, never adjacent

@@ -40,8 +40,8 @@ struct Greeting {
 /// A listening socket under a name the kernel picks.
 static Status listenAnywhere(int backlog, UniqueFd &listener,
                              Invitation &invitation) {
-  listener = UniqueFd(
-      socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  listener =
+      UniqueFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   sockaddr_un any{};
   any.sun_family = AF_UNIX;
   invitation.addressBytes = sizeof(invitation.address);
@@ -94,8 +94,8 @@ static Status acceptOne(int listener, const Invitation &mine,
                : makeOsError(MOERT_IO, errno, "cannot accept a connection");
   Greeting greeting{};
   std::deque<UniqueFd> fds;
-  Status status = receiveAll(connection.get(), &greeting, sizeof(greeting),
-                             deadline, fds);
+  Status status =
+      receiveAll(connection.get(), &greeting, sizeof(greeting), deadline, fds);
   bool isPeer =
       status.isOk() && greeting.rank >= 0 &&
       greeting.rank < static_cast<int>(all.size()) &&

@@ -54,8 +54,8 @@ int moe_mpi_init(int *rank, int *size, char *error, size_t errorBytes) {
 
 static int reportMissing(const std::vector<MPI_Request> &receives,
                          double seconds, char *error, size_t errorBytes) {
-  size_t used = std::snprintf(error, errorBytes, "no answer within %g s from",
-                              seconds);
+  size_t used =
+      std::snprintf(error, errorBytes, "no answer within %g s from", seconds);
   for (size_t r = 0; r < receives.size() && used < errorBytes; ++r)
     if (receives[r] != MPI_REQUEST_NULL)
       used += std::snprintf(error + used, errorBytes - used, " rank %zu", r);
@@ -66,8 +66,8 @@ static int reportMissing(const std::vector<MPI_Request> &receives,
 int moe_mpi_allgather(const void *in, size_t bytes, void *out,
                       double timeoutSeconds, char *error, size_t errorBytes) {
   if (hasFailed || bytes > INT_MAX) {
-    std::snprintf(error, errorBytes, hasFailed ? "MPI has failed before"
-                                               : "message too large");
+    std::snprintf(error, errorBytes,
+                  hasFailed ? "MPI has failed before" : "message too large");
     return 1;
   }
   int size = 0;
@@ -80,14 +80,14 @@ int moe_mpi_allgather(const void *in, size_t bytes, void *out,
   auto *outbox = new std::vector<char>(static_cast<const char *>(in),
                                        static_cast<const char *>(in) + bytes);
   for (int r = 0; r < size; ++r) {
-    int code = MPI_Irecv(inbox->data() + bytes * r, int(bytes),
-                         MPI_BYTE, r, messageTag, group, &receives[r]);
+    int code = MPI_Irecv(inbox->data() + bytes * r, int(bytes), MPI_BYTE, r,
+                         messageTag, group, &receives[r]);
     if (code != MPI_SUCCESS)
       return report(code, "MPI_Irecv", error, errorBytes);
   }
   for (int r = 0; r < size; ++r) {
-    int code = MPI_Isend(outbox->data(), int(bytes), MPI_BYTE, r, messageTag, group,
-                         &sends[r]);
+    int code = MPI_Isend(outbox->data(), int(bytes), MPI_BYTE, r, messageTag,
+                         group, &sends[r]);
     if (code != MPI_SUCCESS)
       return report(code, "MPI_Isend", error, errorBytes);
   }

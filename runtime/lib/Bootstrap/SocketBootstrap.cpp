@@ -63,9 +63,12 @@ Status SocketBootstrap::exchange(const void *in, size_t bytes, int fd,
                                  void *out, std::vector<UniqueFd> &fds) {
   // The hub keeps the time, since it knows who is missing; the deadline here
   // is for the case that it is gone.
-  HubFrame frame{HubFrame::magicValue, HubFrame::Exchange,
-                 ++sequence,           bytes,
-                 uint32_t(timeout * 1e3), 0};
+  HubFrame frame{HubFrame::magicValue,
+                 HubFrame::Exchange,
+                 ++sequence,
+                 bytes,
+                 uint32_t(timeout * 1e3),
+                 0};
   int64_t deadline = nowNs() + int64_t((timeout + 2) * 1e9);
   std::string message(reinterpret_cast<const char *>(&frame), sizeof(frame));
   message.append(static_cast<const char *>(in), bytes);
@@ -95,8 +98,8 @@ Status SocketBootstrap::exchange(const void *in, size_t bytes, int fd,
   return Status::ok();
 }
 
-std::unique_ptr<Bootstrap>
-moe::rt::createSocketBootstrap(UniqueFd socket, int rank, int size) {
+std::unique_ptr<Bootstrap> moe::rt::createSocketBootstrap(UniqueFd socket,
+                                                          int rank, int size) {
   return std::make_unique<SocketBootstrap>(std::move(socket), rank, size);
 }
 
@@ -104,7 +107,7 @@ void moe::rt::sendReport(int socket, const std::string &text) {
   HubFrame frame{HubFrame::magicValue, HubFrame::Report, 0, text.size(), 0, 0};
   std::string message(reinterpret_cast<const char *>(&frame), sizeof(frame));
   message += text;
-  Status ignored = sendAll(socket, message.data(), message.size(),
-                           nowNs() + int64_t(1e9));
+  Status ignored =
+      sendAll(socket, message.data(), message.size(), nowNs() + int64_t(1e9));
   (void)ignored;
 }

@@ -19,6 +19,14 @@
 
 using namespace moe::rt;
 
+static std::shared_ptr<const std::string>
+makeMessage(const HubFrame &frame, const std::string &payload) {
+  auto message = std::make_shared<std::string>(
+      reinterpret_cast<const char *>(&frame), sizeof(frame));
+  *message += payload;
+  return message;
+}
+
 SocketHub::SocketHub(std::vector<UniqueFd> sockets) {
   for (UniqueFd &socket : sockets) {
     clients.emplace_back();
@@ -81,9 +89,13 @@ void SocketHub::answerError(const Status &status) {
     clients[r].arrived = false;
     clients[r].payload.clear();
     clients[r].fd.reset();
-    HubFrame frame{HubFrame::magicValue, HubFrame::Error, sequence,
-                   status.message().size(), 0, uint32_t(status.code())};
-    post(static_cast<int>(r), frame, status.message());
+    HubFrame frame{HubFrame::magicValue,
+                   HubFrame::Error,
+                   sequence,
+                   status.message().size(),
+                   0,
+                   uint32_t(status.code())};
+    post(static_cast<int>(r), makeMessage(frame, status.message()));
   }
 }
 
@@ -135,7 +147,8 @@ void SocketHub::parse(int rank) {
     client.payload = std::move(payload);
     client.fd.reset();
     if (!client.inputFds.empty()) {
-      client.fd = std::make_shared<UniqueFd>(std::move(client.inputFds.front()));
+      client.fd =
+          std::make_shared<UniqueFd>(std::move(client.inputFds.front()));
       client.inputFds.pop_front();
     }
     // The first to arrive sets the time for all.
@@ -194,17 +207,17 @@ void SocketHub::completeIfReady() {
     client.payload.clear();
     client.fd.reset();
   }
-  HubFrame frame{HubFrame::magicValue, HubFrame::Result, sequence, all.size(),
-                 0, 0};
+  HubFrame frame{
+      HubFrame::magicValue, HubFrame::Result, sequence, all.size(), 0, 0};
+  auto message = makeMessage(frame, all);
   for (size_t r = 0; r < clients.size(); ++r)
-    post(static_cast<int>(r), frame, all, fds);
+    post(static_cast<int>(r), message, fds);
 }
 
-void SocketHub::post(int rank, const HubFrame &frame, std::string payload,
+void SocketHub::post(int rank, std::shared_ptr<const std::string> message,
                      std::vector<std::shared_ptr<UniqueFd>> fds) {
   Outgoing outgoing;
-  outgoing.bytes.assign(reinterpret_cast<const char *>(&frame), sizeof(frame));
-  outgoing.bytes += payload;
+  outgoing.bytes = std::move(message);
   outgoing.fds = std::move(fds);
   clients[rank].output.push_back(std::move(outgoing));
   send(rank);
@@ -218,9 +231,9 @@ void SocketHub::send(int rank) {
     if (next.sent == 0)
       for (const std::shared_ptr<UniqueFd> &fd : next.fds)
         fds.push_back(fd->get());
-    ssize_t sent = sendSome(client.socket.get(), next.bytes.data() + next.sent,
-                            next.bytes.size() - next.sent, fds.data(),
-                            fds.size());
+    ssize_t sent =
+        sendSome(client.socket.get(), next.bytes->data() + next.sent,
+                 next.bytes->size() - next.sent, fds.data(), fds.size());
     if (sent < 0) {
       // A broken socket is noticed, and closed, by the next receive.
       if (errno != EAGAIN)
@@ -228,7 +241,7 @@ void SocketHub::send(int rank) {
       return;
     }
     next.sent += sent;
-    if (next.sent == next.bytes.size())
+    if (next.sent == next.bytes->size())
       client.output.pop_front();
   }
 }

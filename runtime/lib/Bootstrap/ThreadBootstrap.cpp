@@ -41,7 +41,8 @@ public:
   ~ThreadBootstrap() override {
     std::lock_guard<std::mutex> lock(meeting->mutex);
     if (meeting->failed.isOk())
-      meeting->failed = makeError(MOERT_PEER_FAILED, "rank %d has left", myRank);
+      meeting->failed =
+          makeError(MOERT_PEER_FAILED, "rank %d has left", myRank);
     meeting->changed.notify_all();
   }
 

@@ -9,9 +9,9 @@
 #include "moe-runtime/Context.h"
 
 #include <cerrno>
+#include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
-#include <cstring>
 #include <link.h>
 #include <mutex>
 #include <sys/stat.h>
@@ -30,6 +30,13 @@ static void exportRuntimeSymbols() {
     // Generated code calls expf and the like.
     (void)dlopen("libm.so.6", RTLD_LAZY | RTLD_GLOBAL);
   });
+}
+
+/// One thread at a time opens and closes: an error text belongs to the call
+/// before it, and race detectors do not know the loader's own locks.
+static std::mutex &loaderMutex() {
+  static std::mutex mutex;
+  return mutex;
 }
 
 static std::string lastDlError() {
@@ -64,6 +71,9 @@ Artifact::open(const std::string &path, const std::string &displayName) {
   if (!S_ISREG(info.st_mode))
     return failed(Status(MOERT_IO, "not a regular file"));
   exportRuntimeSymbols();
+  // Before the lock, since its destructor takes the lock, too.
+  std::unique_ptr<Artifact> artifact(new Artifact());
+  std::lock_guard<std::mutex> lock(loaderMutex());
   // Without a slash dlopen would search library folders.
   std::string file = path.find('/') == std::string::npos ? "./" + path : path;
 
@@ -73,7 +83,6 @@ Artifact::open(const std::string &path, const std::string &displayName) {
   if (!probe)
     return failed(Status(MOERT_INVALID_ARGUMENT,
                          "cannot load the artifact: " + lastDlError()));
-  std::unique_ptr<Artifact> artifact(new Artifact());
   artifact->displayName = displayName;
   Status status;
   auto text = readManifestText(probe);
@@ -116,16 +125,18 @@ Status Artifact::resolveEntries() {
                        "the manifest names entry '%s', but the symbol %s is "
                        "missing",
                        m.entries[i].name.c_str(), m.entries[i].symbol.c_str());
-    entry.callText = "call of entry '" + m.entries[i].name +
-                     "' of artifact " + m.hash;
+    entry.callText =
+        "call of entry '" + m.entries[i].name + "' of artifact " + m.hash;
     entry.callHash = hashText(m.entries[i].name, hashValue);
   }
   return Status::ok();
 }
 
 Artifact::~Artifact() {
-  if (handle)
-    dlclose(handle);
+  if (!handle)
+    return;
+  std::lock_guard<std::mutex> lock(loaderMutex());
+  dlclose(handle);
 }
 
 Expected<Entry *> Artifact::entry(const std::string &name) {

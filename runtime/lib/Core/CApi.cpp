@@ -9,23 +9,26 @@
 #include "moe-runtime/Context.h"
 #include "moe-runtime/Runtime.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
 using namespace moe::rt;
 
-struct moert_context {
-  std::unique_ptr<Context> context;
-};
-/// Handles are the C++ objects; an artifact also needs its context.
-struct moert_artifact {
-  Context *context;
-  Artifact *artifact;
-  std::vector<moert_entry> entries;
-};
+/// Handles are the C++ objects; those of artifacts and entries also know their
+/// context, which owns them.
 struct moert_entry {
   Context *context;
   Entry *entry;
+};
+struct moert_artifact {
+  moert_context *owner;
+  Artifact *artifact;
+  std::vector<moert_entry> entries;
+};
+struct moert_context {
+  std::unique_ptr<Context> context;
+  std::vector<std::unique_ptr<moert_artifact>> artifacts;
 };
 
 static std::string &lastError() {
@@ -123,7 +126,7 @@ moert_code moert_context_create(const moert_bootstrap *bootstrap,
     auto context = Context::create(std::move(boot), chosen);
     if (!context.isOk())
       return context.status();
-    *out = new moert_context{context.take()};
+    *out = new moert_context{context.take(), {}};
     return Status::ok();
   });
 }
@@ -174,11 +177,12 @@ moert_code moert_artifact_load(moert_context *context, const char *path,
     auto loaded = context->context->load(path, path);
     if (!loaded.isOk())
       return loaded.status();
-    handle->context = context->context.get();
+    handle->owner = context;
     handle->artifact = *loaded;
     for (Entry &entry : (*loaded)->entries())
-      handle->entries.push_back({handle->context, &entry});
-    *out = handle.release();
+      handle->entries.push_back({context->context.get(), &entry});
+    *out = handle.get();
+    context->artifacts.push_back(std::move(handle));
     return Status::ok();
   });
 }
@@ -187,8 +191,11 @@ moert_code moert_artifact_unload(moert_artifact *artifact) {
   return guarded([&]() -> Status {
     if (!artifact)
       return missing("artifact");
-    Status status = artifact->context->unload(artifact->artifact);
-    delete artifact;
+    moert_context *owner = artifact->owner;
+    Status status = owner->context->unload(artifact->artifact);
+    auto isIt = [&](auto &held) { return held.get() == artifact; };
+    owner->artifacts.erase(
+        std::find_if(owner->artifacts.begin(), owner->artifacts.end(), isIt));
     return status;
   });
 }

@@ -109,8 +109,8 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
                      "type %d",
                      int(input->device.device_type));
   if (!acceptsDLDataType(type.dtype, input->dtype))
-    return makeError(MOERT_INVALID_ARGUMENT,
-                     "expected element type %s, got %s", dtypeName(type.dtype),
+    return makeError(MOERT_INVALID_ARGUMENT, "expected element type %s, got %s",
+                     dtypeName(type.dtype),
                      describeDLDataType(input->dtype).c_str());
   if (rank && !input->shape)
     return Status(MOERT_INVALID_ARGUMENT, "the tensor has no shape");

@@ -107,8 +107,8 @@ Expected<Artifact *> Context::load(const std::string &path,
   if (opened.isOk()) {
     const Manifest &m = (*opened)->manifest();
     op.hash = (*opened)->hash();
-    op.text += format(" (hash %s, %lld ranks)", m.hash.c_str(),
-                      (long long)m.ranks);
+    op.text +=
+        format(" (hash %s, %lld ranks)", m.hash.c_str(), (long long)m.ranks);
   }
   Status status = runGroupOp(op);
   if (status.isOk() && (*opened)->manifest().symmBytes > 0) {
@@ -125,9 +125,8 @@ Expected<Artifact *> Context::load(const std::string &path,
 }
 
 Status Context::unload(Artifact *artifact) {
-  auto it = std::find_if(artifacts.begin(), artifacts.end(), [&](auto &held) {
-    return held.get() == artifact;
-  });
+  auto it = std::find_if(artifacts.begin(), artifacts.end(),
+                         [&](auto &held) { return held.get() == artifact; });
   if (it == artifacts.end())
     return prefixed(Status(MOERT_INVALID_ARGUMENT, "no such artifact"));
   // In a group that has failed nobody can be met, and the workspace stays
@@ -155,8 +154,8 @@ Status Context::reset() {
   Status status;
   for (const std::unique_ptr<Artifact> &artifact : artifacts) {
     if (artifact->workspace && status.isOk())
-      status = backend->zero(artifact->workspace,
-                             artifact->manifest().symmBytes);
+      status =
+          backend->zero(artifact->workspace, artifact->manifest().symmBytes);
     for (Entry &entry : artifact->entries())
       entry.verified = false;
   }
@@ -172,10 +171,10 @@ Status Context::fail(const Status &status) {
 Expected<char *> Context::symmAlloc(size_t bytes) {
   if (Status s = refuseIfFailed(); !s.isOk())
     return s;
-  Status status = runGroupOp(
-      {GroupOp::SymmAlloc, bytes,
-       format("allocation of %zu bytes of symmetric memory", bytes),
-       Status::ok()});
+  Status status =
+      runGroupOp({GroupOp::SymmAlloc, bytes,
+                  format("allocation of %zu bytes of symmetric memory", bytes),
+                  Status::ok()});
   char *address = nullptr;
   if (status.isOk()) {
     auto block = symmHeap->allocate(bytes);

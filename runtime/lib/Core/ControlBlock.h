@@ -1,4 +1,4 @@
-//===- ControlBlock.h - layout of the memory of the control plane -*- C++ -*-===//
+//===- ControlBlock.h - memory of the control plane -------------*- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <sys/mman.h>
 
 namespace moe::rt {
 
@@ -107,6 +108,19 @@ struct alignas(4096) RankBlock {
 
 struct alignas(4096) GroupBlock {
   std::atomic<uint64_t> origin; ///< 0, or 1 + rank whose error was first
+};
+
+/// One GroupBlock and a RankBlock per rank.
+struct ControlMemory {
+  ControlMemory(void *base, size_t bytes) : base(base), bytes(bytes) {}
+  ~ControlMemory() { munmap(base, bytes); }
+  GroupBlock &group() { return *static_cast<GroupBlock *>(base); }
+  RankBlock *ranks() {
+    return reinterpret_cast<RankBlock *>(static_cast<char *>(base) +
+                                         sizeof(GroupBlock));
+  }
+  void *base;
+  size_t bytes;
 };
 
 } // namespace moe::rt

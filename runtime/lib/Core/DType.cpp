@@ -61,8 +61,8 @@ bool moe::rt::acceptsDLDataType(DType dtype, DLDataType type) {
     return false;
   if (type.code == info(dtype).code)
     return true;
-  bool isOpaqueByte = dtype == DType::I1 || dtype == DType::F8E4M3FN ||
-                      dtype == DType::F8E5M2;
+  bool isOpaqueByte =
+      dtype == DType::I1 || dtype == DType::F8E4M3FN || dtype == DType::F8E5M2;
   return isOpaqueByte && type.code == kDLUInt;
 }
 

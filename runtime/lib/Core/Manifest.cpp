@@ -71,7 +71,8 @@ static Status readTensors(const Json &object, const char *key,
       return status;
     std::optional<DType> parsed = parseDType(dtype);
     if (!parsed)
-      return malformed(here + "dtype", ("unknown type '" + dtype + "'").c_str());
+      return malformed(here + "dtype",
+                       ("unknown type '" + dtype + "'").c_str());
     auto shape = tensor.find("shape");
     if (shape == tensor.end() || !shape->is_array() ||
         shape->size() > maxTensorRank)

@@ -253,7 +253,7 @@ static Status cannotRead() {
 }
 
 static Status readHeader(int fd, std::string &header) {
-  unsigned char prefix[8];
+  unsigned char prefix[8] = {};
   if (!readExactly(fd, prefix, sizeof(prefix)) && errno)
     return cannotRead();
   if (std::memcmp(prefix, magic, magicBytes) != 0)
@@ -265,11 +265,11 @@ static Status readHeader(int fd, std::string &header) {
   unsigned char length[4] = {};
   if (!readExactly(fd, length, prefix[6] == 1 ? 2 : 4))
     return cannotRead();
-  size_t bytes = length[0] | length[1] << 8 | length[2] << 16 |
-                 size_t(length[3]) << 24;
+  size_t bytes =
+      length[0] | length[1] << 8 | length[2] << 16 | size_t(length[3]) << 24;
   if (bytes > maxHeaderBytes)
-    return makeError(MOERT_INVALID_ARGUMENT, "a header of %zu bytes is too long",
-                     bytes);
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "a header of %zu bytes is too long", bytes);
   header.resize(bytes);
   return readExactly(fd, header.data(), bytes) ? Status::ok() : cannotRead();
 }
@@ -296,19 +296,18 @@ static Status readArray(int fd, DType expected, NpyArray &array) {
       countElements(parser.shape.data(), parser.shape.size());
   int64_t bytes = 0;
   off_t start = lseek(fd, 0, SEEK_CUR);
-  if (!count || __builtin_mul_overflow(*count, int64_t(dtypeBytes(expected)),
-                                       &bytes))
+  if (!count ||
+      __builtin_mul_overflow(*count, int64_t(dtypeBytes(expected)), &bytes))
     return Status(MOERT_INVALID_ARGUMENT, "the shape is too large");
   int64_t present = info.st_size - start;
   if (present != bytes)
-    return makeError(MOERT_INVALID_ARGUMENT,
-                     "the file is %s: shape %s of %s needs %lld bytes of data, "
-                     "the file has %lld",
-                     present < bytes ? "truncated" : "too long",
-                     describeShape(parser.shape.data(), parser.shape.size())
-                         .c_str(),
-                     dtypeName(expected), (long long)bytes,
-                     (long long)present);
+    return makeError(
+        MOERT_INVALID_ARGUMENT,
+        "the file is %s: shape %s of %s needs %lld bytes of data, "
+        "the file has %lld",
+        present < bytes ? "truncated" : "too long",
+        describeShape(parser.shape.data(), parser.shape.size()).c_str(),
+        dtypeName(expected), (long long)bytes, (long long)present);
   array.dtype = expected;
   array.shape = std::move(parser.shape);
   array.data.resize(bytes);

@@ -20,36 +20,34 @@ Expected<std::unique_ptr<SymmetricHeap>>
 SymmetricHeap::create(Backend &backend, Bootstrap &bootstrap,
                       size_t reservePerRank) {
   size_t ranks = bootstrap.size();
-  size_t slice = roundUp(std::max<size_t>(reservePerRank, 1),
-                         backend.granularity());
-  Expected<char *> base =
-      slice > SIZE_MAX / ranks
-          ? Expected<char *>(Status(MOERT_INVALID_ARGUMENT,
-                                    "the symmetric heap is too large"))
-          : backend.reserve(slice * ranks);
-  // Offsets are shared, so all ranks need the same room.
+  size_t slice =
+      std::min(std::max<size_t>(reservePerRank, 1), SIZE_MAX / 4 / ranks);
+  slice = roundUp(slice, backend.granularity());
+  // Address space can be short where it is limited, or under a sanitizer.
+  constexpr size_t enough = size_t(1) << 30;
+  Expected<char *> base = backend.reserve(slice * ranks);
+  while (!base.isOk() && slice / 2 >= enough) {
+    slice = roundUp(slice / 2, backend.granularity());
+    base = backend.reserve(slice * ranks);
+  }
+  // Strides may differ, since only offsets are shared; the room may not.
   uint64_t room = base.isOk() ? slice : 0;
   std::vector<uint64_t> rooms(ranks);
   Status status = bootstrap.allGather(&room, sizeof(room), rooms.data());
-  if (status.isOk())
-    status = base.isOk() ? Status::ok() : base.status();
+  if (!base.isOk())
+    return base.status();
   for (size_t r = 0; status.isOk() && r < ranks; ++r) {
     if (rooms[r] == 0)
       status = makeError(MOERT_PEER_FAILED,
                          "rank %zu could not reserve its symmetric heap", r);
-    else if (rooms[r] != slice)
-      status = makeError(MOERT_COLLECTIVE_MISMATCH,
-                         "rank %d reserves %zu bytes of symmetric heap, but "
-                         "rank %zu reserves %zu",
-                         bootstrap.rank(), slice, r, size_t(rooms[r]));
+    room = std::min(room, rooms[r]);
   }
   if (!status.isOk()) {
-    if (base.isOk())
-      backend.release(*base, slice * ranks);
+    backend.release(*base, slice * ranks);
     return status;
   }
   return std::unique_ptr<SymmetricHeap>(
-      new SymmetricHeap(backend, bootstrap, *base, slice));
+      new SymmetricHeap(backend, bootstrap, *base, slice, room));
 }
 
 SymmetricHeap::~SymmetricHeap() {
@@ -66,11 +64,11 @@ Status SymmetricHeap::grow(size_t bytes) {
   int ranks = bootstrap.size();
   Status mine;
   ChunkHandle own;
-  if (chunkBytes < bytes || chunkBytes > sliceBytes - committed)
+  if (chunkBytes < bytes || chunkBytes > roomBytes - committed)
     mine = makeError(MOERT_OUT_OF_MEMORY,
                      "%zu bytes do not fit the symmetric heap: %zu of %zu "
                      "bytes are in use on each rank",
-                     bytes, committed, sliceBytes);
+                     bytes, committed, roomBytes);
   else if (committed + chunkBytes > backend.memoryBytes() / ranks)
     mine = makeError(MOERT_OUT_OF_MEMORY,
                      "%zu bytes of symmetric memory on each of %d ranks are "
@@ -141,10 +139,10 @@ Expected<char *> SymmetricHeap::allocate(size_t bytes) {
                        "rank %d allocates %zu bytes of symmetric memory, but "
                        "rank %zu allocates %zu",
                        rank(), bytes, r, size_t(all[r]));
-  if (bytes > sliceBytes)
+  if (bytes > roomBytes)
     return makeError(MOERT_OUT_OF_MEMORY,
                      "%zu bytes do not fit the symmetric heap of %zu bytes",
-                     bytes, sliceBytes);
+                     bytes, roomBytes);
   size_t size = roundUp(std::max<size_t>(bytes, 1), alignment);
   auto fits = [&](const auto &span) { return span.second >= size; };
   auto span = std::find_if(freeSpans.begin(), freeSpans.end(), fits);

@@ -14,8 +14,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <sched.h>
 #include <ctime>
+#include <sched.h>
 #include <thread>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-//===- HostMemory.cpp - the range symmetric memory is mapped into ---===//
+//===- HostMemory.cpp - the range symmetric memory is mapped into ---------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.

@@ -73,21 +73,24 @@ struct Scalar {
    with this many ranks at most 64, and a larger workspace does no harm. */
 const char moe_artifact_manifest[] =
     "{\"abi_version\": 1, \"producer\": \"by hand\", \"target\": \"host\","
-    " \"cpu\": \"x86-64\", \"hash\": \"" HASH "\", \"ranks\": " STR(RANKS) ","
-    " \"symm_bytes\": 300000,"
-    " \"entries\": ["
-    "  {\"name\": \"gather\", \"symbol\": \"moe_entry_gather\","
-    "   \"args\": [{\"dtype\": \"i64\", \"shape\": []},"
-    "              {\"dtype\": \"i64\", \"shape\": []},"
-    "              {\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
-    "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]},"
-    "  {\"name\": \"twice\", \"symbol\": \"moe_entry_twice\","
-    "   \"args\": [{\"dtype\": \"i64\", \"shape\": []},"
-    "              {\"dtype\": \"i64\", \"shape\": []},"
-    "              {\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
-    "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]}],"
-    " \"sites\": [{\"op\": \"test.gather\", \"location\": \"exchange.c:1:1\"},"
-    "             {\"op\": \"test.gather\", \"location\": \"exchange.c:2:2\"}]}";
+    " \"cpu\": \"x86-64\", \"hash\": \"" HASH "\", \"ranks\": " STR(
+        RANKS) ","
+               " \"symm_bytes\": 300000,"
+               " \"entries\": ["
+               "  {\"name\": \"gather\", \"symbol\": \"moe_entry_gather\","
+               "   \"args\": [{\"dtype\": \"i64\", \"shape\": []},"
+               "              {\"dtype\": \"i64\", \"shape\": []},"
+               "              {\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
+               "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]},"
+               "  {\"name\": \"twice\", \"symbol\": \"moe_entry_twice\","
+               "   \"args\": [{\"dtype\": \"i64\", \"shape\": []},"
+               "              {\"dtype\": \"i64\", \"shape\": []},"
+               "              {\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
+               "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]}],"
+               " \"sites\": [{\"op\": \"test.gather\", \"location\": "
+               "\"exchange.c:1:1\"},"
+               "             {\"op\": \"test.gather\", \"location\": "
+               "\"exchange.c:2:2\"}]}";
 
 _Static_assert(RANKS > 64 || sizeof(struct Workspace) <= 300000,
                "symm_bytes is too small");
@@ -135,8 +138,8 @@ static void misbehave(int64_t mode, struct Memref2D *in) {
 
 static struct Workspace *workspaceOf(int64_t rank) {
   char *base = moert_symm_base();
-  return (struct Workspace *)(base + (rank - moert_rank()) *
-                                         moert_symm_stride());
+  return (struct Workspace *)(base +
+                              (rank - moert_rank()) * moert_symm_stride());
 }
 
 static void gather(const char *location, int64_t site, int64_t mode,

@@ -39,21 +39,22 @@ struct Memref0D {
 const char moe_artifact_manifest[] =
     "{\"abi_version\": 1, \"producer\": \"by hand\", \"target\": \"host\","
     " \"cpu\": \"x86-64\", \"hash\": \"local\", \"ranks\": 0,"
-    " \"symm_bytes\": 0, \"sites\": [], \"entries\": ["
-    COPY_MANIFEST("f64") COPY_MANIFEST("f32") COPY_MANIFEST("f16")
-    COPY_MANIFEST("bf16") COPY_MANIFEST("f8E4M3FN") COPY_MANIFEST("f8E5M2")
-    COPY_MANIFEST("i64") COPY_MANIFEST("i32") COPY_MANIFEST("i16")
-    COPY_MANIFEST("i8") COPY_MANIFEST("i1")
-    "{\"name\": \"scalar\", \"symbol\": \"moe_entry_scalar\","
-    " \"args\": [" SCALAR "], \"results\": [" SCALAR "]},"
-    "{\"name\": \"many\", \"symbol\": \"moe_entry_many\","
-    " \"args\": [" MATRIX "], \"results\": [" MATRIX ", " MATRIX "]},"
-    "{\"name\": \"column\", \"symbol\": \"moe_entry_column\","
-    " \"args\": [" MATRIX "], \"results\": [" COLUMN "]},"
-    "{\"name\": \"expf\", \"symbol\": \"moe_entry_expf\","
-    " \"args\": [" MATRIX "], \"results\": [" MATRIX "]},"
-    "{\"name\": \"fail\", \"symbol\": \"moe_entry_fail\","
-    " \"args\": [], \"results\": []}]}";
+    " \"symm_bytes\": 0, \"sites\": [], \"entries\": [" COPY_MANIFEST(
+        "f64") COPY_MANIFEST("f32") COPY_MANIFEST("f16") COPY_MANIFEST("bf16")
+        COPY_MANIFEST("f8E4M3FN") COPY_MANIFEST("f8E5M2") COPY_MANIFEST(
+            "i64") COPY_MANIFEST("i32") COPY_MANIFEST("i16") COPY_MANIFEST("i8")
+            COPY_MANIFEST(
+                "i1") "{\"name\": \"scalar\", \"symbol\": \"moe_entry_scalar\","
+                      " \"args\": [" SCALAR "], \"results\": [" SCALAR "]},"
+                      "{\"name\": \"many\", \"symbol\": \"moe_entry_many\","
+                      " \"args\": [" MATRIX "], \"results\": [" MATRIX
+                      ", " MATRIX "]},"
+                      "{\"name\": \"column\", \"symbol\": \"moe_entry_column\","
+                      " \"args\": [" MATRIX "], \"results\": [" COLUMN "]},"
+                      "{\"name\": \"expf\", \"symbol\": \"moe_entry_expf\","
+                      " \"args\": [" MATRIX "], \"results\": [" MATRIX "]},"
+                      "{\"name\": \"fail\", \"symbol\": \"moe_entry_fail\","
+                      " \"args\": [], \"results\": []}]}";
 
 static void copy(void **args, int64_t elementBytes) {
   struct Memref2D *in = args[0], *out = args[1];
