@@ -3,6 +3,7 @@
 import os
 
 import lit.formats
+import lit.util
 from lit.llvm import llvm_config
 from lit.llvm.subst import ToolSubst
 
@@ -79,3 +80,8 @@ if os.path.exists(config.python):
     config.available_features.add("python")
 if os.path.exists(config.mpirun):
     config.available_features.add("mpi")
+# The assembler of the CUDA toolkit; PTX is tested without it, too.
+ptxas = lit.util.which("ptxas") or "/usr/local/cuda/bin/ptxas"
+if os.path.exists(ptxas):
+    config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", ptxas))

@@ -35,6 +35,8 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
   // A buffer that a helper function returns has no owner that is known when it
   // is compiled, so it could not become symmetric in place.
   pm.addPass(createInlinerPass());
+  // Arithmetic on whole tensors, which has no bufferization of its own.
+  pm.addPass(createConvertElementwiseToLinalgPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 
@@ -67,14 +69,7 @@ void moe::buildMoEToSymmPipeline(OpPassManager &pm,
   pm.addPass(symm::createSymmAssignOffsetsPass());
 }
 
-void moe::buildSymmToHostPipeline(OpPassManager &pm,
-                                  const MoEToHostOptions &options) {
-  // Loops.
-  pm.addPass(createMoEExpandCopiesPass());
-  pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
-  pm.addNestedPass<func::FuncOp>(createForallToForLoopPass());
-
-  // Types the CPU has no arithmetic for: compute in f32, round after each op.
+void moe::buildSmallFloatsPipeline(OpPassManager &pm) {
   pm.addPass(math::createMathExtendToSupportedTypes());
   arith::ArithEmulateUnsupportedFloatsOptions emulate;
   emulate.sourceTypeStrs = {"bf16", "f16", "f8E4M3FN", "f8E5M2"};
@@ -82,9 +77,20 @@ void moe::buildSymmToHostPipeline(OpPassManager &pm,
   pm.addPass(arith::createArithEmulateUnsupportedFloats(emulate));
   pm.addPass(createMoEExpandFloat8Pass());
   arith::ArithExpandOpsPassOptions expand;
-  // The library function for it is missing in the C libraries of GCC 12.
+  // On CPUs the library function for it is missing in the C libraries of
+  // GCC 12.
   expand.includeBf16 = true;
   pm.addPass(arith::createArithExpandOpsPass(expand));
+}
+
+void moe::buildSymmToHostPipeline(OpPassManager &pm,
+                                  const MoEToHostOptions &options) {
+  // Loops.
+  pm.addPass(createMoEExpandCopiesPass());
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createForallToForLoopPass());
+
+  buildSmallFloatsPipeline(pm);
 
   pm.addPass(createConvertSymmToLLVMPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
@@ -136,4 +142,9 @@ void moe::registerPipelines() {
       "Lower moe ops on tensors to the LLVM dialect, ready for an artifact "
       "that runs on CPUs",
       buildMoEToHostPipeline);
+  PassPipelineRegistration<MoEToCUDAOptions>(
+      "moe-to-cuda",
+      "Lower moe ops on tensors to PTX and the LLVM dialect, ready for an "
+      "artifact that runs on NVIDIA GPUs",
+      buildMoEToCUDAPipeline);
 }

@@ -36,14 +36,31 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
     pulls; *ready*, *put*, *complete* and *reduce* when it pushes. An alltoallv
     becomes *exchange*, *place*, *put* and *complete*.
 
+    With `target=host` the phases are the work of one thread. With `target=cuda`
+    each op becomes one kernel whose blocks all run at the same time; its
+    protocol is the same, its work is spread over blocks, subgroups and lanes.
+    Combines that push have no such schedule.
+
     Between the first wait of an op and its end, and at no other time, a rank
     accesses buffers of other ranks. So buffers can share memory when their
     lifetimes on one rank do not overlap.
   }];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::symm::SymmDialect"];
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect",
+    "::mlir::vector::VectorDialect"];
+  let options = [
+    Option<"target", "target", "std::string", "\"host\"",
+           "schedule of the protocol: host (one thread) or cuda (one "
+           "persistent kernel per op)">,
+    Option<"blocks", "blocks", "int64_t", "132",
+           "cuda: blocks per kernel, at most; fewer run when not all fit on "
+           "the device at once">,
+    Option<"threads", "threads", "int64_t", "512",
+           "cuda: threads per block, a multiple of 32 up to 1024">
+  ];
 }
 
 //===----------------------------------------------------------------------===//
@@ -65,6 +82,36 @@ def ConvertSymmToLLVMPass : Pass<"convert-symm-to-llvm", "::mlir::ModuleOp"> {
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
+//===----------------------------------------------------------------------===//
+// SymmToNVVM
+//===----------------------------------------------------------------------===//
+
+def ConvertSymmToNVVMPass : Pass<"convert-symm-to-nvvm", "::mlir::ModuleOp"> {
+  let summary = "lower symm ops in GPU kernels to stores, loads and PTX";
+  let description = [{
+    Lowers the symm ops inside `gpu.func`; those of host code stay for
+    `convert-symm-to-llvm`, which runs afterwards. A kernel with symm ops gets
+    four more parameters: the rank of this process, the bytes between the
+    workspaces of two ranks, the bound of waits in nanoseconds, and the address
+    of the error record (`moert_device_record`). Launches pass them.
+
+    Peers are constant strides away. A signal is a release store of system
+    scope, a wait a loop over an acquire load that gives up when the time is up
+    or an error is recorded, a check a call that records the first error. A put
+    to several ranks reads the row once, with loads and stores of 16 bytes when
+    the row's size allows. Nothing traps; a kernel always ends.
+
+    Phases and checks are named in records by number; the module attribute
+    `symm.device_strings` lists their texts.
+
+    Runs after `gpu-kernel-outlining`, while loops are still structured (`scf`).
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect"];
 }
 
 #endif // MOE_MLIR_CONVERSION_PASSES_TD

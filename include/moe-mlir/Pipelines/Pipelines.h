@@ -33,6 +33,33 @@ struct MoEToHostOptions : public PassPipelineOptions<MoEToHostOptions> {
       llvm::cl::init(3)};
 };
 
+struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
+  Option<std::string> combineAlgorithm{
+      *this, "combine-algorithm",
+      llvm::cl::desc("How combines move rows: auto, pull or push"),
+      llvm::cl::init("auto")};
+  Option<std::string> chip{*this, "chip",
+                           llvm::cl::desc("Compute capability of the device"),
+                           llvm::cl::init("sm_90")};
+  Option<unsigned> ptxVersion{
+      *this, "ptx-version",
+      llvm::cl::desc("Version of PTX times ten: drivers load this and newer"),
+      llvm::cl::init(80)};
+  Option<std::string> cpu{
+      *this, "cpu",
+      llvm::cl::desc("x86-64 level the host code is compiled for"),
+      llvm::cl::init("x86-64-v3")};
+  Option<unsigned> optLevel{
+      *this, "opt-level",
+      llvm::cl::desc("Optimization level the code is compiled with"),
+      llvm::cl::init(3)};
+};
+
+/// For all targets: arithmetic on 16- and 8-bit floats in f32, rounded after
+/// each op, so that every target computes the same bits; conversions as integer
+/// ops.
+void buildSmallFloatsPipeline(OpPassManager &pm);
+
 /// First part of `moe-to-host`: from tensors to moe ops on memrefs, planned,
 /// with their buffers in symmetric memory.
 void buildMoEBufferizationPipeline(OpPassManager &pm,
@@ -48,6 +75,23 @@ void buildSymmToHostPipeline(OpPassManager &pm,
 
 /// All three: what `moe-opt --moe-to-host` runs.
 void buildMoEToHostPipeline(OpPassManager &pm, const MoEToHostOptions &options);
+
+/// The parts of `moe-to-cuda` after the first, which is that of `moe-to-host`.
+/// Second part: to kernels of `symm` ops, with the workspace laid out.
+void buildMoEToSymmKernelsPipeline(OpPassManager &pm,
+                                   const MoEToCUDAOptions &options);
+
+/// Third part: to kernels of the LLVM dialect, in one GPU module.
+void buildSymmToNVVMPipeline(OpPassManager &pm,
+                             const MoEToCUDAOptions &options);
+
+/// Fourth part: kernels as PTX, host code as the LLVM dialect with the
+/// artifact's interface.
+void buildNVVMToArtifactPipeline(OpPassManager &pm,
+                                 const MoEToCUDAOptions &options);
+
+/// All of it: what `moe-opt --moe-to-cuda` runs.
+void buildMoEToCUDAPipeline(OpPassManager &pm, const MoEToCUDAOptions &options);
 
 /// Registers the pipelines and the passes that exist for them.
 void registerPipelines();

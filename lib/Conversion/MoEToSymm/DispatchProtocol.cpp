@@ -43,6 +43,7 @@ void DispatchProtocol::routeSlot(Value token, Value k) {
   Value inRange =
       b.both(b.cmp(Pred::sge, expert, none), b.cmp(Pred::sle, expert, last));
   b.check(inRange, symm::Failure::invalid_expert, "expert id", last, expert);
+  expert = b.checked(inRange, expert, none);
   Value weight = b.load(op.getTopkWeights(), {token, k});
   if (topK > 1) {
     Value isFirst =

@@ -8,10 +8,13 @@
 
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
 
-#include "ProtocolBuilder.h"
+#include "KernelBuilder.h"
 #include "moe-mlir/Conversion/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/DialectConversion.h"
 
 namespace mlir::moe {
@@ -26,10 +29,12 @@ namespace {
 
 /// What the lowerings of all collectives share: they need the memref form, a
 /// resolved grid, and symmetric memory wherever peers reach.
-template <typename OpTy, void (*lower)(OpTy, ProtocolBuilder &)>
+template <typename OpTy, void (*lower)(OpTy, ProtocolBuilder &),
+          void (*lowerToKernel)(OpTy, KernelBuilder &)>
 struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
-  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites)
-      : OpConversionPattern<OpTy>(context), sites(sites) {}
+  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
+                       std::optional<LaunchShape> launch)
+      : OpConversionPattern<OpTy>(context), sites(sites), launch(launch) {}
 
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor,
@@ -46,14 +51,21 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
           diag << "operand #" << operand->getOperandNumber()
                << " is not in symmetric memory";
         });
-    ProtocolBuilder builder(op, rewriter, sites.lookup(op));
-    lower(op, builder);
-    builder.end();
+    if (launch) {
+      KernelBuilder builder(op, rewriter, sites.lookup(op), *launch);
+      lowerToKernel(op, builder);
+      builder.end();
+    } else {
+      ProtocolBuilder builder(op, rewriter, sites.lookup(op));
+      lower(op, builder);
+      builder.end();
+    }
     rewriter.eraseOp(op);
     return success();
   }
 
   const SiteNumbers &sites;
+  std::optional<LaunchShape> launch;
 };
 
 /// What makes a moe op impossible to lower, said before anything is changed.
@@ -72,39 +84,75 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
   return success();
 }
 
+LogicalResult checkHasKernel(CollectiveOpInterface op) {
+  auto combine = dyn_cast<CombineOp>(op.getOperation());
+  if (combine && combine.getAlgorithm() == Algorithm::push)
+    return op.emitOpError("expects algorithm pull with target cuda (push)");
+  return success();
+}
+
 struct ConvertMoEToSymmPass
     : public moe::impl::ConvertMoEToSymmPassBase<ConvertMoEToSymmPass> {
   using ConvertMoEToSymmPassBase::ConvertMoEToSymmPassBase;
 
   void runOnOperation() override {
+    std::optional<LaunchShape> launch;
+    if (failed(readOptions(launch)))
+      return signalPassFailure();
     SiteNumbers sites;
     WalkResult result = getOperation()->walk([&](CollectiveOpInterface op) {
       sites.try_emplace(op, sites.size());
-      return failed(checkLowerable(op)) ? WalkResult::interrupt()
-                                        : WalkResult::advance();
+      return failed(checkLowerable(op)) ||
+                     (launch && failed(checkHasKernel(op)))
+                 ? WalkResult::interrupt()
+                 : WalkResult::advance();
     });
     if (result.wasInterrupted())
       return signalPassFailure();
 
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();
-    target.addLegalDialect<arith::ArithDialect, linalg::LinalgDialect,
-                           memref::MemRefDialect, scf::SCFDialect,
-                           symm::SymmDialect>();
+    target.addLegalDialect<
+        arith::ArithDialect, gpu::GPUDialect, linalg::LinalgDialect,
+        math::MathDialect, memref::MemRefDialect, NVVM::NVVMDialect,
+        scf::SCFDialect, symm::SymmDialect, vector::VectorDialect>();
     RewritePatternSet patterns(&getContext());
-    populateMoEToSymmConversionPatterns(patterns, sites);
+    populateMoEToSymmConversionPatterns(patterns, sites, launch);
     if (failed(applyPartialConversion(getOperation(), target,
                                       std::move(patterns))))
       signalPassFailure();
+  }
+
+  LogicalResult readOptions(std::optional<LaunchShape> &launch) {
+    if (target == "host")
+      return success();
+    if (target != "cuda")
+      return getOperation().emitError(
+                 "convert-moe-to-symm expects 'target' to be host or cuda (")
+             << target << ")";
+    if (threads < kSubgroupSize || threads > 1024 ||
+        threads % kSubgroupSize != 0)
+      return getOperation().emitError("convert-moe-to-symm expects 'threads' "
+                                      "to be a multiple of 32 up to 1024 (")
+             << threads.getValue() << ")";
+    if (blocks < 1)
+      return getOperation().emitError(
+                 "convert-moe-to-symm expects 'blocks' of at least 1 (")
+             << blocks.getValue() << ")";
+    launch = LaunchShape{blocks, threads};
+    return success();
   }
 };
 
 } // namespace
 
-void moe::populateMoEToSymmConversionPatterns(RewritePatternSet &patterns,
-                                              const SiteNumbers &sites) {
-  patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatch>,
-               CollectiveOpLowering<CombineOp, lowerCombine>,
-               CollectiveOpLowering<AllToAllvOp, lowerAllToAllv>>(
-      patterns.getContext(), sites);
+void moe::populateMoEToSymmConversionPatterns(
+    RewritePatternSet &patterns, const SiteNumbers &sites,
+    std::optional<LaunchShape> launch) {
+  patterns.add<
+      CollectiveOpLowering<DispatchOp, lowerDispatch, lowerDispatchToKernel>,
+      CollectiveOpLowering<CombineOp, lowerCombine, lowerCombineToKernel>,
+      CollectiveOpLowering<AllToAllvOp, lowerAllToAllv,
+                           lowerAllToAllvToKernel>>(patterns.getContext(),
+                                                    sites, launch);
 }

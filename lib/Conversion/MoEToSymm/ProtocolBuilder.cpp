@@ -197,9 +197,11 @@ void ProtocolBuilder::ifThen(Value condition, llvm::function_ref<void()> body) {
 }
 
 void ProtocolBuilder::forEachPeer(llvm::function_ref<void(Value)> body) {
-  loop(ranks, [&](Value i) {
-    body(arith::RemUIOp::create(*this, add(me(), i), index(ranks)));
-  });
+  loop(ranks, [&](Value i) { body(rotated(i)); });
+}
+
+Value ProtocolBuilder::rotated(Value i) {
+  return arith::RemUIOp::create(*this, add(me(), i), index(ranks));
 }
 
 //===----------------------------------------------------------------------===//
@@ -242,6 +244,10 @@ void ProtocolBuilder::check(Value condition, symm::Failure failure,
                             Value peer) {
   symm::CheckOp::create(*this, condition, failure, what, toI64(expected),
                         toI64(seen), peer);
+}
+
+Value ProtocolBuilder::checked(Value condition, Value value, Value fallback) {
+  return continuesAfterCheck() ? select(condition, value, fallback) : value;
 }
 
 Value ProtocolBuilder::checkedTokens(Value memref, int64_t bound,

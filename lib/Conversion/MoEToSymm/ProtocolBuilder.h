@@ -28,6 +28,8 @@ public:
   /// Starts the lowering of `op`: marks its begin and defines its rank.
   ProtocolBuilder(CollectiveOpInterface op, OpBuilder &builder, int64_t site);
 
+  virtual ~ProtocolBuilder() = default;
+
   int64_t numRanks() const { return ranks; }
   /// Rank of this process.
   Value me() const { return rank; }
@@ -94,6 +96,8 @@ public:
   /// All ranks, this one first, the others in the order that follows it: no two
   /// ranks turn to the same peer at the same time.
   void forEachPeer(llvm::function_ref<void(Value)> body);
+  /// The `i`-th rank in that order.
+  Value rotated(Value i);
 
   //===--------------------------------------------------------------------===//
   // Experts (placement_s1)
@@ -111,6 +115,11 @@ public:
   void phase(StringRef name);
   void check(Value condition, symm::Failure failure, StringRef what,
              Value expected, Value seen, Value peer = {});
+  /// Whether code runs on after a failed check. It then must not depend on what
+  /// was checked.
+  virtual bool continuesAfterCheck() const { return false; }
+  /// `value` once `condition` is checked; `fallback` where code runs on.
+  Value checked(Value condition, Value value, Value fallback);
   /// Checks that a dynamic number of tokens does not exceed the bound.
   Value checkedTokens(Value memref, int64_t bound, bool hasBound);
   /// Flags of one synchronisation point of the op: a word per peer.

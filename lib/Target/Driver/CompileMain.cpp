@@ -52,15 +52,23 @@ struct Options {
       cl::desc("Output file; '-' is standard output, the default for text"),
       cl::value_desc("file"), cl::init(""), cl::cat(category)};
   cl::opt<std::string> target{
-      "target", cl::desc("What to compile for: host (the default)"),
+      "target",
+      cl::desc("What to compile for: host (the default), or cuda with an "
+               "optional chip (cuda:sm_80; the default is sm_90)"),
       cl::init("host"), cl::cat(category)};
+  cl::opt<unsigned> ptxVersion{
+      "ptx-version",
+      cl::desc(
+          "Version of PTX times ten (default 80); the driver must know it"),
+      cl::init(80), cl::cat(category)};
   cl::opt<Stage> emit{
       "emit", cl::desc("What to put out"), cl::init(Stage::SharedObject),
       cl::values(
           clEnumValN(Stage::Symm, "symm",
                      "the one-sided protocol: symm, scf, memref, arith"),
           clEnumValN(Stage::MLIR, "mlir", "the LLVM dialect of MLIR"),
-          clEnumValN(Stage::LLVM, "llvm", "optimized LLVM IR"),
+          clEnumValN(Stage::LLVM, "llvm", "optimized LLVM IR of host code"),
+          clEnumValN(Stage::PTX, "ptx", "the kernels (target cuda)"),
           clEnumValN(Stage::Object, "obj", "an object file"),
           clEnumValN(Stage::SharedObject, "so", "the artifact (the default)")),
       cl::cat(category)};
@@ -105,9 +113,25 @@ static LogicalResult fail(const Twine &message) {
 
 /// Checks the options that cl cannot check.
 static FailureOr<Settings> readOptions(const Options &options) {
-  if (options.target != "host")
+  Settings settings;
+  auto [target, chip] = StringRef(options.target).split(':');
+  if (target == "cuda")
+    settings.compile.target = TargetKind::CUDA;
+  else if (options.target != "host")
     return fail("unknown target '" + options.target +
-                "'; this build of moe-compile has: host");
+                "'; this build of moe-compile has: host, cuda");
+  GpuTargetOptions &gpu = settings.compile.gpu;
+  if (target.size() != options.target.size())
+    gpu.chip = chip.str();
+  gpu.ptxVersion = options.ptxVersion;
+  gpu.optLevel = options.optLevel;
+  if (settings.compile.target == TargetKind::CUDA) {
+    if (std::optional<std::string> error =
+            checkGpuTarget(gpu.chip, gpu.ptxVersion))
+      return fail(*error);
+  } else if (options.emit == Stage::PTX) {
+    return fail("target '" + options.target + "' has no PTX");
+  }
   StringRef cpu = options.cpu;
   if (cpu == "native")
     cpu = getNativeCpuLevel();
@@ -121,7 +145,6 @@ static FailureOr<Settings> readOptions(const Options &options) {
     return fail("unknown combine algorithm '" + options.combineAlgorithm +
                 "'; expected auto, pull or push");
 
-  Settings settings;
   settings.input = options.input;
   settings.output = options.output;
   if (options.report.getNumOccurrences())
@@ -134,7 +157,7 @@ static FailureOr<Settings> readOptions(const Options &options) {
     settings.remarks =
         options.remarks.empty() ? ".*" : options.remarks.getValue();
   bool isText = options.emit == Stage::Symm || options.emit == Stage::MLIR ||
-                options.emit == Stage::LLVM;
+                options.emit == Stage::LLVM || options.emit == Stage::PTX;
   if (settings.output.empty() && isText)
     settings.output = "-";
   // A report may be all that is wanted.
@@ -229,9 +252,12 @@ int moe::compileMain(int argc, char **argv) {
   registerPipelines();
   registerPassManagerCLOptions();
   registerDefaultTimingManagerCLOptions();
+  cl::HideUnrelatedOptions(options.category);
   cl::ParseCommandLineOptions(
       argc, argv,
-      "Compiles a module of the moe dialect to an artifact for moe-run\n");
+      "Compiles a module of the moe dialect to an artifact for moe-run.\n"
+      "--help-hidden lists the options of MLIR and LLVM as well, such as "
+      "--mlir-print-ir-after-all.\n");
   FailureOr<Settings> settings = readOptions(options);
   return failed(settings) || failed(run(*settings));
 }

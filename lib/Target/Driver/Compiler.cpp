@@ -13,6 +13,16 @@
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 #include "moe-mlir/Pipelines/Pipelines.h"
 
+#include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
+#include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
+#include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVM.h"
+#include "mlir/Conversion/GPUToNVVM/GPUToNVVM.h"
+#include "mlir/Conversion/IndexToLLVM/IndexToLLVM.h"
+#include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
+#include "mlir/Conversion/MemRefToLLVM/MemRefToLLVM.h"
+#include "mlir/Conversion/NVVMToLLVM/NVVMToLLVM.h"
+#include "mlir/Conversion/UBToLLVM/UBToLLVM.h"
+#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Affine/IR/ValueBoundsOpInterfaceImpl.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -26,8 +36,10 @@
 #include "mlir/Dialect/ControlFlow/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Func/Extensions/InlinerExtension.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Index/IR/IndexDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Linalg/Transforms/SubsetInsertionOpInterfaceImpl.h"
@@ -57,13 +69,14 @@ using namespace mlir;
 using namespace mlir::moe;
 
 void moe::registerCompilerDialects(DialectRegistry &registry) {
-  registry.insert<affine::AffineDialect, arith::ArithDialect,
-                  bufferization::BufferizationDialect, cf::ControlFlowDialect,
-                  func::FuncDialect, index::IndexDialect, linalg::LinalgDialect,
-                  LLVM::LLVMDialect, math::MathDialect, memref::MemRefDialect,
-                  MoEDialect, scf::SCFDialect, shard::ShardDialect,
-                  symm::SymmDialect, tensor::TensorDialect, ub::UBDialect,
-                  vector::VectorDialect>();
+  registry
+      .insert<affine::AffineDialect, arith::ArithDialect,
+              bufferization::BufferizationDialect, cf::ControlFlowDialect,
+              func::FuncDialect, gpu::GPUDialect, index::IndexDialect,
+              linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect,
+              memref::MemRefDialect, MoEDialect, NVVM::NVVMDialect,
+              scf::SCFDialect, shard::ShardDialect, symm::SymmDialect,
+              tensor::TensorDialect, ub::UBDialect, vector::VectorDialect>();
 
   moe::registerBufferizableOpInterfaceExternalModels(registry);
   affine::registerValueBoundsOpInterfaceExternalModels(registry);
@@ -89,6 +102,18 @@ void moe::registerCompilerDialects(DialectRegistry &registry) {
   vector::registerBufferizableOpInterfaceExternalModels(registry);
   vector::registerSubsetOpInterfaceExternalModels(registry);
   registerHostTranslations(registry);
+
+  // What the lowering of kernels converts.
+  arith::registerConvertArithToLLVMInterface(registry);
+  cf::registerConvertControlFlowToLLVMInterface(registry);
+  registerConvertFuncToLLVMInterface(registry);
+  NVVM::registerConvertGpuToNVVMInterface(registry);
+  index::registerConvertIndexToLLVMInterface(registry);
+  registerConvertMathToLLVMInterface(registry);
+  registerConvertMemRefToLLVMInterface(registry);
+  registerConvertNVVMToLLVMInterface(registry);
+  ub::registerConvertUBToLLVMInterface(registry);
+  vector::registerConvertVectorToLLVMInterface(registry);
 }
 
 /// Prints `module` at the end of `output`.
@@ -98,31 +123,92 @@ static void printModule(ModuleOp module, SmallVectorImpl<char> &output) {
   os << '\n';
 }
 
-LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
-                                 SmallVectorImpl<char> &output,
-                                 CompileReport *report) {
-  MoEToHostOptions pipeline;
-  pipeline.combineAlgorithm = options.combineAlgorithm;
-  pipeline.cpu = options.host.cpu;
-  pipeline.optLevel = options.host.optLevel;
-  // Timers tell passes apart by their addresses: all live to the end.
-  std::vector<std::unique_ptr<PassManager>> managers;
-  auto runPasses =
-      [&](function_ref<void(OpPassManager &, const MoEToHostOptions &)> build)
-      -> LogicalResult {
+/// The text of the kernels of `module`; empty when it has none.
+static StringRef getImage(ModuleOp module) {
+  auto image = module.lookupSymbol<LLVM::GlobalOp>(kGpuImageName);
+  if (!image)
+    return {};
+  return cast<StringAttr>(image.getValueOrNull()).getValue().drop_back();
+}
+
+namespace {
+
+/// Runs the parts of a target's pipeline one after the other.
+class PipelineRunner {
+public:
+  PipelineRunner(ModuleOp module, const CompileOptions &options)
+      : module(module), options(options) {}
+
+  LogicalResult run(llvm::function_ref<void(OpPassManager &)> build) {
     auto &pm = *managers.emplace_back(
         std::make_unique<PassManager>(module->getName()));
     if (options.configure && failed(options.configure(pm)))
       return failure();
-    build(pm, pipeline);
+    build(pm);
     return pm.run(module);
-  };
+  }
 
-  if (failed(runPasses(buildMoEBufferizationPipeline)))
+private:
+  ModuleOp module;
+  const CompileOptions &options;
+  /// Timers tell passes apart by their addresses: all live to the end.
+  std::vector<std::unique_ptr<PassManager>> managers;
+};
+
+/// The parts of a target's pipeline that stages lie between.
+struct Parts {
+  using Part = std::function<void(OpPassManager &)>;
+  Part bufferize, toSymm, toMLIR, toArtifact;
+};
+
+} // namespace
+
+static Parts getParts(const CompileOptions &options) {
+  auto host = std::make_shared<MoEToHostOptions>();
+  host->combineAlgorithm = options.combineAlgorithm;
+  host->cpu = options.host.cpu;
+  host->optLevel = options.host.optLevel;
+  Parts parts;
+  parts.bufferize = [host](OpPassManager &pm) {
+    buildMoEBufferizationPipeline(pm, *host);
+  };
+  if (options.target == TargetKind::Host) {
+    parts.toSymm = [host](OpPassManager &pm) {
+      buildMoEToSymmPipeline(pm, *host);
+    };
+    parts.toArtifact = [host](OpPassManager &pm) {
+      buildSymmToHostPipeline(pm, *host);
+    };
+    return parts;
+  }
+  auto cuda = std::make_shared<MoEToCUDAOptions>();
+  cuda->combineAlgorithm = options.combineAlgorithm;
+  cuda->chip = options.gpu.chip;
+  cuda->ptxVersion = options.gpu.ptxVersion;
+  cuda->cpu = options.host.cpu;
+  cuda->optLevel = options.host.optLevel;
+  parts.toSymm = [cuda](OpPassManager &pm) {
+    buildMoEToSymmKernelsPipeline(pm, *cuda);
+  };
+  parts.toMLIR = [cuda](OpPassManager &pm) {
+    buildSymmToNVVMPipeline(pm, *cuda);
+  };
+  parts.toArtifact = [cuda](OpPassManager &pm) {
+    buildNVVMToArtifactPipeline(pm, *cuda);
+  };
+  return parts;
+}
+
+LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
+                                 SmallVectorImpl<char> &output,
+                                 CompileReport *report) {
+  Parts parts = getParts(options);
+  PipelineRunner runner(module, options);
+  if (failed(runner.run(parts.bufferize)))
     return failure();
   if (report)
     report->collectCollectives(module);
-  if (failed(runPasses(buildMoEToSymmPipeline)))
+  if (failed(runner.run(parts.toSymm)))
     return failure();
   if (report)
     report->collectSymmetricBytes(module);
@@ -131,10 +217,22 @@ LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
     return success();
   }
 
-  if (failed(runPasses(buildSymmToHostPipeline)))
+  // With kernels, the LLVM dialect is that of the kernels and the host code
+  // that launches them; without, that of the artifact.
+  if (parts.toMLIR && failed(runner.run(parts.toMLIR)))
+    return failure();
+  if (parts.toMLIR && options.stage == Stage::MLIR) {
+    printModule(module, output);
+    return success();
+  }
+  if (failed(runner.run(parts.toArtifact)))
     return failure();
   if (options.stage == Stage::MLIR) {
     printModule(module, output);
+    return success();
+  }
+  if (options.stage == Stage::PTX) {
+    llvm::append_range(output, getImage(module));
     return success();
   }
 

@@ -29,10 +29,11 @@ enum class Provider { Runtime, LibC, LibM, Nobody };
 
 static Provider findProvider(StringRef name) {
   static const llvm::StringSet<> runtime = {
-      "moert_rank",          "moert_symm_base", "moert_symm_stride",
-      "moert_phase",         "moert_wait",      "moert_fail",
-      "moert_alloc",         "moert_free",      "moert_collective_begin",
-      "moert_collective_end"};
+      "moert_rank",           "moert_symm_base",  "moert_symm_stride",
+      "moert_phase",          "moert_wait",       "moert_fail",
+      "moert_alloc",          "moert_free",       "moert_collective_begin",
+      "moert_collective_end", "moert_launch",     "moert_copy",
+      "moert_read",           "moert_timeout_ns", "moert_device_status"};
   static const llvm::StringSet<> libc = {"memcpy", "memmove", "memset",
                                          "memcmp", "bcmp"};
   // Each also with the suffix f.

@@ -9,7 +9,9 @@
 #include "moe-mlir/Target/Transforms/Passes.h"
 
 #include "moe-mlir/Conversion/SymmToLLVM/SymmToLLVM.h"
+#include "moe-mlir/Conversion/SymmToNVVM/SymmToNVVM.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
+#include "moe-mlir/Target/GPU/GPU.h"
 #include "moe-runtime/ArtifactABI.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -62,6 +64,23 @@ static int64_t getModuleInt(ModuleOp module, StringRef name) {
   return attr ? attr.getInt() : 0;
 }
 
+/// What the manifest says of kernels; nothing for other targets.
+static void writeGpu(llvm::json::OStream &json, ModuleOp module) {
+  auto gpu = module->getAttrOfType<DictionaryAttr>(kGpuAttrName);
+  if (!gpu)
+    return;
+  json.attributeObject("gpu", [&] {
+    for (NamedAttribute attr : gpu)
+      json.attribute(attr.getName().getValue(),
+                     cast<StringAttr>(attr.getValue()).getValue());
+  });
+  json.attributeArray("device_strings", [&] {
+    if (auto strings = module->getAttrOfType<ArrayAttr>(kDeviceStringsAttrName))
+      for (Attribute text : strings)
+        json.value(cast<StringAttr>(text).getValue());
+  });
+}
+
 static std::string createManifest(ModuleOp module,
                                   const MoEExportEntriesPassOptions &options,
                                   ArrayRef<LLVM::LLVMFuncOp> entries) {
@@ -83,6 +102,7 @@ static std::string createManifest(ModuleOp module,
     json.attribute("producer", kProducer);
     json.attribute("target", options.target);
     json.attribute("cpu", options.cpu);
+    writeGpu(json, module);
     json.attribute("hash", hash);
     json.attribute("ranks", getModuleInt(module, kRanksAttrName));
     json.attribute("symm_bytes",
@@ -229,6 +249,9 @@ static void internalize(ModuleOp module) {
     } else if (auto global = dyn_cast<LLVM::GlobalOp>(op)) {
       if (!global.getValueOrNull() && !global.getInitializerBlock())
         continue;
+      // The runtime looks for it.
+      if (global.getSymName() == kGpuImageName)
+        continue;
       global.setLinkage(LLVM::Linkage::Internal);
     } else {
       continue;
@@ -250,8 +273,10 @@ static void internalize(ModuleOp module) {
 
 /// Drops what earlier passes noted for this one.
 static void dropNotes(ModuleOp module, ArrayRef<LLVM::LLVMFuncOp> entries) {
-  for (StringRef name : {StringRef(kRanksAttrName), StringRef(kSitesAttrName),
-                         StringRef(symm::kWorkspaceBytesAttrName)})
+  for (StringRef name :
+       {StringRef(kRanksAttrName), StringRef(kSitesAttrName),
+        StringRef(symm::kWorkspaceBytesAttrName), StringRef(kGpuAttrName),
+        StringRef(kDeviceStringsAttrName)})
     module->removeAttr(name);
   for (LLVM::LLVMFuncOp func : entries)
     func->removeAttr(kEntryAttrName);

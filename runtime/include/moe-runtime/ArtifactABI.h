@@ -99,6 +99,63 @@ void moert_fail(int64_t code, const char *what, int64_t expected, int64_t seen,
 void *moert_alloc(int64_t bytes, int64_t alignment);
 void moert_free(void *ptr);
 
+//===----------------------------------------------------------------------===//
+// Artifacts for GPUs ("target": "cuda" in the manifest)
+//===----------------------------------------------------------------------===//
+//
+// Such an artifact also exports
+//
+//   const char moe_gpu_image[];                PTX text, zero-terminated
+//
+// when it has kernels. All memrefs are device memory, aligned to 16 bytes:
+// those of entries, the workspace, and what moert_alloc gives out. Host code
+// never reads or writes it. Launches and copies are ordered by the stream of
+// the call; memory that moert_free takes back may be in use until the work
+// before it on the stream is done.
+
+/// What a kernel records when a check fails or a wait times out, instead of
+/// trapping: the first error only. It is in host memory that the device has
+/// mapped. `code` is 0 until there is an error; then the kernel sets it, fills
+/// in the rest, and last sets `ready` to 1 (release order, system scope). A
+/// kernel that sees a `code` gives up its waits, so the runtime can end them by
+/// setting one of its own while `code` is 0.
+typedef struct moert_device_record {
+  int32_t code;  ///< a moert_code
+  int32_t ready; ///< 1 when the fields below are valid
+  int32_t site;  ///< number of the collective op, or -1
+  int32_t phase; ///< index in the manifest's "device_strings", or -1
+  int32_t what;  ///< the same: what was checked or waited for
+  int32_t peer;  ///< rank it concerns, or -1
+  int64_t expected;
+  int64_t seen;
+} moert_device_record;
+
+/// Launches a kernel of the artifact's image on the stream of the call, with
+/// blocks of `threads` threads and `shared_bytes` bytes of dynamic shared
+/// memory: `blocks` blocks, or as many as run on the device at the same time
+/// when these are fewer; one at least. `params` has the address of each of the
+/// kernel's parameters in order; what it points to is copied. `kernel` is a
+/// static string.
+void moert_launch(const char *kernel, int64_t blocks, int64_t threads,
+                  int64_t shared_bytes, void **params);
+
+/// Copies `bytes` bytes of device memory on the stream of the call. `src` may
+/// also be a constant of the artifact, which stays as it is while that is
+/// loaded. The two do not overlap.
+void moert_copy(void *dst, const void *src, int64_t bytes);
+
+/// Copies `bytes` bytes of device memory to host memory, after the work before
+/// it on the stream of the call, and returns when they are there. For host code
+/// that depends on data; exchanges do without. Fails on a stream that is being
+/// captured.
+void moert_read(void *dst, const void *src, int64_t bytes);
+
+/// The bound of waits in kernels, in nanoseconds.
+int64_t moert_timeout_ns(void);
+
+/// The device's address of the error record of this context.
+moert_device_record *moert_device_status(void);
+
 #ifdef __cplusplus
 } // extern "C"
 #endif

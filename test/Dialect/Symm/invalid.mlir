@@ -185,7 +185,7 @@ func.func @barrier_type(%v: i64) {
 // -----
 
 func.func @check_failure(%ok: i1, %v: i64) {
-  // expected-error @+2 {{expected ::mlir::symm::Failure to be one of: invalid_argument, invalid_expert, capacity_exceeded, invalid_count}}
+  // expected-error @+2 {{expected ::mlir::symm::Failure to be one of: invalid_argument, peer_failed, invalid_expert, capacity_exceeded, invalid_count}}
   // expected-error @+1 {{failed to parse}}
   symm.check %ok, unlucky, "day" expected %v seen %v
   return

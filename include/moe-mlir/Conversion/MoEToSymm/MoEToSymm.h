@@ -11,6 +11,7 @@
 
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/DenseMap.h"
+#include <optional>
 
 namespace mlir::moe {
 
@@ -18,10 +19,19 @@ namespace mlir::moe {
 /// compare to find out that they run different collectives.
 using SiteNumbers = llvm::DenseMap<Operation *, int64_t>;
 
-/// Lowerings of the memref forms of moe ops to symm, scf, memref and arith.
-/// `sites` has to hold every collective op and to outlive the patterns.
-void populateMoEToSymmConversionPatterns(RewritePatternSet &patterns,
-                                         const SiteNumbers &sites);
+/// Size of the kernels. The runtime launches fewer blocks when not all of them
+/// fit on the device at the same time; kernels read the number they run with.
+struct LaunchShape {
+  int64_t blocks;
+  int64_t threads;
+};
+
+/// Lowerings of the memref forms of moe ops to symm, scf, memref and arith: as
+/// the work of one thread, or as kernels of the size `launch`. `sites` has to
+/// hold every collective op and to outlive the patterns.
+void populateMoEToSymmConversionPatterns(
+    RewritePatternSet &patterns, const SiteNumbers &sites,
+    std::optional<LaunchShape> launch = std::nullopt);
 
 } // namespace mlir::moe
 

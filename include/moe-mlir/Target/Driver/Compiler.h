@@ -10,6 +10,7 @@
 #define MOE_MLIR_TARGET_DRIVER_COMPILER_H
 
 #include "moe-mlir/Target/Driver/Report.h"
+#include "moe-mlir/Target/GPU/GPU.h"
 #include "moe-mlir/Target/Host/Host.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -25,14 +26,20 @@ namespace mlir::moe {
 enum class Stage {
   Symm,        ///< the one-sided protocol: symm, scf, memref, arith
   MLIR,        ///< the LLVM dialect
-  LLVM,        ///< optimized LLVM IR, as text
+  LLVM,        ///< optimized LLVM IR of host code, as text
+  PTX,         ///< the kernels, as text
   Object,      ///< an ELF object
   SharedObject ///< the artifact
 };
 
+enum class TargetKind { Host, CUDA };
+
 struct CompileOptions {
   Stage stage = Stage::SharedObject;
+  TargetKind target = TargetKind::Host;
   HostTargetOptions host;
+  /// For TargetKind::CUDA.
+  GpuTargetOptions gpu;
   /// See `moe-plan`.
   std::string combineAlgorithm = "auto";
   /// Called for each pass manager before it runs; may fail.

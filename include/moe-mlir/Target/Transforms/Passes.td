@@ -151,4 +151,84 @@ def MoEExportEntriesPass : Pass<"moe-export-entries", "::mlir::ModuleOp"> {
   ];
 }
 
+def MoEMergeKernelModulesPass
+    : Pass<"moe-merge-kernel-modules", "::mlir::ModuleOp"> {
+  let summary = "put all kernels in one GPU module";
+  let description = [{
+    Outlining makes a module for each kernel. This pass moves the kernels to one,
+    `@moe_kernels`, under the names of their modules, which differ.
+  }];
+  let dependentDialects = ["::mlir::gpu::GPUDialect"];
+}
+
+def MoESerializeKernelsPass
+    : Pass<"moe-serialize-kernels", "::mlir::ModuleOp"> {
+  let summary = "compile the GPU module to PTX";
+  let description = [{
+    Replaces the GPU module, whose functions are lowered to the LLVM and NVVM
+    dialects, by its PTX as the constant `moe_gpu_image`, with a zero at the end.
+    No CUDA toolkit is needed. A chip that the PTX version does not know is an
+    error.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let options = [
+    Option<"chip", "chip", "std::string", "\"sm_90\"",
+           "compute capability the kernels are compiled for">,
+    Option<"ptxVersion", "ptx-version", "unsigned", "80",
+           "version of PTX times ten">,
+    Option<"optLevel", "opt-level", "unsigned", "3", "optimization level">
+  ];
+}
+
+def MoECopyConstantsToDevicePass
+    : Pass<"moe-copy-constants-to-device", "::mlir::func::FuncOp"> {
+  let summary = "copy constants to device memory before they are used";
+  let description = [{
+    Constants of the module are host memory, which kernels cannot read. Each
+    `memref.get_global` is followed by a copy to memory that is freed at the end
+    of its block.
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def MoEParallelLoopsToKernelsPass
+    : Pass<"moe-parallel-loops-to-kernels", "::mlir::func::FuncOp"> {
+  let summary = "turn host code that touches buffers into GPU kernels";
+  let description = [{
+    All buffers are device memory, so that host code must not load or store. An
+    outermost `scf.parallel` becomes a kernel whose threads share its iterations
+    and that runs on a grid of any size; other code with stores becomes a kernel
+    of one thread. Loads of values that host code computes with stay for
+    `moe-use-runtime-launch`. Correct, not tuned.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::scf::SCFDialect"];
+}
+
+def MoEUseRuntimeLaunchPass
+    : Pass<"moe-use-runtime-launch", "::mlir::ModuleOp"> {
+  let summary = "launch kernels and copy memory with the runtime's functions";
+  let description = [{
+    Turns `gpu.launch_func` into a call of `moert_launch`, with the kernel's
+    parameters as an array of pointers; in host code, `memref.copy` into a call
+    of `moert_copy` and `memref.load` into one of `moert_read`. Copies are
+    between memrefs that are one block of memory (`moe-expand-copies`).
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+def MoEExpandKernelMathPass
+    : Pass<"moe-expand-kernel-math", "::mlir::ModuleOp"> {
+  let summary = "expand math ops in kernels to arithmetic";
+  let description = [{
+    There is no math library on the device. Square roots and rounding become
+    instructions, other ops of f32 polynomials.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::math::MathDialect",
+    "::mlir::vector::VectorDialect"];
+}
+
 #endif // MOE_MLIR_TARGET_TRANSFORMS_PASSES_TD

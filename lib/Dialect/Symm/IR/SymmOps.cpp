@@ -97,35 +97,46 @@ static bool hasContiguousRows(MemRefType type) {
   return true;
 }
 
-LogicalResult PutOp::verify() {
-  auto source = cast<MemRefType>(getSource().getType());
-  auto target = cast<MemRefType>(getTarget().getType());
+/// The rows that a put copies have the same shape on both sides.
+template <typename OpTy> static LogicalResult verifyRows(OpTy op) {
+  auto source = cast<MemRefType>(op.getSource().getType());
+  auto target = cast<MemRefType>(op.getTarget().getType());
   if (source.getElementType() != target.getElementType())
-    return emitOpError("expects the element type of 'source' (")
+    return op.emitOpError("expects the element type of 'source' (")
            << source.getElementType() << ") to be that of 'target' ("
            << target.getElementType() << ")";
   if (source.getRank() == 0 || target.getRank() == 0)
-    return emitOpError("expects 'source' and 'target' of rank 1 or more");
+    return op.emitOpError("expects 'source' and 'target' of rank 1 or more");
   if (source.getShape().drop_front() != target.getShape().drop_front())
-    return emitOpError("expects the row shape of 'source' (")
+    return op.emitOpError("expects the row shape of 'source' (")
            << source << ") to be that of 'target' (" << target << ")";
   if (!hasContiguousRows(source))
-    return emitOpError("expects 'source' (")
+    return op.emitOpError("expects 'source' (")
            << source << ") to have contiguous rows";
   if (!hasContiguousRows(target))
-    return emitOpError("expects 'target' (")
+    return op.emitOpError("expects 'target' (")
            << target << ") to have contiguous rows";
   return success();
 }
 
+LogicalResult PutOp::verify() { return verifyRows(*this); }
+
+LogicalResult PutEachOp::verify() { return verifyRows(*this); }
+
 //===----------------------------------------------------------------------===//
-// NextEpochOp
+// Counters
 //===----------------------------------------------------------------------===//
 
-LogicalResult NextEpochOp::verify() {
-  auto type = cast<MemRefType>(getCounter().getType());
+template <typename OpTy> static LogicalResult verifyCounter(OpTy op) {
+  auto type = cast<MemRefType>(op.getCounter().getType());
   if (type.getNumElements() != 1)
-    return emitOpError("expects 'counter' to have one element (")
+    return op.emitOpError("expects 'counter' to have one element (")
            << type.getNumElements() << ")";
   return success();
 }
+
+LogicalResult NextEpochOp::verify() { return verifyCounter(*this); }
+
+LogicalResult GridBarrierOp::verify() { return verifyCounter(*this); }
+
+LogicalResult GridArriveOp::verify() { return verifyCounter(*this); }

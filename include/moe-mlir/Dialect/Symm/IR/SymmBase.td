@@ -55,6 +55,7 @@ def Symm_SpaceAttr : Symm_Attr<"Space", "space"> {
 
 def Symm_FailureEnum : I32EnumAttr<"Failure", "what a failed check reports", [
     I32EnumAttrCase<"invalid_argument", 1>,
+    I32EnumAttrCase<"peer_failed", 7>,
     I32EnumAttrCase<"invalid_expert", 9>,
     I32EnumAttrCase<"capacity_exceeded", 10>,
     I32EnumAttrCase<"invalid_count", 11>]> {

@@ -336,4 +336,118 @@ def Symm_CollectiveEndOp : Symm_Op<"collective_end", [
   let assemblyFormat = "attr-dict";
 }
 
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+def Symm_PutEachOp : Symm_Op<"put_each"> {
+  let summary = "copies one row to several ranks, executed by a subgroup";
+  let description = [{
+    Inside a GPU kernel. All lanes of a subgroup execute the op together. Lane `i`
+    passes one destination: row `to` of `target` on rank `rank`, or nothing when
+    `to` is negative. Row `from` of `source`, which is the same on all lanes, is
+    read once and stored to every destination, each store as wide as the row's
+    alignment allows (16 bytes at most). Destinations are visited in the order of
+    the lanes, rotated by `rotation`: subgroups that pass different rotations do
+    not turn to the same rank at the same time.
+
+    Only the first `lanes` lanes have destinations. The puts are published like
+    those of `symm.put`.
+
+    Example:
+
+    ```mlir
+    func.func @put_each(%x: memref<128x64xbf16>, %from: index, %to: index,
+                        %rank: index, %rotation: index) {
+      %recv = symm.alloc : memref<512x64xbf16, #symm.space>
+      symm.put_each %x[%from] to %recv[%to] at %rank rotated %rotation lanes 4
+        : memref<128x64xbf16> to memref<512x64xbf16, #symm.space>
+      return
+    }
+    ```
+
+    **Constraints:**
+    - those of `symm.put`;
+    - `lanes` is from 1 to 32.
+  }];
+  let arguments = (ins
+    Arg<AnyMemRef, "", [MemRead]>:$source, Index:$from,
+    Arg<Symm_MemRef, "", [MemWrite]>:$target, Index:$to,
+    Index:$rank, Index:$rotation,
+    ConfinedAttr<I64Attr, [IntMinValue<1>, IntMaxValue<32>]>:$lanes);
+  let assemblyFormat = [{
+    $source `[` $from `]` `to` $target `[` $to `]` `at` $rank
+    `rotated` $rotation `lanes` $lanes attr-dict
+    `:` type($source) `to` type($target)
+  }];
+  let hasVerifier = 1;
+}
+
+def Symm_GridBarrierOp : Symm_Op<"grid_barrier", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "waits until all blocks of the grid have arrived";
+  let description = [{
+    Inside a GPU kernel whose blocks all run at the same time. All threads of all
+    blocks execute the op. What any thread of this rank did before is visible to
+    every thread of this rank after it. `counter` has one element, zero at first,
+    and belongs to this barrier. Bounded: a barrier that times out records an
+    error (`symm.failed`) and leaves the counter unusable until the workspace is
+    zeroed.
+
+    Example:
+
+    ```mlir
+    %counter = symm.alloc persistent : memref<1xi64, #symm.space>
+    symm.grid_barrier %counter : memref<1xi64, #symm.space>
+    ```
+
+    **Constraints:**
+    - `counter` has one element.
+  }];
+  let arguments = (ins Symm_Flags:$counter);
+  let assemblyFormat = "$counter attr-dict `:` type($counter)";
+  let hasVerifier = 1;
+}
+
+def Symm_GridArriveOp : Symm_Op<"grid_arrive", [
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "arrives at the end of a kernel; true in the last block";
+  let description = [{
+    Inside a GPU kernel. All threads of all blocks execute the op; it waits for
+    nobody. The result is true on all threads of the block that arrives last, and
+    there everything any thread of this rank did before is visible.
+
+    Example:
+
+    ```mlir
+    %counter = symm.alloc persistent : memref<1xi64, #symm.space>
+    %last = symm.grid_arrive %counter : memref<1xi64, #symm.space>
+    ```
+
+    **Constraints:**
+    - `counter` has one element.
+  }];
+  let arguments = (ins Symm_Flags:$counter);
+  let results = (outs I1:$last);
+  let assemblyFormat = "$counter attr-dict `:` type($counter)";
+  let hasVerifier = 1;
+}
+
+def Symm_FailedOp : Symm_Op<"failed", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "whether this rank has recorded an error";
+  let description = [{
+    Inside a GPU kernel, where a failed check or wait records the error and lets
+    the kernel run on: what follows must not depend on it. Threads that look at
+    different times may see different answers.
+
+    Example:
+
+    ```mlir
+    %failed = symm.failed
+    ```
+  }];
+  let results = (outs I1:$result);
+  let assemblyFormat = "attr-dict";
+}
+
 #endif // MOE_MLIR_DIALECT_SYMM_IR_SYMMOPS_TD

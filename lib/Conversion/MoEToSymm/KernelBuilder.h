@@ -1,0 +1,86 @@
+//===- KernelBuilder.h - kernels of an exchange -----------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_KERNELBUILDER_H
+#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_KERNELBUILDER_H
+
+#include "ProtocolBuilder.h"
+#include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
+namespace mlir::moe {
+
+inline constexpr int64_t kSubgroupSize = 32;
+
+/// Builds the kernel of one collective op: a ProtocolBuilder whose steps inside
+/// `launch` are executed by a grid of blocks that all run at the same time.
+class KernelBuilder : public ProtocolBuilder {
+public:
+  KernelBuilder(CollectiveOpInterface op, OpBuilder &builder, int64_t site,
+                LaunchShape shape)
+      : ProtocolBuilder(op, builder, site), shape(shape) {}
+
+  bool continuesAfterCheck() const override { return true; }
+
+  int64_t maxBlocks() const { return shape.blocks; }
+  int64_t numSubgroups() const { return shape.threads / kSubgroupSize; }
+
+  /// Emits the launch; `body` builds what each thread does.
+  void launch(llvm::function_ref<void()> body);
+
+  //===--------------------------------------------------------------------===//
+  // Inside the kernel
+  //===--------------------------------------------------------------------===//
+
+  Value block() const { return blockId; }
+  Value numBlocks() const { return gridDim; }
+  Value thread() const { return threadId; }
+  Value subgroup() const { return subgroupId; }
+  Value lane() const { return laneId; }
+
+  /// This block's share of 0 .. total - 1: [first, end).
+  std::pair<Value, Value> blockRange(Value total);
+  /// `body(i)` for all i < total, spread over the threads of the block.
+  void forThreads(Value total, llvm::function_ref<void(Value)> body);
+  /// `body(i)` for all from <= i < to, spread over the subgroups of the block;
+  /// all lanes of a subgroup see the same i.
+  void forSubgroups(Value from, Value to, llvm::function_ref<void(Value)> body);
+  void step(Value from, Value to, Value step,
+            llvm::function_ref<void(Value)> body);
+  void onThread(Value index, llvm::function_ref<void()> body);
+  /// What concerns the rank as a whole: the threads of one block do it.
+  void onFirstBlock(llvm::function_ref<void()> body);
+  /// `body(peer)` for all ranks, one thread each, in rotated order.
+  void forPeers(llvm::function_ref<void(Value)> body);
+
+  void syncBlock();
+  /// i32 mask of the lanes on which `condition` holds; all lanes take part.
+  Value ballot(Value condition);
+  /// Number of set bits of `mask`, as an index.
+  Value countBits(Value mask);
+  /// Those bits of `mask` that belong to lanes below this one.
+  Value bitsBelow(Value mask);
+  /// The lowest set bit of `mask` (i32), as an index; 0 when there is none.
+  Value lowestBit(Value mask);
+  /// The value of `value` on lane `lane` (index).
+  Value shuffle(Value value, Value lane);
+
+private:
+  LaunchShape shape;
+  Value blockId, gridDim, threadId, subgroupId, laneId;
+};
+
+/// Lowerings to kernels, one file each.
+void lowerDispatchToKernel(DispatchOp op, KernelBuilder &b);
+void lowerCombineToKernel(CombineOp op, KernelBuilder &b);
+void lowerAllToAllvToKernel(AllToAllvOp op, KernelBuilder &b);
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_KERNELBUILDER_H

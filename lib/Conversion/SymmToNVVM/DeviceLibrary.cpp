@@ -1,0 +1,256 @@
+//===- DeviceLibrary.cpp - Functions that kernels call --------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// What happens once per phase, not once per row, is written as functions: they
+/// keep kernels short, and the loops that wait out of the hot code's registers.
+/// No function traps or ends the thread.
+///
+/// The counter of a grid barrier holds the number of blocks that have arrived
+/// in its low 63 bits. The first block adds 2^63 - (blocks - 1), each other one
+/// adds 1. So the sum over all blocks is 2^63: the top bit flips when all are
+/// there, and the low bits are zero again, whatever the size of the next grid.
+///
+//===----------------------------------------------------------------------===//
+
+#include "DeviceLibrary.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Parser/Parser.h"
+
+using namespace mlir;
+
+static constexpr llvm::StringLiteral kSource = R"mlir(
+// The record is a moert_device_record, in memory of the host.
+llvm.func internal @symm_record(
+    %status: !llvm.ptr<1>, %code: i32, %site: i32, %phase: i32, %what: i32,
+    %peer: i32, %expected: i64, %seen: i64) attributes {no_inline} {
+  %none = llvm.mlir.constant(0 : i32) : i32
+  %yes = llvm.mlir.constant(1 : i32) : i32
+  // One writer: the first.
+  %old = llvm.cmpxchg %status, %none, %code acq_rel monotonic
+      : !llvm.ptr<1>, i32
+  %first = llvm.extractvalue %old[1] : !llvm.struct<(i32, i1)>
+  llvm.cond_br %first, ^write, ^end
+^write:
+  %p2 = llvm.getelementptr %status[8] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  %p3 = llvm.getelementptr %status[12] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  %p4 = llvm.getelementptr %status[16] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  %p5 = llvm.getelementptr %status[20] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  %p6 = llvm.getelementptr %status[24] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  %p7 = llvm.getelementptr %status[32] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  llvm.store %site, %p2 {alignment = 4 : i64} : i32, !llvm.ptr<1>
+  llvm.store %phase, %p3 {alignment = 4 : i64} : i32, !llvm.ptr<1>
+  llvm.store %what, %p4 {alignment = 4 : i64} : i32, !llvm.ptr<1>
+  llvm.store %peer, %p5 {alignment = 4 : i64} : i32, !llvm.ptr<1>
+  llvm.store %expected, %p6 {alignment = 8 : i64} : i64, !llvm.ptr<1>
+  llvm.store %seen, %p7 {alignment = 8 : i64} : i64, !llvm.ptr<1>
+  %ready = llvm.getelementptr %status[4] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  llvm.store %yes, %ready atomic release {alignment = 4 : i64}
+      : i32, !llvm.ptr<1>
+  llvm.br ^end
+^end:
+  llvm.return
+}
+
+// Whether a wait that began at `start` has to end: an error is recorded, or the
+// time is up. To be asked now and then: the record is across the bus.
+llvm.func internal @symm_expired(
+    %start: i64, %timeout: i64, %status: !llvm.ptr<1>, %site: i32, %phase: i32,
+    %what: i32, %peer: i32, %expected: i64, %seen: i64) -> i1
+    attributes {no_inline} {
+  %none = llvm.mlir.constant(0 : i32) : i32
+  %timed_out = llvm.mlir.constant(6 : i32) : i32
+  %no = llvm.mlir.constant(false) : i1
+  %yes = llvm.mlir.constant(true) : i1
+  %code = llvm.load volatile %status {alignment = 4 : i64}
+      : !llvm.ptr<1> -> i32
+  %failed = llvm.icmp "ne" %code, %none : i32
+  llvm.cond_br %failed, ^end(%yes : i1), ^clock
+^clock:
+  %now = nvvm.read.ptx.sreg.globaltimer : i64
+  %passed = llvm.sub %now, %start : i64
+  %late = llvm.icmp "uge" %passed, %timeout : i64
+  llvm.cond_br %late, ^record, ^end(%no : i1)
+^record:
+  llvm.call @symm_record(%status, %timed_out, %site, %phase, %what, %peer,
+                         %expected, %seen)
+      : (!llvm.ptr<1>, i32, i32, i32, i32, i32, i64, i64) -> ()
+  llvm.br ^end(%yes : i1)
+^end(%result: i1):
+  llvm.return %result : i1
+}
+
+llvm.func internal @symm_wait(
+    %flag: !llvm.ptr<1>, %value: i64, %timeout: i64, %status: !llvm.ptr<1>,
+    %site: i32, %phase: i32, %what: i32, %peer: i32) attributes {no_inline} {
+  %zero = llvm.mlir.constant(0 : i32) : i32
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %mask = llvm.mlir.constant(1023 : i32) : i32
+  %start = nvvm.read.ptx.sreg.globaltimer : i64
+  llvm.br ^poll(%one : i32)
+^poll(%n: i32):
+  %seen = llvm.load %flag atomic acquire {alignment = 8 : i64}
+      : !llvm.ptr<1> -> i64
+  %there = llvm.icmp "uge" %seen, %value : i64
+  llvm.cond_br %there, ^end, ^again
+^again:
+  %next = llvm.add %n, %one : i32
+  %low = llvm.and %n, %mask : i32
+  %look = llvm.icmp "eq" %low, %zero : i32
+  llvm.cond_br %look, ^check, ^poll(%next : i32)
+^check:
+  %expired = llvm.call @symm_expired(%start, %timeout, %status, %site, %phase,
+                                     %what, %peer, %value, %seen)
+      : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
+  llvm.cond_br %expired, ^end, ^poll(%next : i32)
+^end:
+  llvm.return
+}
+
+// Arrives for the block; by one thread. Returns the counter as it was.
+llvm.func internal @symm_arrive(%counter: !llvm.ptr<1>) -> i64
+    attributes {always_inline} {
+  %one = llvm.mlir.constant(1 : i64) : i64
+  %zero = llvm.mlir.constant(0 : i32) : i32
+  %top = llvm.mlir.constant(-9223372036854775808 : i64) : i64
+  %block = nvvm.read.ptx.sreg.ctaid.x : i32
+  %blocks = nvvm.read.ptx.sreg.nctaid.x : i32
+  %wide = llvm.zext %blocks : i32 to i64
+  %others = llvm.sub %wide, %one : i64
+  %rest = llvm.sub %top, %others : i64
+  %first = llvm.icmp "eq" %block, %zero : i32
+  %amount = llvm.select %first, %rest, %one : i1, i64
+  %old = llvm.inline_asm has_side_effects
+      "atom.add.acq_rel.gpu.global.u64 $0, [$1], $2;", "=l,l,l,~{memory}"
+      %counter, %amount : (!llvm.ptr<1>, i64) -> i64
+  llvm.return %old : i64
+}
+
+// Waits until the top bit of the counter is not that of `old`.
+llvm.func internal @symm_wait_for_grid(
+    %counter: !llvm.ptr<1>, %old: i64, %timeout: i64, %status: !llvm.ptr<1>,
+    %site: i32, %phase: i32, %what: i32) attributes {no_inline} {
+  %zero = llvm.mlir.constant(0 : i32) : i32
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %nobody = llvm.mlir.constant(-1 : i32) : i32
+  %mask = llvm.mlir.constant(1023 : i32) : i32
+  %none = llvm.mlir.constant(0 : i64) : i64
+  %low63 = llvm.mlir.constant(9223372036854775807 : i64) : i64
+  %blocks = nvvm.read.ptx.sreg.nctaid.x : i32
+  %wide = llvm.zext %blocks : i32 to i64
+  %start = nvvm.read.ptx.sreg.globaltimer : i64
+  llvm.br ^poll(%one : i32)
+^poll(%n: i32):
+  %now = llvm.load %counter atomic syncscope("device") acquire
+      {alignment = 8 : i64} : !llvm.ptr<1> -> i64
+  %changed = llvm.xor %now, %old : i64
+  %there = llvm.icmp "slt" %changed, %none : i64
+  llvm.cond_br %there, ^end, ^again
+^again:
+  %next = llvm.add %n, %one : i32
+  %low = llvm.and %n, %mask : i32
+  %look = llvm.icmp "eq" %low, %zero : i32
+  llvm.cond_br %look, ^check, ^poll(%next : i32)
+^check:
+  %arrived = llvm.and %now, %low63 : i64
+  %expired = llvm.call @symm_expired(%start, %timeout, %status, %site, %phase,
+                                     %what, %nobody, %wide, %arrived)
+      : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
+  llvm.cond_br %expired, ^end, ^poll(%next : i32)
+^end:
+  llvm.return
+}
+
+llvm.func internal @symm_grid_barrier(
+    %counter: !llvm.ptr<1>, %timeout: i64, %status: !llvm.ptr<1>, %site: i32,
+    %phase: i32, %what: i32) attributes {always_inline, convergent} {
+  %zero = llvm.mlir.constant(0 : i32) : i32
+  nvvm.barrier
+  %thread = nvvm.read.ptx.sreg.tid.x : i32
+  %first = llvm.icmp "eq" %thread, %zero : i32
+  llvm.cond_br %first, ^meet, ^end
+^meet:
+  llvm.fence syncscope("device") acq_rel
+  %old = llvm.call @symm_arrive(%counter) : (!llvm.ptr<1>) -> i64
+  llvm.call @symm_wait_for_grid(%counter, %old, %timeout, %status, %site,
+                                %phase, %what)
+      : (!llvm.ptr<1>, i64, i64, !llvm.ptr<1>, i32, i32, i32) -> ()
+  llvm.br ^end
+^end:
+  nvvm.barrier
+  llvm.return
+}
+
+llvm.func internal @symm_grid_arrive(%counter: !llvm.ptr<1>) -> i1
+    attributes {always_inline, convergent} {
+  %zero = llvm.mlir.constant(0 : i32) : i32
+  %one = llvm.mlir.constant(1 : i64) : i64
+  %no = llvm.mlir.constant(false) : i1
+  %low63 = llvm.mlir.constant(9223372036854775807 : i64) : i64
+  nvvm.barrier
+  %thread = nvvm.read.ptx.sreg.tid.x : i32
+  %first = llvm.icmp "eq" %thread, %zero : i32
+  llvm.cond_br %first, ^arrive, ^end(%no : i1)
+^arrive:
+  // What this block stored on other ranks comes before what the last block
+  // signals to them.
+  llvm.fence acq_rel
+  %old = llvm.call @symm_arrive(%counter) : (!llvm.ptr<1>) -> i64
+  // The last block is the one that makes the low bits zero: it finds them all
+  // but one block's share there.
+  %block = nvvm.read.ptx.sreg.ctaid.x : i32
+  %blocks = nvvm.read.ptx.sreg.nctaid.x : i32
+  %wide = llvm.zext %blocks : i32 to i64
+  %others = llvm.sub %wide, %one : i64
+  %is_first = llvm.icmp "eq" %block, %zero : i32
+  %missing = llvm.sub %low63, %others : i64
+  %rest = llvm.add %missing, %one : i64
+  %amount = llvm.select %is_first, %rest, %one : i1, i64
+  %sum = llvm.add %old, %amount : i64
+  %low = llvm.and %sum, %low63 : i64
+  %none = llvm.mlir.constant(0 : i64) : i64
+  %is_last = llvm.icmp "eq" %low, %none : i64
+  llvm.br ^end(%is_last : i1)
+^end(%mine: i1):
+  %id = llvm.mlir.constant(0 : i32) : i32
+  %last = llvm.call_intrinsic "llvm.nvvm.barrier.cta.red.or.aligned.all"
+      (%id, %mine) : (i32, i1) -> i1
+  llvm.return %last : i1
+}
+)mlir";
+
+LogicalResult moe::addDeviceLibrary(gpu::GPUModuleOp module) {
+  SymbolTable symbols(module);
+  OwningOpRef<ModuleOp> library = parseSourceString<ModuleOp>(
+      kSource, ParserConfig(module.getContext(), /*verifyAfterParse=*/false));
+  if (!library)
+    return failure();
+  SymbolTable functions(*library);
+
+  // Names that the module uses and does not define, then those that their
+  // functions use.
+  SmallVector<Operation *> pending = {module};
+  while (!pending.empty()) {
+    SmallVector<StringRef> called;
+    pending.pop_back_val()->walk([&](LLVM::CallOp call) {
+      if (std::optional<StringRef> callee = call.getCallee())
+        called.push_back(*callee);
+    });
+    for (StringRef name : called) {
+      Operation *function = functions.lookup(name);
+      if (!function || symbols.lookup(name))
+        continue;
+      Operation *copy = function->clone();
+      copy->walk([&](Operation *op) { op->setLoc(module.getLoc()); });
+      symbols.insert(copy);
+      pending.push_back(copy);
+    }
+  }
+  return success();
+}

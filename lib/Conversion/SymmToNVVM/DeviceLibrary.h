@@ -1,0 +1,36 @@
+//===- DeviceLibrary.h - Functions that kernels call ------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_CONVERSION_SYMMTONVVM_DEVICELIBRARY_H
+#define MOE_LIB_CONVERSION_SYMMTONVVM_DEVICELIBRARY_H
+
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+
+namespace mlir::moe {
+
+/// Records an error unless there is one already:
+/// (status, code, site, phase, what, peer, expected, seen).
+inline constexpr llvm::StringLiteral kRecordName = "symm_record";
+
+/// Waits until a flag is at least a value, an error is recorded or the time is
+/// up, which it records:
+/// (flag, value, timeout, status, site, phase, what, peer).
+inline constexpr llvm::StringLiteral kWaitName = "symm_wait";
+
+/// (counter, timeout, status, site, phase, what); all threads of all blocks.
+inline constexpr llvm::StringLiteral kGridBarrierName = "symm_grid_barrier";
+
+/// (counter) -> i1; all threads of all blocks.
+inline constexpr llvm::StringLiteral kGridArriveName = "symm_grid_arrive";
+
+/// Adds those functions to `module` that it calls, directly or not.
+LogicalResult addDeviceLibrary(gpu::GPUModuleOp module);
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_CONVERSION_SYMMTONVVM_DEVICELIBRARY_H

@@ -1,0 +1,300 @@
+//===- SymmToNVVM.cpp - symm ops of a kernel ------------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "DeviceLibrary.h"
+#include "KernelLowering.h"
+
+#include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Interfaces/DataLayoutInterfaces.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// Address space of global memory.
+static constexpr unsigned kGlobalSpace = 1;
+
+KernelLowering::KernelLowering(gpu::GPUFuncOp kernel,
+                               const LLVMTypeConverter &converter,
+                               DeviceStrings &strings, LaunchPlace place)
+    : rewriter(kernel.getContext()), kernel(kernel), converter(converter),
+      strings(strings), place(place), loc(kernel.getLoc()) {}
+
+//===----------------------------------------------------------------------===//
+// Values and addresses
+//===----------------------------------------------------------------------===//
+
+Value KernelLowering::i32(int32_t value) {
+  return arith::ConstantIntOp::create(rewriter, loc, value, 32);
+}
+
+Value KernelLowering::i64(int64_t value) {
+  return arith::ConstantIntOp::create(rewriter, loc, value, 64);
+}
+
+Value KernelLowering::toI64(Value index) {
+  return arith::IndexCastOp::create(rewriter, loc, rewriter.getI64Type(),
+                                    index);
+}
+
+Value KernelLowering::toI32(Value index) {
+  return arith::IndexCastOp::create(rewriter, loc, rewriter.getI32Type(),
+                                    index);
+}
+
+Value KernelLowering::phaseIndex() {
+  return i32(place.phase ? strings.getIndex(place.phase) : -1);
+}
+
+Value KernelLowering::call(StringRef name, Type result, ValueRange args) {
+  auto op = LLVM::CallOp::create(
+      rewriter, loc, result ? TypeRange(result) : TypeRange(),
+      FlatSymbolRefAttr::get(rewriter.getContext(), name), args);
+  return result ? op.getResult() : Value();
+}
+
+Type KernelLowering::globalPointer() {
+  return LLVM::LLVMPointerType::get(rewriter.getContext(), kGlobalSpace);
+}
+
+Value KernelLowering::toGlobal(Value pointer) {
+  return LLVM::AddrSpaceCastOp::create(rewriter, loc, globalPointer(), pointer);
+}
+
+int64_t KernelLowering::rowBytes(MemRefType type) {
+  return ShapedType::getNumElements(type.getShape().drop_front()) *
+         DataLayout::closest(kernel)
+             .getTypeSize(converter.convertType(type.getElementType()))
+             .getFixedValue();
+}
+
+Value KernelLowering::rowAddress(Value buffer, Value row) {
+  auto type = cast<MemRefType>(buffer.getType());
+  Value descriptor = UnrealizedConversionCastOp::create(
+                         rewriter, loc, converter.convertType(type), buffer)
+                         .getResult(0);
+  Value base =
+      MemRefDescriptor(descriptor).bufferPtr(rewriter, loc, converter, type);
+  Value bytes =
+      arith::MulIOp::create(rewriter, loc, toI64(row), i64(rowBytes(type)));
+  return offsetBytes(toGlobal(base), bytes);
+}
+
+Value KernelLowering::offsetBytes(Value pointer, Value bytes) {
+  return LLVM::GEPOp::create(rewriter, loc, pointer.getType(),
+                             rewriter.getI8Type(), pointer,
+                             ArrayRef<LLVM::GEPArg>{bytes});
+}
+
+Value KernelLowering::onPeer(Value pointer, Value peer) {
+  Value ranks = arith::SubIOp::create(rewriter, loc, peer, rank);
+  return offsetBytes(pointer,
+                     arith::MulIOp::create(rewriter, loc, ranks, stride));
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+void KernelLowering::lower(symm::PeerOp op) {
+  auto type = cast<MemRefType>(op.getBuffer().getType());
+  Value given = UnrealizedConversionCastOp::create(
+                    rewriter, loc, converter.convertType(type), op.getBuffer())
+                    .getResult(0);
+  MemRefDescriptor descriptor(given);
+  Value pointer =
+      onPeer(descriptor.alignedPtr(rewriter, loc), toI64(op.getRank()));
+  descriptor.setAllocatedPtr(rewriter, loc, pointer);
+  descriptor.setAlignedPtr(rewriter, loc, pointer);
+  rewriter.replaceOpWithNewOp<UnrealizedConversionCastOp>(op, op.getType(),
+                                                          Value(descriptor));
+}
+
+/// The widest access of up to 16 bytes that rows of `type` are aligned to.
+static int64_t getAccessWidth(MemRefType type, int64_t rowBytes,
+                              int64_t elementBytes) {
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(type.getStridesAndOffset(strides, offset)) ||
+      ShapedType::isDynamic(offset))
+    return elementBytes;
+  int64_t offsetBytes = offset * elementBytes;
+  return std::min<int64_t>(
+      16, static_cast<int64_t>(
+              llvm::MinAlign(rowBytes, offsetBytes == 0 ? 16 : offsetBytes)));
+}
+
+void KernelLowering::lower(symm::PutEachOp op) {
+  auto sourceType = cast<MemRefType>(op.getSource().getType());
+  auto targetType = cast<MemRefType>(op.getTarget().getType());
+  int64_t bytes = rowBytes(sourceType);
+  int64_t elementBytes =
+      DataLayout::closest(kernel)
+          .getTypeSize(converter.convertType(sourceType.getElementType()))
+          .getFixedValue();
+  elementBytes = std::min<int64_t>(elementBytes, 16);
+  int64_t width = std::min(getAccessWidth(sourceType, bytes, elementBytes),
+                           getAccessWidth(targetType, bytes, elementBytes));
+
+  auto address = [&](Value pointer) -> Value {
+    return LLVM::PtrToIntOp::create(rewriter, loc, rewriter.getI64Type(),
+                                    pointer);
+  };
+  Value source = address(rowAddress(op.getSource(), op.getFrom()));
+  Value target = address(
+      onPeer(rowAddress(op.getTarget(), op.getTo()), toI64(op.getRank())));
+  Value exists = arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::sge,
+                                       toI64(op.getTo()), i64(0));
+  target = arith::SelectOp::create(rewriter, loc, exists, target, i64(0));
+  Value rotation =
+      arith::RemUIOp::create(rewriter, loc, toI32(op.getRotation()),
+                             i32(static_cast<int32_t>(op.getLanes())));
+  createRowCopies(rewriter, loc, source, target, rotation, op.getLanes(), bytes,
+                  width);
+  rewriter.eraseOp(op);
+}
+
+void KernelLowering::lower(symm::NextEpochOp op) {
+  Value pointer = rowAddress(op.getCounter(),
+                             arith::ConstantIndexOp::create(rewriter, loc, 0));
+  Value last =
+      LLVM::LoadOp::create(rewriter, loc, rewriter.getI64Type(), pointer);
+  Value next = arith::AddIOp::create(rewriter, loc, last, i64(1));
+  LLVM::StoreOp::create(rewriter, loc, next, pointer);
+  rewriter.replaceOp(op, next);
+}
+
+//===----------------------------------------------------------------------===//
+// Synchronisation
+//===----------------------------------------------------------------------===//
+
+void KernelLowering::lower(symm::SignalOp op) {
+  Value flag =
+      onPeer(rowAddress(op.getFlags(), op.getIndex()), toI64(op.getRank()));
+  // Covers what the other threads of the block stored before its last barrier.
+  // No sync scope is the system scope.
+  LLVM::FenceOp::create(rewriter, loc, LLVM::AtomicOrdering::acq_rel, "");
+  LLVM::StoreOp::create(rewriter, loc, op.getValue(), flag, /*alignment=*/8,
+                        /*isVolatile=*/false, /*isNonTemporal=*/false,
+                        /*isInvariantGroup=*/false,
+                        LLVM::AtomicOrdering::release);
+  rewriter.eraseOp(op);
+}
+
+void KernelLowering::lower(symm::WaitOp op) {
+  Value flag = rowAddress(op.getFlags(), op.getIndex());
+  Value what = i32(strings.getIndex(rewriter.getStringAttr("signal")));
+  call(kWaitName, {},
+       {flag, op.getValue(), timeout, status, i32(place.site), phaseIndex(),
+        what, toI32(op.getPeer())});
+  rewriter.eraseOp(op);
+}
+
+void KernelLowering::lower(symm::GridBarrierOp op) {
+  Value counter = rowAddress(op.getCounter(),
+                             arith::ConstantIndexOp::create(rewriter, loc, 0));
+  Value what = i32(strings.getIndex(rewriter.getStringAttr("blocks arrived")));
+  call(kGridBarrierName, {},
+       {counter, timeout, status, i32(place.site), phaseIndex(), what});
+  rewriter.eraseOp(op);
+}
+
+void KernelLowering::lower(symm::GridArriveOp op) {
+  Value counter = rowAddress(op.getCounter(),
+                             arith::ConstantIndexOp::create(rewriter, loc, 0));
+  rewriter.replaceOp(op,
+                     call(kGridArriveName, rewriter.getI1Type(), {counter}));
+}
+
+//===----------------------------------------------------------------------===//
+// Errors
+//===----------------------------------------------------------------------===//
+
+void KernelLowering::lower(symm::CheckOp op) {
+  Value yes = arith::ConstantIntOp::create(rewriter, loc, 1, 1);
+  Value fails = arith::XOrIOp::create(rewriter, loc, op.getCondition(), yes);
+  auto branch = scf::IfOp::create(rewriter, loc, fails);
+  rewriter.setInsertionPointToStart(branch.thenBlock());
+  Value peer = op.getPeer() ? toI32(op.getPeer()) : i32(-1);
+  call(kRecordName, {},
+       {status, i32(static_cast<int32_t>(op.getFailure())), i32(place.site),
+        phaseIndex(), i32(strings.getIndex(op.getWhatAttr())), peer,
+        op.getExpected(), op.getSeen()});
+  rewriter.eraseOp(op);
+}
+
+void KernelLowering::lower(symm::FailedOp op) {
+  Value code = LLVM::LoadOp::create(rewriter, loc, rewriter.getI32Type(),
+                                    status, /*alignment=*/4,
+                                    /*isVolatile=*/true);
+  rewriter.replaceOpWithNewOp<arith::CmpIOp>(op, arith::CmpIPredicate::ne, code,
+                                             i32(0));
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+LogicalResult KernelLowering::lower(Operation *op) {
+  rewriter.setInsertionPoint(op);
+  loc = op->getLoc();
+  return llvm::TypeSwitch<Operation *, LogicalResult>(op)
+      .Case<symm::PeerOp, symm::NextEpochOp, symm::SignalOp, symm::WaitOp,
+            symm::CheckOp, symm::PutEachOp, symm::GridBarrierOp,
+            symm::GridArriveOp, symm::FailedOp>([&](auto op) {
+        lower(op);
+        return success();
+      })
+      .Case([&](symm::RankOp op) {
+        rewriter.replaceOpWithNewOp<arith::IndexCastOp>(
+            op, rewriter.getIndexType(), rank);
+        return success();
+      })
+      .Case([&](symm::PhaseOp op) {
+        place.phase = op.getPhaseAttr();
+        rewriter.eraseOp(op);
+        return success();
+      })
+      .Default([](Operation *op) {
+        return op->emitOpError("is not supported in a GPU kernel");
+      });
+}
+
+LogicalResult KernelLowering::run() {
+  Type i64Type = rewriter.getI64Type();
+  Type pointer = LLVM::LLVMPointerType::get(rewriter.getContext());
+  unsigned first = kernel.getNumArguments();
+  for (Type type : {i64Type, i64Type, i64Type, pointer})
+    if (failed(kernel.insertArgument(kernel.getNumArguments(), type,
+                                     /*argAttrs=*/{}, kernel.getLoc())))
+      return failure();
+  // One block per multiprocessor is enough: registers before occupancy.
+  kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                  rewriter.getI32IntegerAttr(1));
+  rank = kernel.getArgument(first);
+  stride = kernel.getArgument(first + 1);
+  timeout = kernel.getArgument(first + 2);
+  rewriter.setInsertionPointToStart(&kernel.getBody().front());
+  status = toGlobal(kernel.getArgument(first + 3));
+
+  // In the order of the text: a phase begins where its op stands.
+  SmallVector<Operation *> ops;
+  kernel.walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (isa_and_present<symm::SymmDialect>(op->getDialect()))
+      ops.push_back(op);
+  });
+  for (Operation *op : ops)
+    if (failed(lower(op)))
+      return failure();
+  return success();
+}

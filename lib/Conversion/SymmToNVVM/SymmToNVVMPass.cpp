@@ -1,0 +1,132 @@
+//===- SymmToNVVMPass.cpp - symm dialect to NVVM dialect ------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Conversion/Passes.h"
+
+#include "DeviceLibrary.h"
+#include "KernelLowering.h"
+#include "moe-mlir/Conversion/SymmToLLVM/SymmToLLVM.h"
+#include "moe-mlir/Conversion/SymmToNVVM/SymmToNVVM.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/FunctionCallUtils.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_CONVERTSYMMTONVVMPASS
+#include "moe-mlir/Conversion/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+
+static bool hasSymmOps(gpu::GPUFuncOp kernel) {
+  return kernel
+      ->walk([](Operation *op) {
+        return isa_and_present<symm::SymmDialect>(op->getDialect())
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+/// The collective and phase that host code is in where it launches `launch`:
+/// those that stand last before it in its function.
+static LaunchPlace findPlace(gpu::LaunchFuncOp launch) {
+  LaunchPlace place;
+  launch->getParentOfType<FunctionOpInterface>()->walk<WalkOrder::PreOrder>(
+      [&](Operation *op) {
+        if (op == launch)
+          return WalkResult::interrupt();
+        if (auto begin = dyn_cast<symm::CollectiveBeginOp>(op))
+          place = {static_cast<int64_t>(begin.getSite()), StringAttr()};
+        else if (auto phase = dyn_cast<symm::PhaseOp>(op))
+          place.phase = phase.getPhaseAttr();
+        else if (isa<symm::CollectiveEndOp>(op))
+          place = {};
+        return WalkResult::advance();
+      });
+  return place;
+}
+
+namespace {
+
+struct ConvertSymmToNVVMPass
+    : public moe::impl::ConvertSymmToNVVMPassBase<ConvertSymmToNVVMPass> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    llvm::MapVector<gpu::GPUFuncOp, SmallVector<gpu::LaunchFuncOp>> kernels;
+    module.walk([&](gpu::GPUFuncOp kernel) {
+      // The runtime may launch fewer blocks than asked for.
+      kernel.setKnownGridSizeAttr({});
+      if (hasSymmOps(kernel))
+        kernels[kernel];
+    });
+    module.walk([&](gpu::LaunchFuncOp launch) {
+      auto kernel = SymbolTable::lookupNearestSymbolFrom<gpu::GPUFuncOp>(
+          launch, launch.getKernel());
+      if (kernel && kernels.contains(kernel))
+        kernels[kernel].push_back(launch);
+    });
+
+    LLVMTypeConverter converter(&getContext());
+    addSymmToLLVMTypeConversions(converter);
+    DeviceStrings strings;
+    for (auto &[kernel, launches] : kernels) {
+      LaunchPlace place;
+      for (auto [index, launch] : llvm::enumerate(launches)) {
+        LaunchPlace here = findPlace(launch);
+        if (index > 0 && here.site != place.site) {
+          launch.emitOpError("launches a kernel of another collective");
+          return signalPassFailure();
+        }
+        place = here;
+      }
+      if (failed(KernelLowering(kernel, converter, strings, place).run()))
+        return signalPassFailure();
+      for (gpu::LaunchFuncOp launch : launches)
+        if (failed(passContext(module, launch)))
+          return signalPassFailure();
+    }
+    for (auto gpuModule : module.getOps<gpu::GPUModuleOp>())
+      if (failed(addDeviceLibrary(gpuModule)))
+        return signalPassFailure();
+    if (!kernels.empty())
+      module->setAttr(kDeviceStringsAttrName,
+                      ArrayAttr::get(&getContext(), strings.get()));
+  }
+
+private:
+  /// Hands `launch` what its kernel's last parameters stand for.
+  static LogicalResult passContext(ModuleOp module, gpu::LaunchFuncOp launch) {
+    OpBuilder builder(launch);
+    Location loc = launch.getLoc();
+    Type i64 = builder.getI64Type();
+    Type pointer = LLVM::LLVMPointerType::get(builder.getContext());
+    Value rank = arith::IndexCastOp::create(builder, loc, i64,
+                                            symm::RankOp::create(builder, loc));
+    SmallVector<Value> values = {rank};
+    for (auto [name, type] :
+         {std::pair<StringRef, Type>("moert_symm_stride", i64),
+          {"moert_timeout_ns", i64},
+          {"moert_device_status", pointer}}) {
+      FailureOr<LLVM::LLVMFuncOp> function =
+          LLVM::lookupOrCreateFn(builder, module, name, {}, type);
+      if (failed(function))
+        return failure();
+      values.push_back(
+          LLVM::CallOp::create(builder, loc, *function, ValueRange())
+              .getResult());
+    }
+    launch.getKernelOperandsMutable().append(values);
+    return success();
+  }
+};
+
+} // namespace

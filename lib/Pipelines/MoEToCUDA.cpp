@@ -1,0 +1,124 @@
+//===- MoEToCUDA.cpp - Pipeline to code for NVIDIA GPUs -------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Pipelines/Pipelines.h"
+
+#include "moe-mlir/Conversion/Passes.h"
+#include "moe-mlir/Dialect/MoE/Transforms/Passes.h"
+#include "moe-mlir/Dialect/Symm/Transforms/Passes.h"
+#include "moe-mlir/Target/Transforms/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/GPU/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+void moe::buildMoEToSymmKernelsPipeline(OpPassManager &pm,
+                                        const MoEToCUDAOptions &options) {
+  ConvertMoEToSymmPassOptions kernels;
+  kernels.target = "cuda";
+  pm.addPass(createConvertMoEToSymmPass(kernels));
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(symm::createSymmAssignOffsetsPass());
+}
+
+void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
+                                  const MoEToCUDAOptions &options) {
+  // The rest of the module: everything that touches buffers.
+  pm.addPass(createMoEExpandCopiesPass());
+  pm.addNestedPass<func::FuncOp>(createMoECopyConstantsToDevicePass());
+  pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createForallToParallelLoopPass());
+  pm.addNestedPass<func::FuncOp>(createMoEParallelLoopsToKernelsPass());
+
+  buildSmallFloatsPipeline(pm);
+
+  // Kernels are specialised for the constants of the module: those must not
+  // become arguments.
+  pm.addPass(createGpuLaunchSinkIndexComputationsPass());
+  pm.addPass(createGpuKernelOutliningPass());
+  pm.addPass(createMoEMergeKernelModulesPass());
+  pm.addPass(createConvertSymmToNVVMPass());
+  pm.addPass(createConvertSymmToLLVMPass());
+  pm.addPass(createMoEExpandKernelMathPass());
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  pm.addPass(arith::createArithExpandOpsPass(expand));
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createLoopInvariantCodeMotionPass());
+
+  auto &kernels = pm.nest<gpu::GPUModuleOp>();
+  kernels.addPass(createConvertVectorToSCFPass());
+  kernels.addPass(createSCFToControlFlowPass());
+  kernels.addPass(createConvertVectorToLLVMPass());
+  ConvertGpuOpsToNVVMOpsOptions nvvm;
+  nvvm.indexBitwidth = 64;
+  kernels.addPass(createConvertGpuOpsToNVVMOps(nvvm));
+  kernels.addPass(createUBToLLVMConversionPass());
+  kernels.addPass(createReconcileUnrealizedCastsPass());
+  kernels.addPass(createCanonicalizerPass());
+  kernels.addPass(createCSEPass());
+}
+
+void moe::buildNVVMToArtifactPipeline(OpPassManager &pm,
+                                      const MoEToCUDAOptions &options) {
+  pm.addPass(createMoEUseRuntimeLaunchPass());
+  MoESerializeKernelsPassOptions serialize;
+  serialize.chip = options.chip;
+  serialize.ptxVersion = options.ptxVersion;
+  serialize.optLevel = options.optLevel;
+  pm.addPass(createMoESerializeKernelsPass(serialize));
+
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addNestedPass<func::FuncOp>(createConvertMathToLLVMPass());
+  FinalizeMemRefToLLVMConversionPassOptions memref;
+  memref.useAlignedAlloc = true;
+  memref.useGenericFunctions = true;
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass(memref));
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+
+  pm.addPass(createMoEUseRuntimeAllocatorPass());
+  pm.addPass(createMoEStoreBF16AsIntegersPass());
+  pm.addPass(createMoEVerifyTargetContractPass());
+  MoEExportEntriesPassOptions entries;
+  entries.target = "cuda";
+  entries.cpu = options.cpu;
+  entries.optLevel = options.optLevel;
+  pm.addPass(createMoEExportEntriesPass(entries));
+}
+
+void moe::buildMoEToCUDAPipeline(OpPassManager &pm,
+                                 const MoEToCUDAOptions &options) {
+  MoEToHostOptions common;
+  common.combineAlgorithm = options.combineAlgorithm.getValue();
+  buildMoEBufferizationPipeline(pm, common);
+  buildMoEToSymmKernelsPipeline(pm, options);
+  buildSymmToNVVMPipeline(pm, options);
+  buildNVVMToArtifactPipeline(pm, options);
+}

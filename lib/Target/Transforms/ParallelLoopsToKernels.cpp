@@ -1,0 +1,188 @@
+//===- ParallelLoopsToKernels.cpp - Work on device memory as kernels ------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Target/Transforms/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/PatternMatch.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_MOEPARALLELLOOPSTOKERNELSPASS
+#include "moe-mlir/Target/Transforms/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+
+static constexpr int64_t kThreads = 256;
+
+/// Enough to fill any device; a thread loops over what is left.
+static constexpr int64_t kMaxBlocks = 2048;
+
+namespace {
+
+/// Emits kernels in place of ops of host code.
+class KernelEmitter {
+public:
+  explicit KernelEmitter(MLIRContext *context) : rewriter(context) {}
+
+  LogicalResult run(Block &block);
+
+private:
+  void emit(scf::ParallelOp loop);
+  void emitSequential(Operation *op);
+  gpu::LaunchOp createLaunch(Location loc, Value blocks, int64_t threads);
+
+  Value index(Location loc, int64_t value) {
+    return arith::ConstantIndexOp::create(rewriter, loc, value);
+  }
+
+  IRRewriter rewriter;
+};
+
+} // namespace
+
+gpu::LaunchOp KernelEmitter::createLaunch(Location loc, Value blocks,
+                                          int64_t threads) {
+  Value one = index(loc, 1);
+  auto launch = gpu::LaunchOp::create(rewriter, loc, blocks, one, one,
+                                      index(loc, threads), one, one);
+  rewriter.setInsertionPointToEnd(&launch.getBody().front());
+  gpu::TerminatorOp::create(rewriter, loc);
+  rewriter.setInsertionPoint(launch.getBody().front().getTerminator());
+  return launch;
+}
+
+/// All iterations, numbered in row-major order, spread over the threads of a
+/// grid of any size.
+void KernelEmitter::emit(scf::ParallelOp loop) {
+  rewriter.setInsertionPoint(loop);
+  Location loc = loop.getLoc();
+  Value total = index(loc, 1);
+  SmallVector<Value> extents;
+  for (auto [lower, upper, step] : llvm::zip_equal(
+           loop.getLowerBound(), loop.getUpperBound(), loop.getStep())) {
+    Value range = arith::SubIOp::create(rewriter, loc, upper, lower);
+    Value extent = arith::CeilDivSIOp::create(rewriter, loc, range, step);
+    extent = arith::MaxSIOp::create(rewriter, loc, extent, index(loc, 0));
+    extents.push_back(extent);
+    total = arith::MulIOp::create(rewriter, loc, total, extent);
+  }
+  Value blocks =
+      arith::CeilDivSIOp::create(rewriter, loc, total, index(loc, kThreads));
+  blocks =
+      arith::MinSIOp::create(rewriter, loc, blocks, index(loc, kMaxBlocks));
+  // A grid has a block at least.
+  blocks = arith::MaxSIOp::create(rewriter, loc, blocks, index(loc, 1));
+
+  gpu::LaunchOp launch = createLaunch(loc, blocks, kThreads);
+  Value threads = index(loc, kThreads);
+  Value first = arith::AddIOp::create(
+      rewriter, loc,
+      arith::MulIOp::create(rewriter, loc, launch.getBlockIds().x, threads),
+      launch.getThreadIds().x);
+  Value stride =
+      arith::MulIOp::create(rewriter, loc, launch.getGridSize().x, threads);
+  auto iterations = scf::ForOp::create(rewriter, loc, first, total, stride);
+  rewriter.setInsertionPointToStart(iterations.getBody());
+  Value rest = iterations.getInductionVar();
+  SmallVector<Value> values(extents.size());
+  for (size_t dim = extents.size(); dim-- > 0;) {
+    Value position =
+        dim == 0 ? rest
+                 : arith::RemUIOp::create(rewriter, loc, rest, extents[dim])
+                       .getResult();
+    if (dim > 0)
+      rest = arith::DivUIOp::create(rewriter, loc, rest, extents[dim]);
+    Value offset =
+        arith::MulIOp::create(rewriter, loc, position, loop.getStep()[dim]);
+    values[dim] =
+        arith::AddIOp::create(rewriter, loc, loop.getLowerBound()[dim], offset);
+  }
+  rewriter.eraseOp(loop.getBody()->getTerminator());
+  rewriter.inlineBlockBefore(loop.getBody(), iterations.getBody(),
+                             rewriter.getInsertionPoint(), values);
+  rewriter.eraseOp(loop);
+}
+
+/// An op that nothing says is parallel: one thread.
+void KernelEmitter::emitSequential(Operation *op) {
+  rewriter.setInsertionPoint(op);
+  createLaunch(op->getLoc(), index(op->getLoc(), 1), 1);
+  rewriter.moveOpBefore(op, rewriter.getInsertionBlock(),
+                        rewriter.getInsertionPoint());
+}
+
+static bool accessesMemory(Operation *op) {
+  return isa<memref::LoadOp, memref::StoreOp, memref::AtomicRMWOp,
+             memref::GenericAtomicRMWOp, vector::LoadOp, vector::StoreOp,
+             vector::TransferReadOp, vector::TransferWriteOp, scf::ParallelOp>(
+      op);
+}
+
+/// Whether `op` holds something that only host code can do.
+static bool needsHost(Operation *op) {
+  return op
+      ->walk([](Operation *nested) {
+        bool host = isa<gpu::LaunchOp, memref::AllocOp, memref::DeallocOp,
+                        memref::CopyOp, CallOpInterface>(nested) ||
+                    (nested->getDialect() &&
+                     nested->getDialect()->getNamespace() == "symm");
+        return host ? WalkResult::interrupt() : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+LogicalResult KernelEmitter::run(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(block)) {
+    if (isa<gpu::LaunchOp>(op) || !op.walk([](Operation *nested) {
+                                       return accessesMemory(nested)
+                                                  ? WalkResult::interrupt()
+                                                  : WalkResult::advance();
+                                     }).wasInterrupted())
+      continue;
+    // A value that host code computes with: moe-use-runtime-launch fetches it.
+    if (isa<memref::LoadOp>(op))
+      continue;
+    if ((needsHost(&op) || op.getNumResults() > 0) && op.getNumRegions() > 0 &&
+        !isa<scf::ParallelOp>(op)) {
+      for (Region &region : op.getRegions())
+        for (Block &nested : region)
+          if (failed(run(nested)))
+            return failure();
+      continue;
+    }
+    if (op.getNumResults() > 0)
+      return op.emitOpError("reads device memory in host code");
+    auto loop = dyn_cast<scf::ParallelOp>(op);
+    if (loop && !needsHost(&op))
+      emit(loop);
+    else
+      emitSequential(&op);
+  }
+  return success();
+}
+
+namespace {
+
+struct MoEParallelLoopsToKernelsPass
+    : public moe::impl::MoEParallelLoopsToKernelsPassBase<
+          MoEParallelLoopsToKernelsPass> {
+  void runOnOperation() override {
+    func::FuncOp func = getOperation();
+    for (Block &block : func.getBody())
+      if (failed(KernelEmitter(&getContext()).run(block)))
+        return signalPassFailure();
+  }
+};
+
+} // namespace
