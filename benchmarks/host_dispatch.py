@@ -88,6 +88,21 @@ def memcpy_seconds(num_bytes, processes, repeats):
     return max(results)
 
 
+def describe_machine():
+    model = platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+            break
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+
+
+def describe_commit():
+    git = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
+                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    return git.stdout.strip() if git.returncode == 0 else "unknown"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin-dir", type=Path, default=ROOT / "build" / "bin")
@@ -130,8 +145,8 @@ def main():
     copy_rate = max(written) * args.ranks / copy
     result = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "commit": subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], stdout=subprocess.PIPE, text=True).stdout.strip(),
+        "machine": describe_machine(),
+        "commit": describe_commit(),
         "seed": args.seed,
         "shape": {k: getattr(args, k) for k in ("ranks", "tokens", "hidden", "top_k", "experts")},
         "compile_deepseek_v3_cpu_s": round(seconds, 3),

@@ -7,16 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe-mlir/Target/GPU/GPU.h"
+#include "moe-mlir/Target/LLVM/CodeGen.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/IR/DiagnosticInfo.h"
-#include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -25,29 +23,6 @@ using namespace mlir;
 using namespace mlir::moe;
 
 static constexpr llvm::StringLiteral kTriple = "nvptx64-nvidia-cuda";
-
-namespace {
-
-/// Reports errors of LLVM's passes on `module`; they would end the process
-/// otherwise.
-struct Handler : public llvm::DiagnosticHandler {
-  Handler(Operation *module, bool &failed) : module(module), failed(failed) {}
-  bool handleDiagnostics(const llvm::DiagnosticInfo &info) override {
-    if (info.getSeverity() != llvm::DS_Error)
-      return true;
-    std::string text;
-    llvm::raw_string_ostream os(text);
-    llvm::DiagnosticPrinterRawOStream printer(os);
-    info.print(printer);
-    module->emitError("code generation failed: ") << text;
-    failed = true;
-    return true;
-  }
-  Operation *module;
-  bool &failed;
-};
-
-} // namespace
 
 static std::unique_ptr<llvm::TargetMachine>
 createTargetMachine(Operation *module, const GpuTargetOptions &options) {
@@ -77,28 +52,6 @@ createTargetMachine(Operation *module, const GpuTargetOptions &options) {
       static_cast<llvm::CodeGenOptLevel>(options.optLevel)));
 }
 
-static void optimize(llvm::Module &code, llvm::TargetMachine &machine,
-                     unsigned optLevel) {
-  llvm::PassBuilder builder(&machine);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager callGraph;
-  llvm::ModuleAnalysisManager modules;
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(callGraph);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, callGraph, modules);
-  static const llvm::OptimizationLevel levels[] = {
-      llvm::OptimizationLevel::O0, llvm::OptimizationLevel::O1,
-      llvm::OptimizationLevel::O2, llvm::OptimizationLevel::O3};
-  llvm::OptimizationLevel level = levels[std::min(optLevel, 3u)];
-  llvm::ModulePassManager passes =
-      optLevel == 0 ? builder.buildO0DefaultPipeline(level)
-                    : builder.buildPerModuleDefaultPipeline(level);
-  passes.run(code, modules);
-}
-
 /// There is no library to link with: every function has to be there.
 static LogicalResult checkDefined(Operation *module, const llvm::Module &code) {
   for (const llvm::Function &function : code)
@@ -116,7 +69,7 @@ FailureOr<std::string> moe::emitPTX(gpu::GPUModuleOp module,
     return module->emitError(*error), failure();
   llvm::LLVMContext context;
   bool hasErrors = false;
-  context.setDiagnosticHandler(std::make_unique<Handler>(module, hasErrors));
+  reportCodeGenErrors(context, module, hasErrors);
   std::unique_ptr<llvm::TargetMachine> machine =
       createTargetMachine(module, options);
   if (!machine)
@@ -132,7 +85,7 @@ FailureOr<std::string> moe::emitPTX(gpu::GPUModuleOp module,
     return module->emitError("translation to LLVM IR failed"), failure();
   code->setTargetTriple(machine->getTargetTriple());
   code->setDataLayout(machine->createDataLayout());
-  optimize(*code, *machine, options.optLevel);
+  optimizeLLVM(*code, *machine, options.optLevel, /*vectorize=*/false);
   if (hasErrors || failed(checkDefined(module, *code)))
     return failure();
 

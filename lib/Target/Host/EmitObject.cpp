@@ -7,16 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe-mlir/Target/Host/Host.h"
+#include "moe-mlir/Target/LLVM/CodeGen.h"
 
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/IR/DiagnosticInfo.h"
-#include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
-#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -58,59 +56,11 @@ createTargetMachine(ModuleOp module, const moe::HostTargetOptions &options) {
       std::nullopt, level));
 }
 
-/// Reports errors of LLVM's passes on `module`; they would end the process
-/// otherwise.
-static void reportDiagnostics(llvm::LLVMContext &context, ModuleOp module,
-                              bool &failed) {
-  struct Handler : public llvm::DiagnosticHandler {
-    Handler(ModuleOp module, bool &failed) : module(module), failed(failed) {}
-    bool handleDiagnostics(const llvm::DiagnosticInfo &info) override {
-      if (info.getSeverity() != llvm::DS_Error)
-        return true;
-      std::string text;
-      llvm::raw_string_ostream os(text);
-      llvm::DiagnosticPrinterRawOStream printer(os);
-      info.print(printer);
-      emitError(module.getLoc(), "code generation failed: ") << text;
-      failed = true;
-      return true;
-    }
-    ModuleOp module;
-    bool &failed;
-  };
-  context.setDiagnosticHandler(std::make_unique<Handler>(module, failed));
-}
-
-static void optimize(llvm::Module &code, llvm::TargetMachine &machine,
-                     unsigned optLevel) {
-  llvm::PipelineTuningOptions tuning;
-  tuning.LoopVectorization = optLevel > 1;
-  tuning.SLPVectorization = optLevel > 1;
-  llvm::PassBuilder builder(&machine, tuning);
-  llvm::LoopAnalysisManager loops;
-  llvm::FunctionAnalysisManager functions;
-  llvm::CGSCCAnalysisManager callGraph;
-  llvm::ModuleAnalysisManager modules;
-  builder.registerModuleAnalyses(modules);
-  builder.registerCGSCCAnalyses(callGraph);
-  builder.registerFunctionAnalyses(functions);
-  builder.registerLoopAnalyses(loops);
-  builder.crossRegisterProxies(loops, functions, callGraph, modules);
-  static const llvm::OptimizationLevel levels[] = {
-      llvm::OptimizationLevel::O0, llvm::OptimizationLevel::O1,
-      llvm::OptimizationLevel::O2, llvm::OptimizationLevel::O3};
-  llvm::OptimizationLevel level = levels[std::min(optLevel, 3u)];
-  llvm::ModulePassManager passes =
-      optLevel == 0 ? builder.buildO0DefaultPipeline(level)
-                    : builder.buildPerModuleDefaultPipeline(level);
-  passes.run(code, modules);
-}
-
 std::unique_ptr<llvm::Module>
 moe::emitHostLLVM(ModuleOp module, llvm::LLVMContext &context,
                   const HostTargetOptions &options) {
   bool hasErrors = false;
-  reportDiagnostics(context, module, hasErrors);
+  reportCodeGenErrors(context, module, hasErrors);
   std::unique_ptr<llvm::TargetMachine> machine =
       createTargetMachine(module, options);
   if (!machine)
@@ -123,7 +73,7 @@ moe::emitHostLLVM(ModuleOp module, llvm::LLVMContext &context,
   }
   code->setTargetTriple(machine->getTargetTriple());
   code->setDataLayout(machine->createDataLayout());
-  optimize(*code, *machine, options.optLevel);
+  optimizeLLVM(*code, *machine, options.optLevel, /*vectorize=*/true);
   return hasErrors ? nullptr : std::move(code);
 }
 
@@ -131,7 +81,7 @@ LogicalResult moe::emitHostObject(ModuleOp module, llvm::Module &code,
                                   const HostTargetOptions &options,
                                   llvm::SmallVectorImpl<char> &object) {
   bool hasErrors = false;
-  reportDiagnostics(code.getContext(), module, hasErrors);
+  reportCodeGenErrors(code.getContext(), module, hasErrors);
   std::unique_ptr<llvm::TargetMachine> machine =
       createTargetMachine(module, options);
   if (!machine)

@@ -1,0 +1,71 @@
+//===- CodeGen.cpp - what targets share after MLIR ------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Target/LLVM/CodeGen.h"
+
+#include "mlir/IR/Operation.h"
+#include "llvm/IR/DiagnosticInfo.h"
+#include "llvm/IR/DiagnosticPrinter.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+
+namespace {
+
+struct ErrorHandler : public llvm::DiagnosticHandler {
+  ErrorHandler(Operation *op, bool &failed) : op(op), failed(failed) {}
+
+  bool handleDiagnostics(const llvm::DiagnosticInfo &info) override {
+    if (info.getSeverity() != llvm::DS_Error)
+      return true;
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    llvm::DiagnosticPrinterRawOStream printer(os);
+    info.print(printer);
+    emitError(op->getLoc(), "code generation failed: ") << text;
+    failed = true;
+    return true;
+  }
+
+  Operation *op;
+  bool &failed;
+};
+
+} // namespace
+
+void moe::reportCodeGenErrors(llvm::LLVMContext &context, Operation *op,
+                              bool &failed) {
+  context.setDiagnosticHandler(std::make_unique<ErrorHandler>(op, failed));
+}
+
+void moe::optimizeLLVM(llvm::Module &code, llvm::TargetMachine &machine,
+                       unsigned optLevel, bool vectorize) {
+  llvm::PipelineTuningOptions tuning;
+  tuning.LoopVectorization = vectorize && optLevel > 1;
+  tuning.SLPVectorization = vectorize && optLevel > 1;
+  llvm::PassBuilder builder(&machine, tuning);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager callGraph;
+  llvm::ModuleAnalysisManager modules;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(callGraph);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, callGraph, modules);
+  static const llvm::OptimizationLevel levels[] = {
+      llvm::OptimizationLevel::O0, llvm::OptimizationLevel::O1,
+      llvm::OptimizationLevel::O2, llvm::OptimizationLevel::O3};
+  llvm::OptimizationLevel level = levels[std::min(optLevel, 3u)];
+  llvm::ModulePassManager passes =
+      optLevel == 0 ? builder.buildO0DefaultPipeline(level)
+                    : builder.buildPerModuleDefaultPipeline(level);
+  passes.run(code, modules);
+}
