@@ -3,7 +3,7 @@
 // that does not hold on one rank ends the entry on both.
 // RUN: split-file %s %t
 // RUN: moe-compile %t/wait.mlir -o %t/wait.so
-// RUN: not moe-run %t/wait.so --timeout 1 2>&1 | FileCheck %s --check-prefix=WAIT
+// RUN: not moe-run %t/wait.so --timeout 4 2>&1 | FileCheck %s --check-prefix=WAIT
 // RUN: moe-compile %t/check.mlir -o %t/check.so
 // RUN: not moe-run %t/check.so --timeout 20 2>&1 | FileCheck %s --check-prefix=CHECK
 

@@ -450,9 +450,9 @@ def test_rank_that_dies(runner, mode, how):
 
 def test_rank_that_never_arrives(runner):
     error = runner.fail(*runner.exchange(LOOP, who=0), "--out", "y{rank}.npy",
-                        "--timeout", "1")
+                        "--timeout", "3")
     assert ("test.gather at exchange.c:1:1, phase 'complete': timed out after "
-            "1 s waiting for rank 0: expected signal 1, seen 0; rank 0 was "
+            "3 s waiting for rank 0: expected signal 1, seen 0; rank 0 was "
             "last seen in test.gather at exchange.c:1:1, phase 'put'") in error
     assert runner.outputs() == []
 
