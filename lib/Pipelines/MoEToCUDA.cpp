@@ -90,27 +90,7 @@ void moe::buildNVVMToArtifactPipeline(OpPassManager &pm,
 
   pm.addPass(createSCFToControlFlowPass());
   pm.addNestedPass<func::FuncOp>(createConvertMathToLLVMPass());
-  FinalizeMemRefToLLVMConversionPassOptions memref;
-  memref.useAlignedAlloc = true;
-  memref.useGenericFunctions = true;
-  pm.addPass(createFinalizeMemRefToLLVMConversionPass(memref));
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createConvertIndexToLLVMPass());
-  pm.addPass(createUBToLLVMConversionPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-
-  pm.addPass(createMoEUseRuntimeAllocatorPass());
-  pm.addPass(createMoEStoreBF16AsIntegersPass());
-  pm.addPass(createMoEVerifyTargetContractPass());
-  MoEExportEntriesPassOptions entries;
-  entries.target = "cuda";
-  entries.cpu = options.cpu;
-  entries.optLevel = options.optLevel;
-  pm.addPass(createMoEExportEntriesPass(entries));
+  buildLLVMToArtifactPipeline(pm, "cuda", options.cpu, options.optLevel);
 }
 
 void moe::buildMoEToCUDAPipeline(OpPassManager &pm,

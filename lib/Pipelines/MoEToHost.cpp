@@ -83,6 +83,33 @@ void moe::buildSmallFloatsPipeline(OpPassManager &pm) {
   pm.addPass(arith::createArithExpandOpsPass(expand));
 }
 
+void moe::buildLLVMToArtifactPipeline(OpPassManager &pm, StringRef target,
+                                      StringRef cpu, unsigned optLevel) {
+  // What is left of host code, to the LLVM dialect.
+  FinalizeMemRefToLLVMConversionPassOptions memref;
+  memref.useAlignedAlloc = true;
+  memref.useGenericFunctions = true;
+  pm.addPass(createFinalizeMemRefToLLVMConversionPass(memref));
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createCSEPass());
+
+  // Artifact.
+  pm.addPass(createMoEUseRuntimeAllocatorPass());
+  pm.addPass(createMoEStoreBF16AsIntegersPass());
+  pm.addPass(createMoEVerifyTargetContractPass());
+  MoEExportEntriesPassOptions entries;
+  entries.target = target.str();
+  entries.cpu = cpu.str();
+  entries.optLevel = optLevel;
+  pm.addPass(createMoEExportEntriesPass(entries));
+}
+
 void moe::buildSymmToHostPipeline(OpPassManager &pm,
                                   const MoEToHostOptions &options) {
   // Loops.
@@ -105,27 +132,7 @@ void moe::buildSymmToHostPipeline(OpPassManager &pm,
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addNestedPass<func::FuncOp>(createConvertMathToLLVMPass());
   pm.addPass(createConvertMathToLibmPass());
-  FinalizeMemRefToLLVMConversionPassOptions memref;
-  memref.useAlignedAlloc = true;
-  memref.useGenericFunctions = true;
-  pm.addPass(createFinalizeMemRefToLLVMConversionPass(memref));
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
-  pm.addPass(createConvertIndexToLLVMPass());
-  pm.addPass(createUBToLLVMConversionPass());
-  pm.addPass(createReconcileUnrealizedCastsPass());
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createCSEPass());
-
-  // Artifact.
-  pm.addPass(createMoEUseRuntimeAllocatorPass());
-  pm.addPass(createMoEStoreBF16AsIntegersPass());
-  pm.addPass(createMoEVerifyTargetContractPass());
-  MoEExportEntriesPassOptions entries;
-  entries.cpu = options.cpu;
-  entries.optLevel = options.optLevel;
-  pm.addPass(createMoEExportEntriesPass(entries));
+  buildLLVMToArtifactPipeline(pm, "host", options.cpu, options.optLevel);
 }
 
 void moe::buildMoEToHostPipeline(OpPassManager &pm,

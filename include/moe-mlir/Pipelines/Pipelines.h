@@ -60,6 +60,12 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
 /// ops.
 void buildSmallFloatsPipeline(OpPassManager &pm);
 
+/// Last part of all pipelines: host code without structured loops to the LLVM
+/// dialect, and the interface of the artifact. `target`, `cpu` and `optLevel`
+/// go into the manifest.
+void buildLLVMToArtifactPipeline(OpPassManager &pm, StringRef target,
+                                 StringRef cpu, unsigned optLevel);
+
 /// First part of `moe-to-host`: from tensors to moe ops on memrefs, planned,
 /// with their buffers in symmetric memory.
 void buildMoEBufferizationPipeline(OpPassManager &pm,

@@ -1,0 +1,32 @@
+# ===- conftest.py - what every test of moe-run checks ---------------------===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Every test also checks that nothing is left behind: no process, no temporary
+file, no shared memory.
+"""
+
+import time
+
+import pytest
+
+from support import Runner, listing, processes
+
+
+@pytest.fixture
+def runner(tmp_path):
+    shared_memory = listing("/dev/shm")
+    runner = Runner(tmp_path)
+    yield runner
+    deadline = time.time() + 5
+    while processes(runner.marker) and time.time() < deadline:
+        time.sleep(0.05)
+    assert processes(runner.marker) == []
+    assert listing(runner.tmp) == set()
+    # vader is Open MPI's own.
+    left = {n for n in listing("/dev/shm") - shared_memory
+            if not n.startswith("vader_segment")}
+    assert left == set()

@@ -1,0 +1,169 @@
+# ===- test_faults.py - ranks that misbehave, and being killed -------------===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Ranks that fail, die, hang or differ, and signals from outside."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support import (
+    SANITIZE, FAIL, KILL, LOOP, ORDER, LEAVE, EXIT, SLOW, SEGV, artifact,
+    listing, processes)
+
+
+def test_failing_rank_is_reported_once(runner):
+    error = runner.fail(*runner.exchange(FAIL, who=2), "--out", "y{rank}.npy")
+    assert error == (
+        "rank 2: test.gather at exchange.c:1:1, phase 'put': invalid expert: "
+        "expert id: expected at most 7, seen 12")
+    assert runner.outputs() == []
+
+
+@pytest.mark.parametrize("mode, how", [
+    (KILL, "killed by signal 9 (Killed)"),
+    (SEGV, "killed by signal 11 (Segmentation fault)"),
+    (EXIT, "ended early with exit code 0"),
+])
+def test_rank_that_dies(runner, mode, how):
+    if mode == SEGV and SANITIZE:
+        how = "ended early with exit code"
+    begin = time.time()
+    result = runner.run(*runner.exchange(mode, who=3), "--out", "y{rank}.npy",
+                        code=1)
+    lines = [line for line in result.stderr.splitlines()
+             if line.startswith("moe-run: error: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"moe-run: error: rank 3: {how}")
+    # What another rank saw of it.
+    assert "test.gather at exchange.c:1:1" in lines[0]
+    # Long before the time-out of 20 s.
+    assert time.time() - begin < 15
+    assert runner.outputs() == []
+
+
+def test_rank_that_never_arrives(runner):
+    error = runner.fail(*runner.exchange(LOOP, who=0), "--out", "y{rank}.npy",
+                        "--timeout", "3")
+    assert ("test.gather at exchange.c:1:1, phase 'complete': timed out after "
+            "3 s waiting for rank 0: expected signal 1, seen 0; rank 0 was "
+            "last seen in test.gather at exchange.c:1:1, phase 'put'") in error
+    assert runner.outputs() == []
+
+
+def test_rank_that_is_late(runner):
+    runner.run(*runner.exchange(SLOW), "--out", "y{rank}.npy")
+    assert len(runner.outputs()) == 4
+
+
+@pytest.mark.parametrize("mode, entry, parts", [
+    (ORDER, "twice", ["exchange.c:1:1", "exchange.c:2:2"]),
+    (LEAVE, "gather", ["rank 1 has ended the call of entry 'gather'"]),
+])
+def test_different_collectives(runner, mode, entry, parts):
+    args = runner.exchange(mode)
+    args[-1] = entry
+    error = runner.fail(*args, "--out", "y{rank}.npy")
+    assert "ranks call different collectives" in error
+    for part in ["rank 1", "test.gather", *parts]:
+        assert part in error
+    assert runner.outputs() == []
+
+
+def test_different_entries(runner):
+    args = runner.exchange(ranks=2)
+    shutil.copy(artifact("exchange2"), runner.folder / "entry.so")
+    args[0] = "entry.so"
+    # One rank's manifest has the names of the entries swapped.
+    data = (runner.folder / "entry.so").read_bytes()
+    swapped = (data.replace(b'"name": "gather"', b'"name": "TWICE_"')
+               .replace(b'"name": "twice"', b'"name": "other"')
+               .replace(b'"name": "TWICE_"', b'"name": "second"'))
+    assert swapped != data
+    (runner.folder / "a0.so").write_bytes(data)
+    (runner.folder / "a1.so").write_bytes(swapped)
+    (runner.folder / "names.txt").write_text("")
+    args[0] = "a{rank}.so"
+    assert "no entry is named 'gather'" in runner.fail(*args)
+
+
+def test_different_artifacts(runner):
+    args = runner.exchange()
+    for rank in range(4):
+        name = "exchange4-other" if rank == 2 else "exchange4"
+        shutil.copy(artifact(name), runner.folder / f"a{rank}.so")
+    args[0] = "a{rank}.so"
+    error = runner.fail(*args, "--out", "y{rank}.npy")
+    assert "ranks do different things" in error
+    assert "hash other" in error and "hash exchange" in error
+    assert runner.outputs() == []
+
+
+def test_output_that_cannot_be_written(runner):
+    args = runner.exchange()
+    (runner.folder / "out2").mkdir()
+    for rank in (0, 1, 3):
+        (runner.folder / f"out{rank}").mkdir()
+    # A name too long only for the temporary name.
+    name = "y" * 250
+    error = runner.fail(*args, "--out", "out{rank}/" + name)
+    assert "cannot write out" in error and "File name too long" in error
+    for rank in range(4):
+        assert listing(runner.folder / f"out{rank}") == set()
+
+
+# ===----------------------------------------------------------------------===#
+# Being killed
+# ===----------------------------------------------------------------------===#
+
+
+def start_looping(runner):
+    """A run that goes on until it is killed."""
+    process = subprocess.Popen(
+        runner.command(*runner.exchange(LOOP), "--timeout", "1000", "--out",
+                       "y{rank}.npy"),
+        cwd=runner.folder, env=runner.env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.time() + 30
+    while len(processes(runner.marker)) < 5 and time.time() < deadline:
+        time.sleep(0.02)
+    assert len(processes(runner.marker)) == 5
+    time.sleep(0.2)
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt(runner, number):
+    process = start_looping(runner)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert stderr.startswith(
+        f"moe-run: error: interrupted by signal {int(number)}")
+    assert runner.outputs() == []
+
+
+def test_ranks_die_with_moe_run(runner):
+    process = start_looping(runner)
+    process.kill()
+    process.communicate(timeout=30)
+    # The fixture checks that all ranks are gone.
+    assert process.returncode == -signal.SIGKILL
+    assert runner.outputs() == []
+
+
+def test_rank_killed_from_outside(runner):
+    process = start_looping(runner)
+    victim = [pid for pid in processes(runner.marker) if pid != process.pid][0]
+    os.kill(victim, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "killed by signal 9" in stderr

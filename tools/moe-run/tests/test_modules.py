@@ -1,0 +1,98 @@
+# ===- test_modules.py - modules that are compiled first -------------------===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Modules compiled by the moe-compile beside moe-run; copies that run elsewhere."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support import MOE_RUN, SANITIZE, FAIL, artifact, listing
+
+
+def with_compiler(runner, script):
+    """A copy of moe-run with a moe-compile beside it."""
+    folder = runner.folder / "bin"
+    folder.mkdir()
+    shutil.copy(MOE_RUN, folder / "moe-run")
+    if script is not None:
+        (folder / "moe-compile").write_text("#!/bin/sh\n" + script)
+        (folder / "moe-compile").chmod(0o755)
+    return str(folder / "moe-run")
+
+
+def test_mlir_file_is_compiled_first(runner):
+    # Not the real compiler, but one with its command line.
+    program = with_compiler(runner, f"""
+[ "$#" = 5 ] && [ "$1" = m.mlir ] && [ "$2" = --target ] && [ "$3" = host ] \
+  && [ "$4" = -o ] && echo "m.mlir:1:1: remark: hello" >&2 \
+  && cp {artifact("exchange4")} "$5"
+""")
+    (runner.folder / "m.mlir").write_text("module {}")
+    args = runner.exchange()
+    args[0] = "m.mlir"
+    result = runner.run(*args, "--out", "y{rank}.npy", program=program)
+    assert result.stderr == "m.mlir:1:1: remark: hello\n"
+    assert len(runner.outputs()) == 4
+    # A run that fails leaves no temporary file either (see the fixture).
+    args = runner.exchange(FAIL)
+    args[0] = "m.mlir"
+    assert "expert id" in runner.run(*args, program=program, code=1).stderr
+
+
+def test_mlir_file_that_does_not_compile(runner):
+    program = with_compiler(
+        runner, 'echo "m.mlir:3:5: error: expected x" >&2; exit 1')
+    (runner.folder / "m.mlir").write_text("module {}")
+    result = runner.run("m.mlir", program=program, code=1)
+    assert result.stderr.splitlines() == [
+        "m.mlir:3:5: error: expected x",
+        "moe-run: error: m.mlir: moe-compile failed (exit code 1)"]
+
+
+def test_mlir_file_without_a_compiler(runner):
+    program = with_compiler(runner, None)
+    (runner.folder / "m.mlir").write_text("module {}")
+    error = runner.fail("m.mlir", program=program)
+    assert error.startswith("m.mlir: a .mlir file needs moe-compile beside "
+                            "moe-run")
+
+
+def test_interrupt_while_compiling(runner):
+    program = with_compiler(runner, "sleep 100 & wait")
+    (runner.folder / "m.mlir").write_text("module {}")
+    process = subprocess.Popen(
+        [program, "m.mlir"], cwd=runner.folder, env=runner.env, text=True,
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        start_new_session=True)
+    deadline = time.time() + 10
+    while listing(runner.tmp) == set() and time.time() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.terminate()
+    process.wait(timeout=10)
+    # The fake compiler's own child is not moe-run's to kill.
+    os.killpg(process.pid, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "interrupted by signal 15" in stderr
+
+
+def test_copy_runs_elsewhere(runner):
+    """The program needs no library of the project, nor libstdc++."""
+    if SANITIZE:
+        pytest.skip("sanitized programs need the sanitizer's libraries")
+    out = subprocess.run(["ldd", MOE_RUN], text=True, check=True,
+                         stdout=subprocess.PIPE).stdout
+    libraries = {line.split()[0].split("/")[-1] for line in out.splitlines()}
+    assert libraries <= {"linux-vdso.so.1", "libm.so.6", "libc.so.6",
+                         "ld-linux-x86-64.so.2"}, libraries
+    assert "libm.so.6" in libraries
