@@ -75,8 +75,8 @@ inline Status callExchange(Context &context, Entry &entry, int64_t mode,
   result.clear();
   if (status.isOk()) {
     const DLTensor &out = outputs[0]->dl_tensor;
-    auto *data = static_cast<const float *>(out.data);
-    result.assign(data, data + out.shape[0] * out.shape[1]);
+    result.resize(out.shape[0] * out.shape[1]);
+    status = context.copyToHost(out, result.data(), result.size() * 4);
     outputs[0]->deleter(outputs[0]);
   }
   return status;

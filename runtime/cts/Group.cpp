@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::rt::cts;
@@ -26,7 +27,7 @@ static void runRank(std::unique_ptr<Bootstrap> bootstrap,
                     double timeoutSeconds) {
   ContextOptions options;
   options.timeoutSeconds = timeoutSeconds;
-  options.backend = backendUnderTest;
+  options.backend = backendUnderTest.name;
   // Race detectors leave little address space.
   options.symmReserveBytes = size_t(1) << 30;
   auto context = Context::create(std::move(bootstrap), options);
@@ -45,6 +46,27 @@ static GroupResult runThreads(int size,
   for (std::thread &thread : threads)
     thread.join();
   return {std::vector<int>(size, 0)};
+}
+
+/// All threads in one child process, so that this one never touches a device.
+static GroupResult runThreadsInChild(int size,
+                                     const std::function<void(Context &)> &body,
+                                     double timeoutSeconds) {
+  std::fflush(nullptr);
+  pid_t pid = fork();
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    runThreads(size, body, timeoutSeconds);
+    std::fflush(nullptr);
+    _exit(::testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+    ADD_FAILURE() << "no child process";
+    return {};
+  }
+  int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return {std::vector<int>(size, code)};
 }
 
 static GroupResult runProcesses(int size,
@@ -100,9 +122,10 @@ GroupResult moe::rt::cts::runGroup(RankKind kind, int size,
                                    const std::function<void(Context &)> &body,
                                    double timeoutSeconds,
                                    std::vector<int> mayDie) {
-  GroupResult result = kind == RankKind::Threads
-                           ? runThreads(size, body, timeoutSeconds)
-                           : runProcesses(size, body, timeoutSeconds);
+  auto run = kind == RankKind::Processes     ? runProcesses
+             : backendUnderTest.survivesFork ? runThreads
+                                             : runThreadsInChild;
+  GroupResult result = run(size, body, timeoutSeconds);
   for (size_t r = 0; r < result.exitCodes.size(); ++r) {
     if (std::find(mayDie.begin(), mayDie.end(), int(r)) != mayDie.end())
       continue;
@@ -111,16 +134,43 @@ GroupResult moe::rt::cts::runGroup(RankKind kind, int size,
   return result;
 }
 
-void BackendTest::SetUp() {
-  auto bootstrap = createSoloBootstrap();
-  auto backend = createBackend(backendUnderTest, *bootstrap);
-  if (backend.isOk())
-    return;
-  if (backend.status().code() == MOERT_UNAVAILABLE) {
-    std::printf("skipped: %s\n", backend.status().message().c_str());
-    GTEST_SKIP() << backend.status().message();
+/// Tries the backend once, in a child process.
+static Status probeBackend() {
+  int ends[2];
+  if (pipe(ends) != 0)
+    return Status(MOERT_INTERNAL, "no pipe");
+  UniqueFd in(ends[0]), out(ends[1]);
+  std::fflush(nullptr);
+  pid_t pid = fork();
+  if (pid == 0) {
+    auto bootstrap = createSoloBootstrap();
+    auto backend = createBackend(backendUnderTest.name, *bootstrap);
+    const std::string &text = backend.status().message();
+    bool isWritten =
+        write(out.get(), text.data(), text.size()) == ssize_t(text.size());
+    _exit(isWritten ? backend.status().code() : MOERT_INTERNAL);
   }
-  FAIL() << backend.status().message();
+  out.reset();
+  std::string text;
+  char buffer[512];
+  ssize_t length;
+  while ((length = read(in.get(), buffer, sizeof(buffer))) > 0)
+    text.append(buffer, length);
+  int status = 0;
+  if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+    return Status(MOERT_INTERNAL, "trying the backend ended the process");
+  return Status(static_cast<moert_code>(WEXITSTATUS(status)), text);
+}
+
+void BackendTest::SetUp() {
+  static const Status status = probeBackend();
+  if (status.isOk())
+    return;
+  if (status.code() == MOERT_UNAVAILABLE) {
+    std::printf("skipped: %s\n", status.message().c_str());
+    GTEST_SKIP() << status.message();
+  }
+  FAIL() << status.message();
 }
 
 std::string
@@ -130,6 +180,6 @@ moe::rt::cts::kindName(const ::testing::TestParamInfo<RankKind> &info) {
 
 std::string moe::rt::cts::artifactPath(const std::string &name) {
   const char *folder = std::getenv("MOE_TEST_ARTIFACT_DIR");
-  return std::string(folder ? folder : MOE_TEST_ARTIFACT_DIR) + "/" + name +
-         ".so";
+  return std::string(folder ? folder : MOE_TEST_ARTIFACT_DIR) + "/" +
+         backendUnderTest.artifactFolder + name + ".so";
 }

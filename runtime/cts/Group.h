@@ -24,8 +24,17 @@
 
 namespace moe::rt::cts {
 
-/// Name and, for tests of backends that need it, most ranks of the backend.
-extern const char *const backendUnderTest;
+/// What the backend's test program says of it.
+struct BackendUnderTest {
+  const char *name;
+  /// Where its test artifacts are, below the folder of all.
+  const char *artifactFolder;
+  /// A number of ranks that is large for it.
+  int manyRanks;
+  /// Whether a process that has used it may fork ranks that use it.
+  bool survivesFork;
+};
+extern const BackendUnderTest backendUnderTest;
 
 enum class RankKind { Threads, Processes };
 

@@ -8,7 +8,8 @@
 
 #include "Group.h"
 
-const char *const moe::rt::cts::backendUnderTest = "host";
+const moe::rt::cts::BackendUnderTest moe::rt::cts::backendUnderTest = {
+    "host", "", 64, true};
 
 int main(int argc, char **argv) {
   ::testing::InitGoogleTest(&argc, argv);

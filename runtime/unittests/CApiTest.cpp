@@ -324,11 +324,10 @@ TEST(CApiErrorTest, WrongArguments) {
             MOERT_INVALID_ARGUMENT);
   EXPECT_NE(std::strstr(moert_last_error(), "-1"), nullptr);
   options.timeout_seconds = 0;
-  options.backend = "cuda";
+  options.backend = "tpu";
   EXPECT_EQ(moert_context_create(nullptr, &options, &context),
             MOERT_UNAVAILABLE);
-  EXPECT_STREQ(moert_last_error(),
-               "rank 0: this runtime has no 'cuda' backend");
+  EXPECT_STREQ(moert_last_error(), "rank 0: this runtime has no 'tpu' backend");
   moert_bootstrap bootstrap{};
   bootstrap.struct_size = sizeof(bootstrap);
   bootstrap.rank = 2;

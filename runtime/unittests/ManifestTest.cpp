@@ -47,6 +47,24 @@ TEST(ManifestTest, ReadsTheDocumentedExample) {
   EXPECT_EQ(manifest->listEntries(), "'layer'");
 }
 
+TEST(ManifestTest, ReadsWhatGpusNeed) {
+  Json json = Json::parse(good);
+  json["target"] = "cuda";
+  json["gpu"] = {{"chip", "sm_90a"}, {"format", "ptx"}};
+  json["device_strings"] = {"route", "expert id"};
+  json["entries"][0]["args"][1]["symmetric"] = true;
+  json["entries"][0]["results"][0]["symmetric"] = false;
+  auto manifest = Manifest::parse(json.dump());
+  ASSERT_TRUE(manifest.isOk()) << manifest.status().message();
+  EXPECT_EQ(manifest->backendName(), "cuda");
+  EXPECT_EQ(manifest->gpuCapability, 90);
+  EXPECT_EQ(manifest->deviceStrings,
+            (std::vector<std::string>{"route", "expert id"}));
+  EXPECT_FALSE(manifest->entries[0].args[0].isSymmetric);
+  EXPECT_TRUE(manifest->entries[0].args[1].isSymmetric);
+  EXPECT_FALSE(manifest->entries[0].results[0].isSymmetric);
+}
+
 /// Applies a change to the good manifest and expects the error.
 static void expectError(const std::string &patch, const std::string &message,
                         moert_code code = MOERT_INVALID_ARGUMENT) {
@@ -195,4 +213,27 @@ TEST(DTypeTest, ElementCountsDoNotOverflow) {
   EXPECT_FALSE(countElements(large, 2).has_value());
   EXPECT_EQ(countElements(some, 2), 12);
   EXPECT_EQ(countElements(nullptr, 0), 1);
+}
+
+TEST(ManifestTest, MalformedFieldsForGpus) {
+  for (auto [key, value, message] :
+       {std::tuple{"gpu", "1", "gpu: expected an object"},
+        std::tuple{"gpu", "{}", "gpu.chip: expected a string"},
+        std::tuple{"gpu", R"({"chip": "gfx90"})",
+                   "gpu.chip: expected a name like sm_90"},
+        std::tuple{"device_strings", "{}", "device_strings: expected an array"},
+        std::tuple{"device_strings", "[1]",
+                   "device_strings: expected strings"}}) {
+    Json json = Json::parse(good);
+    json[key] = Json::parse(value);
+    auto manifest = Manifest::parse(json.dump());
+    ASSERT_FALSE(manifest.isOk()) << value;
+    EXPECT_EQ(manifest.status().message(),
+              std::string("malformed manifest: ") + message);
+  }
+  Json json = Json::parse(good);
+  json["entries"][0]["args"][0]["symmetric"] = 1;
+  EXPECT_EQ(Manifest::parse(json.dump()).status().message(),
+            "malformed manifest: entries[0].args[0].symmetric: expected true "
+            "or false");
 }

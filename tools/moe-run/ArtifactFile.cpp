@@ -8,6 +8,8 @@
 
 #include "ArtifactFile.h"
 
+#include "moe-runtime/Context.h"
+
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -52,7 +54,7 @@ public:
 /// Runs the compiler; the temporary folder must survive signals, so they are
 /// waited for rather than delivered.
 static Status runCompiler(const std::string &compiler, const std::string &in,
-                          const std::string &out) {
+                          const std::string &target, const std::string &out) {
   pid_t parent = getpid();
   pid_t child = fork();
   if (child < 0)
@@ -63,8 +65,8 @@ static Status runCompiler(const std::string &compiler, const std::string &in,
     sigprocmask(SIG_SETMASK, &none, nullptr);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() == parent)
-      execl(compiler.c_str(), compiler.c_str(), in.c_str(), "--target", "host",
-            "-o", out.c_str(), static_cast<char *>(nullptr));
+      execl(compiler.c_str(), compiler.c_str(), in.c_str(), "--target",
+            target.c_str(), "-o", out.c_str(), static_cast<char *>(nullptr));
     _exit(127);
   }
   int interruptedBy = 0, status = 0;
@@ -90,13 +92,28 @@ static Status runCompiler(const std::string &compiler, const std::string &in,
                    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
-Expected<ArtifactFile> moe::run::prepareArtifact(const std::string &file) {
+/// What the artifact of rank 0 is for. What is wrong with a file that does not
+/// open will be said where it is loaded.
+static std::string targetOf(const std::string &file) {
+  auto artifact = Artifact::open(forRank(file, 0), forRank(file, 0));
+  std::string backend =
+      artifact.isOk() ? (*artifact)->manifest().backendName() : "host";
+  return backend == "cuda" ? backend : "host";
+}
+
+Expected<ArtifactFile> moe::run::prepareArtifact(Options &options) {
+  const std::string &file = options.file;
   ArtifactFile artifact;
   artifact.path = artifact.displayName = file;
   const std::string suffix = ".mlir";
   if (file.size() <= suffix.size() ||
-      file.compare(file.size() - suffix.size(), suffix.size(), suffix) != 0)
+      file.compare(file.size() - suffix.size(), suffix.size(), suffix) != 0) {
+    if (options.target.empty())
+      options.target = targetOf(file);
     return artifact;
+  }
+  if (options.target.empty())
+    options.target = "host";
 
   std::string compiler = programFolder() + "moe-compile";
   if (access(compiler.c_str(), X_OK) != 0)
@@ -106,7 +123,8 @@ Expected<ArtifactFile> moe::run::prepareArtifact(const std::string &file) {
   TemporaryFolder folder;
   if (!folder.isMade)
     return makeOsError(MOERT_IO, errno, "cannot make a temporary folder");
-  if (Status s = runCompiler(compiler, file, folder.file()); !s.isOk())
+  if (Status s = runCompiler(compiler, file, options.target, folder.file());
+      !s.isOk())
     return s;
   artifact.fd = UniqueFd(open(folder.file().c_str(), O_RDONLY | O_CLOEXEC));
   if (!artifact.fd.isValid())

@@ -9,6 +9,7 @@
 #ifndef MOE_TOOLS_MOERUN_ARTIFACTFILE_H
 #define MOE_TOOLS_MOERUN_ARTIFACTFILE_H
 
+#include "Options.h"
 #include "moe-runtime/Status.h"
 #include "moe-runtime/UniqueFd.h"
 
@@ -28,7 +29,8 @@ std::string programFolder();
 /// Compiles a .mlir file to a temporary artifact that is deleted at once: the
 /// ranks open it through its descriptor, so nothing can be left behind. Other
 /// files are taken as they are. The signals of `Supervisor` must be blocked.
-rt::Expected<ArtifactFile> prepareArtifact(const std::string &file);
+/// Also settles `options.target`.
+rt::Expected<ArtifactFile> prepareArtifact(Options &options);
 
 } // namespace moe::run
 

@@ -39,8 +39,9 @@ static Expected<std::unique_ptr<Bootstrap>> joinJob(double timeoutSeconds) {
   return joined;
 }
 
-int moe::run::runMpiRank(const Options &options) {
-  auto file = prepareArtifact(options.file);
+int moe::run::runMpiRank(const Options &given) {
+  Options options = given;
+  auto file = prepareArtifact(options);
   if (!file.isOk()) {
     printError(file.status().message());
     return 1;

@@ -26,11 +26,13 @@ by the moe-compile beside this program. Inside an mpirun'd job, every process
 is one rank.
 
   -n RANKS          processes to start (default: what the artifact is for)
-  --target TARGET   host (default) or cuda
+  --target TARGET   host or cuda, with a chip if need be (cuda:sm_80); default:
+                    what the artifact is for, and host for a .mlir file
   --entry NAME      entry to run (default: the only one)
   --in PATH.npy     argument, once per argument, in order
   --out PATH.npy    where to write a result, in order; may be fewer
-  --bench N         time N calls after the warm-up
+  --bench N         time N calls after the warm-up, each from the host until
+                    its results are there
   --warmup N        untimed calls (default: 2 with --bench, else 0)
   --timeout S       seconds to wait for another rank (default: 20)
   --json            print one JSON document with timings and results
@@ -65,7 +67,8 @@ static bool applyOption(const std::string &name, const std::string &value,
     isGood = parseInt(value, 1, maxRanks, options.ranks);
   } else if (name == "--target") {
     options.target = value;
-    isGood = value == "host" || value == "cuda";
+    isGood = value == "host" || value == "cuda" ||
+             (value.rfind("cuda:", 0) == 0 && value.size() > 5);
   } else if (name == "--entry") {
     options.entry = value;
     isGood = !value.empty();
@@ -96,6 +99,10 @@ static bool takesValue(const std::string &name) {
     if (name == known)
       return true;
   return false;
+}
+
+std::string moe::run::backendOf(const std::string &target) {
+  return target.substr(0, target.find(':'));
 }
 
 bool moe::run::parseOptions(int argc, char **argv, Options &options,

@@ -15,8 +15,8 @@
 namespace moe::run {
 
 struct Options {
-  int ranks = 0; ///< 0: as many as the artifact is for
-  std::string target = "host";
+  int ranks = 0;      ///< 0: as many as the artifact is for
+  std::string target; ///< "": what the artifact is for
   std::string file;
   std::string entry;
   std::vector<std::string> inputs;
@@ -36,6 +36,9 @@ constexpr int maxRanks = 250;
 
 /// Reads the command line. False after filling `error`.
 bool parseOptions(int argc, char **argv, Options &options, std::string &error);
+
+/// "cuda" for "cuda:sm_80".
+std::string backendOf(const std::string &target);
 
 const char *usage();
 

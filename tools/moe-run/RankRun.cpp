@@ -46,6 +46,7 @@ public:
 
   Status start(std::unique_ptr<Bootstrap> bootstrap);
   Status prepare();
+  Status placeInputs();
   Status callAll();
   Status writeOutputs();
   Status commit();
@@ -58,6 +59,8 @@ public:
 private:
   Status readInputs();
   Status callOnce();
+  Status writeOutput(const std::string &name, const DLTensor &tensor,
+                     const TensorType &type);
 
   const Options &options;
   const ArtifactFile &file;
@@ -77,7 +80,7 @@ Status RankRun::start(std::unique_ptr<Bootstrap> bootstrap) {
   rank = bootstrap->rank();
   ContextOptions contextOptions;
   contextOptions.timeoutSeconds = options.timeoutSeconds;
-  contextOptions.backend = options.target;
+  contextOptions.backend = backendOf(options.target);
   auto created = Context::create(std::move(bootstrap), contextOptions);
   if (created.isOk())
     context = created.take();
@@ -115,6 +118,58 @@ Status RankRun::readInputs() {
   }
   for (NpyArray &array : inputs)
     views.push_back(array.view());
+  return Status::ok();
+}
+
+/// Brings the inputs to where calls take them as they are: symmetric ones to
+/// symmetric memory, and all to the device. Collective.
+Status RankRun::placeInputs() {
+  bool isHost = context->device().device().device_type == kDLCPU;
+  const std::vector<TensorType> &args = entry->description->args;
+  for (size_t i = 0; i < args.size(); ++i) {
+    if (isHost && !args[i].isSymmetric)
+      continue;
+    int64_t count = 1;
+    for (int64_t extent : inputs[i].shape)
+      count *= extent;
+    size_t bytes = size_t(count) * dtypeBytes(args[i].dtype);
+    void *memory = nullptr;
+    if (args[i].isSymmetric) {
+      // As large on all ranks as on the one with the most.
+      uint64_t mine = bytes, most = 0;
+      std::vector<uint64_t> all(context->size());
+      if (Status s = context->boot().allGather(&mine, sizeof(mine), all.data());
+          !s.isOk())
+        return s;
+      for (uint64_t size : all)
+        most = std::max(most, size);
+      auto block = context->symmAlloc(most);
+      if (!block.isOk())
+        return block.status();
+      memory = *block;
+    } else {
+      memory = context->memory().allocate(int64_t(bytes), 64);
+      if (!memory)
+        return makeError(MOERT_OUT_OF_MEMORY,
+                         "rank %d: argument %zu: no room for %zu bytes on %s",
+                         rank, i, bytes, context->device().deviceName());
+      context->memory().keep(memory);
+    }
+    DLTensor placed = views[i];
+    placed.data = memory;
+    placed.byte_offset = 0;
+    placed.strides = nullptr;
+    placed.device = context->device().device();
+    std::vector<char> dense(bytes);
+    if (Status s = context->copyToHost(views[i], dense.data(), bytes);
+        !s.isOk())
+      return s;
+    if (Status s = context->copyFromHost(placed, dense.data(), bytes);
+        !s.isOk())
+      return s;
+    views[i] = placed;
+    inputs[i].data = {};
+  }
   return Status::ok();
 }
 
@@ -157,6 +212,23 @@ Status RankRun::callAll() {
   return Status::ok();
 }
 
+Status RankRun::writeOutput(const std::string &name, const DLTensor &tensor,
+                            const TensorType &type) {
+  if (tensor.device.device_type == kDLCPU)
+    return writeNpy(name, tensor, type.dtype);
+  int64_t count = countElements(tensor.shape, tensor.ndim).value_or(0);
+  std::vector<char> dense(size_t(count) * dtypeBytes(type.dtype));
+  if (Status s = context->copyToHost(tensor, dense.data(), dense.size());
+      !s.isOk())
+    return s;
+  DLTensor onHost = tensor;
+  onHost.device = {kDLCPU, 0};
+  onHost.data = dense.data();
+  onHost.byte_offset = 0;
+  onHost.strides = nullptr;
+  return writeNpy(name, onHost, type.dtype);
+}
+
 Status RankRun::writeOutputs() {
   for (size_t i = 0; i < results.tensors.size(); ++i) {
     const DLTensor &tensor = results.tensors[i]->dl_tensor;
@@ -166,7 +238,7 @@ Status RankRun::writeOutputs() {
     if (i < options.outputs.size()) {
       std::string name = temporaryName(options.outputs[i], rank, token);
       written.push_back(name);
-      if (Status s = writeNpy(name, tensor, type.dtype); !s.isOk())
+      if (Status s = writeOutput(name, tensor, type); !s.isOk())
         return context->fail(s);
       output.path = forRank(options.outputs[i], rank);
     }
@@ -191,6 +263,7 @@ Status RankRun::commit() {
 
 Status RankRun::report() {
   facts.rank = rank;
+  facts.device = context->device().deviceName();
   facts.timings = context->timings().rows();
   if (!options.json && !options.bench)
     return Status::ok();
@@ -240,6 +313,8 @@ moe::run::runRank(const Options &options, const ArtifactFile &file,
     return mine.isOk() ? all.withPrefix(format("rank %d", run.rank)) : mine;
   };
   status = agree(run.prepare());
+  if (status.isOk())
+    status = agree(run.placeInputs());
   if (status.isOk()) {
     status = run.callAll();
     if (status.isOk())

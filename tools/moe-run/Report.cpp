@@ -8,6 +8,8 @@
 
 #include "Report.h"
 
+#include "moe-runtime/Backend.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -29,6 +31,8 @@ std::string moe::run::toJson(const RankReport &report) {
   const std::vector<int64_t> &calls = report.callNs;
   Json json;
   json["rank"] = report.rank;
+  if (!report.device.empty())
+    json["device"] = report.device;
   json["calls"] = {
       {"count", calls.size()},
       {"min_ns",
@@ -96,7 +100,7 @@ void moe::run::printReport(const Options &options, const Manifest &manifest,
                           {"ranks", manifest.ranks},
                           {"symm_bytes", manifest.symmBytes}};
   document["entry"] = entry;
-  document["backend"] = options.target;
+  document["backend"] = backendOf(options.target);
   document["ranks"] = reports.size();
   document["warmup"] = options.numWarmups();
   document["bench"] = options.bench;
@@ -124,5 +128,13 @@ std::string moe::run::probe() {
   int cpus = 1;
   if (sched_getaffinity(0, sizeof(processors), &processors) == 0)
     cpus = CPU_COUNT(&processors);
-  return Json({{"cpus", cpus}, {"gpus", 0}}).dump();
+  Json document = {{"cpus", cpus}, {"gpus", 0}};
+  auto devices = listCudaDevices();
+  if (devices.isOk()) {
+    document["gpus"] = devices->size();
+    document["gpu_names"] = *devices;
+  } else {
+    document["no_gpus_because"] = devices.status().message();
+  }
+  return document.dump();
 }

@@ -27,6 +27,7 @@ struct OutputFact {
 /// What a rank tells rank 0.
 struct RankReport {
   int rank = 0;
+  std::string device; ///< name of the GPU, or ""
   std::vector<int64_t> callNs;
   std::vector<rt::Timings::Row> timings;
   std::vector<OutputFact> outputs;

@@ -256,7 +256,8 @@ static Expected<int> countRanks(const Options &options,
   return ranks ? static_cast<int>(ranks) : 1;
 }
 
-int moe::run::runSupervised(const Options &options) {
+int moe::run::runSupervised(const Options &given) {
+  Options options = given;
   sigset_t handled, oldMask;
   sigemptyset(&handled);
   for (int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP})
@@ -272,7 +273,7 @@ int moe::run::runSupervised(const Options &options) {
     printError(error);
     return 2;
   }
-  auto file = prepareArtifact(options.file);
+  auto file = prepareArtifact(options);
   if (!file.isOk()) {
     printError(file.status().message());
     return 1;

@@ -31,10 +31,6 @@ static int runMain(int argc, char **argv) {
     std::puts(probe().c_str());
     return 0;
   }
-  if (options.target == "cuda") {
-    printError("target 'cuda' is unavailable: this build has no CUDA backend");
-    return 1;
-  }
   return std::getenv("OMPI_COMM_WORLD_SIZE") ? runMpiRank(options)
                                              : runSupervised(options);
 }

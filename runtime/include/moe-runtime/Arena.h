@@ -9,46 +9,24 @@
 #ifndef MOE_RUNTIME_ARENA_H
 #define MOE_RUNTIME_ARENA_H
 
-#include <cstddef>
-#include <cstdint>
+#include "moe-runtime/Memory.h"
+
 #include <map>
-#include <memory>
 #include <mutex>
 
 namespace moe::rt {
 
-/// Tracks what generated code allocates during a call, so that an error can
-/// free it, and keeps large blocks for the next calls, so that a large result
-/// is not paged in anew each time.
-///
-/// Thread-safe, and kept alive by the results that came from it: a caller may
-/// free a result on any thread, after the context is gone.
-class Arena : public std::enable_shared_from_this<Arena> {
+/// Host memory. Keeps large blocks for the next calls, so that a large result
+/// is not paged in anew each time, and returns to the system what the last
+/// calls had no use for.
+class Arena : public Memory {
 public:
-  ~Arena();
-
-  /// Null when the system has no memory, or for an alignment that is no power
-  /// of two or a negative size.
-  void *allocate(int64_t bytes, int64_t alignment);
-  /// False, and nothing happens, when `ptr` is no live block. Null is fine.
-  bool free(void *ptr);
-
-  /// Takes a block out of the running call, so that endCall leaves it alone.
-  /// Taken n times, it is freed by the n-th free. False when `ptr` is no
-  /// block.
-  bool keep(void *ptr);
-
-  /// Frees the blocks that were not kept, and returns to the system what the
-  /// last calls had no use for.
-  void endCall();
-
-  struct Stats {
-    size_t liveBlocks;
-    size_t liveBytes;
-    size_t cachedBytes;
-    size_t mappedBlocks; ///< large blocks taken from the system so far
-  };
-  Stats stats() const;
+  ~Arena() override;
+  void *allocate(int64_t bytes, int64_t alignment) override;
+  bool free(void *ptr) override;
+  bool keep(void *ptr) override;
+  void endCall() override;
+  Stats stats() const override;
 
   /// Blocks from this size on are mapped, and kept when freed.
   static constexpr size_t largeBytes = 1 << 20;

@@ -153,7 +153,7 @@ void moert_read(void *dst, const void *src, int64_t bytes);
 /// The bound of waits in kernels, in nanoseconds.
 int64_t moert_timeout_ns(void);
 
-/// The device's address of the error record of this context.
+/// The device's address of the error record of this artifact and context.
 moert_device_record *moert_device_status(void);
 
 #ifdef __cplusplus

@@ -8,8 +8,8 @@
 ///
 /// \file
 /// The interface between the runtime's core and a backend. The host backend
-/// implements it with memory files and atomics; one for GPUs would implement
-/// it with the driver's virtual memory management and stream operations.
+/// implements it with memory files and atomics; the CUDA backend with the
+/// driver's virtual memory management and stream operations.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -18,9 +18,11 @@
 
 #include "moe-runtime/Bootstrap.h"
 #include "moe-runtime/Manifest.h"
+#include "moe-runtime/Memory.h"
 #include "moe-runtime/Status.h"
 
 #include <array>
+#include <dlpack/dlpack.h>
 #include <memory>
 
 namespace moe::rt {
@@ -44,6 +46,32 @@ struct ChunkHandle {
 
 using EntryFunction = void (*)(void **args);
 
+/// Where a call runs: in order on the backend's own queue, or on a stream of
+/// the caller's.
+struct StreamRef {
+  bool isOwn = true;
+  void *handle = nullptr;
+};
+
+/// The kernels of a loaded artifact, and the record of what went wrong in
+/// them.
+class Program {
+public:
+  virtual ~Program();
+  /// As the host sees it, and as kernels do.
+  virtual moert_device_record *record() = 0;
+  virtual moert_device_record *deviceRecord() = 0;
+};
+
+/// A kernel launch of generated code.
+struct KernelLaunch {
+  const char *kernel;
+  int64_t blocks;
+  int64_t threads;
+  int64_t sharedBytes;
+  void **params;
+};
+
 class Backend {
 public:
   virtual ~Backend();
@@ -54,6 +82,32 @@ public:
   /// Ok when this backend can run the artifact.
   virtual Status checkArtifact(const Manifest &manifest) = 0;
 
+  /// \name Devices
+  /// What a backend does whose generated code queues work on a device. The
+  /// host backend has no use for it.
+  /// @{
+  virtual DLDevice device() const { return {kDLCPU, 0}; }
+  virtual const char *deviceName() const { return ""; }
+  /// Whether a call returns before its work is done.
+  virtual bool isAsynchronous() const { return false; }
+  virtual std::shared_ptr<Memory> createMemory() = 0;
+  /// Null when there is nothing to load. `image` may be null.
+  virtual Expected<std::unique_ptr<Program>> loadProgram(const char *image);
+  /// What follows on this thread goes to `stream`, until endCall.
+  virtual Status beginCall(const StreamRef &stream);
+  virtual void endCall() {}
+  virtual Status launch(Program &program, const KernelLaunch &launch);
+  /// Copies between host and device in any direction, in order of the stream.
+  virtual Status copy(void *to, const void *from, size_t bytes);
+  /// The same to host memory of the backend, of which the address and, in
+  /// `bytes`, the part that was copied is returned.
+  virtual Expected<const void *> startRead(const void *from, size_t &bytes);
+  /// Whether all work on the stream is done.
+  virtual Expected<bool> isDone(const StreamRef &stream);
+  /// Some work never ended: what it may use is not to be freed.
+  virtual void abandon() {}
+  /// @}
+
   /// \name Symmetric memory
   /// The heap reserves one range, creates chunks, and maps the chunks of all
   /// ranks into the range, each into its rank's slice.
@@ -61,7 +115,7 @@ public:
 
   /// Sizes and addresses of chunks are multiples of this.
   virtual size_t granularity() const = 0;
-  /// Upper bound of what one rank can contribute, for early errors.
+  /// Upper bound of what each rank can contribute, for early errors.
   virtual size_t memoryBytes() const = 0;
   virtual Expected<char *> reserve(size_t bytes) = 0;
   virtual void release(char *base, size_t bytes) = 0;
@@ -96,10 +150,18 @@ public:
 /// The backend that needs nothing but Linux.
 Expected<std::unique_ptr<Backend>> createHostBackend(Bootstrap &bootstrap);
 
-/// The backend called `name`; MOERT_UNAVAILABLE for one that is known but not
-/// part of this build or machine.
-Expected<std::unique_ptr<Backend>> createBackend(const std::string &name,
-                                                 Bootstrap &bootstrap);
+/// Ranks on NVIDIA GPUs of one machine. `device` is the GPU of this rank, or
+/// -1. Collective.
+Expected<std::unique_ptr<Backend>> createCudaBackend(Bootstrap &bootstrap,
+                                                     int device);
+
+/// Names of the GPUs that the CUDA backend could use, or why there are none.
+Expected<std::vector<std::string>> listCudaDevices();
+
+/// The backend called `name`; MOERT_UNAVAILABLE for one that is not known or
+/// not possible on this machine. Collective.
+Expected<std::unique_ptr<Backend>>
+createBackend(const std::string &name, Bootstrap &bootstrap, int device = -1);
 
 } // namespace moe::rt
 

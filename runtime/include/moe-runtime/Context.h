@@ -9,7 +9,6 @@
 #ifndef MOE_RUNTIME_CONTEXT_H
 #define MOE_RUNTIME_CONTEXT_H
 
-#include "moe-runtime/Arena.h"
 #include "moe-runtime/Backend.h"
 #include "moe-runtime/GroupControl.h"
 #include "moe-runtime/Manifest.h"
@@ -55,6 +54,10 @@ public:
   Expected<Entry *> entry(const std::string &name);
 
   char *workspace = nullptr;
+  /// PTX text or ELF file of the kernels, or null.
+  const char *gpuImage = nullptr;
+  /// What the backend made of it.
+  std::unique_ptr<Program> program;
 
 private:
   Artifact() = default;
@@ -73,6 +76,8 @@ struct ContextOptions {
   /// Address space, not memory, that each rank's slice may grow into.
   size_t symmReserveBytes = size_t(32) << 30;
   std::string backend = "host";
+  /// GPU of this rank, or -1 for the rank modulo the number of GPUs.
+  int device = -1;
 };
 
 /// A rank's membership in a group. Used by one thread at a time.
@@ -98,6 +103,21 @@ public:
   Status call(Entry &entry, const std::vector<const DLTensor *> &inputs,
               std::vector<DLManagedTensor *> &outputs);
 
+  /// The same, but in order of a stream of the caller's, without waiting. On
+  /// the host backend `stream` is null and this is call.
+  Status launch(Entry &entry, const std::vector<const DLTensor *> &inputs,
+                std::vector<DLManagedTensor *> &outputs, void *stream);
+  /// Waits until the work on `stream` is done, and returns what went wrong.
+  Status synchronize(void *stream);
+  /// What has gone wrong so far.
+  Status check();
+
+  /// Copy between a tensor of the device or of host memory and dense host
+  /// memory. They wait for the copy, but not for streams.
+  Status copyToHost(const DLTensor &source, void *to, size_t bytes);
+  Status copyFromHost(const DLTensor &destination, const void *from,
+                      size_t bytes);
+
   /// Collective: makes the group usable after an error.
   Status reset();
 
@@ -111,7 +131,7 @@ public:
   GroupControl &control() { return *group; }
   Bootstrap &boot() { return *bootstrap; }
   Timings &timings() { return times; }
-  Arena &memory() { return *arena; }
+  Memory &memory() { return *arena; }
   /// Rank whose error the group stopped for, or -1.
   int originRank() const { return group->originRank(); }
 
@@ -121,7 +141,7 @@ public:
   /// @{
   static Context *current();
   Artifact *runningArtifact() { return running->artifact; }
-  void beginCollective(const char *op, const char *location, int64_t site);
+  bool beginCollective(const char *op, const char *location, int64_t site);
   void phase(const char *name);
   void endCollective();
   bool wait(const uint64_t *flag, uint64_t value, int64_t peer);
@@ -129,6 +149,11 @@ public:
                 int64_t peer);
   bool allocate(int64_t bytes, int64_t alignment, void *&out);
   bool free(void *ptr);
+  bool launchKernel(const KernelLaunch &launch);
+  bool copy(void *to, const void *from, int64_t bytes);
+  bool read(void *to, const void *from, int64_t bytes);
+  int64_t timeoutNs() const { return int64_t(options.timeoutSeconds * 1e9); }
+  moert_device_record *deviceRecord();
   /// Records that there was no memory for more than that.
   void stopForMemory() noexcept;
   [[noreturn]] void unwind() { std::longjmp(callExit, 1); }
@@ -141,8 +166,19 @@ private:
   Status runGroupOp(const GroupOp &op);
   Status checkLoadable(const Manifest &manifest);
   Status callGuarded(Entry &entry, const std::vector<const DLTensor *> &inputs,
-                     std::vector<DLManagedTensor *> &outputs);
-  Status enterCall(Entry &entry, const Status &local);
+                     std::vector<DLManagedTensor *> &outputs,
+                     const StreamRef &stream);
+  Status run(Entry &entry, const std::vector<const DLTensor *> &inputs,
+             std::vector<DLManagedTensor *> &outputs, const StreamRef &stream);
+  Status enterCall(Entry &entry, const std::string &arguments,
+                   const Status &local);
+  Status finishCall(const StreamRef &stream, const Status &status,
+                    std::vector<DLManagedTensor *> &outputs);
+  Status waitForStream(const StreamRef &stream, const Status &known);
+  Status whyStop(int64_t &goneSince) const;
+  Status deviceError();
+  void stopAllKernels();
+  void abandonDevice();
   bool invoke(Entry &entry, void **args);
   bool checkOrder(int peer);
   bool stop(const Status &status);
@@ -155,12 +191,13 @@ private:
   std::unique_ptr<Backend> backend;
   std::unique_ptr<SymmetricHeap> symmHeap;
   std::vector<std::unique_ptr<Artifact>> artifacts;
-  std::shared_ptr<Arena> arena = std::make_shared<Arena>();
+  std::shared_ptr<Memory> arena;
   Timings times;
   ContextOptions options;
 
   std::atomic<bool> busy{false};
   Entry *running = nullptr;
+  StreamRef runningOn;
   bool inCollective = false;
   Status callStatus;
   std::jmp_buf callExit;

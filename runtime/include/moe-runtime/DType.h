@@ -53,6 +53,8 @@ std::string describeDLDataType(DLDataType type);
 struct TensorType {
   DType dtype = DType::F32;
   std::vector<int64_t> shape;
+  /// In the symmetric heap, at the same offset on all ranks.
+  bool isSymmetric = false;
 
   /// "bf16[?,7168]".
   std::string str() const;

@@ -45,8 +45,9 @@ class GroupControl {
 public:
   /// Collective.
   static Expected<std::unique_ptr<GroupControl>> create(Bootstrap &bootstrap);
-  /// Tells the others that this rank has left the group.
   ~GroupControl();
+  /// Tells the others that this rank has left the group.
+  void leave();
 
   int rank() const { return myRank; }
   int size() const { return groupSize; }
@@ -86,6 +87,8 @@ public:
   Status compareCollectives(int peer) const;
   /// `peer` has left the group or its process has died.
   Status checkAlive(int peer) const;
+  /// The process of `peer` has died.
+  Status checkProcess(int peer) const;
   /// Where `peer` was last seen.
   std::string lastSeen(int peer) const;
 

@@ -39,6 +39,14 @@ struct Manifest {
   int64_t symmBytes = 0;
   std::vector<Entry> entries;
   std::vector<Site> sites;
+  /// For GPUs: the oldest compute capability, 90 for "sm_90", or 0; and the
+  /// texts that error records of kernels refer to.
+  int gpuCapability = 0;
+  std::vector<std::string> deviceStrings;
+
+  /// Name of the backend that runs it: "host" or "cuda" for targets that
+  /// begin so, else the target.
+  std::string backendName() const;
 
   /// Reads and checks a manifest. Unknown keys are ignored. The ABI version is
   /// looked at first: of another version nothing else is understood.

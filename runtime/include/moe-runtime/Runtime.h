@@ -69,7 +69,10 @@ typedef struct moert_options {
   size_t struct_size;        ///< sizeof(moert_options)
   double timeout_seconds;    ///< 0 for the default, 20
   size_t symm_reserve_bytes; ///< address space per rank, 0 for the default
-  const char *backend;       ///< NULL for "host"
+  const char *backend;       ///< NULL for "host"; "cuda"
+  /// GPU of this rank, -1 for the rank modulo the number of GPUs. Callers whose
+  /// struct_size ends before it get -1. Ranks may share a GPU.
+  int32_t device;
 } moert_options;
 
 /// Collective. `bootstrap` NULL is a group of one; `options` may be NULL.
@@ -80,10 +83,15 @@ MOERT_API moert_code moert_context_create(const moert_bootstrap *bootstrap,
 MOERT_API void moert_context_destroy(moert_context *context);
 MOERT_API int32_t moert_context_rank(const moert_context *context);
 MOERT_API int32_t moert_context_size(const moert_context *context);
+/// Where results are: {kDLCPU, 0}, or {kDLCUDA, ordinal}.
+MOERT_API DLDevice moert_context_device(const moert_context *context);
+/// "NVIDIA H100 80GB HBM3"; "" on the host backend. Valid as long as the
+/// context.
+MOERT_API const char *moert_context_device_name(const moert_context *context);
 /// Rank whose error made the group fail, or -1.
 MOERT_API int32_t moert_context_failed_rank(const moert_context *context);
 /// Collective. After an error the group refuses calls until all ranks have
-/// called this; it zeroes the workspaces.
+/// called this; it zeroes the workspaces. No launched work may be pending.
 MOERT_API moert_code moert_context_reset(moert_context *context);
 /// Tells the other ranks that this one cannot go on, so that their calls end
 /// with MOERT_PEER_FAILED.
@@ -111,6 +119,7 @@ typedef struct moert_tensor_type {
   DLDataType dtype;
   const char *dtype_name; ///< as in the manifest
   int32_t ndim;
+  int32_t symmetric;    ///< 1 when it has to be, or is, symmetric memory
   const int64_t *shape; ///< -1 for a dynamic extent
 } moert_tensor_type;
 
@@ -125,11 +134,67 @@ MOERT_API moert_code moert_entry_result(const moert_entry *entry, size_t index,
 /// Collective when the artifact communicates. `inputs` are borrowed for the
 /// call and may be strided; `outputs` receives one tensor per result, each to
 /// be freed by its deleter, on any thread, even after the context is gone.
+///
+/// On a GPU, inputs may be in host memory (they are uploaded) or on the
+/// context's device; those have to be complete, since the call runs on a
+/// stream of its own. Results are on the device and complete on return.
+///
+/// An argument marked symmetric lies in this rank's slice of the symmetric
+/// heap, dense, at the same offset on all ranks: moert_symm_alloc gave it out,
+/// or it is a symmetric result. Ranks that pass different offsets get
+/// MOERT_COLLECTIVE_MISMATCH. A symmetric result is in the workspace of the
+/// artifact: its deleter frees no tensor data, and the next call of the entry
+/// writes over it.
 MOERT_API moert_code moert_entry_call(moert_entry *entry,
                                       const DLTensor *const *inputs,
                                       size_t num_inputs,
                                       DLManagedTensor **outputs,
                                       size_t num_outputs);
+
+/// The same, ordered by `stream` (a CUstream or cudaStream_t; NULL is the
+/// legacy default stream) instead of waiting: inputs need to be ready, and
+/// results are, in the order of the stream. Inputs are dense, 16-byte aligned
+/// and on the context's device. On the host backend the same as
+/// moert_entry_call, and `stream` is NULL.
+///
+/// After an entry's first call, a launch neither waits for the GPU nor
+/// allocates from the system once it has seen the sizes of its temporaries on
+/// that stream. It may be captured into a CUDA graph, and the graph replayed
+/// any number of times, by all ranks alike, with other contents of the inputs.
+/// Ranks that are threads and share a GPU use different streams.
+/// Temporaries and results of a captured call stay reserved for the graph as
+/// long as the context lives, also when a result's deleter has run.
+///
+/// Memory of a result serves later work on the same stream once its deleter
+/// has run, so run that when what reads it is done or on that stream.
+///
+/// An error the GPU meets is returned by moert_context_synchronize or _check,
+/// and by later calls.
+MOERT_API moert_code moert_entry_launch(moert_entry *entry,
+                                        const DLTensor *const *inputs,
+                                        size_t num_inputs,
+                                        DLManagedTensor **outputs,
+                                        size_t num_outputs, void *stream);
+
+/// Waits until the work on `stream` is done, or an error ends it, and returns
+/// that error: of this rank's GPU, or of the group. Gives up after twice the
+/// time-out and a second. On the host backend a check.
+MOERT_API moert_code moert_context_synchronize(moert_context *context,
+                                               void *stream);
+/// Returns the error, if there is one by now, without waiting.
+MOERT_API moert_code moert_context_check(moert_context *context);
+
+/// Copies a tensor of the context's device or of host memory to `bytes` bytes
+/// of dense, row-major host memory. Waits for the copy, but not for streams:
+/// the tensor has to be complete.
+MOERT_API moert_code moert_tensor_copy_to_host(moert_context *context,
+                                               const DLTensor *source,
+                                               void *destination, size_t bytes);
+/// The reverse, to a dense tensor.
+MOERT_API moert_code moert_tensor_copy_from_host(moert_context *context,
+                                                 const DLTensor *destination,
+                                                 const void *source,
+                                                 size_t bytes);
 
 /// Time accumulated over calls. op and location are "" for what lies outside
 /// collectives, whose phase is "compute".
@@ -147,7 +212,8 @@ MOERT_API moert_code moert_context_timing(const moert_context *context,
                                           size_t index, moert_timing *out);
 MOERT_API void moert_context_clear_timings(moert_context *context);
 
-/// Collective: `bytes` zeroed bytes of symmetric memory, aligned to 256.
+/// Collective: `bytes` zeroed bytes of symmetric memory, aligned to 256; device
+/// memory on a GPU.
 MOERT_API moert_code moert_symm_alloc(moert_context *context, size_t bytes,
                                       void **out);
 /// Collective.

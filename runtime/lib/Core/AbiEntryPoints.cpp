@@ -44,10 +44,8 @@ MOERT_EXPORT int64_t moert_symm_stride(void) {
 MOERT_EXPORT void moert_collective_begin(const char *op, const char *location,
                                          int64_t site) {
   Context *context = Context::current();
-  if (!runGuarded(context, [=] {
-        context->beginCollective(op, location, site);
-        return true;
-      }))
+  if (!runGuarded(context,
+                  [=] { return context->beginCollective(op, location, site); }))
     context->unwind();
 }
 
@@ -100,4 +98,39 @@ MOERT_EXPORT void moert_free(void *ptr) {
   Context *context = Context::current();
   if (!runGuarded(context, [=] { return context->free(ptr); }))
     context->unwind();
+}
+
+//===----------------------------------------------------------------------===//
+// For artifacts that use a device
+//===----------------------------------------------------------------------===//
+
+MOERT_EXPORT void moert_launch(const char *kernel, int64_t blocks,
+                               int64_t threads, int64_t shared_bytes,
+                               void **params) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] {
+        return context->launchKernel(
+            {kernel, blocks, threads, shared_bytes, params});
+      }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_copy(void *dst, const void *src, int64_t bytes) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] { return context->copy(dst, src, bytes); }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_read(void *dst, const void *src, int64_t bytes) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] { return context->read(dst, src, bytes); }))
+    context->unwind();
+}
+
+MOERT_EXPORT int64_t moert_timeout_ns(void) {
+  return Context::current()->timeoutNs();
+}
+
+MOERT_EXPORT moert_device_record *moert_device_status(void) {
+  return Context::current()->deviceRecord();
 }

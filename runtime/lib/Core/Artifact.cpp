@@ -107,6 +107,8 @@ Artifact::open(const std::string &path, const std::string &displayName) {
                          "cannot load the artifact: " + lastDlError()));
   if (Status s = artifact->resolveEntries(); !s.isOk())
     return failed(s);
+  artifact->gpuImage =
+      static_cast<const char *>(dlsym(artifact->handle, "moe_gpu_image"));
   return artifact;
 }
 
@@ -133,6 +135,7 @@ Status Artifact::resolveEntries() {
 }
 
 Artifact::~Artifact() {
+  program.reset();
   if (!handle)
     return;
   std::lock_guard<std::mutex> lock(loaderMutex());

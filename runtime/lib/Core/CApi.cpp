@@ -6,55 +6,24 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moe-runtime/Context.h"
-#include "moe-runtime/Runtime.h"
+#include "CApiHandles.h"
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 
 using namespace moe::rt;
 
-/// Handles are the C++ objects; those of artifacts and entries also know their
-/// context, which owns them.
-struct moert_entry {
-  Context *context;
-  Entry *entry;
-};
-struct moert_artifact {
-  moert_context *owner;
-  Artifact *artifact;
-  std::vector<moert_entry> entries;
-};
-struct moert_context {
-  std::unique_ptr<Context> context;
-  std::vector<std::unique_ptr<moert_artifact>> artifacts;
-};
-
-static std::string &lastError() {
+std::string &moe::rt::lastError() {
   static thread_local std::string text;
   return text;
 }
 
-static moert_code report(const Status &status) {
+moert_code moe::rt::report(const Status &status) {
   lastError() = status.message();
   return status.code();
 }
 
-/// Runs `body` and keeps exceptions, which mean that memory ran out, inside.
-template <typename Body> static moert_code guarded(Body body) {
-  try {
-    return report(body());
-  } catch (const std::bad_alloc &) {
-    lastError().assign("out of memory", 13);
-    return MOERT_OUT_OF_MEMORY;
-  } catch (...) {
-    lastError().assign("C++ exception", 13);
-    return MOERT_INTERNAL;
-  }
-}
-
-static Status missing(const char *what) {
+Status moe::rt::missing(const char *what) {
   return makeError(MOERT_INVALID_ARGUMENT, "%s is NULL", what);
 }
 
@@ -97,10 +66,14 @@ static Status readBootstrap(const moert_bootstrap *given,
 static Status readOptions(const moert_options *given, ContextOptions &out) {
   if (!given)
     return Status::ok();
-  if (given->struct_size < sizeof(moert_options))
+  // The fields that all versions have.
+  constexpr size_t oldest = offsetof(moert_options, device);
+  if (given->struct_size < oldest)
     return makeError(MOERT_INVALID_ARGUMENT,
                      "moert_options has %zu bytes, this runtime expects %zu",
                      given->struct_size, sizeof(moert_options));
+  if (given->struct_size >= sizeof(moert_options))
+    out.device = given->device;
   if (given->timeout_seconds != 0)
     out.timeoutSeconds = given->timeout_seconds;
   if (given->symm_reserve_bytes)
@@ -139,6 +112,14 @@ int32_t moert_context_rank(const moert_context *context) {
 
 int32_t moert_context_size(const moert_context *context) {
   return context ? context->context->size() : 0;
+}
+
+DLDevice moert_context_device(const moert_context *context) {
+  return context ? context->context->device().device() : DLDevice{kDLCPU, 0};
+}
+
+const char *moert_context_device_name(const moert_context *context) {
+  return context ? context->context->device().deviceName() : "";
 }
 
 int32_t moert_context_failed_rank(const moert_context *context) {
@@ -249,7 +230,8 @@ static Status describe(const std::vector<TensorType> &types, size_t index,
                      types.size());
   const TensorType &type = types[index];
   *out = {toDLDataType(type.dtype), dtypeName(type.dtype),
-          static_cast<int32_t>(type.shape.size()), type.shape.data()};
+          static_cast<int32_t>(type.shape.size()), type.isSymmetric ? 1 : 0,
+          type.shape.data()};
   return Status::ok();
 }
 
@@ -269,9 +251,11 @@ moert_code moert_entry_result(const moert_entry *entry, size_t index,
   });
 }
 
-moert_code moert_entry_call(moert_entry *entry, const DLTensor *const *inputs,
-                            size_t num_inputs, DLManagedTensor **outputs,
-                            size_t num_outputs) {
+/// What a call and a launch have in common.
+template <typename Run>
+static moert_code runEntry(moert_entry *entry, const DLTensor *const *inputs,
+                           size_t num_inputs, DLManagedTensor **outputs,
+                           size_t num_outputs, Run run) {
   return guarded([&]() -> Status {
     if (!entry || (num_inputs && !inputs) || (num_outputs && !outputs))
       return missing(!entry ? "entry" : !inputs ? "inputs" : "outputs");
@@ -281,65 +265,42 @@ moert_code moert_entry_call(moert_entry *entry, const DLTensor *const *inputs,
                        "entry '%s' has %zu results, but there is room for %zu",
                        moert_entry_name(entry), expected, num_outputs);
     std::vector<DLManagedTensor *> results;
-    Status status = entry->context->call(
-        *entry->entry, {inputs, inputs + num_inputs}, results);
+    Status status = run(*entry->context, *entry->entry,
+                        {inputs, inputs + num_inputs}, results);
     for (size_t i = 0; i < num_outputs; ++i)
       outputs[i] = status.isOk() ? results[i] : nullptr;
     return status;
   });
 }
 
-//===----------------------------------------------------------------------===//
-// Timings and symmetric memory
-//===----------------------------------------------------------------------===//
+using TensorPointers = std::vector<const DLTensor *>;
+using Results = std::vector<DLManagedTensor *>;
 
-size_t moert_context_num_timings(const moert_context *context) {
-  return context ? context->context->timings().rows().size() : 0;
+moert_code moert_entry_call(moert_entry *entry, const DLTensor *const *inputs,
+                            size_t num_inputs, DLManagedTensor **outputs,
+                            size_t num_outputs) {
+  return runEntry(entry, inputs, num_inputs, outputs, num_outputs,
+                  [](Context &context, Entry &callee, const TensorPointers &in,
+                     Results &out) { return context.call(callee, in, out); });
 }
 
-moert_code moert_context_timing(const moert_context *context, size_t index,
-                                moert_timing *out) {
-  return guarded([&]() -> Status {
-    if (!context || !out)
-      return missing(!context ? "context" : "out");
-    const std::vector<Timings::Row> &rows = context->context->timings().rows();
-    if (index >= rows.size())
-      return makeError(MOERT_INVALID_ARGUMENT, "index %zu of %zu", index,
-                       rows.size());
-    const Timings::Row &row = rows[index];
-    *out = {row.op.c_str(), row.location.c_str(), row.phase.c_str(), row.calls,
-            row.ns};
-    return Status::ok();
-  });
+moert_code moert_entry_launch(moert_entry *entry, const DLTensor *const *inputs,
+                              size_t num_inputs, DLManagedTensor **outputs,
+                              size_t num_outputs, void *stream) {
+  return runEntry(entry, inputs, num_inputs, outputs, num_outputs,
+                  [stream](Context &context, Entry &callee,
+                           const TensorPointers &in, Results &out) {
+                    return context.launch(callee, in, out, stream);
+                  });
 }
 
-void moert_context_clear_timings(moert_context *context) {
-  if (context)
-    context->context->timings().clear();
-}
-
-moert_code moert_symm_alloc(moert_context *context, size_t bytes, void **out) {
-  return guarded([&]() -> Status {
-    if (!context || !out)
-      return missing(!context ? "context" : "out");
-    *out = nullptr;
-    auto block = context->context->symmAlloc(bytes);
-    if (!block.isOk())
-      return block.status();
-    *out = *block;
-    return Status::ok();
-  });
-}
-
-moert_code moert_symm_free(moert_context *context, void *address) {
+moert_code moert_context_synchronize(moert_context *context, void *stream) {
   return guarded([&] {
-    return context ? context->context->symmFree(address) : missing("context");
+    return context ? context->context->synchronize(stream) : missing("context");
   });
 }
 
-void *moert_symm_peer(const moert_context *context, void *address,
-                      int32_t rank) {
-  if (!context || !address || rank < 0 || rank >= context->context->size())
-    return nullptr;
-  return context->context->heap().peer(address, rank);
+moert_code moert_context_check(moert_context *context) {
+  return guarded(
+      [&] { return context ? context->context->check() : missing("context"); });
 }

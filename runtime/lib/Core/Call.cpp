@@ -17,18 +17,30 @@ Context *Context::current() { return currentContext; }
 
 Status Context::call(Entry &entry, const std::vector<const DLTensor *> &inputs,
                      std::vector<DLManagedTensor *> &outputs) {
+  return run(entry, inputs, outputs, StreamRef{});
+}
+
+Status Context::run(Entry &entry, const std::vector<const DLTensor *> &inputs,
+                    std::vector<DLManagedTensor *> &outputs,
+                    const StreamRef &stream) {
   if (busy.exchange(true))
     return prefixed(Status(MOERT_INVALID_ARGUMENT,
                            "another call is running on this context"));
-  Status status = callGuarded(entry, inputs, outputs);
+  Status status = callGuarded(entry, inputs, outputs, stream);
   arena->endCall();
   busy = false;
   return status;
 }
 
 /// Publishes the call; the first one of an entry also meets the other ranks.
-Status Context::enterCall(Entry &entry, const Status &local) {
+/// `arguments` is what has to be equal on all ranks besides.
+Status Context::enterCall(Entry &entry, const std::string &arguments,
+                          const Status &local) {
   GroupOp op{GroupOp::Call, entry.callHash, entry.callText, local};
+  if (!arguments.empty()) {
+    op.hash = hashText(arguments, op.hash);
+    op.text += arguments;
+  }
   if (!entry.verified) {
     Status status = runGroupOp(op);
     entry.verified = status.isOk();
@@ -43,30 +55,43 @@ Status Context::enterCall(Entry &entry, const Status &local) {
 
 Status Context::callGuarded(Entry &entry,
                             const std::vector<const DLTensor *> &inputs,
-                            std::vector<DLManagedTensor *> &outputs) {
+                            std::vector<DLManagedTensor *> &outputs,
+                            const StreamRef &stream) {
   outputs.clear();
   bool communicates = entry.artifact->manifest().ranks != 0;
+  if (Status s = deviceError(); !s.isOk())
+    group->raise(s);
   if (communicates)
     if (Status s = refuseIfFailed(); !s.isOk())
       return s;
-  CallFrame frame(*entry.description, arena);
-  Status status = prefixed(frame.setInputs(inputs));
+  CallFrame frame(*entry.description,
+                  {*backend, arena, symmHeap->slice(rank()),
+                   symmHeap->committedBytes(), stream.isOwn});
+  Status status = backend->beginCall(stream);
+  bool hasBegun = status.isOk();
+  if (hasBegun)
+    status = frame.setInputs(inputs);
+  status = prefixed(status);
   if (communicates)
-    status = enterCall(entry, status);
+    status = enterCall(entry, frame.symmetricText(), status);
   if (status.isOk()) {
     running = &entry;
+    runningOn = stream;
     inCollective = false;
     callStatus = Status::ok();
     currentContext = this;
     times.beginCall();
     bool returned = invoke(entry, frame.args());
-    times.endCall();
     currentContext = nullptr;
-    running = nullptr;
     status = returned ? prefixed(frame.takeResults(outputs)) : callStatus;
+    status = finishCall(stream, status, outputs);
+    times.endCall();
+    running = nullptr;
     if (communicates && !status.isOk())
       group->raise(status);
   }
+  if (hasBegun)
+    backend->endCall();
   if (communicates)
     group->endGroupOp();
   return status;
@@ -104,11 +129,17 @@ std::string Context::here() const {
   return inCollective ? group->here() : running->callText;
 }
 
-void Context::beginCollective(const char *op, const char *location,
+bool Context::beginCollective(const char *op, const char *location,
                               int64_t site) {
   inCollective = true;
   group->beginCollective(op, location, site, running->artifact->hash());
   times.beginCollective(op, location);
+  // Kernels see signals, not whose they are: look while the host has control.
+  bool matches = true;
+  if (backend->isAsynchronous())
+    for (int peer = 0; peer < size() && matches; ++peer)
+      matches = checkOrder(peer);
+  return matches;
 }
 
 void Context::phase(const char *name) {

@@ -65,8 +65,8 @@ void moe::rt::packTensor(const DLTensor &tensor, size_t elementBytes,
 // Arguments
 //===----------------------------------------------------------------------===//
 
-CallFrame::CallFrame(const Manifest::Entry &entry, std::shared_ptr<Arena> arena)
-    : entry(entry), arena(std::move(arena)) {
+CallFrame::CallFrame(const Manifest::Entry &entry, CallSite site)
+    : entry(entry), site(std::move(site)) {
   for (const auto *types : {&entry.args, &entry.results})
     for (const TensorType &type : *types)
       descriptors.emplace_back(3 + 2 * type.shape.size());
@@ -98,16 +98,96 @@ static void fillDescriptor(std::vector<int64_t> &descriptor, const void *data,
   }
 }
 
+static bool isHostMemory(DLDevice device) {
+  return device.device_type == kDLCPU || device.device_type == kDLCUDAHost;
+}
+
+static const char *dataOf(const DLTensor &tensor) {
+  return static_cast<const char *>(tensor.data) + tensor.byte_offset;
+}
+
+/// What kernels load with one instruction, or what the CPU loads.
+static size_t argumentAlignment(const Backend &backend, size_t elementBytes) {
+  return backend.isAsynchronous() ? 16 : elementBytes;
+}
+
+/// Whether an argument may be in memory of this kind.
+static Status checkDevice(const CallSite &site, DLDevice given) {
+  DLDevice mine = site.backend.device();
+  if (given.device_type == mine.device_type) {
+    if (given.device_id == mine.device_id || mine.device_type == kDLCPU)
+      return Status::ok();
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "expected a tensor on device %d, got one on device %d",
+                     mine.device_id, given.device_id);
+  }
+  if (mine.device_type == kDLCPU)
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "expected a tensor in host memory, got DLPack device "
+                     "type %d",
+                     int(given.device_type));
+  if (isHostMemory(given) && site.waits)
+    return Status::ok();
+  return makeError(MOERT_INVALID_ARGUMENT,
+                   "expected a tensor on device %d%s, got DLPack device type "
+                   "%d",
+                   mine.device_id, site.waits ? " or in host memory" : "",
+                   int(given.device_type));
+}
+
+Status CallFrame::checkSymmetric(size_t index, const DLTensor &input,
+                                 size_t bytes) {
+  const char *data = dataOf(input);
+  if (!isDense(input))
+    return Status(MOERT_INVALID_ARGUMENT,
+                  "it has to be symmetric memory, which is dense");
+  if (data < site.slice || bytes > site.sliceBytes ||
+      data > site.slice + (site.sliceBytes - bytes))
+    return Status(MOERT_INVALID_ARGUMENT,
+                  "it has to be symmetric memory, but it is not in this "
+                  "rank's slice of the symmetric heap");
+  if (reinterpret_cast<uintptr_t>(data) % 16 != 0)
+    return Status(MOERT_INVALID_ARGUMENT,
+                  "it has to be symmetric memory aligned to 16 bytes");
+  offsets +=
+      format(", argument %zu at offset %zu", index, size_t(data - site.slice));
+  return Status::ok();
+}
+
+/// Gets memory of the call and fills it with the tensor's elements.
+Status CallFrame::bring(const DLTensor &input, size_t elementBytes,
+                        size_t bytes, const char *&data) {
+  bool isOnDevice =
+      site.backend.isAsynchronous() && !isHostMemory(input.device);
+  if (isOnDevice && !isDense(input))
+    return Status(MOERT_INVALID_ARGUMENT,
+                  "a tensor on a device has to be dense and row-major");
+  auto *packed = static_cast<char *>(
+      site.memory->allocate(static_cast<int64_t>(bytes), 64));
+  if (!packed)
+    return makeError(MOERT_OUT_OF_MEMORY, "cannot allocate %zu bytes", bytes);
+  data = packed;
+  if (bytes == 0)
+    return Status::ok();
+  if (!site.backend.isAsynchronous()) {
+    packTensor(input, elementBytes, packed);
+    return Status::ok();
+  }
+  if (isDense(input))
+    return site.backend.copy(packed, dataOf(input), bytes);
+  // A copy from pageable memory has read it when it returns.
+  std::vector<char> staged(bytes);
+  packTensor(input, elementBytes, staged.data());
+  return site.backend.copy(packed, staged.data(), bytes);
+}
+
 Status CallFrame::setInput(size_t index, const DLTensor *input) {
   const TensorType &type = entry.args[index];
   if (!input)
     return Status(MOERT_INVALID_ARGUMENT, "no tensor was given");
   size_t rank = input->ndim < 0 ? 0 : input->ndim;
-  if (input->device.device_type != kDLCPU)
-    return makeError(MOERT_INVALID_ARGUMENT,
-                     "expected a tensor in host memory, got DLPack device "
-                     "type %d",
-                     int(input->device.device_type));
+  if (Status s = checkDevice(site, input->device); !s.isOk())
+    return s;
   if (!acceptsDLDataType(type.dtype, input->dtype))
     return makeError(MOERT_INVALID_ARGUMENT, "expected element type %s, got %s",
                      dtypeName(type.dtype),
@@ -125,17 +205,18 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
   if (!input->data && *count)
     return Status(MOERT_INVALID_ARGUMENT, "the tensor has no data");
 
-  const char *data =
-      static_cast<const char *>(input->data) + input->byte_offset;
-  bool isAligned = reinterpret_cast<uintptr_t>(data) % elementBytes == 0;
-  if (*count == 0 || !isDense(*input) || !isAligned) {
-    char *packed = static_cast<char *>(
-        arena->allocate(*count * int64_t(elementBytes), 64));
-    if (!packed)
-      return makeError(MOERT_OUT_OF_MEMORY, "cannot allocate %lld bytes",
-                       (long long)(*count * int64_t(elementBytes)));
-    packTensor(*input, elementBytes, packed);
-    data = packed;
+  size_t bytes = size_t(*count) * elementBytes;
+  const char *data = dataOf(*input);
+  size_t alignment = argumentAlignment(site.backend, elementBytes);
+  bool isAligned = reinterpret_cast<uintptr_t>(data) % alignment == 0;
+  bool isElsewhere =
+      site.backend.isAsynchronous() && isHostMemory(input->device);
+  if (type.isSymmetric) {
+    if (Status s = checkSymmetric(index, *input, bytes); !s.isOk())
+      return s;
+  } else if (bytes == 0 || !isDense(*input) || !isAligned || isElsewhere) {
+    if (Status s = bring(*input, elementBytes, bytes, data); !s.isOk())
+      return s;
   }
   fillDescriptor(descriptors[index], data, input->shape, rank);
   return Status::ok();
@@ -146,18 +227,18 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// A tensor that keeps its arena alive.
+/// A tensor that keeps its memory alive.
 struct Result {
   DLManagedTensor managed{};
   std::vector<int64_t> shape, strides;
-  std::shared_ptr<Arena> arena;
-  void *allocated = nullptr;
+  std::shared_ptr<Memory> memory;
+  void *allocated = nullptr; ///< null for what is not the caller's to free
 };
 } // namespace
 
 static void deleteResult(DLManagedTensor *tensor) {
   auto *result = static_cast<Result *>(tensor->manager_ctx);
-  result->arena->free(result->allocated);
+  result->memory->free(result->allocated);
   delete result;
 }
 
@@ -184,7 +265,7 @@ Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
   size_t rank = type.shape.size();
   size_t elementBytes = dtypeBytes(type.dtype);
   auto result = std::make_unique<Result>();
-  result->arena = arena;
+  result->memory = site.memory;
   result->shape.assign(&descriptor[3], &descriptor[3] + rank);
   result->strides.assign(&descriptor[3] + rank, &descriptor[3] + 2 * rank);
   std::string wrong = checkShape(type, result->shape.data(), rank);
@@ -195,21 +276,32 @@ Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
   DLTensor &tensor = result->managed.dl_tensor;
   tensor.data = reinterpret_cast<char *>(descriptor[1]) +
                 descriptor[2] * int64_t(elementBytes);
-  tensor.device = {kDLCPU, 0};
+  tensor.device = site.backend.device();
   tensor.ndim = static_cast<int>(rank);
   tensor.dtype = toDLDataType(type.dtype);
   tensor.shape = result->shape.data();
   tensor.strides = result->strides.data();
   result->allocated = reinterpret_cast<void *>(descriptor[0]);
-  if (!arena->keep(result->allocated)) {
+  if (type.isSymmetric) {
+    const char *data = static_cast<const char *>(tensor.data);
+    if (data < site.slice || data > site.slice + site.sliceBytes)
+      return Status(MOERT_INTERNAL, "it is not in the symmetric heap");
+    result->allocated = nullptr;
+  } else if (!site.memory->keep(result->allocated)) {
     // A constant of the artifact or an argument: the caller gets a copy.
-    if (!tensor.data && *count)
+    size_t bytes = size_t(*count) * elementBytes;
+    if (!tensor.data && bytes)
       return Status(MOERT_INTERNAL, "the entry did not set it");
-    void *copy = arena->allocate(*count * int64_t(elementBytes), 64);
+    void *copy = site.memory->allocate(int64_t(bytes), 64);
     if (!copy)
       return Status(MOERT_OUT_OF_MEMORY, "cannot copy it");
-    packTensor(tensor, elementBytes, static_cast<char *>(copy));
-    arena->keep(copy);
+    if (!site.backend.isAsynchronous())
+      packTensor(tensor, elementBytes, static_cast<char *>(copy));
+    else if (!isDense(tensor))
+      return Status(MOERT_INTERNAL, "a view of memory that is not the entry's");
+    else if (Status s = site.backend.copy(copy, tensor.data, bytes); !s.isOk())
+      return s;
+    site.memory->keep(copy);
     result->allocated = tensor.data = copy;
     int64_t stride = 1;
     for (size_t i = rank; i-- > 0; stride *= result->shape[i])

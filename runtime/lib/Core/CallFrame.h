@@ -9,7 +9,7 @@
 #ifndef MOE_RUNTIME_LIB_CORE_CALLFRAME_H
 #define MOE_RUNTIME_LIB_CORE_CALLFRAME_H
 
-#include "moe-runtime/Arena.h"
+#include "moe-runtime/Backend.h"
 #include "moe-runtime/Manifest.h"
 
 #include <memory>
@@ -17,14 +17,28 @@
 
 namespace moe::rt {
 
+/// Where the tensors of a call may be.
+struct CallSite {
+  Backend &backend;
+  std::shared_ptr<Memory> memory;
+  /// This rank's slice of the symmetric heap, as far as it has memory.
+  char *slice;
+  size_t sliceBytes;
+  bool waits; ///< the caller waits until the call is done
+};
+
 /// The memref descriptors an entry gets, and the way from and to DLPack.
 class CallFrame {
 public:
-  CallFrame(const Manifest::Entry &entry, std::shared_ptr<Arena> arena);
+  CallFrame(const Manifest::Entry &entry, CallSite site);
 
   /// Checks the inputs against the entry. Strided or misaligned ones are
   /// copied, since generated code expects dense row-major arguments.
   Status setInputs(const std::vector<const DLTensor *> &inputs);
+
+  /// ", argument 0 at offset 512" for symmetric arguments, which are at the
+  /// same offset on all ranks.
+  const std::string &symmetricText() const { return offsets; }
 
   /// One pointer per descriptor, arguments first.
   void **args() { return pointers.data(); }
@@ -34,10 +48,14 @@ public:
 
 private:
   Status setInput(size_t index, const DLTensor *input);
+  Status checkSymmetric(size_t index, const DLTensor &input, size_t bytes);
+  Status bring(const DLTensor &input, size_t elementBytes, size_t bytes,
+               const char *&data);
   Status takeResult(size_t index, DLManagedTensor *&out);
 
   const Manifest::Entry &entry;
-  std::shared_ptr<Arena> arena;
+  CallSite site;
+  std::string offsets;
   /// allocated, aligned, offset, sizes, strides: all 8 bytes wide.
   std::vector<std::vector<int64_t>> descriptors;
   std::vector<void *> pointers;

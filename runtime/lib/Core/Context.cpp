@@ -8,20 +8,25 @@
 
 #include "moe-runtime/Context.h"
 
+#include "DeviceRecord.h"
+
 #include <algorithm>
 #include <cmath>
 
 using namespace moe::rt;
 
-Backend::~Backend() = default;
-WaitGuard::~WaitGuard() = default;
-
-Expected<std::unique_ptr<Backend>>
-moe::rt::createBackend(const std::string &name, Bootstrap &bootstrap) {
-  if (name == "host")
-    return createHostBackend(bootstrap);
-  return makeError(MOERT_UNAVAILABLE, "this runtime has no '%s' backend",
-                   name.c_str());
+/// Ranks on different backends would not understand each other.
+static Status agreeOnBackend(Bootstrap &bootstrap, const std::string &name) {
+  auto all = allGatherText(bootstrap, name);
+  if (!all.isOk())
+    return all.status();
+  for (size_t r = 0; r < all->size(); ++r)
+    if ((*all)[r] != name)
+      return makeError(MOERT_COLLECTIVE_MISMATCH,
+                       "rank %d asks for the '%s' backend, but rank %zu for "
+                       "'%s'",
+                       bootstrap.rank(), name.c_str(), r, (*all)[r].c_str());
+  return Status::ok();
 }
 
 Expected<std::unique_ptr<Context>>
@@ -43,10 +48,13 @@ Context::create(std::unique_ptr<Bootstrap> bootstrap,
   if (!control.isOk())
     return failed(control.status());
   context->group = control.take();
-  auto backend = createBackend(options.backend, boot);
+  if (Status s = agreeOnBackend(boot, options.backend); !s.isOk())
+    return failed(s);
+  auto backend = createBackend(options.backend, boot, options.device);
   if (Status s = agreeStatus(boot, backend.status()); !s.isOk())
     return failed(s);
   context->backend = backend.take();
+  context->arena = context->backend->createMemory();
   auto heap =
       SymmetricHeap::create(*context->backend, boot, options.symmReserveBytes);
   if (!heap.isOk())
@@ -55,7 +63,11 @@ Context::create(std::unique_ptr<Bootstrap> bootstrap,
   return context;
 }
 
-Context::~Context() = default;
+Context::~Context() {
+  // Others stop waiting for this rank before it begins to take memory down.
+  if (group)
+    group->leave();
+}
 
 /// Every message begins with the rank that has it.
 Status Context::prefixed(const Status &status) const {
@@ -79,7 +91,11 @@ Status Context::refuseIfFailed() const {
 Status Context::runGroupOp(const GroupOp &op) {
   group->beginGroupOp(op);
   bool raised = false;
-  Status status = group->agree(op, options.timeoutSeconds, raised);
+  // A driver that compiles kernels may take longer than any wait in them.
+  double timeout = options.timeoutSeconds;
+  if (backend->isAsynchronous() && op.kind == GroupOp::Load)
+    timeout = std::max(timeout, 60.0);
+  Status status = group->agree(op, timeout, raised);
   if (raised && !status.isOk())
     group->raise(status);
   return prefixed(status);
@@ -103,6 +119,12 @@ Expected<Artifact *> Context::load(const std::string &path,
   Status local = opened.status();
   if (local.isOk())
     local = checkLoadable((*opened)->manifest()).withPrefix(displayName);
+  if (local.isOk()) {
+    auto program = backend->loadProgram((*opened)->gpuImage);
+    local = program.status().withPrefix(displayName);
+    if (program.isOk())
+      (*opened)->program = program.take();
+  }
   GroupOp op{GroupOp::Load, 0, "load of artifact " + displayName, local};
   if (opened.isOk()) {
     const Manifest &m = (*opened)->manifest();
@@ -148,6 +170,11 @@ Status Context::unload(Artifact *artifact) {
 Status Context::reset() {
   if (busy)
     return prefixed(Status(MOERT_INVALID_ARGUMENT, "a call is running"));
+  auto done = backend->isDone(StreamRef{});
+  if (!done.isOk())
+    return prefixed(done.status());
+  if (!*done)
+    return prefixed(Status(MOERT_INVALID_ARGUMENT, "a kernel is running"));
   if (Status s = group->reset(*bootstrap); !s.isOk())
     return prefixed(s);
   // Signals and epochs of broken calls are in the workspaces.
@@ -156,6 +183,8 @@ Status Context::reset() {
     if (artifact->workspace && status.isOk())
       status =
           backend->zero(artifact->workspace, artifact->manifest().symmBytes);
+    if (artifact->program)
+      clearRecord(artifact->program->record());
     for (Entry &entry : artifact->entries())
       entry.verified = false;
   }

@@ -105,7 +105,9 @@ GroupControl::GroupControl(std::shared_ptr<ControlMemory> memory, int rank,
                            int size)
     : memory(std::move(memory)), myRank(rank), groupSize(size) {}
 
-GroupControl::~GroupControl() {
+GroupControl::~GroupControl() { leave(); }
+
+void GroupControl::leave() {
   block(myRank).state.store(uint32_t(RankState::Left),
                             std::memory_order_release);
 }

@@ -148,6 +148,10 @@ Status GroupControl::checkAlive(int peer) const {
       RankState(block(peer).state.load(std::memory_order_acquire));
   if (state == RankState::Left)
     return makeError(MOERT_PEER_FAILED, "rank %d has left the group", peer);
+  return checkProcess(peer);
+}
+
+Status GroupControl::checkProcess(int peer) const {
   if (!peerProcesses[peer].isValid())
     return Status::ok();
   pollfd process{peerProcesses[peer].get(), POLLIN, 0};

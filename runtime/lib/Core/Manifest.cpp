@@ -8,6 +8,7 @@
 
 #include "moe-runtime/Manifest.h"
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -84,6 +85,12 @@ static Status readTensors(const Json &object, const char *key,
         return malformed(here + "shape", "expected extents of -1 or more");
       type.shape.push_back(extent.get<int64_t>());
     }
+    auto symmetric = tensor.find("symmetric");
+    if (symmetric != tensor.end()) {
+      if (!symmetric->is_boolean())
+        return malformed(here + "symmetric", "expected true or false");
+      type.isSymmetric = symmetric->get<bool>();
+    }
     out.push_back(std::move(type));
   }
   return Status::ok();
@@ -137,6 +144,33 @@ static Status readSites(const Json &root, std::vector<Manifest::Site> &sites) {
   return Status::ok();
 }
 
+/// What only artifacts for GPUs have.
+static Status readGpu(const Json &root, Manifest &manifest) {
+  if (auto gpu = root.find("gpu"); gpu != root.end()) {
+    std::string chip;
+    if (!gpu->is_object())
+      return malformed("gpu", "expected an object");
+    if (Status s = readString(*gpu, "chip", "gpu.", chip); !s.isOk())
+      return s;
+    // "sm_90" or "sm_90a".
+    int capability = chip.rfind("sm_", 0) == 0 ? std::atoi(&chip[3]) : 0;
+    if (capability <= 0)
+      return malformed("gpu.chip", "expected a name like sm_90");
+    manifest.gpuCapability = capability;
+  }
+  auto strings = root.find("device_strings");
+  if (strings == root.end())
+    return Status::ok();
+  if (!strings->is_array())
+    return malformed("device_strings", "expected an array");
+  for (const Json &text : *strings) {
+    if (!text.is_string())
+      return malformed("device_strings", "expected strings");
+    manifest.deviceStrings.push_back(text.get<std::string>());
+  }
+  return Status::ok();
+}
+
 static Status read(const Json &root, Manifest &manifest) {
   int64_t version = 0;
   if (Status s = readInt(root, "abi_version", 0, INT32_MAX, version); !s.isOk())
@@ -164,6 +198,8 @@ static Status read(const Json &root, Manifest &manifest) {
     return malformed("symm_bytes", "not 0 although 'ranks' is 0");
   if (Status s = readEntries(root, manifest.entries); !s.isOk())
     return s;
+  if (Status s = readGpu(root, manifest); !s.isOk())
+    return s;
   return readSites(root, manifest.sites);
 }
 
@@ -178,6 +214,13 @@ Expected<Manifest> Manifest::parse(std::string_view text) {
   if (Status status = read(root, manifest); !status.isOk())
     return status;
   return manifest;
+}
+
+std::string Manifest::backendName() const {
+  for (const char *name : {"host", "cuda"})
+    if (target == name || target.rfind(std::string(name) + ":", 0) == 0)
+      return name;
+  return target;
 }
 
 std::string Manifest::listEntries() const {

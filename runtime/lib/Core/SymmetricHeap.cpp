@@ -69,10 +69,10 @@ Status SymmetricHeap::grow(size_t bytes) {
                      "%zu bytes do not fit the symmetric heap: %zu of %zu "
                      "bytes are in use on each rank",
                      bytes, committed, roomBytes);
-  else if (committed + chunkBytes > backend.memoryBytes() / ranks)
+  else if (committed + chunkBytes > backend.memoryBytes())
     mine = makeError(MOERT_OUT_OF_MEMORY,
                      "%zu bytes of symmetric memory on each of %d ranks are "
-                     "more than this machine's %zu bytes",
+                     "more than the %zu bytes that this machine has for each",
                      committed + chunkBytes, ranks, backend.memoryBytes());
   if (mine.isOk()) {
     auto created = backend.createChunk(chunkBytes);

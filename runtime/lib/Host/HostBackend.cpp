@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "HostMemory.h"
+#include "moe-runtime/Arena.h"
 #include "moe-runtime/Backend.h"
 #include "moe-runtime/MemoryFile.h"
 
@@ -25,7 +26,7 @@ namespace {
 class HostBackend : public Backend {
 public:
   HostBackend(std::shared_ptr<HostAddressSpace> space, int ranks)
-      : space(std::move(space)) {
+      : space(std::move(space)), ranks(ranks) {
     // More ranks than processors: the awaited rank cannot run while we spin.
     int processors = static_cast<int>(std::thread::hardware_concurrency());
     spins = ranks <= processors ? 2000 : 20;
@@ -33,6 +34,9 @@ public:
 
   const char *name() const override { return "host"; }
   Status checkArtifact(const Manifest &manifest) override;
+  std::shared_ptr<Memory> createMemory() override {
+    return std::make_shared<Arena>();
+  }
   size_t granularity() const override { return size_t(2) << 20; }
   size_t memoryBytes() const override;
   Expected<char *> reserve(size_t bytes) override {
@@ -71,6 +75,7 @@ public:
 
 private:
   std::shared_ptr<HostAddressSpace> space;
+  int ranks;
   int spins;
 };
 } // namespace
@@ -86,7 +91,9 @@ Status HostBackend::checkArtifact(const Manifest &manifest) {
 
 size_t HostBackend::memoryBytes() const {
   long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
-  return pages > 0 && page > 0 ? size_t(pages) * size_t(page) : SIZE_MAX;
+  if (pages <= 0 || page <= 0)
+    return SIZE_MAX;
+  return size_t(pages) * size_t(page) / size_t(ranks);
 }
 
 Expected<ChunkHandle> HostBackend::createChunk(size_t bytes) {

@@ -6,14 +6,19 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Two entries. "gather" concatenates the rows of all ranks, in rank order, by
-// put, signal and wait, like generated code does. "twice" does so two times.
-// Their first argument says how to misbehave, and their second which rank
-// does; 0 is to behave.
+// "gather" concatenates the rows of all ranks, in rank order, by put, signal
+// and wait, like generated code does. "twice" does so two times. Their first
+// argument says how to misbehave, and their second which rank does; 0 is to
+// behave. "rotate" gives each rank the rows of the one before it, which has as
+// many.
+//
+// Built with CUDA, the same entries do their work in the kernels of
+// exchange-kernels.c. All tensors are on the device then, and what the host
+// has to know of them is read.
 //
 //===----------------------------------------------------------------------===*/
 
-#include "moe-runtime/ArtifactABI.h"
+#include "exchange.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -28,8 +33,6 @@
 #endif
 #define STRINGIFY(x) #x
 #define STR(x) STRINGIFY(x)
-
-enum { cols = 4, maxRows = 256 };
 
 enum Mode {
   behave = 0,
@@ -51,15 +54,6 @@ enum Mode {
   unknownCode = 16   /* moert_fail with a code nobody knows */
 };
 
-/* One rank's workspace. A flag holds the epoch of what it announces. */
-struct Workspace {
-  uint64_t epoch;
-  uint64_t arrived[RANKS]; /* rank p has put its rows here */
-  uint64_t taken[RANKS];   /* rank p has read what I put there */
-  int64_t rows[RANKS];
-  float slots[RANKS][maxRows * cols];
-};
-
 struct Memref2D {
   float *allocated, *aligned;
   int64_t offset, sizes[2], strides[2];
@@ -69,10 +63,26 @@ struct Scalar {
   int64_t offset;
 };
 
-/* sizeof(struct Workspace) as the preprocessor can print it: the tests build
-   with this many ranks at most 64, and a larger workspace does no harm. */
+#ifdef CUDA
+#define TARGET                                                                 \
+  "\"cuda\", \"gpu\": {\"chip\": \"sm_80\", \"format\": \"ptx\"},"             \
+  " \"device_strings\": [\"put\", \"complete\", \"signal\", \"rotate\"]"
+
+/* The text that the kernels were compiled to. */
+__asm__(".pushsection .rodata\n"
+        ".global moe_gpu_image\n"
+        ".type moe_gpu_image, @object\n"
+        "moe_gpu_image: .incbin \"" KERNELS "\"\n"
+        ".byte 0\n"
+        ".size moe_gpu_image, . - moe_gpu_image\n"
+        ".popsection");
+#else
+#define TARGET "\"host\""
+#endif
+
+/* Enough for 64 ranks; a larger workspace does no harm. */
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 1, \"producer\": \"by hand\", \"target\": \"host\","
+    "{\"abi_version\": 1, \"producer\": \"by hand\", \"target\": " TARGET ","
     " \"cpu\": \"x86-64\", \"hash\": \"" HASH "\", \"ranks\": " STR(
         RANKS) ","
                " \"symm_bytes\": 300000,"
@@ -86,14 +96,16 @@ const char moe_artifact_manifest[] =
                "   \"args\": [{\"dtype\": \"i64\", \"shape\": []},"
                "              {\"dtype\": \"i64\", \"shape\": []},"
                "              {\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
+               "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]},"
+               "  {\"name\": \"rotate\", \"symbol\": \"moe_entry_rotate\","
+               "   \"args\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
                "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]}],"
                " \"sites\": [{\"op\": \"test.gather\", \"location\": "
                "\"exchange.c:1:1\"},"
                "             {\"op\": \"test.gather\", \"location\": "
-               "\"exchange.c:2:2\"}]}";
-
-_Static_assert(RANKS > 64 || sizeof(struct Workspace) <= 300000,
-               "symm_bytes is too small");
+               "\"exchange.c:2:2\"},"
+               "             {\"op\": \"test.rotate\", \"location\": "
+               "\"exchange.c:3:3\"}]}";
 
 static float constants[4] = {1, 2, 3, 4};
 
@@ -136,67 +148,178 @@ static void misbehave(int64_t mode, struct Memref2D *in) {
   }
 }
 
-static struct Workspace *workspaceOf(int64_t rank) {
-  char *base = moert_symm_base();
-  return (struct Workspace *)(base +
-                              (rank - moert_rank()) * moert_symm_stride());
+static void setResult(struct Memref2D *out, float *result, int64_t rows) {
+  out->allocated = out->aligned = result;
+  out->offset = 0;
+  out->sizes[0] = rows;
+  out->sizes[1] = out->strides[0] = cols;
+  out->strides[1] = 1;
 }
 
-static void gather(const char *location, int64_t site, int64_t mode,
-                   struct Memref2D *in, struct Memref2D *out) {
-  int64_t me = moert_rank();
-  struct Workspace *mine = workspaceOf(me);
-  moert_collective_begin("test.gather", location, site);
-  uint64_t epoch = ++mine->epoch;
-  const float *x = in->aligned + in->offset;
-  int64_t rows = in->sizes[0];
-  if (rows > maxRows)
-    moert_fail(MOERT_CAPACITY_EXCEEDED, "rows", maxRows, rows, -1);
+#ifdef CUDA
 
-  moert_phase("put");
-  misbehave(mode, in);
+static int64_t load(const int64_t *address) {
+  int64_t value;
+  moert_read(&value, address, sizeof(value));
+  return value;
+}
+
+static void launch(const char *kernel, struct Exchange *exchange) {
+  void *params[] = {exchange};
+  moert_launch(kernel, 1, 128, 0, params);
+}
+
+static struct Exchange describe(int64_t site, const struct Memref2D *in) {
+  struct Exchange exchange = {
+      .workspace = moert_symm_base(),
+      .stride = moert_symm_stride(),
+      .me = moert_rank(),
+      .ranks = RANKS,
+      .in = in->aligned + in->offset,
+      .rows = in->sizes[0],
+      .rowStride = in->strides[0],
+      .colStride = in->strides[1],
+      .site = site,
+      .timeoutNs = moert_timeout_ns(),
+      .record = moert_device_status(),
+  };
+  return exchange;
+}
+
+static void put(int64_t site, const struct Memref2D *in) {
+  struct Exchange exchange = describe(site, in);
+  launch("exchange_put", &exchange);
+}
+
+static void complete(int64_t site, const struct Memref2D *in,
+                     struct Memref2D *out) {
+  struct Exchange exchange = describe(site, in);
+  launch("exchange_complete", &exchange);
+  int64_t rows[RANKS], total = 0;
+  moert_read(rows, rowsOf(exchange.workspace, RANKS), sizeof(rows));
+  for (int64_t p = 0; p < RANKS; ++p)
+    total += rows[p];
+  exchange.out = moert_alloc(total * cols * sizeof(float), 64);
+  launch("exchange_take", &exchange);
+  setResult(out, exchange.out, total);
+}
+
+static void rotate(int64_t site, const struct Memref2D *in,
+                   struct Memref2D *out) {
+  struct Exchange exchange = describe(site, in);
+  exchange.out = moert_alloc(exchange.rows * cols * sizeof(float), 64);
+  launch("exchange_rotate", &exchange);
+  setResult(out, exchange.out, exchange.rows);
+}
+
+#else
+
+static int64_t load(const int64_t *address) { return *address; }
+
+static uint64_t *workspaceOf(int64_t rank) {
+  return peerOf(moert_symm_base(), rank - moert_rank(), moert_symm_stride());
+}
+
+static void signal64(uint64_t *flag, uint64_t value) {
+  __atomic_store_n(flag, value, __ATOMIC_RELEASE);
+}
+
+static void copyRows(float *to, const struct Memref2D *in) {
+  const float *x = in->aligned + in->offset;
+  for (int64_t r = 0; r < in->sizes[0]; ++r)
+    for (int64_t c = 0; c < cols; ++c)
+      to[r * cols + c] = x[r * in->strides[0] + c * in->strides[1]];
+}
+
+static void put(int64_t site, const struct Memref2D *in) {
+  (void)site;
+  int64_t me = moert_rank();
+  uint64_t *mine = workspaceOf(me);
+  uint64_t epoch = *epochOf(mine) + 1;
   for (int64_t i = 0; i < RANKS; ++i) {
     int64_t peer = (me + i) % RANKS;
-    struct Workspace *theirs = workspaceOf(peer);
+    uint64_t *theirs = workspaceOf(peer);
     /* What I put there in the last epoch has been read. */
-    moert_wait(&mine->taken[peer], epoch - 1, peer);
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t c = 0; c < cols; ++c)
-        theirs->slots[me][r * cols + c] =
-            x[r * in->strides[0] + c * in->strides[1]];
-    theirs->rows[me] = rows;
-    __atomic_store_n(&theirs->arrived[me], epoch, __ATOMIC_RELEASE);
+    moert_wait(takenOf(mine, RANKS) + peer, epoch - 1, peer);
+    copyRows(slotOf(theirs, RANKS, me), in);
+    rowsOf(theirs, RANKS)[me] = in->sizes[0];
+    signal64(arrivedOf(theirs) + me, epoch);
   }
+}
 
-  moert_phase("complete");
-  int64_t total = 0;
+static void complete(int64_t site, const struct Memref2D *in,
+                     struct Memref2D *out) {
+  (void)site;
+  (void)in;
+  int64_t me = moert_rank(), total = 0;
+  uint64_t *mine = workspaceOf(me);
+  uint64_t epoch = *epochOf(mine) + 1;
   for (int64_t p = 0; p < RANKS; ++p) {
-    moert_wait(&mine->arrived[p], epoch, p);
-    total += mine->rows[p];
+    moert_wait(arrivedOf(mine) + p, epoch, p);
+    total += rowsOf(mine, RANKS)[p];
   }
   float *result = moert_alloc(total * cols * sizeof(float), 64);
   float *next = result;
   for (int64_t p = 0; p < RANKS; ++p) {
-    memcpy(next, mine->slots[p], mine->rows[p] * cols * sizeof(float));
-    next += mine->rows[p] * cols;
-    __atomic_store_n(&workspaceOf(p)->taken[me], epoch, __ATOMIC_RELEASE);
+    int64_t rows = rowsOf(mine, RANKS)[p];
+    memcpy(next, slotOf(mine, RANKS, p), rows * cols * sizeof(float));
+    next += rows * cols;
+    signal64(takenOf(workspaceOf(p), RANKS) + me, epoch);
   }
+  *epochOf(mine) = epoch;
+  setResult(out, result, total);
+}
+
+static void rotate(int64_t site, const struct Memref2D *in,
+                   struct Memref2D *out) {
+  (void)site;
+  int64_t me = moert_rank(), rows = in->sizes[0];
+  int64_t next = (me + 1) % RANKS, previous = (me + RANKS - 1) % RANKS;
+  uint64_t *mine = workspaceOf(me), *theirs = workspaceOf(next);
+  uint64_t epoch = mine[rotateEpoch] + 1;
+  moert_wait(mine + rotateTaken, epoch - 1, next);
+  copyRows(slotOf(theirs, RANKS, RANKS), in);
+  signal64(theirs + rotateArrived, epoch);
+  moert_wait(mine + rotateArrived, epoch, previous);
+  float *result = moert_alloc(rows * cols * sizeof(float), 64);
+  memcpy(result, slotOf(mine, RANKS, RANKS), rows * cols * sizeof(float));
+  signal64(workspaceOf(previous) + rotateTaken, epoch);
+  mine[rotateEpoch] = epoch;
+  setResult(out, result, rows);
+}
+
+#endif
+
+static void checkRows(const struct Memref2D *in) {
+  if (in->sizes[0] > maxRows)
+    moert_fail(MOERT_CAPACITY_EXCEEDED, "rows", maxRows, in->sizes[0], -1);
+}
+
+static void gather(const char *location, int64_t site, int64_t mode,
+                   struct Memref2D *in, struct Memref2D *out) {
+  moert_collective_begin("test.gather", location, site);
+  checkRows(in);
+  moert_phase("put");
+  misbehave(mode, in);
+  put(site, in);
+  moert_phase("complete");
+  complete(site, in, out);
   moert_collective_end();
-  out->allocated = out->aligned = result;
-  out->offset = 0;
-  out->sizes[0] = total;
-  out->sizes[1] = out->strides[0] = cols;
-  out->strides[1] = 1;
 }
 
 static void run(void **args, int isTwice) {
   struct Scalar *modeArg = args[0], *rankArg = args[1];
   struct Memref2D *in = args[2], *out = args[3];
-  int64_t mode = modeArg->aligned[modeArg->offset];
-  if (rankArg->aligned[rankArg->offset] != moert_rank())
+  int64_t mode = load(modeArg->aligned + modeArg->offset);
+  if (load(rankArg->aligned + rankArg->offset) != moert_rank())
     mode = behave;
-  if (mode == leak)
-    memset(moert_alloc(100, 8), 1, 100);
+  if (mode == leak) {
+    void *leaked = moert_alloc(100, 8);
+#ifndef CUDA
+    memset(leaked, 1, 100);
+#endif
+    (void)leaked;
+  }
   if (mode == leaveEarly) {
     out->allocated = out->aligned = moert_alloc(0, 64);
     out->sizes[1] = cols;
@@ -226,3 +349,12 @@ static void run(void **args, int isTwice) {
 
 void moe_entry_gather(void **args) { run(args, 0); }
 void moe_entry_twice(void **args) { run(args, 1); }
+
+void moe_entry_rotate(void **args) {
+  struct Memref2D *in = args[0], *out = args[1];
+  moert_collective_begin("test.rotate", "exchange.c:3:3", 2);
+  checkRows(in);
+  moert_phase("rotate");
+  rotate(2, in, out);
+  moert_collective_end();
+}

@@ -1,0 +1,258 @@
+//===- CudaGraphTest.cpp - launches on streams, and CUDA graphs -----------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Artifacts.h"
+#include "CUDA/Gpu.h"
+
+using namespace moe::rt;
+using namespace moe::rt::cts;
+
+namespace {
+class GraphTest : public GroupTest {};
+
+/// One rank's stream, and an input of four rows on its GPU.
+class Launcher {
+public:
+  explicit Launcher(Context &context)
+      : context(context),
+        gpu(*cuda::Gpu::open(context.device().device().device_id)),
+        api(gpu->driver()) {
+    cuda::Current current(*gpu);
+    EXPECT_EQ(api.streamCreate(&stream, cuda::streamNonBlocking), 0);
+    auto loaded =
+        context.load(artifactPath(format("exchange%d", context.size())), "art");
+    EXPECT_TRUE(loaded.isOk()) << loaded.status().message();
+    if (loaded.isOk())
+      entry = *(*loaded)->entry("rotate");
+    input.data = context.memory().allocate(sizeof(values), 64);
+    context.memory().keep(input.data);
+    input.device = context.device().device();
+    input.ndim = 2;
+    input.dtype = {kDLFloat, 32, 1};
+    input.shape = shape;
+  }
+  ~Launcher() {
+    context.memory().free(input.data);
+    cuda::Current current(*gpu);
+    if (exec)
+      api.graphExecDestroy(exec);
+    api.streamDestroy(stream);
+  }
+
+  void setInput(int round) {
+    for (int i = 0; i < 16; ++i)
+      values[i] = float(context.rank() * 1000 + round * 20 + i);
+    ASSERT_OK(context.copyFromHost(input, values, sizeof(values)));
+  }
+  Status launch(DLManagedTensor *&output) {
+    std::vector<DLManagedTensor *> outputs;
+    Status status = context.launch(*entry, {&input}, outputs, stream);
+    output = status.isOk() ? outputs[0] : nullptr;
+    return status;
+  }
+  /// The rows of the rank before this one.
+  void checkOutput(const DLManagedTensor &output, int round) {
+    int size = context.size();
+    int previous = (context.rank() + size - 1) % size;
+    float seen[16] = {};
+    ASSERT_OK(context.copyToHost(output.dl_tensor, seen, sizeof(seen)));
+    for (int i = 0; i < 16; ++i)
+      ASSERT_EQ(seen[i], float(previous * 1000 + round * 20 + i))
+          << "round " << round << " element " << i;
+  }
+  /// A graph of one launch.
+  Status capture(DLManagedTensor *&output) {
+    cuda::Current current(*gpu);
+    EXPECT_EQ(api.streamBeginCapture(stream, cuda::captureThreadLocal), 0);
+    Status status = launch(output);
+    cuda::GraphHandle graph = nullptr;
+    EXPECT_EQ(api.streamEndCapture(stream, &graph), 0);
+    int result = status.isOk() ? api.graphInstantiate(&exec, graph, 0) : 0;
+    EXPECT_EQ(result, 0);
+    if (graph)
+      api.graphDestroy(graph);
+    return status;
+  }
+  void replay() {
+    cuda::Current current(*gpu);
+    ASSERT_EQ(api.graphLaunch(exec, stream), 0);
+  }
+
+  Context &context;
+  std::shared_ptr<cuda::Gpu> gpu;
+  const cuda::Driver &api;
+  cuda::StreamHandle stream = nullptr;
+  cuda::GraphExecHandle exec = nullptr;
+  Entry *entry = nullptr;
+  DLTensor input{};
+  int64_t shape[2] = {4, 4};
+  float values[16] = {};
+};
+} // namespace
+
+INSTANTIATE_TEST_SUITE_P(Graph, GraphTest,
+                         ::testing::Values(RankKind::Threads,
+                                           RankKind::Processes),
+                         kindName);
+
+TEST_P(GraphTest, LaunchesAreOrderedByTheStream) {
+  for (int size : {1, 2, 4})
+    runGroup(GetParam(), size, [](Context &context) {
+      Launcher launcher(context);
+      launcher.setInput(0);
+      size_t mapped = 0;
+      for (int round = 0; round < 20; ++round) {
+        DLManagedTensor *output = nullptr;
+        ASSERT_OK(launcher.launch(output));
+        ASSERT_OK(context.synchronize(launcher.stream));
+        launcher.checkOutput(*output, 0);
+        output->deleter(output);
+        if (round == 0)
+          mapped = context.memory().stats().mappedBlocks;
+      }
+      // Memory that was freed serves again.
+      EXPECT_EQ(context.memory().stats().mappedBlocks, mapped);
+      // Results of many launches at once, without waiting between them.
+      std::vector<DLManagedTensor *> outputs(10);
+      for (DLManagedTensor *&output : outputs)
+        ASSERT_OK(launcher.launch(output));
+      ASSERT_OK(context.synchronize(launcher.stream));
+      for (DLManagedTensor *output : outputs) {
+        launcher.checkOutput(*output, 0);
+        output->deleter(output);
+      }
+      ASSERT_OK(context.boot().barrier());
+    });
+}
+
+TEST_P(GraphTest, CapturedLaunchIsReplayedWithOtherInputs) {
+  for (int size : {1, 2, 4})
+    runGroup(GetParam(), size, [](Context &context) {
+      Launcher launcher(context);
+      launcher.setInput(0);
+      DLManagedTensor *first = nullptr, *captured = nullptr, *later = nullptr;
+      ASSERT_OK(launcher.launch(first));
+      ASSERT_OK(context.synchronize(launcher.stream));
+      first->deleter(first);
+      ASSERT_OK(launcher.capture(captured));
+      for (int round = 1; round <= 50; ++round) {
+        launcher.setInput(round);
+        launcher.replay();
+        ASSERT_OK(context.synchronize(launcher.stream));
+        launcher.checkOutput(*captured, round);
+      }
+      // Nothing else gets the memory of the graph.
+      DLTensor view = captured->dl_tensor;
+      captured->deleter(captured);
+      ASSERT_OK(launcher.launch(later));
+      EXPECT_NE(later->dl_tensor.data, view.data);
+      ASSERT_OK(context.synchronize(launcher.stream));
+      launcher.checkOutput(*later, 50);
+      later->deleter(later);
+      launcher.setInput(51);
+      for (int i = 0; i < 100; ++i)
+        launcher.replay();
+      ASSERT_OK(context.synchronize(launcher.stream));
+      ASSERT_OK(context.boot().barrier());
+    });
+}
+
+TEST_P(GraphTest, RankThatDoesNotReplayIsNamed) {
+  runGroup(
+      GetParam(), 3,
+      [](Context &context) {
+        // Only waits in kernels are to be short.
+        context.boot().setTimeout(20);
+        Launcher launcher(context);
+        launcher.setInput(0);
+        DLManagedTensor *output = nullptr, *captured = nullptr;
+        ASSERT_OK(launcher.launch(output));
+        ASSERT_OK(context.synchronize(launcher.stream));
+        output->deleter(output);
+        ASSERT_OK(launcher.capture(captured));
+        captured->deleter(captured);
+        ASSERT_OK(context.boot().barrier());
+        if (context.rank() != 1)
+          launcher.replay();
+        Status status = context.synchronize(launcher.stream);
+        // Rank 2 waits for the rows of rank 1; the others need not.
+        if (context.rank() == 2) {
+          EXPECT_EQ(status.code(), MOERT_TIMEOUT);
+          for (const char *part :
+               {"rank 2: test.rotate at exchange.c:3:3, phase 'rotate': timed "
+                "out after 1 s waiting for rank 1: expected signal 2, seen 1",
+                "rank 1 was last seen not in a call"})
+            EXPECT_NE(status.message().find(part), std::string::npos)
+                << status.message();
+          EXPECT_EQ(context.check().code(), MOERT_TIMEOUT);
+          EXPECT_FALSE(launcher.launch(output).isOk());
+        } else {
+          EXPECT_TRUE(status.isOk() || status.code() == MOERT_PEER_FAILED)
+              << status.message();
+        }
+        ASSERT_OK(context.boot().barrier());
+        ASSERT_OK(context.reset());
+        ASSERT_OK(launcher.launch(output));
+        ASSERT_OK(context.synchronize(launcher.stream));
+        launcher.checkOutput(*output, 0);
+        output->deleter(output);
+        ASSERT_OK(context.boot().barrier());
+      },
+      1);
+}
+
+TEST_P(GraphTest, InputsOfALaunchAreOnTheDevice) {
+  runGroup(GetParam(), 1, [](Context &context) {
+    Launcher launcher(context);
+    DLTensor input = launcher.input;
+    input.device = {kDLCPU, 0};
+    input.data = launcher.values;
+    std::vector<DLManagedTensor *> outputs;
+    Status status =
+        context.launch(*launcher.entry, {&input}, outputs, launcher.stream);
+    EXPECT_EQ(status.code(), MOERT_INVALID_ARGUMENT);
+    EXPECT_NE(status.message().find("expected a tensor on device"),
+              std::string::npos)
+        << status.message();
+    // A call brings it there.
+    ASSERT_OK(context.reset());
+    ASSERT_OK(context.call(*launcher.entry, {&input}, outputs));
+    float seen[16];
+    ASSERT_OK(context.copyToHost(outputs[0]->dl_tensor, seen, sizeof(seen)));
+    for (float value : seen)
+      EXPECT_EQ(value, 0);
+    outputs[0]->deleter(outputs[0]);
+  });
+}
+
+TEST_P(GraphTest, EntryThatReadsCannotBeCaptured) {
+  runGroup(GetParam(), 1, [](Context &context) {
+    Launcher launcher(context);
+    launcher.entry = *launcher.entry->artifact->entry("gather");
+    DLTensor mode = launcher.input, who = launcher.input;
+    for (DLTensor *scalar : {&mode, &who}) {
+      scalar->ndim = 0;
+      scalar->dtype = {kDLInt, 64, 1};
+    }
+    cuda::Current current(*launcher.gpu);
+    std::vector<DLManagedTensor *> outputs;
+    ASSERT_EQ(launcher.api.streamBeginCapture(launcher.stream,
+                                              cuda::captureThreadLocal),
+              0);
+    Status status =
+        context.launch(*launcher.entry, {&mode, &who, &launcher.input}, outputs,
+                       launcher.stream);
+    cuda::GraphHandle graph = nullptr;
+    EXPECT_EQ(launcher.api.streamEndCapture(launcher.stream, &graph), 0);
+    if (graph)
+      launcher.api.graphDestroy(graph);
+    EXPECT_EQ(status.code(), MOERT_INVALID_ARGUMENT);
+    EXPECT_NE(status.message().find("cannot be captured"), std::string::npos)
+        << status.message();
+  });
+}

@@ -1,0 +1,17 @@
+//===- CudaMain.cpp - the conformance suite on the CUDA backend -----------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Group.h"
+
+const moe::rt::cts::BackendUnderTest moe::rt::cts::backendUnderTest = {
+    "cuda", "cuda/", 16, false};
+
+int main(int argc, char **argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}

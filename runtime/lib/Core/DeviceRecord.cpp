@@ -1,0 +1,72 @@
+//===- DeviceRecord.cpp - what a kernel recorded, as an error -------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "DeviceRecord.h"
+
+using namespace moe::rt;
+
+static moert_code toCode(int32_t code) {
+  if (code >= MOERT_OK && code <= MOERT_INTERNAL)
+    return static_cast<moert_code>(code);
+  return MOERT_INTERNAL;
+}
+
+moert_code moe::rt::recordedCode(const moert_device_record *record) {
+  return toCode(__atomic_load_n(&record->code, __ATOMIC_ACQUIRE));
+}
+
+bool moe::rt::isRecordReady(const moert_device_record *record) {
+  return __atomic_load_n(&record->ready, __ATOMIC_ACQUIRE) != 0;
+}
+
+void moe::rt::stopKernels(moert_device_record *record) {
+  int32_t none = MOERT_OK;
+  __atomic_compare_exchange_n(&record->code, &none, int32_t(MOERT_PEER_FAILED),
+                              /*weak=*/false, __ATOMIC_ACQ_REL,
+                              __ATOMIC_ACQUIRE);
+}
+
+void moe::rt::clearRecord(moert_device_record *record) {
+  *record = {};
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+Status moe::rt::describeRecord(const moert_device_record &record,
+                               const Manifest &manifest, double timeoutSeconds,
+                               const std::string &lastSeen) {
+  auto text = [&](int32_t index, const char *fallback) {
+    bool isKnown = index >= 0 && size_t(index) < manifest.deviceStrings.size();
+    return isKnown ? manifest.deviceStrings[index] : std::string(fallback);
+  };
+  std::string where = "a kernel";
+  if (record.site >= 0 && size_t(record.site) < manifest.sites.size()) {
+    const Manifest::Site &site = manifest.sites[record.site];
+    where = site.op + " at " + site.location;
+  }
+  if (record.phase >= 0)
+    where += ", phase '" + text(record.phase, "?") + "'";
+  std::string what = text(record.what, "value");
+  moert_code code = toCode(record.code);
+  if (code == MOERT_TIMEOUT)
+    return makeError(code,
+                     "%s: timed out after %g s waiting for rank %d: expected "
+                     "%s %lld, seen %lld%s%s",
+                     where.c_str(), timeoutSeconds, record.peer, what.c_str(),
+                     (long long)record.expected, (long long)record.seen,
+                     lastSeen.empty() ? "" : "; ", lastSeen.c_str());
+  if (code == MOERT_PEER_FAILED)
+    return makeError(code, "%s: rank %d has failed", where.c_str(),
+                     record.peer);
+  std::string message =
+      format("%s: %s: %s: expected at most %lld, seen %lld", where.c_str(),
+             codeText(code).c_str(), what.c_str(), (long long)record.expected,
+             (long long)record.seen);
+  if (record.peer >= 0)
+    message += format(", peer rank %d", record.peer);
+  return Status(code, message);
+}
