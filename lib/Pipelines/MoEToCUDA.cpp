@@ -69,10 +69,11 @@ void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
   auto &kernels = pm.nest<gpu::GPUModuleOp>();
   kernels.addPass(createConvertVectorToSCFPass());
   kernels.addPass(createSCFToControlFlowPass());
-  kernels.addPass(createConvertVectorToLLVMPass());
   ConvertGpuOpsToNVVMOpsOptions nvvm;
   nvvm.indexBitwidth = 64;
+  nvvm.hasRedux = true;
   kernels.addPass(createConvertGpuOpsToNVVMOps(nvvm));
+  kernels.addPass(createConvertVectorToLLVMPass());
   kernels.addPass(createUBToLLVMConversionPass());
   kernels.addPass(createReconcileUnrealizedCastsPass());
   kernels.addPass(createCanonicalizerPass());
@@ -86,6 +87,8 @@ void moe::buildNVVMToArtifactPipeline(OpPassManager &pm,
   serialize.chip = options.chip;
   serialize.ptxVersion = options.ptxVersion;
   serialize.optLevel = options.optLevel;
+  serialize.format = options.gpuFormat;
+  serialize.ptxas = options.ptxas;
   pm.addPass(createMoESerializeKernelsPass(serialize));
 
   pm.addPass(createSCFToControlFlowPass());
@@ -95,9 +98,7 @@ void moe::buildNVVMToArtifactPipeline(OpPassManager &pm,
 
 void moe::buildMoEToCUDAPipeline(OpPassManager &pm,
                                  const MoEToCUDAOptions &options) {
-  MoEToHostOptions common;
-  common.combineAlgorithm = options.combineAlgorithm.getValue();
-  buildMoEBufferizationPipeline(pm, common);
+  buildMoEBufferizationPipeline(pm, options);
   buildMoEToSymmKernelsPipeline(pm, options);
   buildSymmToNVVMPipeline(pm, options);
   buildNVVMToArtifactPipeline(pm, options);

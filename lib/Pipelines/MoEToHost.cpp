@@ -18,6 +18,7 @@
 #include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/Transforms/Passes.h"
 #include "mlir/Dialect/Linalg/Passes.h"
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
@@ -29,8 +30,9 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
-                                        const MoEToHostOptions &options) {
+/// All of the first part, with the choices of `plan`.
+static void buildBufferizationPipeline(OpPassManager &pm,
+                                       const MoEPlanPassOptions &plan) {
   pm.addPass(createMoEPrepareEntriesPass());
   // A buffer that a helper function returns has no owner that is known when it
   // is compiled, so it could not become symmetric in place.
@@ -55,10 +57,29 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
   // other.
   pm.addPass(createConvertBufferizationToMemRefPass());
 
-  MoEPlanPassOptions plan;
-  plan.combineAlgorithm = options.combineAlgorithm;
   pm.addPass(createMoEPlanPass(plan));
   pm.addPass(createMoEPlaceSymmetricBuffersPass());
+}
+
+void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
+                                        const MoEToHostOptions &options) {
+  MoEPlanPassOptions plan;
+  plan.combineAlgorithm = options.combineAlgorithm;
+  buildBufferizationPipeline(pm, plan);
+}
+
+void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
+                                        const MoEToCUDAOptions &options) {
+  MoEPlanPassOptions plan;
+  plan.combineAlgorithm = options.combineAlgorithm;
+  plan.target = "cuda";
+  plan.chip = options.chip;
+  plan.blocks = options.blocks;
+  plan.threads = options.threads;
+  plan.transfer = options.transfer;
+  plan.stages = options.stages;
+  plan.team = options.team;
+  buildBufferizationPipeline(pm, plan);
 }
 
 void moe::buildMoEToSymmPipeline(OpPassManager &pm,
@@ -133,6 +154,13 @@ void moe::buildSymmToHostPipeline(OpPassManager &pm,
   pm.addNestedPass<func::FuncOp>(createConvertMathToLLVMPass());
   pm.addPass(createConvertMathToLibmPass());
   buildLLVMToArtifactPipeline(pm, "host", options.cpu, options.optLevel);
+}
+
+void moe::buildSymmKernelsToHostPipeline(OpPassManager &pm,
+                                         const MoEToHostOptions &options) {
+  pm.addPass(createGpuLaunchSinkIndexComputationsPass());
+  pm.addPass(createMoEKernelsToFibersPass());
+  buildSymmToHostPipeline(pm, options);
 }
 
 void moe::buildMoEToHostPipeline(OpPassManager &pm,

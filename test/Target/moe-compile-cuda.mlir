@@ -13,15 +13,16 @@
 // CHECK: .visible .entry round_trip_kernel(
 // CHECK: .maxntid 512, 1, 1
 // CHECK: .minnctapersm 1
-// The grid meets once, without a lock.
-// CHECK: fence.acq_rel.gpu;
-// CHECK: atom.add.acq_rel.gpu.global.u64
+// With few tokens, every block counts all of them.
+// CHECK: vote.sync.ballot.b32
+// CHECK-NOT: atom.add
 // A row is read once, past the first cache, and stored to each rank.
 // CHECK: ld.global.nc.L1::no_allocate.v4.b32
 // CHECK: shfl.sync.idx.b32
 // CHECK: st.global.L1::no_allocate.v4.b32
-// What the other blocks stored comes before the flag.
+// What this block stored comes before the flag of the last.
 // CHECK: fence.acq_rel.sys;
+// CHECK: atom.add.acq_rel.gpu.global.u64
 // CHECK: bar.red.or.pred
 // CHECK: st.release.sys.global.b64
 
@@ -32,7 +33,6 @@
 // CHECK: .func symm_wait(
 // CHECK: globaltimer
 // CHECK: ld.acquire.sys.global.b64
-// CHECK: ld.acquire.gpu.global.b64
 // CHECK-NOT: trap;
 // CHECK-NOT: .local
 

@@ -8,6 +8,13 @@
 func.func @entry(%x: tensor<?x4xf8E4M3FN>, %y: tensor<i1>) -> tensor<i1> {
   return %y : tensor<i1>
 }
+// What is marked symmetric is noted as such.
+// CHECK-LABEL: func.func @symmetric(
+// CHECK-SAME: attributes {moe.entry = (tensor<f32>, tensor<2xi8, #symm.space>) -> (tensor<f32>, tensor<2xi8, #symm.space>)}
+func.func @symmetric(%x: tensor<f32>, %y: tensor<2xi8> {moe.symmetric})
+    -> (tensor<f32>, tensor<2xi8> {moe.symmetric}) {
+  return %x, %y : tensor<f32>, tensor<2xi8>
+}
 // Not an entry: anything goes.
 // CHECK-LABEL: func.func private @helper(%{{.*}}: index) -> index {
 func.func private @helper(%x: index) -> index {

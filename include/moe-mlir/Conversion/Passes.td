@@ -38,7 +38,8 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
 
     With `target=host` the phases are the work of one thread. With `target=cuda`
     each op becomes one kernel whose blocks all run at the same time; its
-    protocol is the same, its work is spread over blocks, subgroups and lanes.
+    protocol is the same, its work is spread over blocks, subgroups and lanes,
+    as the op's `kernel` says (`moe-plan`; `#moe.kernel<>` when there is none).
     Combines that push have no such schedule.
 
     Between the first wait of an op and its end, and at no other time, a rank
@@ -54,12 +55,7 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
   let options = [
     Option<"target", "target", "std::string", "\"host\"",
            "schedule of the protocol: host (one thread) or cuda (one "
-           "persistent kernel per op)">,
-    Option<"blocks", "blocks", "int64_t", "132",
-           "cuda: blocks per kernel, at most; fewer run when not all fit on "
-           "the device at once">,
-    Option<"threads", "threads", "int64_t", "512",
-           "cuda: threads per block, a multiple of 32 up to 1024">
+           "persistent kernel per op)">
   ];
 }
 
@@ -112,6 +108,27 @@ def ConvertSymmToNVVMPass : Pass<"convert-symm-to-nvvm", "::mlir::ModuleOp"> {
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
     "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect",
     "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect"];
+}
+
+//===----------------------------------------------------------------------===//
+// KernelsToFibers
+//===----------------------------------------------------------------------===//
+
+def MoEKernelsToFibersPass : Pass<"moe-kernels-to-fibers", "::mlir::ModuleOp"> {
+  let summary = "turn kernels into functions that fibers on a CPU execute";
+  let description = [{
+    For tests without a GPU. Each `gpu.launch` becomes a function that does what
+    one thread does, and a call of `moe_fiber_launch`, which runs it once per
+    thread of the grid, each on a fiber of its own. Where threads meet, exchange
+    values, wait, or copy in bulk, the function calls the library of
+    `test/Support/Fibers`, which chooses who goes on. The rest of the kernel,
+    and host code, is left as it is and lowered for CPUs.
+
+    Runs after `symm-assign-offsets`, while loops are still structured (`scf`).
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::scf::SCFDialect"];
 }
 
 #endif // MOE_MLIR_CONVERSION_PASSES_TD

@@ -41,6 +41,36 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
   Option<std::string> chip{*this, "chip",
                            llvm::cl::desc("Compute capability of the device"),
                            llvm::cl::init("sm_90")};
+  Option<int64_t> blocks{
+      *this, "blocks",
+      llvm::cl::desc("Blocks per kernel, at most; 0 to choose"),
+      llvm::cl::init(0)};
+  Option<int64_t> threads{*this, "threads",
+                          llvm::cl::desc("Threads per block; 0 to choose"),
+                          llvm::cl::init(0)};
+  Option<std::string> transfer{
+      *this, "transfer",
+      llvm::cl::desc("How kernels move rows: auto, stores or bulk"),
+      llvm::cl::init("auto")};
+  Option<int64_t> stages{
+      *this, "stages",
+      llvm::cl::desc("Rows in flight with bulk copies; 0 to choose"),
+      llvm::cl::init(0)};
+  Option<int64_t> team{
+      *this, "team",
+      llvm::cl::desc("Subgroups that move one token together with stores; 0 to "
+                     "choose"),
+      llvm::cl::init(0)};
+  Option<std::string> gpuFormat{
+      *this, "gpu-format",
+      llvm::cl::desc("What the artifact holds: ptx, or cubin, which needs the "
+                     "assembler of the CUDA toolkit"),
+      llvm::cl::init("ptx")};
+  Option<std::string> ptxas{
+      *this, "ptxas",
+      llvm::cl::desc("Path of the assembler, instead of that in PATH or "
+                     "CUDA_HOME"),
+      llvm::cl::init("")};
   Option<unsigned> ptxVersion{
       *this, "ptx-version",
       llvm::cl::desc("Version of PTX times ten: drivers load this and newer"),
@@ -70,6 +100,9 @@ void buildLLVMToArtifactPipeline(OpPassManager &pm, StringRef target,
 /// with their buffers in symmetric memory.
 void buildMoEBufferizationPipeline(OpPassManager &pm,
                                    const MoEToHostOptions &options);
+/// The same for `moe-to-cuda`.
+void buildMoEBufferizationPipeline(OpPassManager &pm,
+                                   const MoEToCUDAOptions &options);
 
 /// Second part: from there to the one-sided protocol of `symm`, with the
 /// workspace laid out.
@@ -82,7 +115,7 @@ void buildSymmToHostPipeline(OpPassManager &pm,
 /// All three: what `moe-opt --moe-to-host` runs.
 void buildMoEToHostPipeline(OpPassManager &pm, const MoEToHostOptions &options);
 
-/// The parts of `moe-to-cuda` after the first, which is that of `moe-to-host`.
+/// The parts of `moe-to-cuda` after the first.
 /// Second part: to kernels of `symm` ops, with the workspace laid out.
 void buildMoEToSymmKernelsPipeline(OpPassManager &pm,
                                    const MoEToCUDAOptions &options);
@@ -91,10 +124,15 @@ void buildMoEToSymmKernelsPipeline(OpPassManager &pm,
 void buildSymmToNVVMPipeline(OpPassManager &pm,
                              const MoEToCUDAOptions &options);
 
-/// Fourth part: kernels as PTX, host code as the LLVM dialect with the
-/// artifact's interface.
+/// Fourth part: kernels as PTX or a cubin, host code as the LLVM dialect with
+/// the artifact's interface.
 void buildNVVMToArtifactPipeline(OpPassManager &pm,
                                  const MoEToCUDAOptions &options);
+
+/// For tests, instead of the third and fourth part: kernels as functions that
+/// fibers on a CPU execute (`moe-kernels-to-fibers`), then as for the host.
+void buildSymmKernelsToHostPipeline(OpPassManager &pm,
+                                    const MoEToHostOptions &options);
 
 /// All of it: what `moe-opt --moe-to-cuda` runs.
 void buildMoEToCUDAPipeline(OpPassManager &pm, const MoEToCUDAOptions &options);

@@ -60,7 +60,7 @@ void AllToAllvKernel::lower() {
   Value doneCounter = b.persistent({1}, b.getI64Type());
   arrived = b.flags();
   done = b.flags();
-  b.launch([&] {
+  b.launch(/*stageBytes=*/0, [&] {
     Value zero = b.index(0);
     epoch = b.add(b.load(epochCounter, zero), b.i64(1));
     b.phase("exchange");
@@ -162,7 +162,8 @@ void AllToAllvKernel::putRows(Value ok) {
         Value target = b.add(to, row);
         target = b.select(b.cmp(Pred::slt, target, limit), target, b.index(-1));
         symm::PutEachOp::create(b, send, b.add(from, row), op.getOuts()[0],
-                                target, peer, zero, /*lanes=*/1);
+                                target, peer, zero, /*lanes=*/1,
+                                /*member=*/Value(), /*team=*/1);
       });
     });
   });

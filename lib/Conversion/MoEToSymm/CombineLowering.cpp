@@ -93,6 +93,8 @@ void CombineLowering::lower() {
   weights = op.getWeights();
   b.phase("reduce");
   reduceTokens();
+  if (op.getDeferRelease()) // combine_s6
+    return;
   b.phase("release");
   b.barrier();
 }

@@ -14,12 +14,31 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-void KernelBuilder::launch(llvm::function_ref<void()> body) {
+bool moe::allowsBulkCopies(MemRefType type) {
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (failed(type.getStridesAndOffset(strides, offset)) ||
+      ShapedType::isDynamic(offset) ||
+      !type.areTrailingDimsContiguous(type.getRank()))
+    return false;
+  int64_t elementBytes = type.getElementTypeBitWidth() / 8;
+  return getRowBytes(type) % 16 == 0 && offset * elementBytes % 16 == 0;
+}
+
+int64_t moe::getRowBytes(MemRefType type) {
+  return ShapedType::getNumElements(type.getShape().drop_front()) *
+         type.getElementTypeBitWidth() / 8;
+}
+
+void KernelBuilder::launch(int64_t stageBytes,
+                           llvm::function_ref<void()> body) {
   Value one = index(1);
+  Value dynamicBytes = stageBytes > 0 ? i32(stageBytes) : Value();
   auto op = gpu::LaunchOp::create(*this, index(shape.blocks), one, one,
-                                  index(shape.threads), one, one);
+                                  index(shape.threads), one, one, dynamicBytes);
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(&op.getBody().front());
+  kernel = op;
   blockId = op.getBlockIds().x;
   gridDim = op.getGridSize().x;
   threadId = op.getThreadIds().x;
@@ -55,6 +74,15 @@ void KernelBuilder::forSubgroups(Value from, Value to,
   step(add(from, subgroupId), to, index(numSubgroups()), body);
 }
 
+void KernelBuilder::forTeams(Value from, Value to,
+                             llvm::function_ref<void(Value, Value)> body) {
+  Value size = index(shape.team);
+  Value team = arith::DivUIOp::create(*this, subgroupId, size);
+  Value member = arith::RemUIOp::create(*this, subgroupId, size);
+  step(add(from, team), to, index(numSubgroups() / shape.team),
+       [&](Value i) { body(i, member); });
+}
+
 void KernelBuilder::onThread(Value which, llvm::function_ref<void()> body) {
   ifThen(cmp(Pred::eq, threadId, which), body);
 }
@@ -68,6 +96,27 @@ void KernelBuilder::forPeers(llvm::function_ref<void(Value)> body) {
 }
 
 void KernelBuilder::syncBlock() { gpu::BarrierOp::create(*this); }
+
+void KernelBuilder::syncSubgroup() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+
+Value KernelBuilder::workgroup(ArrayRef<int64_t> shape, Type elementType) {
+  auto space =
+      gpu::AddressSpaceAttr::get(getContext(), gpu::AddressSpace::Workgroup);
+  auto type = MemRefType::get(shape, elementType, AffineMap(), space);
+  return kernel.addWorkgroupAttribution(type, getLoc());
+}
+
+Value KernelBuilder::stages(ArrayRef<int64_t> shape, Type elementType,
+                            Value offset) {
+  auto space =
+      gpu::AddressSpaceAttr::get(getContext(), gpu::AddressSpace::Workgroup);
+  Value bytes = gpu::DynamicSharedMemoryOp::create(
+      *this,
+      MemRefType::get({ShapedType::kDynamic}, getI8Type(), AffineMap(), space));
+  return memref::ViewOp::create(
+      *this, MemRefType::get(shape, elementType, AffineMap(), space), bytes,
+      offset, ValueRange());
+}
 
 Value KernelBuilder::ballot(Value condition) {
   return NVVM::VoteSyncOp::create(*this, getI32Type(), i32(-1), condition,
@@ -102,4 +151,11 @@ Value KernelBuilder::shuffle(Value value, Value lane) {
                              i32(kSubgroupSize), gpu::ShuffleMode::IDX)
           .getShuffleResult();
   return isIndex ? toIndex(shuffled) : shuffled;
+}
+
+Value KernelBuilder::sumOverLanes(Value value) {
+  Value sum = gpu::SubgroupReduceOp::create(
+      *this, fromIndex(value, getI32Type()), gpu::AllReduceOperation::ADD,
+      /*uniform=*/true);
+  return toIndex(sum);
 }

@@ -18,6 +18,12 @@ namespace mlir::moe {
 
 inline constexpr int64_t kSubgroupSize = 32;
 
+/// Whether rows of `type` can be moved by bulk copies: their size and addresses
+/// are multiples of 16 bytes.
+bool allowsBulkCopies(MemRefType type);
+/// Bytes of a row of `type`.
+int64_t getRowBytes(MemRefType type);
+
 /// Builds the kernel of one collective op: a ProtocolBuilder whose steps inside
 /// `launch` are executed by a grid of blocks that all run at the same time.
 class KernelBuilder : public ProtocolBuilder {
@@ -28,11 +34,13 @@ public:
 
   bool continuesAfterCheck() const override { return true; }
 
+  const LaunchShape &launchShape() const { return shape; }
   int64_t maxBlocks() const { return shape.blocks; }
   int64_t numSubgroups() const { return shape.threads / kSubgroupSize; }
 
-  /// Emits the launch; `body` builds what each thread does.
-  void launch(llvm::function_ref<void()> body);
+  /// Emits the launch; `body` builds what each thread does. A block has
+  /// `stageBytes` bytes for stages.
+  void launch(int64_t stageBytes, llvm::function_ref<void()> body);
 
   //===--------------------------------------------------------------------===//
   // Inside the kernel
@@ -51,6 +59,10 @@ public:
   /// `body(i)` for all from <= i < to, spread over the subgroups of the block;
   /// all lanes of a subgroup see the same i.
   void forSubgroups(Value from, Value to, llvm::function_ref<void(Value)> body);
+  /// The same, spread over teams: `body(i, member)` on every subgroup of a
+  /// team, whose number in it is `member`.
+  void forTeams(Value from, Value to,
+                llvm::function_ref<void(Value, Value)> body);
   void step(Value from, Value to, Value step,
             llvm::function_ref<void(Value)> body);
   void onThread(Value index, llvm::function_ref<void()> body);
@@ -60,6 +72,11 @@ public:
   void forPeers(llvm::function_ref<void(Value)> body);
 
   void syncBlock();
+  void syncSubgroup();
+  /// A buffer that the threads of a block share, and no other block sees.
+  Value workgroup(ArrayRef<int64_t> shape, Type elementType);
+  /// Stages in the launch's memory, from byte `offset` (an index) on.
+  Value stages(ArrayRef<int64_t> shape, Type elementType, Value offset);
   /// i32 mask of the lanes on which `condition` holds; all lanes take part.
   Value ballot(Value condition);
   /// Number of set bits of `mask`, as an index.
@@ -70,9 +87,12 @@ public:
   Value lowestBit(Value mask);
   /// The value of `value` on lane `lane` (index).
   Value shuffle(Value value, Value lane);
+  /// Sum of `value` (index, less than 2^31) over the lanes of the subgroup.
+  Value sumOverLanes(Value value);
 
 private:
   LaunchShape shape;
+  gpu::LaunchOp kernel;
   Value blockId, gridDim, threadId, subgroupId, laneId;
 };
 

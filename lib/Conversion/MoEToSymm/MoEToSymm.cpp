@@ -27,14 +27,28 @@ using namespace mlir::moe;
 
 namespace {
 
+/// The shape that the kernel of `op` is to have.
+LaunchShape getLaunchShape(CollectiveOpInterface op) {
+  KernelAttr kernel = op.getKernelAttr();
+  if (!kernel)
+    return LaunchShape();
+  LaunchShape shape;
+  shape.blocks = kernel.getBlocks();
+  shape.threads = kernel.getThreads();
+  shape.bulk = kernel.getTransfer() == Transfer::bulk;
+  shape.stages = kernel.getStages();
+  shape.team = kernel.getTeam();
+  return shape;
+}
+
 /// What the lowerings of all collectives share: they need the memref form, a
 /// resolved grid, and symmetric memory wherever peers reach.
 template <typename OpTy, void (*lower)(OpTy, ProtocolBuilder &),
           void (*lowerToKernel)(OpTy, KernelBuilder &)>
 struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
   CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
-                       std::optional<LaunchShape> launch)
-      : OpConversionPattern<OpTy>(context), sites(sites), launch(launch) {}
+                       bool kernels)
+      : OpConversionPattern<OpTy>(context), sites(sites), kernels(kernels) {}
 
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor,
@@ -51,8 +65,8 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
           diag << "operand #" << operand->getOperandNumber()
                << " is not in symmetric memory";
         });
-    if (launch) {
-      KernelBuilder builder(op, rewriter, sites.lookup(op), *launch);
+    if (kernels) {
+      KernelBuilder builder(op, rewriter, sites.lookup(op), getLaunchShape(op));
       lowerToKernel(op, builder);
       builder.end();
     } else {
@@ -65,8 +79,15 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
   }
 
   const SiteNumbers &sites;
-  std::optional<LaunchShape> launch;
+  bool kernels;
 };
+
+/// Whether the caller of the entry owns the memory of `buffer`.
+bool isArgument(Value buffer) {
+  while (auto cast = buffer.getDefiningOp<memref::MemorySpaceCastOp>())
+    buffer = cast.getSource();
+  return isa<BlockArgument>(buffer);
+}
 
 /// What makes a moe op impossible to lower, said before anything is changed.
 LogicalResult checkLowerable(CollectiveOpInterface op) {
@@ -81,6 +102,10 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
              << operand->getOperandNumber() << " (" << operand->get().getType()
              << ") in symmetric memory; run moe-place-symmetric-buffers before "
                 "convert-moe-to-symm";
+  auto combine = dyn_cast<CombineOp>(op.getOperation());
+  if (combine && combine.getDeferRelease() && !isArgument(combine.getY()))
+    return op.emitOpError("expects 'y' to be a 'moe.symmetric' argument with "
+                          "'defer_release'");
   return success();
 }
 
@@ -88,6 +113,18 @@ LogicalResult checkHasKernel(CollectiveOpInterface op) {
   auto combine = dyn_cast<CombineOp>(op.getOperation());
   if (combine && combine.getAlgorithm() == Algorithm::push)
     return op.emitOpError("expects algorithm pull with target cuda (push)");
+  KernelAttr kernel = op.getKernelAttr();
+  if (!kernel || kernel.getTransfer() != Transfer::bulk)
+    return success();
+  if (isa<AllToAllvOp>(op))
+    return op.emitOpError("expects transfer stores (bulk)");
+  auto rows = cast<ShapedType>(op->getOperand(0).getType());
+  int64_t bits = ShapedType::getNumElements(rows.getShape().drop_front()) *
+                 rows.getElementTypeBitWidth();
+  if (bits % (16 * 8) != 0)
+    return op.emitOpError("expects rows of a multiple of 16 bytes with "
+                          "transfer bulk (")
+           << rows << ")";
   return success();
 }
 
@@ -96,14 +133,18 @@ struct ConvertMoEToSymmPass
   using ConvertMoEToSymmPassBase::ConvertMoEToSymmPassBase;
 
   void runOnOperation() override {
-    std::optional<LaunchShape> launch;
-    if (failed(readOptions(launch)))
+    if (target != "host" && target != "cuda") {
+      getOperation().emitError(
+          "convert-moe-to-symm expects 'target' to be host or cuda (")
+          << target << ")";
       return signalPassFailure();
+    }
+    bool kernels = target == "cuda";
     SiteNumbers sites;
     WalkResult result = getOperation()->walk([&](CollectiveOpInterface op) {
       sites.try_emplace(op, sites.size());
       return failed(checkLowerable(op)) ||
-                     (launch && failed(checkHasKernel(op)))
+                     (kernels && failed(checkHasKernel(op)))
                  ? WalkResult::interrupt()
                  : WalkResult::advance();
     });
@@ -117,42 +158,22 @@ struct ConvertMoEToSymmPass
         math::MathDialect, memref::MemRefDialect, NVVM::NVVMDialect,
         scf::SCFDialect, symm::SymmDialect, vector::VectorDialect>();
     RewritePatternSet patterns(&getContext());
-    populateMoEToSymmConversionPatterns(patterns, sites, launch);
+    populateMoEToSymmConversionPatterns(patterns, sites, kernels);
     if (failed(applyPartialConversion(getOperation(), target,
                                       std::move(patterns))))
       signalPassFailure();
-  }
-
-  LogicalResult readOptions(std::optional<LaunchShape> &launch) {
-    if (target == "host")
-      return success();
-    if (target != "cuda")
-      return getOperation().emitError(
-                 "convert-moe-to-symm expects 'target' to be host or cuda (")
-             << target << ")";
-    if (threads < kSubgroupSize || threads > 1024 ||
-        threads % kSubgroupSize != 0)
-      return getOperation().emitError("convert-moe-to-symm expects 'threads' "
-                                      "to be a multiple of 32 up to 1024 (")
-             << threads.getValue() << ")";
-    if (blocks < 1)
-      return getOperation().emitError(
-                 "convert-moe-to-symm expects 'blocks' of at least 1 (")
-             << blocks.getValue() << ")";
-    launch = LaunchShape{blocks, threads};
-    return success();
   }
 };
 
 } // namespace
 
-void moe::populateMoEToSymmConversionPatterns(
-    RewritePatternSet &patterns, const SiteNumbers &sites,
-    std::optional<LaunchShape> launch) {
+void moe::populateMoEToSymmConversionPatterns(RewritePatternSet &patterns,
+                                              const SiteNumbers &sites,
+                                              bool kernels) {
   patterns.add<
       CollectiveOpLowering<DispatchOp, lowerDispatch, lowerDispatchToKernel>,
       CollectiveOpLowering<CombineOp, lowerCombine, lowerCombineToKernel>,
       CollectiveOpLowering<AllToAllvOp, lowerAllToAllv,
                            lowerAllToAllvToKernel>>(patterns.getContext(),
-                                                    sites, launch);
+                                                    sites, kernels);
 }

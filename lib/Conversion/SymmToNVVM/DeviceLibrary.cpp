@@ -187,8 +187,8 @@ llvm.func internal @symm_grid_barrier(
   llvm.return
 }
 
-llvm.func internal @symm_grid_arrive(%counter: !llvm.ptr<1>) -> i1
-    attributes {always_inline, convergent} {
+llvm.func internal @symm_grid_arrive(%counter: !llvm.ptr<1>, %publishes: i1)
+    -> i1 attributes {always_inline, convergent} {
   %zero = llvm.mlir.constant(0 : i32) : i32
   %one = llvm.mlir.constant(1 : i64) : i64
   %no = llvm.mlir.constant(false) : i1
@@ -196,11 +196,15 @@ llvm.func internal @symm_grid_arrive(%counter: !llvm.ptr<1>) -> i1
   nvvm.barrier
   %thread = nvvm.read.ptx.sreg.tid.x : i32
   %first = llvm.icmp "eq" %thread, %zero : i32
-  llvm.cond_br %first, ^arrive, ^end(%no : i1)
-^arrive:
+  llvm.cond_br %first, ^publish, ^end(%no : i1)
+^publish:
+  llvm.cond_br %publishes, ^fence, ^arrive
+^fence:
   // What this block stored on other ranks comes before what the last block
   // signals to them.
   llvm.fence acq_rel
+  llvm.br ^arrive
+^arrive:
   %old = llvm.call @symm_arrive(%counter) : (!llvm.ptr<1>) -> i64
   // The last block is the one that makes the low bits zero: it finds them all
   // but one block's share there.
@@ -222,6 +226,63 @@ llvm.func internal @symm_grid_arrive(%counter: !llvm.ptr<1>) -> i1
   %last = llvm.call_intrinsic "llvm.nvvm.barrier.cta.red.or.aligned.all"
       (%id, %mine) : (i32, i1) -> i1
   llvm.return %last : i1
+}
+
+llvm.func internal @symm_stage_is_ready(%counter: !llvm.ptr<3>, %parity: i32)
+    -> i1 attributes {always_inline} {
+  %zero = llvm.mlir.constant(0 : i32) : i32
+  %ready = llvm.inline_asm has_side_effects
+      "{\0A\09.reg .pred symm_p;\0A\09mbarrier.try_wait.parity.shared::cta.b64 symm_p, [$1], $2;\0A\09selp.b32 $0, 1, 0, symm_p;\0A\09}",
+      "=r,r,r,~{memory}" %counter, %parity : (!llvm.ptr<3>, i32) -> i32
+  %is_ready = llvm.icmp "ne" %ready, %zero : i32
+  llvm.return %is_ready : i1
+}
+
+llvm.func internal @symm_stage_poll(
+    %counter: !llvm.ptr<3>, %parity: i32, %timeout: i64,
+    %status: !llvm.ptr<1>, %site: i32, %phase: i32, %what: i32)
+    attributes {no_inline} {
+  %zero = llvm.mlir.constant(0 : i32) : i32
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %nobody = llvm.mlir.constant(-1 : i32) : i32
+  %mask = llvm.mlir.constant(1023 : i32) : i32
+  %none = llvm.mlir.constant(0 : i64) : i64
+  %wanted = llvm.zext %parity : i32 to i64
+  %start = nvvm.read.ptx.sreg.globaltimer : i64
+  llvm.br ^poll(%one : i32)
+^poll(%n: i32):
+  %ready = llvm.call @symm_stage_is_ready(%counter, %parity)
+      : (!llvm.ptr<3>, i32) -> i1
+  llvm.cond_br %ready, ^end, ^again
+^again:
+  %next = llvm.add %n, %one : i32
+  %low = llvm.and %n, %mask : i32
+  %look = llvm.icmp "eq" %low, %zero : i32
+  llvm.cond_br %look, ^check, ^poll(%next : i32)
+^check:
+  %expired = llvm.call @symm_expired(%start, %timeout, %status, %site, %phase,
+                                     %what, %nobody, %wanted, %none)
+      : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
+  llvm.cond_br %expired, ^end, ^poll(%next : i32)
+^end:
+  llvm.return
+}
+
+// Most often the bytes are there.
+llvm.func internal @symm_stage_wait(
+    %counter: !llvm.ptr<3>, %parity: i32, %timeout: i64,
+    %status: !llvm.ptr<1>, %site: i32, %phase: i32, %what: i32)
+    attributes {always_inline} {
+  %ready = llvm.call @symm_stage_is_ready(%counter, %parity)
+      : (!llvm.ptr<3>, i32) -> i1
+  llvm.cond_br %ready, ^end, ^wait
+^wait:
+  llvm.call @symm_stage_poll(%counter, %parity, %timeout, %status, %site,
+                             %phase, %what)
+      : (!llvm.ptr<3>, i32, i64, !llvm.ptr<1>, i32, i32, i32) -> ()
+  llvm.br ^end
+^end:
+  llvm.return
 }
 )mlir";
 

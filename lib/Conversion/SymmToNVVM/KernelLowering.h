@@ -56,6 +56,14 @@ private:
   void lower(symm::WaitOp op);
   void lower(symm::CheckOp op);
   void lower(symm::PutEachOp op);
+  void lower(symm::StageInitOp op);
+  void lower(symm::StageExpectOp op);
+  void lower(symm::StageArriveOp op);
+  void lower(symm::StageWaitOp op);
+  void lower(symm::FetchOp op);
+  void lower(symm::PutWaitOp op);
+  void lower(symm::BulkFenceOp op);
+  void putStage(symm::PutEachOp op);
   void lower(symm::GridBarrierOp op);
   void lower(symm::GridArriveOp op);
   void lower(symm::FailedOp op);
@@ -67,6 +75,10 @@ private:
   Value toI32(Value index);
   Value phaseIndex();
   Value call(StringRef name, Type result, ValueRange args);
+
+  // Addresses in workgroup memory.
+  Value elementAddress(Value buffer, ValueRange indices);
+  Value counterAddress(Value counters, Value index);
 
   // Addresses, in global memory.
   Type globalPointer();
@@ -90,11 +102,12 @@ private:
 /// Copies a row of `bytes` bytes at `source`, the same on all lanes of a
 /// subgroup, to the address that each of the first `lanes` lanes has in
 /// `target`, 0 for none. Addresses are i64, in global memory; `rotation` is the
-/// lane (i32, less than `lanes`) to start with. `width` divides the bytes and
-/// the addresses.
+/// lane (i32, less than `lanes`) to start with. The row is shared by `team`
+/// subgroups, of which this is number `member` (i32). `width` divides the bytes
+/// and the addresses.
 void createRowCopies(OpBuilder &builder, Location loc, Value source,
-                     Value target, Value rotation, int64_t lanes, int64_t bytes,
-                     int64_t width);
+                     Value target, Value rotation, int64_t lanes, Value member,
+                     int64_t team, int64_t bytes, int64_t width);
 
 } // namespace mlir::moe
 

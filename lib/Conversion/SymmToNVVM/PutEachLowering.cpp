@@ -15,7 +15,8 @@
 
 using namespace mlir;
 
-static constexpr int64_t kLanes = 32;
+/// Lanes of a subgroup.
+static constexpr int64_t kSubgroupSize = 32;
 
 /// Vectors that a lane holds at a time. Eight of 16 bytes take 32 registers and
 /// are enough loads in flight to hide their latency.
@@ -27,11 +28,12 @@ namespace {
 /// vectors of neighbouring lanes are neighbours in memory.
 class RowCopies {
 public:
-  RowCopies(OpBuilder &builder, Location loc, int64_t width)
-      : builder(builder), loc(loc), width(width) {}
+  RowCopies(OpBuilder &builder, Location loc, int64_t team, int64_t width)
+      : builder(builder), loc(loc), width(width),
+        numLanes(team * kSubgroupSize) {}
 
   void run(Value source, Value target, Value rotation, int64_t lanes,
-           int64_t bytes);
+           Value member, int64_t bytes);
 
 private:
   /// Copies `units` consecutive vectors at byte `offset` (i64) of the row.
@@ -80,6 +82,7 @@ private:
   OpBuilder &builder;
   Location loc;
   int64_t width;
+  int64_t numLanes; ///< of the team
   int64_t numTargets = 0;
   /// This lane's vector in the source row, its byte in any row, and the row
   /// this lane has to name.
@@ -90,8 +93,8 @@ private:
 
 Value RowCopies::broadcast(Value value, Value lane) {
   return NVVM::ShflOp::create(builder, loc, builder.getI32Type(), i32(-1),
-                              value, lane, i32(kLanes - 1), NVVM::ShflKind::idx,
-                              UnitAttr());
+                              value, lane, i32(kSubgroupSize - 1),
+                              NVVM::ShflKind::idx, UnitAttr());
 }
 
 void RowCopies::onLowerLanes(int64_t count, llvm::function_ref<void()> body) {
@@ -165,8 +168,8 @@ void RowCopies::forEachTarget(llvm::function_ref<void(Value)> body) {
 
 void RowCopies::copyChunk(Value offset, int64_t units) {
   Value address = add(from, offset);
-  int64_t whole = units / kLanes, rest = units % kLanes;
-  int64_t step = kLanes * width;
+  int64_t whole = units / numLanes, rest = units % numLanes;
+  int64_t step = numLanes * width;
   SmallVector<SmallVector<Value>> vectors;
   for (int64_t i = 0; i < whole; ++i)
     vectors.push_back(load(address, i * step));
@@ -189,10 +192,13 @@ void RowCopies::copyChunk(Value offset, int64_t units) {
 }
 
 void RowCopies::run(Value source, Value target, Value rotation, int64_t lanes,
-                    int64_t bytes) {
+                    Value member, int64_t bytes) {
   numTargets = lanes;
   firstTarget = rotation;
   laneId = NVVM::LaneIdOp::create(builder, loc, builder.getI32Type());
+  if (numLanes > kSubgroupSize)
+    laneId = add(laneId, arith::MulIOp::create(builder, loc, member,
+                                               i32(kSubgroupSize)));
   laneOffset = arith::MulIOp::create(
       builder, loc,
       arith::ExtUIOp::create(builder, loc, builder.getI64Type(), laneId),
@@ -206,12 +212,14 @@ void RowCopies::run(Value source, Value target, Value rotation, int64_t lanes,
 
   // The chunk that leaves the shortest rest, the longest one first.
   int64_t units = bytes / width;
-  int64_t perLane = units / kLanes;
+  int64_t perLane = units / numLanes;
+  if (units <= kMaxHeld * numLanes)
+    return copyChunk(i64(0), units);
   int64_t held = std::min(std::max<int64_t>(perLane, 1), kMaxHeld);
   for (int64_t count = held; count > kMaxHeld / 2; --count)
     if (perLane % count < perLane % held)
       held = count;
-  int64_t chunkUnits = held * kLanes, numChunks = units / chunkUnits;
+  int64_t chunkUnits = held * numLanes, numChunks = units / chunkUnits;
   if (numChunks > 1) {
     auto loop =
         scf::ForOp::create(builder, loc, i64(0), i64(numChunks), i64(1));
@@ -229,7 +237,9 @@ void RowCopies::run(Value source, Value target, Value rotation, int64_t lanes,
 
 void moe::createRowCopies(OpBuilder &builder, Location loc, Value source,
                           Value target, Value rotation, int64_t lanes,
-                          int64_t bytes, int64_t width) {
+                          Value member, int64_t team, int64_t bytes,
+                          int64_t width) {
   if (bytes > 0)
-    RowCopies(builder, loc, width).run(source, target, rotation, lanes, bytes);
+    RowCopies(builder, loc, team, width)
+        .run(source, target, rotation, lanes, member, bytes);
 }

@@ -135,6 +135,8 @@ static int64_t getAccessWidth(MemRefType type, int64_t rowBytes,
 }
 
 void KernelLowering::lower(symm::PutEachOp op) {
+  if (symm::isStage(op.getSource().getType()))
+    return putStage(op);
   auto sourceType = cast<MemRefType>(op.getSource().getType());
   auto targetType = cast<MemRefType>(op.getTarget().getType());
   int64_t bytes = rowBytes(sourceType);
@@ -159,8 +161,9 @@ void KernelLowering::lower(symm::PutEachOp op) {
   Value rotation =
       arith::RemUIOp::create(rewriter, loc, toI32(op.getRotation()),
                              i32(static_cast<int32_t>(op.getLanes())));
-  createRowCopies(rewriter, loc, source, target, rotation, op.getLanes(), bytes,
-                  width);
+  Value member = op.getMember() ? toI32(op.getMember()) : i32(0);
+  createRowCopies(rewriter, loc, source, target, rotation, op.getLanes(),
+                  member, op.getTeam(), bytes, width);
   rewriter.eraseOp(op);
 }
 
@@ -181,9 +184,8 @@ void KernelLowering::lower(symm::NextEpochOp op) {
 void KernelLowering::lower(symm::SignalOp op) {
   Value flag =
       onPeer(rowAddress(op.getFlags(), op.getIndex()), toI64(op.getRank()));
-  // Covers what the other threads of the block stored before its last barrier.
-  // No sync scope is the system scope.
-  LLVM::FenceOp::create(rewriter, loc, LLVM::AtomicOrdering::acq_rel, "");
+  // Release is cumulative: it covers what the other threads of the block stored
+  // before its last barrier.
   LLVM::StoreOp::create(rewriter, loc, op.getValue(), flag, /*alignment=*/8,
                         /*isVolatile=*/false, /*isNonTemporal=*/false,
                         /*isInvariantGroup=*/false,
@@ -212,8 +214,10 @@ void KernelLowering::lower(symm::GridBarrierOp op) {
 void KernelLowering::lower(symm::GridArriveOp op) {
   Value counter = rowAddress(op.getCounter(),
                              arith::ConstantIndexOp::create(rewriter, loc, 0));
-  rewriter.replaceOp(op,
-                     call(kGridArriveName, rewriter.getI1Type(), {counter}));
+  Value publishes =
+      arith::ConstantIntOp::create(rewriter, loc, !op.getLocal(), 1);
+  rewriter.replaceOp(
+      op, call(kGridArriveName, rewriter.getI1Type(), {counter, publishes}));
 }
 
 //===----------------------------------------------------------------------===//
@@ -251,7 +255,9 @@ LogicalResult KernelLowering::lower(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<symm::PeerOp, symm::NextEpochOp, symm::SignalOp, symm::WaitOp,
             symm::CheckOp, symm::PutEachOp, symm::GridBarrierOp,
-            symm::GridArriveOp, symm::FailedOp>([&](auto op) {
+            symm::GridArriveOp, symm::FailedOp, symm::StageInitOp,
+            symm::StageExpectOp, symm::StageArriveOp, symm::StageWaitOp,
+            symm::FetchOp, symm::PutWaitOp, symm::BulkFenceOp>([&](auto op) {
         lower(op);
         return success();
       })

@@ -13,6 +13,7 @@
 #include "moe-mlir/Conversion/SymmToLLVM/SymmToLLVM.h"
 #include "moe-mlir/Conversion/SymmToNVVM/SymmToNVVM.h"
 
+#include "mlir/Conversion/GPUCommon/GPUCommonPass.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/FunctionCallUtils.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -77,6 +78,12 @@ struct ConvertSymmToNVVMPass
 
     LLVMTypeConverter converter(&getContext());
     addSymmToLLVMTypeConversions(converter);
+    populateGpuMemorySpaceAttributeConversions(
+        converter, [](gpu::AddressSpace space) -> unsigned {
+          return space == gpu::AddressSpace::Workgroup
+                     ? static_cast<unsigned>(NVVM::NVVMMemorySpace::Shared)
+                     : 0;
+        });
     DeviceStrings strings;
     for (auto &[kernel, launches] : kernels) {
       LaunchPlace place;

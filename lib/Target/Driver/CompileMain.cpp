@@ -61,6 +61,47 @@ struct Options {
       cl::desc(
           "Version of PTX times ten (default 80); the driver must know it"),
       cl::init(80), cl::cat(category)};
+  cl::opt<int64_t> blocks{
+      "blocks",
+      cl::desc("Blocks per kernel, at most (target cuda; default: chosen)"),
+      cl::init(0), cl::cat(category)};
+  cl::opt<int64_t> threads{
+      "threads", cl::desc("Threads per block (target cuda; default: chosen)"),
+      cl::init(0), cl::cat(category)};
+  cl::opt<std::string> transfer{
+      "transfer",
+      cl::desc("How kernels move rows: auto (the default), stores or bulk "
+               "(target cuda)"),
+      cl::init("auto"), cl::cat(category)};
+  cl::opt<int64_t> stages{
+      "stages",
+      cl::desc(
+          "Rows in flight with bulk copies (target cuda; default: chosen)"),
+      cl::init(0), cl::cat(category)};
+  cl::opt<int64_t> team{
+      "team",
+      cl::desc("Subgroups of 32 threads that move one token together with "
+               "stores (target cuda; default: chosen)"),
+      cl::init(0), cl::cat(category)};
+  cl::opt<KernelPlace> kernels{
+      "kernels",
+      cl::desc("Where kernels run (for tests)"),
+      cl::init(KernelPlace::Device),
+      cl::Hidden,
+      cl::values(clEnumValN(KernelPlace::Device, "device",
+                            "on the target's device, where it has one"),
+                 clEnumValN(KernelPlace::Fibers, "fibers",
+                            "on fibers of a CPU (target host; needs "
+                            "libmoe_fibers.so when it runs)")),
+      cl::cat(category)};
+  cl::opt<std::string> gpuFormat{
+      "gpu-format",
+      cl::desc("Kernels in the artifact: ptx (the default), or cubin, which "
+               "needs ptxas of the CUDA toolkit (target cuda)"),
+      cl::init("ptx"), cl::cat(category)};
+  cl::opt<std::string> ptxas{
+      "ptxas", cl::desc("Path of ptxas, instead of that in PATH or CUDA_HOME"),
+      cl::value_desc("file"), cl::init(""), cl::cat(category)};
   cl::opt<Stage> emit{
       "emit", cl::desc("What to put out"), cl::init(Stage::SharedObject),
       cl::values(
@@ -69,6 +110,8 @@ struct Options {
           clEnumValN(Stage::MLIR, "mlir", "the LLVM dialect of MLIR"),
           clEnumValN(Stage::LLVM, "llvm", "optimized LLVM IR of host code"),
           clEnumValN(Stage::PTX, "ptx", "the kernels (target cuda)"),
+          clEnumValN(Stage::Cubin, "cubin",
+                     "the kernels, assembled (target cuda; needs ptxas)"),
           clEnumValN(Stage::Object, "obj", "an object file"),
           clEnumValN(Stage::SharedObject, "so", "the artifact (the default)")),
       cl::cat(category)};
@@ -87,9 +130,10 @@ struct Options {
       cl::init("auto"), cl::cat(category)};
   cl::opt<std::string> report{
       "report",
-      cl::desc("Print rows, symmetric bytes and an upper bound of the bytes "
-               "moved between ranks for each collective op: table (the "
-               "default) or json"),
+      cl::desc(
+          "Print rows, symmetric bytes, an upper bound of the bytes moved "
+          "between ranks, and the kernel of each collective op; with ptxas "
+          "also the registers of kernels: table (the default) or json"),
       cl::value_desc("format"),
       cl::ValueOptional,
       cl::init(""),
@@ -111,6 +155,60 @@ static LogicalResult fail(const Twine &message) {
   return failure();
 }
 
+/// The options that only kernels have.
+static LogicalResult readKernelOptions(const Options &options,
+                                       CompileOptions &compile) {
+  compile.kernelPlace = options.kernels;
+  bool usesFibers = options.kernels == KernelPlace::Fibers;
+  if (usesFibers && compile.target != TargetKind::Host)
+    return fail("--kernels=fibers is for target host ('" + options.target +
+                "' given)");
+  KernelOptions kernel = {options.blocks, options.threads, options.transfer,
+                          options.stages, options.team};
+  if (compile.target != TargetKind::CUDA) {
+    const cl::Option *ofKernels[] = {&options.blocks, &options.threads,
+                                     &options.transfer, &options.stages,
+                                     &options.team};
+    const cl::Option *ofDevices[] = {&options.gpuFormat, &options.ptxas,
+                                     &options.ptxVersion};
+    auto all = llvm::to_vector(ArrayRef(ofDevices));
+    if (usesFibers)
+      compile.kernel = kernel;
+    else
+      llvm::append_range(all, ofKernels);
+    for (const cl::Option *option : all)
+      if (option->getNumOccurrences())
+        return fail("--" + option->ArgStr + " is for target cuda ('" +
+                    options.target + "' given)");
+    if (options.emit == Stage::PTX || options.emit == Stage::Cubin)
+      return fail("target '" + options.target + "' has no " +
+                  (options.emit == Stage::PTX ? "PTX" : "cubin"));
+    return success();
+  }
+  GpuTargetOptions &gpu = compile.gpu;
+  gpu.ptxVersion = options.ptxVersion;
+  gpu.optLevel = options.optLevel;
+  gpu.format = options.gpuFormat;
+  gpu.ptxas = options.ptxas;
+  if (!llvm::is_contained({"ptx", "cubin"}, gpu.format))
+    return fail("unknown format of kernels '" + gpu.format +
+                "'; expected ptx or cubin");
+  if (options.emit == Stage::PTX)
+    gpu.format = "ptx";
+  if (options.emit == Stage::Cubin)
+    gpu.format = "cubin";
+  if (std::optional<std::string> error =
+          checkGpuTarget(gpu.chip, gpu.ptxVersion))
+    return fail(*error);
+  std::string lookedFor;
+  if (gpu.format == "cubin" && !findPtxas(gpu.ptxas, lookedFor))
+    return fail(
+        "a cubin needs ptxas of the CUDA toolkit, which was not found (" +
+        lookedFor + ")");
+  compile.kernel = kernel;
+  return success();
+}
+
 /// Checks the options that cl cannot check.
 static FailureOr<Settings> readOptions(const Options &options) {
   Settings settings;
@@ -120,18 +218,10 @@ static FailureOr<Settings> readOptions(const Options &options) {
   else if (options.target != "host")
     return fail("unknown target '" + options.target +
                 "'; this build of moe-compile has: host, cuda");
-  GpuTargetOptions &gpu = settings.compile.gpu;
   if (target.size() != options.target.size())
-    gpu.chip = chip.str();
-  gpu.ptxVersion = options.ptxVersion;
-  gpu.optLevel = options.optLevel;
-  if (settings.compile.target == TargetKind::CUDA) {
-    if (std::optional<std::string> error =
-            checkGpuTarget(gpu.chip, gpu.ptxVersion))
-      return fail(*error);
-  } else if (options.emit == Stage::PTX) {
-    return fail("target '" + options.target + "' has no PTX");
-  }
+    settings.compile.gpu.chip = chip.str();
+  if (failed(readKernelOptions(options, settings.compile)))
+    return failure();
   StringRef cpu = options.cpu;
   if (cpu == "native")
     cpu = getNativeCpuLevel();
@@ -229,7 +319,8 @@ static LogicalResult run(Settings &settings) {
 
   SmallVector<char, 0> output;
   CompileReport report;
-  if (failed(compileModule(*module, settings.compile, output, &report)))
+  if (failed(compileModule(*module, settings.compile, output,
+                           settings.report.empty() ? nullptr : &report)))
     return failure();
   if (!settings.output.empty() && failed(writeOutput(settings.output, output)))
     return failure();

@@ -62,6 +62,7 @@
 #include "mlir/Dialect/Vector/Transforms/BufferizableOpInterfaceImpl.h"
 #include "mlir/Dialect/Vector/Transforms/SubsetOpInterfaceImpl.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 
@@ -102,6 +103,7 @@ void moe::registerCompilerDialects(DialectRegistry &registry) {
   vector::registerBufferizableOpInterfaceExternalModels(registry);
   vector::registerSubsetOpInterfaceExternalModels(registry);
   registerHostTranslations(registry);
+  registerNVVMDialectTranslation(registry);
 
   // What the lowering of kernels converts.
   arith::registerConvertArithToLLVMInterface(registry);
@@ -123,12 +125,13 @@ static void printModule(ModuleOp module, SmallVectorImpl<char> &output) {
   os << '\n';
 }
 
-/// The text of the kernels of `module`; empty when it has none.
-static StringRef getImage(ModuleOp module) {
+/// The kernels of `module` in the given format; empty when it has none.
+static StringRef getImage(ModuleOp module, StringRef format) {
   auto image = module.lookupSymbol<LLVM::GlobalOp>(kGpuImageName);
   if (!image)
     return {};
-  return cast<StringAttr>(image.getValueOrNull()).getValue().drop_back();
+  StringRef value = cast<StringAttr>(image.getValueOrNull()).getValue();
+  return format == "ptx" ? value.drop_back() : value;
 }
 
 namespace {
@@ -164,15 +167,16 @@ struct Parts {
 } // namespace
 
 static Parts getParts(const CompileOptions &options) {
+  Parts parts;
   auto host = std::make_shared<MoEToHostOptions>();
   host->combineAlgorithm = options.combineAlgorithm;
   host->cpu = options.host.cpu;
   host->optLevel = options.host.optLevel;
-  Parts parts;
-  parts.bufferize = [host](OpPassManager &pm) {
-    buildMoEBufferizationPipeline(pm, *host);
-  };
-  if (options.target == TargetKind::Host) {
+  bool usesFibers = options.kernelPlace == KernelPlace::Fibers;
+  if (options.target == TargetKind::Host && !usesFibers) {
+    parts.bufferize = [host](OpPassManager &pm) {
+      buildMoEBufferizationPipeline(pm, *host);
+    };
     parts.toSymm = [host](OpPassManager &pm) {
       buildMoEToSymmPipeline(pm, *host);
     };
@@ -185,11 +189,27 @@ static Parts getParts(const CompileOptions &options) {
   cuda->combineAlgorithm = options.combineAlgorithm;
   cuda->chip = options.gpu.chip;
   cuda->ptxVersion = options.gpu.ptxVersion;
+  cuda->gpuFormat = options.gpu.format;
+  cuda->ptxas = options.gpu.ptxas;
+  cuda->blocks = options.kernel.blocks;
+  cuda->threads = options.kernel.threads;
+  cuda->transfer = options.kernel.transfer;
+  cuda->stages = options.kernel.stages;
+  cuda->team = options.kernel.team;
   cuda->cpu = options.host.cpu;
   cuda->optLevel = options.host.optLevel;
+  parts.bufferize = [cuda](OpPassManager &pm) {
+    buildMoEBufferizationPipeline(pm, *cuda);
+  };
   parts.toSymm = [cuda](OpPassManager &pm) {
     buildMoEToSymmKernelsPipeline(pm, *cuda);
   };
+  if (usesFibers) {
+    parts.toArtifact = [host](OpPassManager &pm) {
+      buildSymmKernelsToHostPipeline(pm, *host);
+    };
+    return parts;
+  }
   parts.toMLIR = [cuda](OpPassManager &pm) {
     buildSymmToNVVMPipeline(pm, *cuda);
   };
@@ -221,6 +241,9 @@ LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
   // that launches them; without, that of the artifact.
   if (parts.toMLIR && failed(runner.run(parts.toMLIR)))
     return failure();
+  if (parts.toMLIR && report &&
+      failed(report->collectKernels(module, options.gpu)))
+    return failure();
   if (parts.toMLIR && options.stage == Stage::MLIR) {
     printModule(module, output);
     return success();
@@ -231,8 +254,8 @@ LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
     printModule(module, output);
     return success();
   }
-  if (options.stage == Stage::PTX) {
-    llvm::append_range(output, getImage(module));
+  if (options.stage == Stage::PTX || options.stage == Stage::Cubin) {
+    llvm::append_range(output, getImage(module, options.gpu.format));
     return success();
   }
 
@@ -256,7 +279,9 @@ LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
   }
 
   SmallVector<char, 0> artifact;
-  if (failed(linkHostSharedObject(module, object, artifact)))
+  if (failed(linkHostSharedObject(
+          module, object, artifact,
+          options.kernelPlace == KernelPlace::Fibers ? "moe_fiber_" : "")))
     return failure();
   if (report)
     report->artifactBytes = artifact.size();

@@ -13,7 +13,9 @@
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 #include "moe-mlir/Target/Transforms/Passes.h"
 
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/DataLayoutInterfaces.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -78,6 +80,18 @@ static void describe(AllToAllvOp op, int64_t ranks, CollectiveReport &report) {
     report.wireBytes = report.rowBytes * send.getDimSize(0);
 }
 
+static CollectiveReport::Kernel describe(KernelAttr attr) {
+  CollectiveReport::Kernel kernel;
+  kernel.blocks = attr.getBlocks();
+  kernel.threads = attr.getThreads();
+  kernel.transfer = stringifyTransfer(attr.getTransfer()).str();
+  if (attr.getTransfer() == Transfer::bulk)
+    kernel.stages = attr.getStages();
+  else
+    kernel.team = attr.getTeam();
+  return kernel;
+}
+
 void CompileReport::collectCollectives(ModuleOp module) {
   module.walk([&](CollectiveOpInterface op) {
     CollectiveReport &report = collectives.emplace_back();
@@ -90,6 +104,8 @@ void CompileReport::collectCollectives(ModuleOp module) {
       describe(combine, ranks, report);
     else if (auto alltoallv = dyn_cast<AllToAllvOp>(*op))
       describe(alltoallv, ranks, report);
+    if (KernelAttr kernel = op.getKernelAttr())
+      report.kernel = describe(kernel);
   });
 }
 
@@ -135,18 +151,45 @@ void CompileReport::collectSymmetricBytes(ModuleOp module) {
     ranks = attr.getInt();
 }
 
+LogicalResult CompileReport::collectKernels(ModuleOp module,
+                                            const GpuTargetOptions &options) {
+  std::string lookedFor;
+  std::optional<std::string> ptxas = findPtxas(options.ptxas, lookedFor);
+  if (!ptxas)
+    return success();
+  for (auto kernelModule : module.getOps<gpu::GPUModuleOp>()) {
+    FailureOr<std::string> ptx = emitPTX(kernelModule, options);
+    SmallVector<char, 0> image;
+    if (failed(ptx) || failed(assemblePTX(kernelModule, *ptx, *ptxas, options,
+                                          image, &kernels)))
+      return failure();
+  }
+  llvm::sort(kernels, [](const KernelResources &a, const KernelResources &b) {
+    return a.name < b.name;
+  });
+  // The launch may add shared memory.
+  llvm::StringMap<int64_t> added;
+  module.walk([&](gpu::LaunchFuncOp launch) {
+    APInt bytes;
+    Value size = launch.getDynamicSharedMemorySize();
+    if (size && matchPattern(size, m_ConstantInt(&bytes)))
+      added[launch.getKernelName().getValue()] = bytes.getSExtValue();
+  });
+  for (KernelResources &kernel : kernels)
+    kernel.sharedBytes += added.lookup(kernel.name);
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // Output
 //===----------------------------------------------------------------------===//
 
-void CompileReport::printTable(llvm::raw_ostream &os) const {
-  auto number = [](int64_t value) { return std::to_string(value); };
-  std::vector<std::vector<std::string>> lines = {
-      {"op", "location", "rows", "row bytes", "symmetric bytes", "wire bytes"}};
-  for (const CollectiveReport &report : collectives)
-    lines.push_back({report.op, report.location, number(report.rows),
-                     number(report.rowBytes), number(report.symmetricBytes),
-                     report.wireBytes ? number(*report.wireBytes) : "?"});
+static std::string number(int64_t value) { return std::to_string(value); }
+
+/// Prints lines of cells in columns. The first `numNames` are names, which are
+/// flush left; the others numbers.
+static void printColumns(ArrayRef<std::vector<std::string>> lines,
+                         size_t numNames, llvm::raw_ostream &os) {
   std::vector<size_t> widths(lines.front().size());
   for (const auto &line : lines)
     for (auto [width, cell] : llvm::zip_equal(widths, line))
@@ -155,16 +198,45 @@ void CompileReport::printTable(llvm::raw_ostream &os) const {
     std::string text;
     for (auto [column, cell] : llvm::enumerate(line)) {
       std::string padding(widths[column] - cell.size(), ' ');
-      // Names to the left, numbers to the right.
-      text +=
-          (column ? "  " : "") + (column < 2 ? cell + padding : padding + cell);
+      text += (column ? "  " : "") +
+              (column < numNames ? cell + padding : padding + cell);
     }
     os << StringRef(text).rtrim() << '\n';
   }
+}
+
+static std::string toString(const CollectiveReport::Kernel &kernel) {
+  return llvm::formatv("{0} x {1} {2}, {3} {4}", kernel.blocks, kernel.threads,
+                       kernel.transfer, kernel.stages ? "stages" : "team",
+                       kernel.stages ? *kernel.stages : *kernel.team);
+}
+
+void CompileReport::printTable(llvm::raw_ostream &os) const {
+  bool hasKernels = llvm::any_of(
+      collectives, [](const CollectiveReport &r) { return r.kernel; });
+  std::vector<std::vector<std::string>> lines = {
+      {"op", "location", "rows", "row bytes", "symmetric bytes", "wire bytes"}};
+  if (hasKernels)
+    lines.front().push_back("kernel");
+  for (const CollectiveReport &report : collectives) {
+    lines.push_back({report.op, report.location, number(report.rows),
+                     number(report.rowBytes), number(report.symmetricBytes),
+                     report.wireBytes ? number(*report.wireBytes) : "?"});
+    if (hasKernels)
+      lines.back().push_back(report.kernel ? toString(*report.kernel) : "?");
+  }
+  printColumns(lines, /*numNames=*/2, os);
   os << "ranks: " << ranks << '\n';
   os << "symmetric workspace: " << workspaceBytes << " bytes per rank\n";
   if (artifactBytes)
     os << "artifact: " << artifactBytes << " bytes\n";
+  if (kernels.empty())
+    return;
+  lines = {{"kernel", "registers", "spill bytes", "shared bytes"}};
+  for (const KernelResources &kernel : kernels)
+    lines.push_back({kernel.name, number(kernel.registers),
+                     number(kernel.spillBytes), number(kernel.sharedBytes)});
+  printColumns(lines, /*numNames=*/1, os);
 }
 
 void CompileReport::printJSON(llvm::raw_ostream &os) const {
@@ -179,11 +251,33 @@ void CompileReport::printJSON(llvm::raw_ostream &os) const {
           json.attribute("row_bytes", report.rowBytes);
           json.attribute("symmetric_bytes", report.symmetricBytes);
           json.attribute("wire_bytes", report.wireBytes);
+          if (!report.kernel)
+            return;
+          json.attributeObject("kernel", [&] {
+            json.attribute("blocks", report.kernel->blocks);
+            json.attribute("threads", report.kernel->threads);
+            json.attribute("transfer", report.kernel->transfer);
+            if (report.kernel->stages)
+              json.attribute("stages", *report.kernel->stages);
+            if (report.kernel->team)
+              json.attribute("team", *report.kernel->team);
+          });
         });
     });
     json.attribute("ranks", ranks);
     json.attribute("workspace_bytes", workspaceBytes);
     json.attribute("artifact_bytes", artifactBytes);
+    if (kernels.empty())
+      return;
+    json.attributeArray("kernels", [&] {
+      for (const KernelResources &kernel : kernels)
+        json.object([&] {
+          json.attribute("name", kernel.name);
+          json.attribute("registers", kernel.registers);
+          json.attribute("spill_bytes", kernel.spillBytes);
+          json.attribute("shared_bytes", kernel.sharedBytes);
+        });
+    });
   });
   os << '\n';
 }

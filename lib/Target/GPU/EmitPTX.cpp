@@ -52,6 +52,16 @@ createTargetMachine(Operation *module, const GpuTargetOptions &options) {
       static_cast<llvm::CodeGenOptLevel>(options.optLevel)));
 }
 
+/// LLVM takes large variables without an alignment for aligned to 16 bytes and
+/// merges accesses on that ground; the PTX would promise no more than the
+/// element's.
+static void alignSharedMemory(llvm::Module &code) {
+  constexpr unsigned kSharedSpace = 3;
+  for (llvm::GlobalVariable &global : code.globals())
+    if (global.getAddressSpace() == kSharedSpace && !global.getAlign())
+      global.setAlignment(llvm::Align(16));
+}
+
 /// There is no library to link with: every function has to be there.
 static LogicalResult checkDefined(Operation *module, const llvm::Module &code) {
   for (const llvm::Function &function : code)
@@ -85,6 +95,7 @@ FailureOr<std::string> moe::emitPTX(gpu::GPUModuleOp module,
     return module->emitError("translation to LLVM IR failed"), failure();
   code->setTargetTriple(machine->getTargetTriple());
   code->setDataLayout(machine->createDataLayout());
+  alignSharedMemory(*code);
   optimizeLLVM(*code, *machine, options.optLevel, /*vectorize=*/false);
   if (hasErrors || failed(checkDefined(module, *code)))
     return failure();

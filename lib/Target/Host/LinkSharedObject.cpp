@@ -58,7 +58,9 @@ static Provider findProvider(StringRef name) {
 }
 
 /// Checks the symbols that `object` imports and says whether it needs libm.
-static FailureOr<bool> checkImports(ModuleOp module, ArrayRef<char> object) {
+/// Names that start with `otherPrefix`, unless that is empty, are fine.
+static FailureOr<bool> checkImports(ModuleOp module, ArrayRef<char> object,
+                                    StringRef otherPrefix) {
   llvm::MemoryBufferRef buffer(StringRef(object.data(), object.size()), "moe");
   llvm::Expected<std::unique_ptr<llvm::object::ObjectFile>> file =
       llvm::object::ObjectFile::createELFObjectFile(buffer);
@@ -75,7 +77,8 @@ static FailureOr<bool> checkImports(ModuleOp module, ArrayRef<char> object) {
       continue;
     }
     if (!(*flags & llvm::object::SymbolRef::SF_Undefined) || name->empty() ||
-        *name == "_GLOBAL_OFFSET_TABLE_")
+        *name == "_GLOBAL_OFFSET_TABLE_" ||
+        (!otherPrefix.empty() && name->starts_with(otherPrefix)))
       continue;
     Provider provider = findProvider(*name);
     needsLibM |= provider == Provider::LibM;
@@ -128,8 +131,9 @@ static LogicalResult writeFile(ModuleOp module, StringRef path,
 }
 
 LogicalResult moe::linkHostSharedObject(ModuleOp module, ArrayRef<char> object,
-                                        SmallVectorImpl<char> &sharedObject) {
-  FailureOr<bool> needsLibM = checkImports(module, object);
+                                        SmallVectorImpl<char> &sharedObject,
+                                        StringRef otherPrefix) {
+  FailureOr<bool> needsLibM = checkImports(module, object, otherPrefix);
   if (failed(needsLibM))
     return failure();
 

@@ -54,6 +54,8 @@ static void writeTypes(llvm::json::OStream &json, StringRef key,
           for (int64_t extent : tensor.getShape())
             json.value(ShapedType::isDynamic(extent) ? -1 : extent);
         });
+        if (isa_and_present<symm::SpaceAttr>(tensor.getEncoding()))
+          json.attribute("symmetric", true);
       });
     }
   });
@@ -70,9 +72,13 @@ static void writeGpu(llvm::json::OStream &json, ModuleOp module) {
   if (!gpu)
     return;
   json.attributeObject("gpu", [&] {
-    for (NamedAttribute attr : gpu)
-      json.attribute(attr.getName().getValue(),
-                     cast<StringAttr>(attr.getValue()).getValue());
+    for (NamedAttribute attr : gpu) {
+      StringRef name = attr.getName();
+      if (auto number = dyn_cast<IntegerAttr>(attr.getValue()))
+        json.attribute(name, number.getInt());
+      else
+        json.attribute(name, cast<StringAttr>(attr.getValue()).getValue());
+    }
   });
   json.attributeArray("device_strings", [&] {
     if (auto strings = module->getAttrOfType<ArrayAttr>(kDeviceStringsAttrName))

@@ -50,19 +50,35 @@ static LogicalResult checkEntryType(func::FuncOp func, StringRef kind,
   return success();
 }
 
+/// The type of a tensor of an entry as `kEntryAttrName` notes it.
+static Type getNotedType(Type type, bool isSymmetric) {
+  auto tensor = cast<RankedTensorType>(type);
+  if (!isSymmetric)
+    return tensor;
+  return RankedTensorType::get(tensor.getShape(), tensor.getElementType(),
+                               symm::SpaceAttr::get(type.getContext()));
+}
+
 static LogicalResult prepareEntry(func::FuncOp func) {
   FunctionType type = func.getFunctionType();
+  SmallVector<Type> inputs, results;
   for (auto [index, input] : llvm::enumerate(type.getInputs())) {
     if (failed(checkEntryType(func, "argument", index, input)))
       return failure();
     func.setArgAttr(index,
                     bufferization::BufferizationDialect::kWritableAttrName,
                     BoolAttr::get(func.getContext(), false));
+    inputs.push_back(getNotedType(
+        input, static_cast<bool>(func.getArgAttr(index, kSymmetricAttrName))));
   }
-  for (auto [index, result] : llvm::enumerate(type.getResults()))
+  for (auto [index, result] : llvm::enumerate(type.getResults())) {
     if (failed(checkEntryType(func, "result", index, result)))
       return failure();
-  func->setAttr(kEntryAttrName, TypeAttr::get(type));
+    results.push_back(getNotedType(result, static_cast<bool>(func.getResultAttr(
+                                               index, kSymmetricAttrName))));
+  }
+  func->setAttr(kEntryAttrName, TypeAttr::get(FunctionType::get(
+                                    func.getContext(), inputs, results)));
   return success();
 }
 

@@ -1,4 +1,4 @@
-//===- SerializeKernels.cpp - Kernels as text in the artifact -------------===//
+//===- SerializeKernels.cpp - Kernels as a constant of the artifact -------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -45,7 +45,16 @@ struct MoESerializeKernelsPass
       emitError(module.getLoc(), *error);
       return signalPassFailure();
     }
+    if (format != "ptx" && format != "cubin") {
+      emitError(module.getLoc(),
+                "moe-serialize-kernels expects 'format' to be ptx or cubin (")
+          << format << ")";
+      return signalPassFailure();
+    }
     OpBuilder builder(&getContext());
+    NamedAttrList notes;
+    notes.append("chip", builder.getStringAttr(chip));
+    notes.append("format", builder.getStringAttr(format));
     SmallVector<gpu::GPUModuleOp> kernels(module.getOps<gpu::GPUModuleOp>());
     if (kernels.size() > 1) {
       kernels[1]->emitOpError("is a second GPU module; run "
@@ -53,25 +62,22 @@ struct MoESerializeKernelsPass
       return signalPassFailure();
     }
     for (gpu::GPUModuleOp kernelModule : kernels) {
-      FailureOr<std::string> image =
-          emitPTX(kernelModule, {chip, ptxVersion, optLevel});
+      FailureOr<std::string> image = emitGpuImage(
+          kernelModule, {chip, ptxVersion, optLevel, format, ptxas});
       if (failed(image))
         return signalPassFailure();
-      image->push_back('\0');
       builder.setInsertionPoint(kernelModule);
+      // A cubin is an ELF file, whose headers drivers may read in place.
       LLVM::GlobalOp::create(
           builder, kernelModule.getLoc(),
           LLVM::LLVMArrayType::get(builder.getI8Type(), image->size()),
           /*isConstant=*/true, LLVM::Linkage::External, kGpuImageName,
-          builder.getStringAttr(*image));
+          builder.getStringAttr(*image), /*alignment=*/16);
+      notes.set("bytes", builder.getI64IntegerAttr(image->size()));
       kernelModule.erase();
     }
     module->removeAttr(gpu::GPUDialect::getContainerModuleAttrName());
-    module->setAttr(
-        kGpuAttrName,
-        builder.getDictionaryAttr(
-            {builder.getNamedAttr("chip", builder.getStringAttr(chip)),
-             builder.getNamedAttr("format", builder.getStringAttr("ptx"))}));
+    module->setAttr(kGpuAttrName, notes.getDictionary(&getContext()));
   }
 };
 

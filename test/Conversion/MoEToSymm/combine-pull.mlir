@@ -112,3 +112,18 @@ func.func @dynamic_tokens(%y: memref<64x8xf32, #symm.space>,
        memref<4xi32>, memref<?x8xf32>) -> ()
   return
 }
+
+// defer_release: the caller leaves y alone; no barrier at the end (combine_s6).
+// CHECK-LABEL: func.func @deferred
+// CHECK: symm.phase "reduce"
+// CHECK-NOT: symm.phase "release"
+// CHECK-NOT: symm.barrier
+// CHECK: symm.collective_end
+func.func @deferred(%y: memref<6x4xf32, #symm.space>, %rows: memref<3x4xi32>,
+    %src: memref<6xi32>, %n: memref<4xi32>, %out: memref<3x4xf32>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {
+      defer_release, num_experts = 4 : i64}
+    : (memref<6x4xf32, #symm.space>, memref<3x4xi32>, memref<6xi32>,
+       memref<4xi32>, memref<3x4xf32>) -> ()
+  return
+}

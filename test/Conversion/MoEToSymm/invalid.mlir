@@ -58,3 +58,18 @@ func.func @combine_weights_not_symmetric(
        memref<2xi32>, memref<6xf32>, memref<3x4xf32>) -> ()
   return
 }
+
+// -----
+
+// Memory that the module reuses cannot be released later (combine_s6).
+shard.grid @ep(shape = 2)
+func.func @combine_deferred_of_own_buffer(%rows: memref<3x2xi32>,
+    %src: memref<6xi32>, %n: memref<2xi32>, %out: memref<3x4xf32>) {
+  %y = symm.alloc : memref<6x4xf32, #symm.space>
+  // expected-error @+1 {{'moe.combine' op expects 'y' to be a 'moe.symmetric' argument with 'defer_release'}}
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {
+      defer_release, num_experts = 4 : i64}
+    : (memref<6x4xf32, #symm.space>, memref<3x2xi32>, memref<6xi32>,
+       memref<2xi32>, memref<3x4xf32>) -> ()
+  return
+}

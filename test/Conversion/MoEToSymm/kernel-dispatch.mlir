@@ -1,28 +1,34 @@
-// RUN: moe-opt %s --convert-moe-to-symm="target=cuda blocks=24 threads=256" --canonicalize | FileCheck %s
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=24 threads=256 transfer=stores team=1" \
+// RUN:   --convert-moe-to-symm=target=cuda --canonicalize | FileCheck %s
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=24 threads=32 transfer=stores" \
+// RUN:   --convert-moe-to-symm=target=cuda --canonicalize \
+// RUN:   | FileCheck %s --check-prefix=MANY
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=24 threads=256 transfer=stores team=4" \
+// RUN:   --convert-moe-to-symm=target=cuda --canonicalize \
+// RUN:   | FileCheck %s --check-prefix=TEAM
 
 shard.grid @ep(shape = 4)
 
-// One kernel. What it needs is allocated before it: counts per block, and flags,
-// counters and the matrix of counts, which keep their contents.
+// One kernel. What it needs is allocated before it: flags, counters and the
+// matrix of counts, which keep their contents.
 // CHECK-LABEL: func.func @rank_major
 // CHECK-SAME: %[[X:.*]]: memref<64x32xbf16>, %[[IDX:.*]]: memref<64x2xi32>
 // CHECK: symm.collective_begin "moe.dispatch" site 0
 // CHECK: %[[ME:.*]] = symm.rank
-// CHECK: %[[BLOCK_COUNTS:.*]] = memref.alloc() : memref<24x4xi32>
 // CHECK: %[[ALL:.*]] = symm.alloc persistent : memref<4x4xi32, #symm.space>
-// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
+// CHECK: gpu.launch blocks(%{{.*}}, %{{.*}}, %{{.*}}) in (%{{.*}} = %c24
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%{{.*}} = %c256
-// A failed check does not end a kernel: the id is replaced.
-// CHECK: symm.phase "route"
+// CHECK-SAME: %[[NUMBER:[a-z0-9_]+]] : memref<64x4xi32, #gpu.address_space<workgroup>>
+// Every block counts all tokens, one thread each; votes number the rows. A failed
+// check does not end a kernel: the id is replaced.
+// CHECK: symm.phase "count"
+// CHECK: memref.load %[[IDX]][%[[THREAD]]
 // CHECK: symm.check %[[OK:.*]], invalid_expert
 // CHECK: arith.select %[[OK]]
-// CHECK: gpu.barrier
-// One subgroup per rank, one lane per token; votes number the rows.
-// CHECK: symm.phase "count"
 // CHECK: nvvm.vote.sync ballot
 // CHECK: math.ctpop
-// CHECK: memref.store %{{.*}}, %[[BLOCK_COUNTS]][%[[BLOCK]]
-// CHECK: symm.grid_barrier
+// CHECK: memref.store %{{.*}}, %[[NUMBER]][
+// CHECK-NOT: symm.grid_barrier
 // One block sends; a rank with an error sends -1.
 // CHECK: symm.phase "exchange"
 // CHECK: symm.failed
@@ -37,9 +43,12 @@ shard.grid @ep(shape = 4)
 // CHECK: symm.phase "place"
 // CHECK: symm.check %{{.*}}, peer_failed
 // CHECK: symm.check %{{.*}}, capacity_exceeded
-// One subgroup per token; the row is read once for all ranks.
+// One subgroup per token; the row is read once for all ranks. The lanes store the
+// experts of a row together.
 // CHECK: symm.phase "put"
 // CHECK: symm.put_each %[[X]][%{{.*}}] to %{{.*}} lanes 4
+// CHECK: gpu.shuffle
+// CHECK: symm.peer
 // The last block to arrive completes.
 // CHECK: symm.phase "complete"
 // CHECK: %[[LAST:.*]] = symm.grid_arrive
@@ -48,6 +57,26 @@ shard.grid @ep(shape = 4)
 // CHECK: symm.wait %[[DONE]]
 // CHECK: gpu.terminator
 // CHECK: symm.collective_end
+
+// More tokens than threads: a block counts its own, and blocks meet once.
+// MANY-LABEL: func.func @rank_major
+// MANY: %[[BLOCK_COUNTS:.*]] = memref.alloc() : memref<4x24xi32>
+// MANY: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]],
+// MANY: symm.phase "count"
+// MANY: nvvm.vote.sync ballot
+// MANY: memref.store %{{.*}}, %[[BLOCK_COUNTS]][%{{.*}}, %[[BLOCK]]]
+// MANY: symm.grid_barrier
+// MANY: symm.phase "exchange"
+// MANY: memref.load %[[BLOCK_COUNTS]]
+// MANY: gpu.subgroup_reduce add
+// MANY: symm.phase "put"
+
+// A team shares each row; its first member writes what goes with it.
+// TEAM-LABEL: func.func @rank_major
+// TEAM: symm.phase "put"
+// TEAM: %[[FIRST:.*]] = arith.cmpi eq, %[[MEMBER:.*]], %c0
+// TEAM: scf.if %[[FIRST]]
+// TEAM: symm.put_each {{.*}} share %[[MEMBER]] of 4
 func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
     %w: memref<64x2xf32>, %recv_x: memref<256x32xbf16, #symm.space>,
     %recv_idx: memref<256x2xi32, #symm.space>,
@@ -64,22 +93,22 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 }
 
 // A slab needs no counts of others: ranks say that they are ready while they
-// route, and the counts travel last.
+// count, and the counts travel with the rows.
 // CHECK-LABEL: func.func @slab
 // CHECK: %[[COUNTS:.*]] = symm.alloc persistent : memref<4xi32, #symm.space>
 // CHECK: gpu.launch
 // CHECK: symm.phase "ready"
 // CHECK: symm.signal
-// CHECK: symm.phase "route"
 // CHECK: symm.phase "count"
 // CHECK: symm.phase "exchange"
 // CHECK-NOT: symm.signal
 // CHECK: symm.wait
+// CHECK: symm.phase "place"
+// CHECK: %[[THERE:.*]] = symm.peer %[[COUNTS]]
+// CHECK: memref.store %{{.*}}, %[[THERE]]
 // CHECK: symm.phase "put"
 // CHECK: symm.put_each
 // CHECK: symm.grid_arrive
-// CHECK: %[[THERE:.*]] = symm.peer %[[COUNTS]]
-// CHECK: memref.store %{{.*}}, %[[THERE]]
 // CHECK: symm.signal
 // CHECK: symm.wait
 // CHECK: memref.load %[[COUNTS]]
@@ -103,6 +132,8 @@ func.func @slab(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // CHECK-LABEL: func.func @expert_major
 // CHECK: symm.alloc persistent : memref<4x9xi32, #symm.space>
 // CHECK: gpu.launch
+// CHECK: symm.phase "count"
+// CHECK: symm.grid_barrier
 // CHECK: symm.phase "place"
 // CHECK: arith.ceildivui
 // CHECK: symm.phase "put"

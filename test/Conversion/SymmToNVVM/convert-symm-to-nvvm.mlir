@@ -83,7 +83,6 @@ module attributes {gpu.container_module} {
         } else {
           // CHECK: %[[WORD:.*]] = llvm.getelementptr {{.*}} -> !llvm.ptr<1>, i8
           // CHECK: %[[THERE:.*]] = llvm.getelementptr %[[WORD]]
-          // CHECK: llvm.fence acq_rel
           // CHECK-NEXT: llvm.store %[[V]], %[[THERE]] atomic release {alignment = 8 : i64} : i64, !llvm.ptr<1>
           symm.signal %flags[%i] at %i, %v : memref<4xi64, #symm.space>
         }

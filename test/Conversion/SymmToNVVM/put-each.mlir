@@ -35,15 +35,29 @@ module attributes {gpu.container_module} {
         : memref<8x12xf32> to memref<64x12xf32, #symm.space>
       gpu.return
     }
-    // 1032 bytes: 8 at a time, 4 for each lane and one more.
+    // 1032 bytes: 8 at a time, 4 for each lane and one more, all in flight
+    // together.
     // CHECK-LABEL: gpu.func @odd_row
-    // CHECK-COUNT-4: ld.global.nc.L1::no_allocate.v2.b32 {$0,$1}, [$2+{{0|256|512|768}}];
+    // CHECK-COUNT-5: ld.global.nc.L1::no_allocate.v2.b32 {$0,$1}, [$2+{{0|256|512|768|1024}}];
+    // CHECK-NOT: ld.global
     // CHECK: st.global.L1::no_allocate.v2.b32 [$0+768], {$1,$2};
-    // CHECK: %[[REST:.*]] = arith.constant 1024 : i64
-    // CHECK: ld.global.nc.L1::no_allocate.v2.b32 {$0,$1}, [$2+0];
+    // CHECK: scf.if
+    // CHECK: st.global.L1::no_allocate.v2.b32 [$0+1024], {$1,$2};
     gpu.func @odd_row(%x: memref<8x129xi64>, %y: memref<64x129xi64, #symm.space>, %i: index) kernel {
       symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 4
         : memref<8x129xi64> to memref<64x129xi64, #symm.space>
+      gpu.return
+    }
+    // A team of four subgroups: lanes number 128, and hold 7 vectors each.
+    // CHECK-LABEL: gpu.func @team
+    // CHECK: %[[LANE:.*]] = nvvm.read.ptx.sreg.laneid
+    // CHECK: %[[PART:.*]] = arith.muli %{{.*}}, %c32_i32
+    // CHECK: arith.addi %[[LANE]], %[[PART]]
+    // CHECK-COUNT-7: ld.global.nc.L1::no_allocate.v4.b32 {$0,$1,$2,$3}, [$4+{{0|2048|4096|6144|8192|10240|12288}}];
+    // CHECK-NOT: ld.global
+    gpu.func @team(%x: memref<8x7168xbf16>, %y: memref<64x7168xbf16, #symm.space>, %i: index) kernel {
+      symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 4 share %i of 4
+        : memref<8x7168xbf16> to memref<64x7168xbf16, #symm.space>
       gpu.return
     }
     // An odd number of bytes; an offset that is not known.

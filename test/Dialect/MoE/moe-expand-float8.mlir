@@ -94,3 +94,22 @@ func.func @others(%a: bf16, %b: f32, %c: f16, %d: f8E4M3FN, %e: f8E4M3FNUZ)
   %4 = arith.extf %e : f8E4M3FNUZ to f32
   return %0, %1, %2, %3, %4 : f32, f16, f8E5M2, f16, f32
 }
+
+// -----
+
+// Vectors, as kernels have them: element by element the same.
+// CHECK-LABEL: func.func @vectors
+// CHECK-NOT: arith.extf
+// CHECK: arith.bitcast %{{.*}} : vector<4xf8E5M2> to vector<4xi8>
+// CHECK: arith.extui %{{.*}} : vector<4xi8> to vector<4xi32>
+// CHECK: %[[WIDE:[a-z0-9_]+]] = arith.bitcast %{{.*}} : vector<4xi32> to vector<4xf32>
+// CHECK-NOT: arith.truncf
+// CHECK: arith.bitcast %[[WIDE]] : vector<4xf32> to vector<4xi32>
+// CHECK: %[[BYTES:[a-z0-9_]+]] = arith.trunci %{{.*}} : vector<4xi32> to vector<4xi8>
+// CHECK: %[[RESULT:[a-z0-9_]+]] = arith.bitcast %[[BYTES]] : vector<4xi8> to vector<4xf8E4M3FN>
+// CHECK: return %[[RESULT]]
+func.func @vectors(%x: vector<4xf8E5M2>) -> vector<4xf8E4M3FN> {
+  %0 = arith.extf %x : vector<4xf8E5M2> to vector<4xf32>
+  %1 = arith.truncf %0 : vector<4xf32> to vector<4xf8E4M3FN>
+  return %1 : vector<4xf8E4M3FN>
+}

@@ -11,7 +11,6 @@
 
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/DenseMap.h"
-#include <optional>
 
 namespace mlir::moe {
 
@@ -19,19 +18,34 @@ namespace mlir::moe {
 /// compare to find out that they run different collectives.
 using SiteNumbers = llvm::DenseMap<Operation *, int64_t>;
 
-/// Size of the kernels. The runtime launches fewer blocks when not all of them
+/// Shared memory for the stages of bulk copies: what a block has on sm_90, less
+/// some for the tables of the protocol.
+inline constexpr int64_t kStageBytes = 208 * 1024;
+
+/// With fewer stages a bulk copy in and one out do not overlap.
+inline constexpr int64_t kMinStages = 2;
+
+/// Shape of a kernel. The runtime launches fewer blocks when not all of them
 /// fit on the device at the same time; kernels read the number they run with.
 struct LaunchShape {
-  int64_t blocks;
-  int64_t threads;
+  int64_t blocks = 132;
+  int64_t threads = 512;
+  /// Rows go through shared memory by bulk copies (sm_90), not through
+  /// registers by loads and stores.
+  bool bulk = false;
+  /// With bulk copies: rows (combine: tokens) in flight, per subgroup
+  /// (combine: block).
+  int64_t stages = 3;
+  /// Without: subgroups that move one token together.
+  int64_t team = 1;
 };
 
 /// Lowerings of the memref forms of moe ops to symm, scf, memref and arith: as
-/// the work of one thread, or as kernels of the size `launch`. `sites` has to
-/// hold every collective op and to outlive the patterns.
-void populateMoEToSymmConversionPatterns(
-    RewritePatternSet &patterns, const SiteNumbers &sites,
-    std::optional<LaunchShape> launch = std::nullopt);
+/// the work of one thread, or as `kernels` of the shape each op says. `sites`
+/// has to hold every collective op and to outlive the patterns.
+void populateMoEToSymmConversionPatterns(RewritePatternSet &patterns,
+                                         const SiteNumbers &sites,
+                                         bool kernels = false);
 
 } // namespace mlir::moe
 

@@ -28,11 +28,29 @@ enum class Stage {
   MLIR,        ///< the LLVM dialect
   LLVM,        ///< optimized LLVM IR of host code, as text
   PTX,         ///< the kernels, as text
+  Cubin,       ///< the kernels, assembled for one chip
   Object,      ///< an ELF object
   SharedObject ///< the artifact
 };
 
 enum class TargetKind { Host, CUDA };
+
+/// What `moe-plan` is to choose of kernels ("auto" and 0), or to take.
+struct KernelOptions {
+  int64_t blocks = 0;
+  int64_t threads = 0;
+  std::string transfer = "auto";
+  int64_t stages = 0;
+  int64_t team = 0;
+};
+
+/// Where the kernels of a module run.
+enum class KernelPlace {
+  Device,
+  /// On CPUs, with `TargetKind::Host`: a library that is loaded before the
+  /// artifact executes their threads as fibers. For tests.
+  Fibers
+};
 
 struct CompileOptions {
   Stage stage = Stage::SharedObject;
@@ -40,6 +58,8 @@ struct CompileOptions {
   HostTargetOptions host;
   /// For TargetKind::CUDA.
   GpuTargetOptions gpu;
+  KernelOptions kernel;
+  KernelPlace kernelPlace = KernelPlace::Device;
   /// See `moe-plan`.
   std::string combineAlgorithm = "auto";
   /// Called for each pass manager before it runs; may fail.

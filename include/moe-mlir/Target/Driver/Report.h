@@ -9,6 +9,8 @@
 #ifndef MOE_MLIR_TARGET_DRIVER_REPORT_H
 #define MOE_MLIR_TARGET_DRIVER_REPORT_H
 
+#include "moe-mlir/Target/GPU/GPU.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include <optional>
 #include <string>
@@ -30,6 +32,15 @@ struct CollectiveReport {
   /// Upper bound of the bytes of rows that cross between this rank and others;
   /// none when the number of rows is dynamic.
   std::optional<int64_t> wireBytes;
+
+  /// What `moe-plan` chose; for kernels only.
+  struct Kernel {
+    int64_t blocks, threads;
+    std::string transfer;
+    /// The one that `transfer` has.
+    std::optional<int64_t> stages, team;
+  };
+  std::optional<Kernel> kernel;
 };
 
 struct CompileReport {
@@ -39,11 +50,19 @@ struct CompileReport {
   /// memory, so this may be less than the sum over all ops.
   int64_t workspaceBytes = 0;
   int64_t artifactBytes = 0;
+  /// Of all kernels, also those that belong to no moe op; only when the
+  /// assembler was found.
+  SmallVector<KernelResources> kernels;
 
   /// Fills `collectives` but for symmetric bytes, from moe ops on memrefs.
   void collectCollectives(ModuleOp module);
   /// Fills in symmetric bytes, from the symm ops that these became.
   void collectSymmetricBytes(ModuleOp module);
+
+  /// Fills `kernels` from a module with a GPU module in the LLVM dialect, if
+  /// there is an assembler.
+  LogicalResult collectKernels(ModuleOp module,
+                               const GpuTargetOptions &options);
 
   void printTable(llvm::raw_ostream &os) const;
   void printJSON(llvm::raw_ostream &os) const;

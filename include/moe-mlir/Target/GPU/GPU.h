@@ -1,4 +1,4 @@
-//===- GPU.h - PTX of kernels -----------------------------------*- C++ -*-===//
+//===- GPU.h - Images of kernels --------------------------------*- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -19,8 +19,8 @@ namespace mlir::moe {
 /// The symbol of an artifact that holds its kernels.
 inline constexpr llvm::StringLiteral kGpuImageName = "moe_gpu_image";
 
-/// Module attribute: {chip = "sm_90", format = "ptx"} of the kernels, for the
-/// manifest.
+/// Module attribute: {bytes = 9000, chip = "sm_90", format = "ptx"} of the
+/// kernels, for the manifest.
 inline constexpr llvm::StringLiteral kGpuAttrName = "moe.gpu";
 
 struct GpuTargetOptions {
@@ -30,6 +30,10 @@ struct GpuTargetOptions {
   unsigned ptxVersion = 80;
   /// 0 to 3.
   unsigned optLevel = 3;
+  /// Of the image: "ptx", or "cubin", which needs the assembler.
+  std::string format = "ptx";
+  /// Path of the assembler; empty to look for it.
+  std::string ptxas;
 };
 
 /// The chips that code can be compiled for, oldest first.
@@ -43,6 +47,33 @@ std::optional<std::string> checkGpuTarget(StringRef chip, unsigned ptxVersion);
 /// `module`.
 FailureOr<std::string> emitPTX(gpu::GPUModuleOp module,
                                const GpuTargetOptions &options);
+
+/// The assembler of the CUDA toolkit: `path` if given, else `ptxas` of PATH,
+/// else that of CUDA_HOME. Nothing when there is none; `lookedFor` then says
+/// what was tried.
+std::optional<std::string> findPtxas(StringRef path, std::string &lookedFor);
+
+/// What the assembler says of a kernel or device function.
+struct KernelResources {
+  std::string name;
+  int64_t registers = 0;
+  /// Bytes a thread stores to and loads from memory for want of registers.
+  int64_t spillBytes = 0;
+  /// Shared memory of a block, but for what the launch adds.
+  int64_t sharedBytes = 0;
+};
+
+/// Assembles PTX for `options.chip` and appends the result to `image`. Fills
+/// `resources`, if given, for the kernels. Reports errors on `module`.
+LogicalResult
+assemblePTX(Operation *module, StringRef ptx, StringRef ptxas,
+            const GpuTargetOptions &options, SmallVectorImpl<char> &image,
+            SmallVectorImpl<KernelResources> *resources = nullptr);
+
+/// The image of the kernels in `options.format`, as an artifact holds it: PTX
+/// ends with a zero. Reports errors on `module`.
+FailureOr<std::string> emitGpuImage(gpu::GPUModuleOp module,
+                                    const GpuTargetOptions &options);
 
 } // namespace mlir::moe
 

@@ -49,9 +49,11 @@ LogicalResult emitHostObject(ModuleOp module, llvm::Module &code,
                              llvm::SmallVectorImpl<char> &object);
 
 /// Links an object to a shared object, in this process. Symbols that neither
-/// the object nor the runtime, libc or libm define are an error.
+/// the object nor the runtime, libc or libm define are an error, unless they
+/// start with `otherPrefix`, when that is given.
 LogicalResult linkHostSharedObject(ModuleOp module, ArrayRef<char> object,
-                                   llvm::SmallVectorImpl<char> &sharedObject);
+                                   llvm::SmallVectorImpl<char> &sharedObject,
+                                   StringRef otherPrefix = {});
 
 } // namespace mlir::moe
 

@@ -14,6 +14,7 @@
 namespace mlir::moe {
 
 /// Function attribute: the type that the function had as an entry, on tensors.
+/// Those marked `moe.symmetric` have the encoding `#symm.space`.
 inline constexpr llvm::StringLiteral kEntryAttrName = "moe.entry";
 
 /// Module attribute: number of ranks the module is made for; 0 for any.

@@ -21,7 +21,8 @@ def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
 
     - records the type of each entry as `moe.entry`, and the number of ranks as
       `moe.ranks` of the module, because bufferization hides both from
-      `moe-export-entries`;
+      `moe-export-entries`. Tensors marked `moe.symmetric` are noted with the
+      encoding `#symm.space`;
     - marks arguments of entries as not writable: an entry does not change what
       its caller passes;
     - marks `symm.alloc` and `symm.free` that the module already holds as
@@ -50,7 +51,8 @@ def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
     ```
   }];
   let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
-                           "::mlir::moe::MoEDialect"];
+                           "::mlir::moe::MoEDialect",
+                           "::mlir::symm::SymmDialect"];
 }
 
 def MoEExpandCopiesPass : Pass<"moe-expand-copies"> {
@@ -163,12 +165,15 @@ def MoEMergeKernelModulesPass
 
 def MoESerializeKernelsPass
     : Pass<"moe-serialize-kernels", "::mlir::ModuleOp"> {
-  let summary = "compile the GPU module to PTX";
+  let summary = "compile the GPU module to PTX or a cubin";
   let description = [{
     Replaces the GPU module, whose functions are lowered to the LLVM and NVVM
     dialects, by its PTX as the constant `moe_gpu_image`, with a zero at the end.
     No CUDA toolkit is needed. A chip that the PTX version does not know is an
     error.
+
+    With `format=cubin` the constant is the code for `chip` that the toolkit's
+    `ptxas` makes of the PTX; it is an error when that is not found.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
   let options = [
@@ -176,7 +181,11 @@ def MoESerializeKernelsPass
            "compute capability the kernels are compiled for">,
     Option<"ptxVersion", "ptx-version", "unsigned", "80",
            "version of PTX times ten">,
-    Option<"optLevel", "opt-level", "unsigned", "3", "optimization level">
+    Option<"optLevel", "opt-level", "unsigned", "3", "optimization level">,
+    Option<"format", "format", "std::string", "\"ptx\"",
+           "what the artifact holds: ptx or cubin">,
+    Option<"ptxas", "ptxas", "std::string", "\"\"",
+           "path of the assembler, instead of that in PATH or CUDA_HOME">
   ];
 }
 

@@ -8,11 +8,13 @@
 
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/Transforms/InliningUtils.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -44,6 +46,81 @@ void MoEDialect::initialize() {
 #define GET_OP_LIST
 #include "moe-mlir/Dialect/MoE/IR/MoEOps.cpp.inc"
       >();
+}
+
+/// symmetric_c1, for argument or result (`kind`) `index` of `op`.
+static LogicalResult verifySymmetricAttr(Operation *op, StringRef kind,
+                                         unsigned index, Type type,
+                                         Attribute value) {
+  auto describe = [&](InFlightDiagnostic diag) -> InFlightDiagnostic {
+    return std::move(diag << "expects '" << kSymmetricAttrName << "' on "
+                          << kind << ' ' << index << ' ');
+  };
+  auto func = dyn_cast<func::FuncOp>(op);
+  if (!func || !func.isPublic())
+    return describe(op->emitOpError()) << "of a public 'func.func' only";
+  if (!isa<UnitAttr>(value))
+    return describe(op->emitOpError())
+           << "to be a unit attribute (" << value << ")";
+  auto shaped = dyn_cast<ShapedType>(type);
+  if (!isa<RankedTensorType, MemRefType>(type) || !shaped.hasStaticShape())
+    return describe(op->emitOpError())
+           << "to be of a ranked tensor or memref of static shape (" << type
+           << ")";
+  return success();
+}
+
+LogicalResult MoEDialect::verifyOperationAttribute(Operation *op,
+                                                   NamedAttribute attr) {
+  if (attr.getName() != kSymmetricAttrName)
+    return success();
+  return op->emitOpError("expects '")
+         << kSymmetricAttrName << "' on arguments and results only";
+}
+
+LogicalResult MoEDialect::verifyRegionArgAttribute(Operation *op,
+                                                   unsigned regionIndex,
+                                                   unsigned argIndex,
+                                                   NamedAttribute attr) {
+  if (attr.getName() != kSymmetricAttrName)
+    return success();
+  auto func = dyn_cast<FunctionOpInterface>(op);
+  return verifySymmetricAttr(op, "argument", argIndex,
+                             func ? func.getArgumentTypes()[argIndex] : Type(),
+                             attr.getValue());
+}
+
+LogicalResult MoEDialect::verifyRegionResultAttribute(Operation *op,
+                                                      unsigned regionIndex,
+                                                      unsigned resultIndex,
+                                                      NamedAttribute attr) {
+  if (attr.getName() != kSymmetricAttrName)
+    return success();
+  auto func = dyn_cast<FunctionOpInterface>(op);
+  return verifySymmetricAttr(op, "result", resultIndex,
+                             func ? func.getResultTypes()[resultIndex] : Type(),
+                             attr.getValue());
+}
+
+LogicalResult KernelAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t blocks, int64_t threads,
+                                 Transfer transfer, int64_t stages,
+                                 int64_t team) {
+  if (blocks < 1)
+    return emitError() << "expects 'blocks' (" << blocks
+                       << ") to be at least 1";
+  if (threads < 32 || threads > 1024 || threads % 32 != 0)
+    return emitError() << "expects 'threads' (" << threads
+                       << ") to be a multiple of 32 from 32 to 1024";
+  if (stages < 1 || stages > 16)
+    return emitError() << "expects 'stages' (" << stages
+                       << ") to be from 1 to 16";
+  if (team < 1 || !llvm::isPowerOf2_64(team) || threads / 32 % team != 0)
+    return emitError() << "expects 'team' (" << team
+                       << ") to be a power of two that divides the number of "
+                          "subgroups ("
+                       << threads / 32 << ")";
+  return success();
 }
 
 int64_t moe::getNumRanks(Operation *op, FlatSymbolRefAttr grid) {

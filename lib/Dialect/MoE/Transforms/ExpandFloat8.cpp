@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/PatternMatch.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace mlir::moe {
@@ -45,16 +46,32 @@ struct Float8Format {
   }
 };
 
-/// Shorthands for i32 arithmetic.
+/// Whether this is an f32 or a vector of f32.
+bool isF32(Type type) { return getElementTypeOrSelf(type).isF32(); }
+
+/// The format of an 8-bit float or of a vector of them.
+std::optional<Float8Format> getFormat(Type type) {
+  if (isa<ShapedType>(type) && !isa<VectorType>(type))
+    return std::nullopt;
+  return Float8Format::get(getElementTypeOrSelf(type));
+}
+
+/// Shorthands for arithmetic on i32, or on vectors of the same shape as `like`.
 struct Bits {
   ImplicitLocOpBuilder &b;
+  Type like;
 
-  Value c(int64_t value) {
-    return arith::ConstantIntOp::create(b, b.getI32Type(), value);
+  Type of(Type element) {
+    auto vector = dyn_cast<VectorType>(like);
+    return vector ? Type(vector.clone(element)) : element;
   }
-  Value f(float value) {
-    return arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(value));
+  Value splat(TypedAttr value) {
+    if (auto vector = dyn_cast<VectorType>(of(value.getType())))
+      value = DenseElementsAttr::get(vector, Attribute(value));
+    return arith::ConstantOp::create(b, value);
   }
+  Value c(int64_t value) { return splat(b.getI32IntegerAttr(value)); }
+  Value f(float value) { return splat(b.getF32FloatAttr(value)); }
   Value add(Value x, Value y) { return arith::AddIOp::create(b, x, y); }
   Value sub(Value x, Value y) { return arith::SubIOp::create(b, x, y); }
   Value shl(Value x, Value y) { return arith::ShLIOp::create(b, x, y); }
@@ -68,10 +85,10 @@ struct Bits {
     return arith::SelectOp::create(b, c, x, y);
   }
   Value toFloat(Value x) {
-    return arith::BitcastOp::create(b, b.getF32Type(), x);
+    return arith::BitcastOp::create(b, of(b.getF32Type()), x);
   }
   Value toBits(Value x) {
-    return arith::BitcastOp::create(b, b.getI32Type(), x);
+    return arith::BitcastOp::create(b, of(b.getI32Type()), x);
   }
 };
 
@@ -82,14 +99,14 @@ struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
 
   LogicalResult matchAndRewrite(arith::ExtFOp op,
                                 PatternRewriter &rewriter) const override {
-    auto format = Float8Format::get(op.getIn().getType());
-    if (!format || !op.getType().isF32())
+    auto format = getFormat(op.getIn().getType());
+    if (!format || !isF32(op.getType()))
       return rewriter.notifyMatchFailure(op, "not from an 8-bit float to f32");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    Bits bits{b};
+    Bits bits{b, op.getType()};
     Value raw = arith::ExtUIOp::create(
-        b, b.getI32Type(),
-        arith::BitcastOp::create(b, b.getI8Type(), op.getIn()));
+        b, bits.of(b.getI32Type()),
+        arith::BitcastOp::create(b, bits.of(b.getI8Type()), op.getIn()));
     Value sign = bits.shl(bits.bitAnd(raw, bits.c(0x80)), bits.c(24));
     Value magnitude = bits.bitAnd(raw, bits.c(0x7f));
 
@@ -98,7 +115,8 @@ struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
                  bits.c((127 - format->bias()) << 23));
     float smallest =
         std::ldexp(1.0f, 1 - format->bias() - format->mantissaBits);
-    Value asFloat = arith::UIToFPOp::create(b, b.getF32Type(), magnitude);
+    Value asFloat =
+        arith::UIToFPOp::create(b, bits.of(b.getF32Type()), magnitude);
     Value subnormal =
         bits.toBits(arith::MulFOp::create(b, asFloat, bits.f(smallest)));
     Value isSubnormal = bits.cmp(arith::CmpIPredicate::ult, magnitude,
@@ -125,11 +143,11 @@ struct ExpandTruncF : public OpRewritePattern<arith::TruncFOp> {
 
   LogicalResult matchAndRewrite(arith::TruncFOp op,
                                 PatternRewriter &rewriter) const override {
-    auto format = Float8Format::get(op.getType());
-    if (!format || !op.getIn().getType().isF32())
+    auto format = getFormat(op.getType());
+    if (!format || !isF32(op.getIn().getType()))
       return rewriter.notifyMatchFailure(op, "not from f32 to an 8-bit float");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
-    Bits bits{b};
+    Bits bits{b, op.getType()};
     Value raw = bits.toBits(op.getIn());
     Value sign = bits.shr(bits.bitAnd(raw, bits.c(0x80000000)), bits.c(24));
     Value magnitude = bits.bitAnd(raw, bits.c(0x7fffffff));
@@ -159,8 +177,8 @@ struct ExpandTruncF : public OpRewritePattern<arith::TruncFOp> {
     Value isNaN =
         bits.cmp(arith::CmpIPredicate::ugt, magnitude, bits.c(0x7f800000));
     value = bits.select(isNaN, bits.c(format->nan()), value);
-    Value byte =
-        arith::TruncIOp::create(b, b.getI8Type(), bits.bitOr(sign, value));
+    Value byte = arith::TruncIOp::create(b, bits.of(b.getI8Type()),
+                                         bits.bitOr(sign, value));
     rewriter.replaceOpWithNewOp<arith::BitcastOp>(op, op.getType(), byte);
     return success();
   }

@@ -8,9 +8,11 @@
 
 #include "moe-mlir/Dialect/MoE/Transforms/Passes.h"
 
-#include "moe-mlir/Dialect/MoE/IR/MoE.h"
+#include "KernelPlan.h"
 
 #include "mlir/IR/Remarks.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_MOEPLANPASS
@@ -26,23 +28,72 @@ struct MoEPlanPass : public moe::impl::MoEPlanPassBase<MoEPlanPass> {
   using MoEPlanPassBase::MoEPlanPassBase;
 
   void runOnOperation() override {
-    if (combineAlgorithm != "auto" && !symbolizeAlgorithm(combineAlgorithm)) {
-      getOperation()->emitError("moe-plan expects 'combine-algorithm' to be "
-                                "auto, pull or push (")
-          << combineAlgorithm << ")";
+    if (failed(checkOptions()))
       return signalPassFailure();
-    }
     getOperation()->walk([&](CombineOp op) {
       if (!op.getAlgorithm())
         plan(op);
       ++(op.getAlgorithm() == Algorithm::pull ? numPull : numPush);
     });
+    if (target != "cuda")
+      return;
+    WalkResult walked = getOperation()->walk([&](CollectiveOpInterface op) {
+      return failed(planKernelOf(op)) ? WalkResult::interrupt()
+                                      : WalkResult::advance();
+    });
+    if (walked.wasInterrupted())
+      signalPassFailure();
+  }
+
+private:
+  KernelTarget device;
+  KernelRequest request;
+
+  InFlightDiagnostic emitOptionError(StringRef name, const Twine &expected) {
+    return getOperation()->emitError("moe-plan expects '")
+           << name << "' to be " << expected << " (";
+  }
+
+  /// Checks what no op on the target could take, and reads the rest.
+  LogicalResult checkOptions() {
+    if (combineAlgorithm != "auto" && !symbolizeAlgorithm(combineAlgorithm))
+      return emitOptionError("combine-algorithm", "auto, pull or push")
+             << combineAlgorithm << ")";
+    if (target != "host" && target != "cuda")
+      return emitOptionError("target", "host or cuda") << target << ")";
+    if (target == "host")
+      return success();
+    std::optional<KernelTarget> known = getKernelTarget(chip);
+    if (!known)
+      return emitOptionError("chip", "a name like sm_90") << chip << ")";
+    device = *known;
+    if (transfer != "auto" && !symbolizeTransfer(transfer))
+      return emitOptionError("transfer", "auto, stores or bulk")
+             << transfer << ")";
+    request.transfer = symbolizeTransfer(transfer);
+    if (request.transfer == Transfer::bulk && !device.hasBulkCopies)
+      return emitOptionError("transfer",
+                             "auto or stores with chip " + chip.getValue())
+             << transfer << ")";
+    if (blocks < 0)
+      return emitOptionError("blocks", "0 or more") << blocks.getValue() << ")";
+    if (threads < 0 || threads > 1024 || threads % 32 != 0)
+      return emitOptionError("threads", "a multiple of 32 up to 1024")
+             << threads.getValue() << ")";
+    if (stages < 0 || stages > 16)
+      return emitOptionError("stages", "0 to 16") << stages.getValue() << ")";
+    if (team < 0 || team > 32 || (team > 0 && !llvm::isPowerOf2_64(team)))
+      return emitOptionError("team", "0 or a power of two up to 32")
+             << team.getValue() << ")";
+    request.blocks = blocks;
+    request.threads = threads;
+    request.stages = stages;
+    request.team = team;
+    return success();
   }
 
   void plan(CombineOp op) {
-    auto opts = remark::RemarkOpts::name("combine-algorithm")
-                    .category("moe-plan")
-                    .function(getFunctionName(op));
+    auto opts = getRemarkOptions("combine-algorithm", op);
     if (combineAlgorithm == "push" && op.isExpertMajor()) {
       op.setAlgorithm(Algorithm::pull);
       remark::missed(op.getLoc(), opts)
@@ -62,9 +113,43 @@ struct MoEPlanPass : public moe::impl::MoEPlanPassBase<MoEPlanPass> {
                .str();
   }
 
-  static StringRef getFunctionName(Operation *op) {
+  LogicalResult planKernelOf(CollectiveOpInterface op) {
+    if (KernelAttr kernel = op.getKernelAttr()) {
+      if (kernel.getTransfer() == Transfer::bulk && !device.hasBulkCopies)
+        return op.emitOpError("expects transfer stores with chip ")
+               << chip << " (bulk)";
+      count(kernel);
+      return success();
+    }
+    auto opts = getRemarkOptions("kernel", op);
+    StringRef name = op->getName().stripDialect();
+    KernelChoice choice = planKernel(op, device, request);
+    KernelAttr kernel = choice.kernel;
+    op.setKernelAttr(kernel);
+    count(kernel);
+    for (const std::string &missed : choice.missed)
+      remark::missed(op.getLoc(), opts) << (name + " has " + missed).str();
+    bool isBulk = kernel.getTransfer() == Transfer::bulk;
+    remark::passed(op.getLoc(), opts)
+        << llvm::formatv("{0} moves rows by {1}: {2} ({3} blocks of {4} "
+                         "threads, {5} {6})",
+                         name, isBulk ? "bulk copies" : "stores", choice.reason,
+                         kernel.getBlocks(), kernel.getThreads(),
+                         isBulk ? "stages" : "team",
+                         isBulk ? kernel.getStages() : kernel.getTeam())
+               .str();
+    return success();
+  }
+
+  void count(KernelAttr kernel) {
+    ++(kernel.getTransfer() == Transfer::bulk ? numBulk : numStores);
+  }
+
+  static remark::RemarkOpts getRemarkOptions(StringRef name, Operation *op) {
     auto symbol = op->getParentOfType<SymbolOpInterface>();
-    return symbol ? symbol.getName() : StringRef();
+    return remark::RemarkOpts::name(name)
+        .category("moe-plan")
+        .function(symbol ? symbol.getName() : StringRef());
   }
 };
 

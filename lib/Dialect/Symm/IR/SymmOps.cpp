@@ -121,7 +121,12 @@ template <typename OpTy> static LogicalResult verifyRows(OpTy op) {
 
 LogicalResult PutOp::verify() { return verifyRows(*this); }
 
-LogicalResult PutEachOp::verify() { return verifyRows(*this); }
+LogicalResult PutEachOp::verify() {
+  if (isStage(getSource().getType()) && getTeam() != 1)
+    return emitOpError("expects 'team' to be 1 (")
+           << getTeam() << ") for a source in workgroup memory";
+  return verifyRows(*this);
+}
 
 //===----------------------------------------------------------------------===//
 // Counters

@@ -20,6 +20,10 @@
 
 namespace mlir::moe {
 
+/// Unit attribute of arguments and results of entries: they are symmetric
+/// memory (symmetric_c1).
+inline constexpr llvm::StringLiteral kSymmetricAttrName = "moe.symmetric";
+
 /// Largest supported top-k.
 inline constexpr int64_t kMaxTopK = 32;
 
@@ -44,9 +48,10 @@ struct ExpertPlacement {
 
 #include "moe-mlir/Dialect/MoE/IR/MoEDialect.h.inc"
 #include "moe-mlir/Dialect/MoE/IR/MoEEnums.h.inc"
-#include "moe-mlir/Dialect/MoE/IR/MoEInterfaces.h.inc"
 #define GET_ATTRDEF_CLASSES
 #include "moe-mlir/Dialect/MoE/IR/MoEAttributes.h.inc"
+// After the attributes, which its methods return.
+#include "moe-mlir/Dialect/MoE/IR/MoEInterfaces.h.inc"
 #define GET_OP_CLASSES
 #include "moe-mlir/Dialect/MoE/IR/MoEOps.h.inc"
 

@@ -9,6 +9,7 @@
 #ifndef MOE_MLIR_DIALECT_MOE_IR_MOEBASE_TD
 #define MOE_MLIR_DIALECT_MOE_IR_MOEBASE_TD
 
+include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/EnumAttr.td"
 include "mlir/IR/OpBase.td"
 
@@ -30,11 +31,40 @@ def MoE_Dialect : Dialect {
     bufferization produces. docs/Spec.md states every rule with a label; labels
     below refer to it.
 
+    Arguments and results of a public function, an entry of the artifact, may be
+    marked `moe.symmetric`, a unit attribute: their memory is symmetric, so that
+    an exchange works in it and nothing is copied (symmetric_s1, symmetric_s2).
+
+    ```mlir
+    shard.grid @ep(shape = 4)
+    func.func @back(%y: tensor<512x64xbf16> {moe.symmetric},
+                    %send_row: tensor<128x4xi32>, %src: tensor<512xi32>,
+                    %n_from: tensor<4xi32>) -> tensor<128x64xbf16> {
+      %out = moe.combine %y, %send_row, %src, %n_from on @ep
+          {num_experts = 8 : i64}
+          : (tensor<512x64xbf16>, tensor<128x4xi32>, tensor<512xi32>,
+             tensor<4xi32>) -> tensor<128x64xbf16>
+      return %out : tensor<128x64xbf16>
+    }
+    ```
+
+    - An argument: the caller passes memory of the symmetric heap, at the same
+      offset on all ranks.
+    - A result: a buffer of a moe op of the entry, in the artifact's workspace,
+      at the same offset on all ranks. It is valid until the entry is called
+      again.
+
+    The attribute stands on arguments and results of public `func.func`s whose
+    types are ranked tensors, or memrefs, of static shape (symmetric_c1).
+
     Version log:
     - 0.1: dispatch, combine, alltoallv. Text and bytecode carry no promise of
       stability yet.
   }];
   let useDefaultAttributePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
+  let hasRegionArgAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
 }
 
 class MoE_Op<string mnemonic, list<Trait> traits = []>
@@ -104,6 +134,52 @@ def MoE_AlgorithmEnum : I32EnumAttr<"Algorithm", "how a combine moves rows", [
 }
 def MoE_AlgorithmAttr : EnumAttr<MoE_Dialect, MoE_AlgorithmEnum, "algorithm"> {
   let assemblyFormat = "`<` $value `>`";
+}
+
+def MoE_TransferEnum : I32EnumAttr<"Transfer", "how a kernel moves rows", [
+    I32EnumAttrCase<"stores", 0>, I32EnumAttrCase<"bulk", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    - `stores`: 16-byte loads and stores, through registers.
+    - `bulk`: bulk copies, through shared memory. Needs sm_90 and rows of a
+      multiple of 16 bytes.
+  }];
+}
+def MoE_TransferParameter : EnumParameter<MoE_TransferEnum> {
+  let defaultValue = "::mlir::moe::Transfer::stores";
+}
+
+def MoE_KernelAttr : AttrDef<MoE_Dialect, "Kernel"> {
+  let mnemonic = "kernel";
+  let summary = "shape of the kernel of an op";
+  let description = [{
+    Set by `moe-plan{target=cuda}`.
+    - `blocks`: at most so many blocks run. The kernel is persistent; the runtime
+      launches fewer when not all fit at once.
+    - `threads` per block.
+    - `transfer`: how rows move.
+    - `stages`: rows in flight per subgroup of 32 threads (combine: tokens per
+      block) with `bulk`; of no meaning otherwise.
+    - `team`: subgroups that move one token together with `stores`; of no meaning
+      otherwise.
+
+    Example: `#moe.kernel<blocks = 132, threads = 256, transfer = bulk, stages = 2>`
+
+    **Constraints:**
+    - `blocks` is at least 1.
+    - `threads` is a multiple of 32 from 32 to 1024.
+    - `stages` is from 1 to 16.
+    - `team` is a power of two that divides `threads` / 32.
+  }];
+  let parameters = (ins
+    DefaultValuedParameter<"int64_t", "132">:$blocks,
+    DefaultValuedParameter<"int64_t", "512">:$threads,
+    MoE_TransferParameter:$transfer,
+    DefaultValuedParameter<"int64_t", "3">:$stages,
+    DefaultValuedParameter<"int64_t", "1">:$team);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
 }
 
 //===----------------------------------------------------------------------===//

@@ -23,6 +23,10 @@ def MoE_CollectiveOpInterface : OpInterface<"CollectiveOpInterface"> {
       "::mlir::FlatSymbolRefAttr", "getGridAttr">,
     InterfaceMethod<"The buffers of the memref form.",
       "::mlir::OperandRange", "getOuts">,
+    InterfaceMethod<"The shape of its kernel on a GPU; null when not planned.",
+      "::mlir::moe::KernelAttr", "getKernelAttr">,
+    InterfaceMethod<"Sets the shape of its kernel.",
+      "void", "setKernelAttr", (ins "::mlir::moe::KernelAttr":$kernel)>,
     InterfaceMethod<"The outputs: results, or the buffers of `outs`.",
       "::mlir::ValueRange", "getOutputValues", (ins), /*methodBody=*/[{}],
       /*defaultImplementation=*/[{

@@ -125,7 +125,8 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     DefaultValuedAttr<MoE_OverflowAttr, "Overflow::error">:$overflow,
     DefaultValuedAttr<MoE_PositiveI64, "1">:$alignment,
     OptionalAttr<MoE_PositiveI64>:$capacity,
-    OptionalAttr<MoE_PositiveI64>:$max_tokens);
+    OptionalAttr<MoE_PositiveI64>:$max_tokens,
+    OptionalAttr<MoE_KernelAttr>:$kernel);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
 
   let assemblyFormat = [{
@@ -189,8 +190,10 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     row's bits (combine_s4). A row number out of range is an error (combine_s5).
 
     The memref form writes the single buffer of `outs`. It returns on a rank when
-    no other rank reads this rank's `y` any more. `algorithm` is chosen by
-    `moe-plan`.
+    no other rank reads this rank's `y` any more; with `defer_release`, which
+    needs a `y` that is a `moe.symmetric` argument and saves a round of signals,
+    it returns earlier, and the caller leaves `y` alone until a later collective
+    of all ranks has ended (combine_s6). `algorithm` is chosen by `moe-plan`.
 
     Example:
 
@@ -233,7 +236,9 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     MoE_NumExperts:$num_experts, // combine_c7
     DefaultValuedAttr<MoE_LayoutAttr, "Layout::rank_major">:$layout,
     OptionalAttr<MoE_PositiveI64>:$max_tokens,
-    OptionalAttr<MoE_AlgorithmAttr>:$algorithm);
+    UnitAttr:$defer_release,
+    OptionalAttr<MoE_AlgorithmAttr>:$algorithm,
+    OptionalAttr<MoE_KernelAttr>:$kernel);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
 
   let assemblyFormat = [{
@@ -302,7 +307,8 @@ def MoE_AllToAllvOp : MoE_CollectiveOp<"alltoallv", []> {
     MoE_Indices:$send_counts,
     Variadic<AnyMemRef>:$outs,
     FlatSymbolRefAttr:$grid,
-    DefaultValuedAttr<MoE_OverflowAttr, "Overflow::error">:$overflow);
+    DefaultValuedAttr<MoE_OverflowAttr, "Overflow::error">:$overflow,
+    OptionalAttr<MoE_KernelAttr>:$kernel);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
 
   let assemblyFormat = [{

@@ -25,26 +25,51 @@ def MoEPlanPass : Pass<"moe-plan"> {
 
     An op that already has an `algorithm` keeps it.
 
+    With `target=cuda` it also chooses the shape of each op's kernel, `kernel`
+    (`#moe.kernel`), unless the op has one. Each part of it can be pinned by an
+    option; where an op cannot take a pinned value, a remark says so, and it gets
+    the nearest that it can take. What is not pinned is chosen in
+    lib/Dialect/MoE/Transforms/KernelPlan.cpp; docs/CUDA.md has the rules.
+
     Before:
 
     ```text
     moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 8 : i64} : ...
     ```
 
-    After:
+    After, with `target=cuda`:
 
     ```text
     moe.combine %y, %rows, %src, %n outs(%out) on @ep
-      {algorithm = #moe.algorithm<pull>, num_experts = 8 : i64} : ...
+      {algorithm = #moe.algorithm<pull>,
+       kernel = #moe.kernel<blocks = 132, threads = 512, team = 16>,
+       num_experts = 8 : i64} : ...
     ```
   }];
   let options = [
     Option<"combineAlgorithm", "combine-algorithm", "std::string", "\"auto\"",
-           "how combines move rows: auto, pull or push">
+           "how combines move rows: auto, pull or push">,
+    Option<"target", "target", "std::string", "\"host\"",
+           "what to plan for: host or cuda">,
+    Option<"chip", "chip", "std::string", "\"sm_90\"",
+           "cuda: compute capability of the device">,
+    Option<"blocks", "blocks", "int64_t", "0",
+           "cuda: blocks per kernel, at most; 0 to choose">,
+    Option<"threads", "threads", "int64_t", "0",
+           "cuda: threads per block, a multiple of 32 up to 1024; 0 to choose">,
+    Option<"transfer", "transfer", "std::string", "\"auto\"",
+           "cuda: how kernels move rows: auto, stores or bulk">,
+    Option<"stages", "stages", "int64_t", "0",
+           "cuda: rows in flight with bulk copies, up to 16; 0 to choose">,
+    Option<"team", "team", "int64_t", "0",
+           "cuda: subgroups that move one token together with stores, a power "
+           "of two up to 32; 0 to choose">
   ];
   let statistics = [
     Statistic<"numPull", "num-pull", "combines that pull">,
-    Statistic<"numPush", "num-push", "combines that push">
+    Statistic<"numPush", "num-push", "combines that push">,
+    Statistic<"numBulk", "num-bulk", "kernels that move rows by bulk copies">,
+    Statistic<"numStores", "num-stores", "kernels that move rows by stores">
   ];
 }
 
@@ -58,8 +83,15 @@ def MoEPlaceSymmetricBuffersPass
 
     - An allocation whose buffer does not leave the block it is made in becomes
       a `symm.alloc`: the op works in place and nothing is copied.
+    - An argument of an entry that is marked `moe.symmetric` is symmetric memory
+      of the caller's: the op works on it in place.
     - Any other buffer gets a symmetric one beside it, and a copy after the op
       (received rows) or before it (rows of a combine). A remark says why.
+
+    An allocation that is returned as a result marked `moe.symmetric` becomes a
+    persistent `symm.alloc`, whose memory no other buffer shares. It is an error
+    when the value is no allocation for a moe op, or is returned twice. The pass
+    removes the marks.
 
     Other users of the buffer see it through a `memref.memory_space_cast`.
 

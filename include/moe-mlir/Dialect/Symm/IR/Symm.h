@@ -10,6 +10,7 @@
 #define MOE_MLIR_DIALECT_SYMM_IR_SYMM_H
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Dialect.h"
 #include "mlir/IR/OpDefinition.h"
@@ -36,6 +37,9 @@ inline constexpr llvm::StringLiteral kWorkspaceBytesAttrName =
 
 /// Whether `type` is a memref in `#symm.space`.
 bool isSymmetric(Type type);
+
+/// Whether `type` is a memref in the workgroup memory of a GPU kernel.
+bool isStage(Type type);
 
 } // namespace mlir::symm
 

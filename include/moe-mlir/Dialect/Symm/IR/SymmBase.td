@@ -84,4 +84,24 @@ def Symm_Flags : Type<
     "rank-1 memref of i64 in symmetric memory (#symm.space)",
     "::mlir::MemRefType">;
 
+/// A memref in the memory that the threads of a GPU block share.
+class Symm_WorkgroupMemRef<Pred condition, string description> : Type<
+    And<[AnyStaticShapeMemRef.predicate,
+         CPred<"::mlir::gpu::GPUDialect::isWorkgroupMemoryAddressSpace("
+               "::llvm::cast<::mlir::MemRefType>($_self).getMemorySpace())">,
+         condition]>,
+    description # " in workgroup memory (#gpu.address_space<workgroup>)",
+    "::mlir::MemRefType">;
+
+/// What bulk copies fill and drain: rows.
+def Symm_Stage : Symm_WorkgroupMemRef<
+    Neg<HasAnyRankOfPred<[0]>>, "statically shaped memref with rows">;
+
+/// Counters of arrivals at stages.
+def Symm_Arrivals : Symm_WorkgroupMemRef<
+    And<[HasAnyRankOfPred<[1]>,
+         CPred<"::llvm::cast<::mlir::MemRefType>($_self)"
+               ".getElementType().isInteger(64)">]>,
+    "rank-1 memref of i64">;
+
 #endif // MOE_MLIR_DIALECT_SYMM_IR_SYMMBASE_TD

@@ -1,0 +1,119 @@
+//===- CombineKernel.h - moe.combine as a kernel ----------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
+#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
+
+#include "KernelBuilder.h"
+
+namespace mlir::moe {
+
+/// A combine that pulls, as one persistent kernel. Lane `i` of a subgroup
+/// learns where the `i`-th row of a token lies, in the order of combine_s1.
+/// Then the rows are added column by column, in f32 registers:
+///
+/// - With loads, a team of subgroups reads the columns of all rows from where
+///   they lie.
+/// - With bulk copies, one subgroup of a block brings the rows of the next
+///   tokens into shared memory while the others add those that are there.
+class CombineKernel {
+public:
+  CombineKernel(CombineOp op, KernelBuilder &b)
+      : op(op), b(b),
+        placement{static_cast<int64_t>(op.getNumExperts()), b.numRanks()},
+        capacity(op.getY().getType().getDimSize(0)),
+        rowLength(op.getY().getType().getDimSize(1)),
+        element(op.getY().getType().getElementType()) {}
+
+  void lower();
+
+private:
+  using Pred = ProtocolBuilder::Pred;
+
+  /// Where the rows of a token lie, one lane each.
+  struct RowList {
+    Value count;
+    Value row, peer; ///< of this lane's row; row is -1 without one
+    Value weight;    ///< null without weights
+  };
+  /// A row as all lanes see it.
+  struct Row {
+    Value isRow, row, data, weight;
+  };
+
+  int64_t numSlots() {
+    return cast<MemRefType>(op.getSendRow().getType()).getDimSize(1);
+  }
+  int64_t elementBytes() { return element.getIntOrFloatBitWidth() / 8; }
+  /// Elements that one lane moves at a time: 16 bytes, or as many as the
+  /// alignment of rows allows.
+  int64_t vectorLength();
+  VectorType vectorType() { return VectorType::get({vectorLength()}, element); }
+  VectorType sumType() {
+    Type type = isa<FloatType>(element) ? b.getF32Type() : element;
+    return VectorType::get({vectorLength()}, type);
+  }
+  RowList listRows(Value token);
+  /// Looks up the weights of the rows, which lie on the ranks that hold them.
+  void loadWeights(RowList &list);
+  /// Until the rows of all ranks may be read; on all lanes of a subgroup.
+  void waitForRows();
+
+  // CombineColumns.cpp
+  Value zeros();
+  Value emptySum();
+  /// `sum` and the columns of one more row.
+  Value addColumns(Value sum, Value columns, Value weight);
+  /// Rounds the sum of `count` rows and stores it; zeros without a row, `bits`,
+  /// those of the first, for a single one (combine_s3, combine_s4).
+  void storeColumns(Value token, Value column, Value count, Value sum,
+                    Value bits);
+
+  // CombineLoads.cpp
+  /// Rows that are added before the next ones are looked up.
+  int64_t batchSize() { return std::min<int64_t>(numSlots(), 8); }
+  /// Vectors that a lane holds of one row.
+  int64_t numHeld();
+  void reduceToken(Value token, Value member, Value isFirst);
+  Row rowAt(const RowList &list, Value i);
+  void reduceColumns(Value token, const RowList &list, ValueRange columns);
+  /// Adds rows from `base` on to the sums of the columns. `sums` has, for each
+  /// column, the sum and the bits of the first row.
+  SmallVector<Value> addBatch(const RowList &list, Value base,
+                              ValueRange columns, ValueRange sums);
+
+  // CombineBulk.cpp
+  /// Most rows of a token.
+  int64_t maxRows() { return std::min<int64_t>(numSlots(), kSubgroupSize); }
+  int64_t numStages() { return std::max(b.launchShape().stages, kMinStages); }
+  /// Parts that a row is moved in, so that all stages have room; 0 when there
+  /// is no such number.
+  int64_t numParts();
+  bool movesInBulk() { return b.launchShape().bulk && numParts() > 0; }
+  int64_t partLength() { return rowLength / numParts(); }
+  int64_t stageBytes() { return maxRows() * partLength() * elementBytes(); }
+  void reduceTokensInBulk(Value first, Value end);
+  void bringTokens(Value first, Value end);
+  void addTokens(Value first, Value end);
+  void addStage(Value token, Value part, Value slot);
+
+  CombineOp op;
+  KernelBuilder &b;
+  ExpertPlacement placement;
+  int64_t capacity;
+  int64_t rowLength;
+  Type element;
+  Value numTokens;
+  Value ready, epoch;
+  Value ring, full, empty; ///< stages; arrivals of their rows and readers
+  Value counts, weights;   ///< of the rows in a stage
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H

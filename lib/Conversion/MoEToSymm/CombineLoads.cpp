@@ -1,0 +1,128 @@
+//===- CombineLoads.cpp - rows that are loaded from where they lie --------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "CombineKernel.h"
+
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// Vectors of 16 bytes that a lane loads before it adds the first.
+static constexpr int64_t kMaxLoads = 16;
+
+int64_t CombineKernel::numHeld() {
+  int64_t lanes = kSubgroupSize * b.launchShape().team;
+  int64_t perLane = llvm::divideCeil(rowLength, lanes * vectorLength());
+  return std::clamp<int64_t>(kMaxLoads / batchSize(), 1, perLane);
+}
+
+CombineKernel::Row CombineKernel::rowAt(const RowList &list, Value i) {
+  Row row;
+  row.isRow = b.cmp(Pred::slt, i, list.count);
+  row.row = b.shuffle(list.row, i);
+  row.data = symm::PeerOp::create(b, op.getY(), b.shuffle(list.peer, i));
+  if (list.weight)
+    row.weight = b.shuffle(list.weight, i);
+  return row;
+}
+
+SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
+                                           ValueRange columns,
+                                           ValueRange sums) {
+  int64_t bytes = vectorLength() * elementBytes();
+  SmallVector<Row> rows;
+  SmallVector<SmallVector<Value>> loaded;
+  // All loads come before the first addition, so that they are in flight
+  // together.
+  for (int64_t u = 0; u < batchSize(); ++u) {
+    Row row = rowAt(list, b.add(base, b.index(u)));
+    auto look = scf::IfOp::create(
+        b, SmallVector<Type>(columns.size(), vectorType()), row.isRow,
+        /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(look.thenBlock());
+    SmallVector<Value> vectors;
+    for (Value column : columns)
+      vectors.push_back(vector::LoadOp::create(
+          b, vectorType(), row.data, ValueRange{row.row, column},
+          /*nontemporal=*/false, llvm::MaybeAlign(bytes)));
+    scf::YieldOp::create(b, vectors);
+    b.setInsertionPointToStart(look.elseBlock());
+    scf::YieldOp::create(b, SmallVector<Value>(columns.size(), zeros()));
+    rows.push_back(row);
+    loaded.push_back(llvm::to_vector(ValueRange(look.getResults())));
+  }
+  SmallVector<Value> results;
+  Value isFirst = b.cmp(Pred::eq, base, b.index(0));
+  for (size_t c = 0; c < columns.size(); ++c) {
+    Value sum = sums[2 * c];
+    for (auto [row, vectors] : llvm::zip(rows, loaded)) {
+      Value next = addColumns(sum, vectors[c], row.weight);
+      sum = b.select(row.isRow, next, sum);
+    }
+    results.push_back(sum);
+    results.push_back(b.select(isFirst, loaded[0][c], sums[2 * c + 1]));
+  }
+  return results;
+}
+
+void CombineKernel::reduceToken(Value token, Value member, Value isFirst) {
+  // Where rows lie is known before they may be read.
+  RowList list = listRows(token);
+  b.ifThen(isFirst, [&] { waitForRows(); });
+  loadWeights(list);
+  int64_t lanes = kSubgroupSize * b.launchShape().team;
+  int64_t step = lanes * vectorLength(), held = numHeld();
+  Value lane = b.add(b.mul(member, b.index(kSubgroupSize)), b.lane());
+  Value first = b.mul(lane, b.index(vectorLength()));
+  auto columnsFrom = [&](Value column, int64_t count) {
+    SmallVector<Value> columns;
+    for (int64_t i = 0; i < count; ++i)
+      columns.push_back(b.add(column, b.index(i * step)));
+    return columns;
+  };
+  int64_t whole = rowLength / (step * held) * (step * held);
+  if (whole > 0)
+    b.step(first, b.index(whole), b.index(step * held), [&](Value column) {
+      reduceColumns(token, list, columnsFrom(column, held));
+    });
+  // What is left, in one round.
+  int64_t rest = rowLength - whole;
+  if (rest == 0)
+    return;
+  SmallVector<Value> columns =
+      columnsFrom(b.add(first, b.index(whole)), llvm::divideCeil(rest, step));
+  // Lanes past the end repeat the last column: rows are found by exchange among
+  // all lanes.
+  if (rest % step != 0)
+    columns.back() = arith::MinUIOp::create(
+        b, columns.back(), b.index(rowLength - vectorLength()));
+  reduceColumns(token, list, columns);
+}
+
+/// All lanes of the subgroup take part.
+void CombineKernel::reduceColumns(Value token, const RowList &list,
+                                  ValueRange columns) {
+  SmallVector<Value> sums;
+  for (size_t i = 0; i < columns.size(); ++i)
+    llvm::append_values(sums, emptySum(), zeros());
+  if (batchSize() == numSlots()) {
+    sums = addBatch(list, b.index(0), columns, sums);
+  } else {
+    auto batches = scf::ForOp::create(b, b.index(0), list.count,
+                                      b.index(batchSize()), sums);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToEnd(batches.getBody());
+    scf::YieldOp::create(b, addBatch(list, batches.getInductionVar(), columns,
+                                     batches.getRegionIterArgs()));
+    sums = llvm::to_vector(ValueRange(batches.getResults()));
+  }
+  for (auto [i, column] : llvm::enumerate(columns))
+    storeColumns(token, column, list.count, sums[2 * i], sums[2 * i + 1]);
+}

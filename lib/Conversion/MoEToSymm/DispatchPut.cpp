@@ -1,0 +1,260 @@
+//===- DispatchPut.cpp - the rows of a block, put by a kernel -------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "DispatchKernel.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// Row and rank of a slot's row; -1 without one.
+std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
+  if (op.isReuse())
+    return findReusedRow(token, slot);
+  Value none = b.index(-1), zero = b.index(0);
+  Value number = b.loadIndex(rowNumber, {ownRow(token), slot});
+  Value peer = slot, key = slot;
+  if (keyIsExpert())
+    std::tie(peer, key) = peerAndKey(token, slot);
+  // A slot without a row may name no expert.
+  Value hasRow = b.cmp(Pred::sge, number, zero);
+  Value row = b.add(loadKey(start, b.select(hasRow, key, zero)), number);
+  if (chunkStart) {
+    Value chunk = arith::DivUIOp::create(b, token, b.index(kSubgroupSize));
+    row = b.add(row, b.loadIndex(chunkStart, {chunk, key}));
+  }
+  // Without errors only `drop` exceeds the capacity; with one, counts of other
+  // ranks are not to be trusted.
+  Value isKept = b.both(hasRow, b.cmp(Pred::ult, row, b.index(capacity)));
+  return {b.select(isKept, row, none), b.select(isKept, peer, zero)};
+}
+
+std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {
+  Value none = b.index(-1), zero = b.index(0);
+  Value row = b.loadIndex(op.getReuse().front(), {token, slot});
+  Value inRange = b.both(b.cmp(Pred::sge, row, none),
+                         b.cmp(Pred::slt, row, b.index(capacity)));
+  b.check(inRange, symm::Failure::invalid_count, "send_row",
+          b.index(capacity - 1), row);
+  row = b.select(inRange, row, none);
+  if (!op.isExpertMajor())
+    return {row, slot};
+  Value expert = b.loadIndex(op.getRoutingTopkIdx(), {token, slot});
+  Value hasRow = b.cmp(Pred::sge, row, zero);
+  Value isExpert = b.cmp(Pred::ult, expert, b.index(placement.numExperts));
+  Value isFine = arith::OrIOp::create(b, isExpert, b.cmp(Pred::slt, row, zero));
+  b.check(isFine, symm::Failure::invalid_expert, "expert id",
+          b.index(placement.numExperts - 1), expert);
+  Value isKept = b.both(hasRow, isExpert);
+  Value safe = b.select(isKept, expert, zero);
+  return {b.select(isKept, row, none), b.owner(safe, placement)};
+}
+
+/// Expert (an index) and weight of slot `k` of the token on lane `k`, repeated
+/// experts merged into their first occurrence (placement_s3); -1 and 0 on other
+/// lanes, and where `isFirst` is false.
+std::pair<Value, Value> DispatchKernel::mergeInLanes(Value token,
+                                                     Value isFirst) {
+  Value none = b.index(-1);
+  Value zero = arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
+  Value isSlot = b.both(isFirst, b.cmp(Pred::ult, b.lane(), b.index(topK)));
+  auto look =
+      scf::IfOp::create(b, TypeRange{b.getIndexType(), b.getF32Type()}, isSlot,
+                        /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(look.thenBlock());
+    Value expert = b.loadIndex(op.getTopkIdx(), {token, b.lane()});
+    Value inRange = b.cmp(Pred::ult, expert, b.index(placement.numExperts));
+    Value weight = b.load(op.getTopkWeights(), {token, b.lane()});
+    scf::YieldOp::create(b,
+                         ValueRange{b.select(inRange, expert, none), weight});
+    b.setInsertionPointToStart(look.elseBlock());
+    scf::YieldOp::create(b, ValueRange{none, zero});
+  }
+  Value own = look.getResult(0), ownWeight = look.getResult(1);
+  Value expert = own, weight = ownWeight;
+  // In the order of slots, so that the sum has the same bits everywhere.
+  for (int64_t k = 0; k < topK && topK > 1; ++k) {
+    Value slot = b.index(k);
+    Value isSame = b.cmp(Pred::eq, b.shuffle(own, slot), own);
+    Value more = b.shuffle(ownWeight, slot);
+    Value isLater = b.cmp(Pred::ugt, slot, b.lane());
+    Value isEarlier = b.cmp(Pred::ult, slot, b.lane());
+    Value sum = arith::AddFOp::create(b, weight, more);
+    weight = b.select(b.both(isSame, isLater), sum, weight);
+    expert = b.select(b.both(isSame, isEarlier), none, expert);
+  }
+  Value isNone = b.cmp(Pred::slt, expert, b.index(0));
+  return {expert, b.select(isNone, zero, weight)};
+}
+
+/// Writes what goes with the rows of a token; lane `i` has the row on rank
+/// base + i. The lanes store the experts of one row together.
+void DispatchKernel::putMetadataOfToken(Value token, Value row, Value base,
+                                        int64_t lanes, Value expert,
+                                        Value weight) {
+  Value zero = b.index(0);
+  Value noWeight =
+      arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
+  Value source = b.add(b.mul(b.me(), b.index(op.getTokenBound())), token);
+  Value isSlot = b.cmp(Pred::ult, b.lane(), b.index(topK));
+  auto at = [&](Output kind, Value peer) -> Value {
+    return symm::PeerOp::create(b, op.getOutput(kind), peer);
+  };
+  b.loop(lanes, [&](Value i) {
+    Value there = b.shuffle(row, i);
+    b.ifThen(b.cmp(Pred::sge, there, zero), [&] {
+      Value peer = b.add(base, i);
+      auto [firstExpert, lastExpert] = expertsOf(peer);
+      // Experts of other ranks are of no interest there (dispatch_s2).
+      Value isThere = b.both(b.cmp(Pred::sge, expert, firstExpert),
+                             b.cmp(Pred::slt, expert, lastExpert));
+      b.ifThen(isSlot, [&] {
+        b.storeIndex(b.select(isThere, expert, b.index(-1)),
+                     at(Output::RecvTopkIdx, peer), {there, b.lane()});
+        b.store(b.select(isThere, weight, noWeight),
+                at(Output::RecvTopkWeights, peer), {there, b.lane()});
+      });
+      b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+        b.storeIndex(source, at(Output::RecvSrcIdx, peer), {there});
+      });
+    });
+  });
+}
+
+/// One lane per slot finds a row. The first member of a team writes what goes
+/// with it.
+void DispatchKernel::putToken(
+    Value token, Value member,
+    llvm::function_ref<void(Value, Value, int64_t)> putRows) {
+  Value minusOne = b.index(-1), zero = b.index(0);
+  bool mergesInLanes = !op.isReuse() && !keyIsExpert();
+  Value isFirst = b.cmp(Pred::eq, member, zero);
+  // Before the rows, so that the loads of both are in flight together.
+  Value expert, weight;
+  if (mergesInLanes)
+    std::tie(expert, weight) = mergeInLanes(token, isFirst);
+  for (int64_t base = 0; base < numSlots(); base += kSubgroupSize) {
+    int64_t lanes = std::min(kSubgroupSize, numSlots() - base);
+    Value slot = b.add(b.index(base), b.lane());
+    Value isSlot = b.cmp(Pred::ult, b.lane(), b.index(lanes));
+    auto find = scf::IfOp::create(
+        b, TypeRange{b.getIndexType(), b.getIndexType()}, isSlot,
+        /*withElseRegion=*/true);
+    {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(find.thenBlock());
+      auto [row, peer] = findRow(token, slot);
+      if (!op.isReuse())
+        b.ifThen(isFirst, [&, row = row, peer = peer] {
+          b.storeIndex(row, op.getOutput(Output::SendRow), {token, slot});
+          if (keyIsExpert())
+            b.ifThen(b.cmp(Pred::sge, row, zero),
+                     [&] { putMetadata(token, slot, peer, row); });
+        });
+      scf::YieldOp::create(b, ValueRange{row, peer});
+      b.setInsertionPointToStart(find.elseBlock());
+      scf::YieldOp::create(b, ValueRange{minusOne, zero});
+    }
+    Value row = find.getResult(0), peer = find.getResult(1);
+    putRows(row, peer, lanes);
+    if (mergesInLanes)
+      b.ifThen(isFirst, [&] {
+        putMetadataOfToken(token, row, b.index(base), lanes, expert, weight);
+      });
+  }
+}
+
+/// With loads and stores: a team copies each row.
+void DispatchKernel::putTokens() {
+  int64_t team = b.launchShape().team;
+  b.forTeams(first, end, [&](Value token, Value member) {
+    Value rotation = b.add(b.add(b.me(), token), b.index(1));
+    Value share = team > 1 ? member : Value();
+    putToken(token, member, [&](Value row, Value peer, int64_t lanes) {
+      symm::PutEachOp::create(b, x, token, op.getOutput(Output::RecvX), row,
+                              peer, rotation, lanes, share, team);
+      if (scales)
+        symm::PutEachOp::create(b, scales, token,
+                                op.getOutput(Output::RecvScales), row, peer,
+                                rotation, lanes, share, team);
+    });
+  });
+}
+
+/// Starts to bring the row of `token` into stage `slot` of this subgroup.
+void DispatchKernel::fetchToken(Value token, Value slot) {
+  b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(0)), [&] {
+    Value counter = b.add(b.mul(b.subgroup(), b.index(numStages())), slot);
+    symm::StageExpectOp::create(b, full, counter,
+                                b.index(getRowBytes(rowType())));
+    SmallVector<Value> indices(cast<MemRefType>(x.getType()).getRank(),
+                               b.index(0));
+    indices.front() = token;
+    symm::FetchOp::create(b, x, indices, ring, slot, full, counter);
+  });
+}
+
+/// With bulk copies: each copying subgroup has a ring of stages, fetches the
+/// rows of its next tokens ahead, and puts each row from its stage to all
+/// destinations. A stage is filled again when the put before has read it.
+void DispatchKernel::putTokensInBulk() {
+  MemRefType type = rowType();
+  int64_t stages = numStages(), copiers = numCopiers();
+  Value zero = b.index(0), one = b.index(1);
+  Value depth = b.index(stages), ahead = b.index(stages - 1);
+  full = b.workgroup({copiers * stages}, b.getI64Type());
+  b.onThread(zero, [&] {
+    symm::StageInitOp::create(b, full, /*arrivals=*/1);
+    symm::BulkFenceOp::create(b);
+  });
+  b.syncBlock();
+  b.ifThen(b.cmp(Pred::ult, b.subgroup(), b.index(copiers)), [&] {
+    SmallVector<int64_t> shape = {stages};
+    llvm::append_range(shape, type.getShape().drop_front());
+    ring = b.stages(shape, type.getElementType(),
+                    b.mul(b.subgroup(), b.index(copierBytes())));
+    Value begin = b.add(first, b.subgroup());
+    auto tokenAt = [&](Value i) {
+      return b.add(begin, b.mul(i, b.index(copiers)));
+    };
+    Value left = arith::MaxSIOp::create(b, b.sub(end, begin), zero);
+    Value number = arith::CeilDivUIOp::create(b, left, b.index(copiers));
+    b.loop(zero, arith::MinUIOp::create(b, number, ahead),
+           [&](Value i) { fetchToken(tokenAt(i), i); });
+    b.loop(number, [&](Value i) {
+      Value token = tokenAt(i);
+      Value slot = arith::RemUIOp::create(b, i, depth);
+      Value round = arith::DivUIOp::create(b, i, depth);
+      Value counter = b.add(b.mul(b.subgroup(), depth), slot);
+      bool isWaited = false;
+      putToken(token, zero, [&](Value row, Value peer, int64_t lanes) {
+        if (!isWaited)
+          symm::StageWaitOp::create(b, full, counter,
+                                    arith::AndIOp::create(b, round, one));
+        isWaited = true;
+        symm::PutEachOp::create(b, ring, slot, op.getOutput(Output::RecvX), row,
+                                peer, /*rotation=*/zero, lanes,
+                                /*member=*/Value(), /*team=*/1);
+        if (scales)
+          symm::PutEachOp::create(b, scales, token,
+                                  op.getOutput(Output::RecvScales), row, peer,
+                                  /*rotation=*/zero, lanes,
+                                  /*member=*/Value(), /*team=*/1);
+      });
+      Value next = b.add(i, ahead);
+      b.ifThen(b.cmp(Pred::ult, next, number), [&] {
+        // More than 32 slots make more than one put per row.
+        symm::PutWaitOp::create(b, llvm::divideCeil(numSlots(), kSubgroupSize),
+                                /*read=*/true);
+        fetchToken(tokenAt(next), arith::RemUIOp::create(b, next, depth));
+      });
+    });
+    symm::PutWaitOp::create(b, /*pending=*/0, /*read=*/false);
+  });
+}

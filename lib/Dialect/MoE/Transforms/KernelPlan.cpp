@@ -1,0 +1,174 @@
+//===- KernelPlan.cpp - shape of the kernel of a moe op -------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// The rules of the planner, which docs/CUDA.md states. All numbers that come
+/// from measurements stand at the top of this file.
+///
+//===----------------------------------------------------------------------===//
+
+#include "KernelPlan.h"
+
+#include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
+
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+using llvm::formatv;
+
+/// Threads of a subgroup.
+static constexpr int64_t kLanes = 32;
+
+//===----------------------------------------------------------------------===//
+// Numbers
+//===----------------------------------------------------------------------===//
+
+/// Threads per block. With more, registers do not hold enough of the rows in
+/// flight.
+static constexpr int64_t kThreads = 512;
+/// Stages of bulk copies, when they fit.
+static constexpr int64_t kStages = 3;
+
+std::optional<KernelTarget> moe::getKernelTarget(StringRef chip) {
+  unsigned capability = 0;
+  if (!chip.consume_front("sm_") || chip.consumeInteger(10, capability))
+    return std::nullopt;
+  // From sm_120 on, chips have bulk copies, but less shared memory.
+  if (capability >= 120)
+    return KernelTarget{188, false};
+  if (capability >= 100)
+    return KernelTarget{148, true};
+  if (capability >= 90)
+    return KernelTarget{132, true};
+  return KernelTarget{108, false};
+}
+
+//===----------------------------------------------------------------------===//
+// What an op moves
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct Traffic {
+  int64_t rowBytes = 0;
+  /// Tokens (alltoallv: rows) of a rank, at most.
+  int64_t tokens = 0;
+  /// Bytes of the smallest stage.
+  int64_t stageBytes = 0;
+  bool hasBulkForm = true;
+};
+} // namespace
+
+static Traffic getTraffic(CollectiveOpInterface op) {
+  Traffic traffic;
+  auto rows = cast<ShapedType>(op->getOperand(0).getType());
+  traffic.rowBytes = ShapedType::getNumElements(rows.getShape().drop_front()) *
+                     llvm::divideCeil(rows.getElementTypeBitWidth(), 8);
+  if (auto dispatch = dyn_cast<DispatchOp>(*op)) {
+    traffic.stageBytes = traffic.rowBytes;
+    traffic.tokens = dispatch.getTokenBound();
+  } else if (auto combine = dyn_cast<CombineOp>(*op)) {
+    traffic.tokens = combine.getTokenBound();
+    // A stage holds a part of each row of a token.
+    traffic.stageBytes = 16 * combine.getSendRow().getType().getDimSize(1);
+  } else {
+    auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
+    traffic.tokens =
+        rows.isDynamicDim(0) ? recv.getDimSize(0) : rows.getDimSize(0);
+    traffic.hasBulkForm = false;
+  }
+  return traffic;
+}
+
+//===----------------------------------------------------------------------===//
+// Choice
+//===----------------------------------------------------------------------===//
+
+/// Stages that fit into shared memory.
+static int64_t getMaxStages(const Traffic &traffic) {
+  return std::min<int64_t>(
+      kStageBytes / std::max<int64_t>(traffic.stageBytes, 1), 16);
+}
+
+/// Why the rows of an op cannot move by bulk copies; empty when they can.
+static std::string findBulkObstacle(const Traffic &traffic,
+                                    const KernelTarget &target) {
+  if (!target.hasBulkCopies)
+    return "the chip has no bulk copies, or too little shared memory for them";
+  if (!traffic.hasBulkForm)
+    return "it has no form with bulk copies";
+  if (traffic.rowBytes % 16 != 0)
+    return formatv("rows of {0} bytes are no multiple of 16 bytes",
+                   traffic.rowBytes);
+  if (getMaxStages(traffic) < kMinStages)
+    return formatv("{0} stages of {1} bytes do not fit into shared memory",
+                   kMinStages, traffic.stageBytes);
+  return {};
+}
+
+/// Subgroups that share a token when all of `blocks` run, so that few tokens
+/// keep all subgroups busy.
+static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
+                          int64_t threads) {
+  int64_t subgroups = threads / kLanes;
+  int64_t perToken = blocks * subgroups / std::max<int64_t>(traffic.tokens, 1);
+  int64_t team = llvm::bit_floor<uint64_t>(std::max<int64_t>(perToken, 1));
+  // The largest power of two that divides the subgroups.
+  return std::min(team, subgroups & -subgroups);
+}
+
+KernelChoice moe::planKernel(CollectiveOpInterface op,
+                             const KernelTarget &target,
+                             const KernelRequest &request) {
+  Traffic traffic = getTraffic(op);
+  KernelChoice choice;
+
+  Transfer transfer = request.transfer.value_or(Transfer::stores);
+  choice.reason = request.transfer
+                      ? "asked for by 'transfer'"
+                      : "they are not slower than bulk copies, wherever both "
+                        "were measured";
+  std::string obstacle = findBulkObstacle(traffic, target);
+  if (transfer == Transfer::bulk && !obstacle.empty()) {
+    transfer = Transfer::stores;
+    choice.missed.push_back("rows that move by stores, not bulk copies: " +
+                            obstacle);
+    choice.reason = obstacle;
+  }
+
+  int64_t blocks = request.blocks ? request.blocks : target.processors;
+  int64_t threads = request.threads ? request.threads : kThreads;
+  int64_t stages = kStages, team = 1;
+  if (transfer == Transfer::bulk) {
+    int64_t wanted = request.stages ? request.stages : kStages;
+    stages = std::clamp(wanted, kMinStages, getMaxStages(traffic));
+    if (request.stages && stages != request.stages)
+      choice.missed.push_back(
+          formatv("{0} stages, not {1}: at least {2} are used, and as many of "
+                  "{3} bytes as fit into shared memory",
+                  stages, request.stages, kMinStages, traffic.stageBytes));
+    if (request.team > 1)
+      choice.missed.push_back("no teams: subgroups do not share a token with "
+                              "bulk copies");
+  } else {
+    int64_t subgroups = threads / kLanes;
+    int64_t largest = subgroups & -subgroups;
+    team = request.team ? std::min(request.team, largest)
+                        : chooseTeam(traffic, blocks, threads);
+    if (team < request.team)
+      choice.missed.push_back(formatv("teams of {0} subgroups, not {1}: a "
+                                      "block has {2}",
+                                      team, request.team, subgroups));
+    if (request.stages)
+      choice.missed.push_back("no stages: rows move by stores");
+  }
+  choice.kernel = KernelAttr::get(op->getContext(), blocks, threads, transfer,
+                                  stages, team);
+  return choice;
+}

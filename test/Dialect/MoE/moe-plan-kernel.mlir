@@ -1,0 +1,147 @@
+// What moe-plan chooses for kernels, what can be pinned, and what it says.
+//
+// RUN: moe-opt %s --moe-plan=target=cuda --remarks-filter=moe-plan > %t.auto 2>&1
+// RUN: FileCheck %s --check-prefixes=CHECK,AUTO < %t.auto
+// RUN: moe-opt %s --moe-plan="target=cuda chip=sm_80" --remarks-filter=moe-plan > %t.sm80 2>&1
+// RUN: FileCheck %s --check-prefixes=CHECK,SM80 < %t.sm80
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=16 threads=96 transfer=stores stages=2 team=4" \
+// RUN:   --remarks-filter=moe-plan > %t.stores 2>&1
+// RUN: FileCheck %s --check-prefixes=CHECK,STORES < %t.stores
+// RUN: moe-opt %s --moe-plan="target=cuda transfer=bulk stages=4 team=2" --remarks-filter=moe-plan > %t.bulk 2>&1
+// RUN: FileCheck %s --check-prefixes=CHECK,BULK < %t.bulk
+// RUN: moe-opt %s --moe-plan | FileCheck %s --check-prefix=HOST
+
+// HOST: moe.dispatch {{.*}} {num_experts = 64 : i64}
+// HOST: moe.combine {{.*}} {algorithm = #moe.algorithm<pull>, num_experts = 64 : i64}
+
+// RUN: FileCheck %s --check-prefix=WHY < %t.auto
+// WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 1)
+// WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by stores
+// WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (132 blocks of 512 threads, team 16)
+// WHY-NOT: Function=planned
+// RUN: FileCheck %s --check-prefix=WHYSTORES < %t.stores
+// WHYSTORES: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has teams of 1 subgroups, not 4: a block has 3
+// WHYSTORES: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has no stages: rows move by stores
+// WHYSTORES: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: asked for by 'transfer' (16 blocks of 96 threads, team 1)
+// RUN: FileCheck %s --check-prefix=WHYBULK < %t.bulk
+// WHYBULK: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has no teams: subgroups do not share a token with bulk copies
+// WHYBULK: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by bulk copies: asked for by 'transfer' (132 blocks of 512 threads, stages 4)
+// WHYBULK: remark: [Missed] kernel{{.*}}Function=odd_rows{{.*}}dispatch has rows that move by stores, not bulk copies: rows of 14 bytes are no multiple of 16 bytes
+// WHYBULK: remark: [Missed] kernel{{.*}}Function=long_rows{{.*}}dispatch has rows that move by stores, not bulk copies: 2 stages of 131072 bytes do not fit into shared memory
+// WHYBULK: remark: [Missed] kernel{{.*}}Function=medium_rows{{.*}}dispatch has 3 stages, not 4: at least 2 are used, and as many of 65536 bytes as fit into shared memory
+// WHYBULK: remark: [Missed] kernel{{.*}}Function=blocks{{.*}}alltoallv has rows that move by stores, not bulk copies: it has no form with bulk copies
+
+// RUN: not moe-opt %s --moe-plan=target=tpu 2>&1 | FileCheck %s --check-prefix=TARGET
+// TARGET: error: moe-plan expects 'target' to be host or cuda (tpu)
+// RUN: not moe-opt %s --moe-plan="target=cuda chip=90" 2>&1 | FileCheck %s --check-prefix=CHIP
+// CHIP: error: moe-plan expects 'chip' to be a name like sm_90 (90)
+// RUN: not moe-opt %s --moe-plan="target=cuda transfer=swim" 2>&1 | FileCheck %s --check-prefix=TRANSFER
+// TRANSFER: error: moe-plan expects 'transfer' to be auto, stores or bulk (swim)
+// RUN: not moe-opt %s --moe-plan="target=cuda chip=sm_80 transfer=bulk" 2>&1 | FileCheck %s --check-prefix=NOBULK
+// NOBULK: error: moe-plan expects 'transfer' to be auto or stores with chip sm_80 (bulk)
+// RUN: not moe-opt %s --moe-plan="target=cuda blocks=-1" 2>&1 | FileCheck %s --check-prefix=BLOCKS
+// BLOCKS: error: moe-plan expects 'blocks' to be 0 or more (-1)
+// RUN: not moe-opt %s --moe-plan="target=cuda threads=100" 2>&1 | FileCheck %s --check-prefix=THREADS
+// THREADS: error: moe-plan expects 'threads' to be a multiple of 32 up to 1024 (100)
+// RUN: not moe-opt %s --moe-plan="target=cuda stages=17" 2>&1 | FileCheck %s --check-prefix=STAGES
+// STAGES: error: moe-plan expects 'stages' to be 0 to 16 (17)
+// RUN: not moe-opt %s --moe-plan="target=cuda team=3" 2>&1 | FileCheck %s --check-prefix=TEAM
+// TEAM: error: moe-plan expects 'team' to be 0 or a power of two up to 32 (3)
+
+shard.grid @ep(shape = 4)
+
+// CHECK-LABEL: func.func @dispatch_many(
+// AUTO: kernel = #moe.kernel<>
+// SM80: kernel = #moe.kernel<blocks = 108>,
+// STORES: kernel = #moe.kernel<blocks = 16, threads = 96>
+// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
+func.func @dispatch_many(%x: memref<4096x7168xbf16>, %rows: memref<4096x4xi32>,
+    %recv: memref<16384x7168xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
+    : (memref<4096x7168xbf16>, memref<4096x4xi32>, memref<16384x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_many(
+// AUTO: kernel = #moe.kernel<>,
+// SM80: kernel = #moe.kernel<blocks = 108>,
+// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>,
+func.func @combine_many(%y: memref<16384x7168xbf16>, %rows: memref<4096x4xi32>,
+    %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<16384x7168xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
+       memref<4096x7168xbf16>) -> ()
+  return
+}
+
+// 2112 subgroups share 128 tokens.
+// CHECK-LABEL: func.func @dispatch_few(
+// AUTO: kernel = #moe.kernel<team = 16>
+// SM80: kernel = #moe.kernel<blocks = 108, team = 8>
+// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
+func.func @dispatch_few(%x: memref<128x7168xbf16>, %rows: memref<128x4xi32>,
+    %recv: memref<512x7168xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
+    : (memref<128x7168xbf16>, memref<128x4xi32>, memref<512x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_few(
+// AUTO: kernel = #moe.kernel<team = 4>
+func.func @combine_few(%y: memref<2044x7168xbf16>, %rows: memref<511x4xi32>,
+    %src: memref<2044xi32>, %n: memref<4xi32>, %out: memref<511x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<2044x7168xbf16>, memref<511x4xi32>, memref<2044xi32>, memref<4xi32>,
+       memref<511x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @odd_rows(
+// AUTO: kernel = #moe.kernel<>
+// BULK: kernel = #moe.kernel<team = 2>
+func.func @odd_rows(%x: memref<4096x7xbf16>, %rows: memref<4096x4xi32>,
+    %recv: memref<16384x7xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
+    : (memref<4096x7xbf16>, memref<4096x4xi32>, memref<16384x7xbf16>) -> ()
+  return
+}
+
+// Too long for two stages.
+// CHECK-LABEL: func.func @long_rows(
+// AUTO: kernel = #moe.kernel<>
+// BULK: kernel = #moe.kernel<team = 2>
+func.func @long_rows(%x: memref<4096x65536xbf16>, %rows: memref<4096x4xi32>,
+    %recv: memref<16384x65536xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
+    : (memref<4096x65536xbf16>, memref<4096x4xi32>, memref<16384x65536xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @medium_rows(
+// BULK: kernel = #moe.kernel<transfer = bulk>
+func.func @medium_rows(%x: memref<4096x32768xbf16>, %rows: memref<4096x4xi32>,
+    %recv: memref<16384x32768xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
+    : (memref<4096x32768xbf16>, memref<4096x4xi32>, memref<16384x32768xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @blocks(
+// AUTO: kernel = #moe.kernel<>
+// BULK: kernel = #moe.kernel<team = 2>
+func.func @blocks(%x: memref<?x64xf32>, %n: memref<4xi32>,
+    %recv: memref<8192x64xf32>, %counts: memref<4xi32>) {
+  moe.alltoallv %x, %n outs(%recv, %counts) on @ep
+    : (memref<?x64xf32>, memref<4xi32>, memref<8192x64xf32>, memref<4xi32>) -> ()
+  return
+}
+
+// What is planned already stays.
+// CHECK-LABEL: func.func @planned(
+// CHECK: kernel = #moe.kernel<blocks = 7, threads = 64>
+func.func @planned(%x: memref<4096x64xbf16>, %rows: memref<4096x4xi32>,
+    %recv: memref<16384x64xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep {kernel = #moe.kernel<blocks = 7, threads = 64>, num_experts = 64 : i64}
+    : (memref<4096x64xbf16>, memref<4096x4xi32>, memref<16384x64xbf16>) -> ()
+  return
+}

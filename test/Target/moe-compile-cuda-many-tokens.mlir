@@ -1,0 +1,50 @@
+// The kernels of many tokens: the blocks of a dispatch meet once, and rows can move
+// by bulk copies.
+// RUN: moe-compile %s --target cuda --emit=ptx | FileCheck %s
+// RUN: moe-compile %s --target cuda --transfer=bulk --emit=ptx | FileCheck %s --check-prefix=BULK
+
+// CHECK: .visible .entry round_trip_kernel(
+// CHECK: .maxntid 512, 1, 1
+// CHECK: .minnctapersm 1
+// Shared arrays are aligned for the widest access.
+// CHECK: .shared .align 16 .b8 __wg_
+// The grid meets, without a lock; then counts are added across the lanes.
+// CHECK: fence.acq_rel.gpu;
+// CHECK: atom.add.acq_rel.gpu.global.u64
+// CHECK: redux.sync.add.s32
+// CHECK: ld.global.nc.L1::no_allocate.v4.b32
+// CHECK: st.global.L1::no_allocate.v4.b32
+// CHECK-NOT: cp.async.bulk
+// CHECK: ld.acquire.gpu.global.b64
+// CHECK-NOT: trap;
+// CHECK-NOT: .local
+
+// A dispatch brings rows into shared memory and puts them from there.
+// BULK: .visible .entry round_trip_kernel(
+// BULK: mbarrier.init.shared.b64
+// BULK: fence.proxy.async
+// BULK: mbarrier.arrive.expect_tx.shared::cta.b64
+// BULK: cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes
+// BULK: mbarrier.try_wait.parity.shared::cta.b64
+// BULK: cp.async.bulk.global.shared::cta.bulk_group
+// BULK: cp.async.bulk.commit_group;
+// BULK: cp.async.bulk.wait_group.read 1;
+// Rows have arrived on the other ranks before the flag.
+// BULK: cp.async.bulk.wait_group 0;
+// BULK-NEXT: fence.proxy.async
+// BULK: fence.acq_rel.sys;
+// BULK: st.release.sys.global.b64
+// A combine adds them from shared memory.
+// BULK: .visible .entry round_trip_kernel_0(
+// BULK: ld.acquire.sys
+// BULK-NOT: trap;
+shard.grid @ep(shape = 2)
+func.func @round_trip(%x: tensor<4096x2048xbf16>, %idx: tensor<4096x8xi32>, %w: tensor<4096x8xf32>) -> tensor<4096x2048xbf16> {
+  %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep {num_experts = 64 : i64}
+    : (tensor<4096x2048xbf16>, tensor<4096x8xi32>, tensor<4096x8xf32>)
+   -> (tensor<8192x2048xbf16>, tensor<8192x8xi32>, tensor<8192x8xf32>, tensor<8192xi32>,
+       tensor<2xi32>, tensor<2xi32>, tensor<4096x2xi32>)
+  %out = moe.combine %recv, %rows, %src, %from on @ep {num_experts = 64 : i64}
+    : (tensor<8192x2048xbf16>, tensor<4096x2xi32>, tensor<8192xi32>, tensor<2xi32>) -> tensor<4096x2048xbf16>
+  return %out : tensor<4096x2048xbf16>
+}
