@@ -1,0 +1,136 @@
+# ===- modules.py - modules that are measured -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Writes the modules to measure and compiles them."""
+
+import concurrent.futures
+import subprocess
+
+from . import shapes
+
+COMPILE_SECONDS = 120
+
+
+def tensor(*dims, attribute=""):
+    *shape, element = dims
+    text = f"tensor<{'x'.join(map(str, [*shape, element]))}>"
+    return f"{text} {{{attribute}}}" if attribute else text
+
+
+SYMMETRIC = "moe.symmetric"
+
+
+def exchange_module(model, ranks, tokens, layout):
+    """dispatch(x, idx, weights) and combine(y, ...) as two entries. Received
+    rows and the rows to combine stay where the ranks exchange them."""
+    expert_major = layout == "expert_major"
+    local = -(-model.experts // ranks)
+    rows = ranks * tokens * (min(model.top_k, local) if expert_major else 1)
+    x = tensor(tokens, model.hidden, "bf16")
+    idx = tensor(tokens, model.top_k, "i32")
+    weights = tensor(tokens, model.top_k, "f32")
+    slots = () if expert_major else (model.top_k,)
+    results = [
+        (rows, model.hidden, "bf16"), (rows, *slots, "i32"), (rows, *slots, "f32"), (rows, "i32"),
+        (ranks, "i32"), (ranks, "i32"), (tokens, model.top_k if expert_major else ranks, "i32"),
+    ]
+    if expert_major:
+        results += [(local, "i32"), (local, "i32")]
+    types = [tensor(*r) for r in results]
+    returned = [tensor(*results[0], attribute=SYMMETRIC)] + types[1:]
+    recv_x, _, recv_weights, source, _, from_ranks, send_row = types[:7]
+    attributes = f"{{layout = #moe.layout<{layout}>, num_experts = {model.experts} : i64}}"
+
+    combine_args = [("%y", tensor(*results[0], attribute=SYMMETRIC)), ("%row", send_row), ("%src", source), ("%from", from_ranks)]
+    combine_types = [recv_x, send_row, source, from_ranks]
+    topk = ""
+    if expert_major:
+        combine_args += [("%idx", idx), ("%w", recv_weights)]
+        combine_types += [idx, recv_weights]
+        topk = " topk(%idx) weights(%w)"
+    arguments = ", ".join(f"{name}: {kind}" for name, kind in combine_args)
+    names = ", ".join(f"%r{i}" for i in range(len(results)))
+    return f"""shard.grid @ep(shape = {ranks})
+
+func.func @dispatch(%x: {x}, %idx: {idx}, %w: {weights})
+    -> ({', '.join(returned)}) {{
+  {names} = moe.dispatch %x, %idx, %w on @ep {attributes}
+    : ({x}, {idx}, {weights})
+   -> ({', '.join(types)})
+  return {names} : {', '.join(types)}
+}}
+
+func.func @combine({arguments}) -> {x} {{
+  %out = moe.combine %y, %row, %src, %from{topk} on @ep {attributes}
+    : ({', '.join(combine_types)}) -> {x}
+  return %out : {x}
+}}
+"""
+
+
+def alltoallv_module(ranks, bytes_per_peer):
+    rows = ranks * bytes_per_peer // shapes.EXCHANGE_ROW
+    data = tensor(rows, shapes.EXCHANGE_ROW // 2, "bf16")
+    counts = tensor(ranks, "i32")
+    received = tensor(rows, shapes.EXCHANGE_ROW // 2, "bf16", attribute=SYMMETRIC)
+    return f"""shard.grid @ep(shape = {ranks})
+
+func.func @alltoallv(%send: {data}, %counts: {counts}) -> ({received}, {counts}) {{
+  %recv, %n = moe.alltoallv %send, %counts on @ep
+    : ({data}, {counts}) -> ({data}, {counts})
+  return %recv, %n : {data}, {counts}
+}}
+"""
+
+
+def exchange_name(model, tokens, layout, blocks):
+    return f"{model}-{layout}-t{tokens}-b{blocks or 'auto'}.so"
+
+
+def alltoallv_name(bytes_per_peer, blocks):
+    return f"alltoallv-{bytes_per_peer}-b{blocks or 'auto'}.so"
+
+
+def wanted(ranks, quick, blocks):
+    """(file name, blocks, text) of each artifact."""
+    all_models = shapes.models()
+    for model in all_models[:1] if quick else all_models:
+        for layout in shapes.LAYOUTS:
+            for tokens in shapes.TOKENS:
+                text = exchange_module(model, ranks, tokens, layout)
+                for count in blocks:
+                    yield exchange_name(model.name, tokens, layout, count), count, text
+    for size in shapes.EXCHANGE_BYTES:
+        text = alltoallv_module(ranks, size)
+        for count in blocks:
+            yield alltoallv_name(size, count), count, text
+
+
+def compile_one(compiler, target, folder, name, blocks, text):
+    """None, or what went wrong."""
+    source = folder / name.replace(".so", ".mlir")
+    source.write_text(text)
+    command = [compiler, source, f"--target={target}", "-o", folder / name]
+    if blocks:
+        command.append(f"--blocks={blocks}")
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=COMPILE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    source.unlink()
+    return None if done.returncode == 0 else done.stdout.strip()
+
+
+def prepare(compiler, target, folder, ranks, quick, blocks, jobs):
+    """Compiles all artifacts; returns how many, and the failures by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = list(wanted(ranks, quick, blocks))
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        problems = list(pool.map(lambda item: compile_one(compiler, target, folder, *item), todo))
+    failed = {name: why for (name, _, _), why in zip(todo, problems) if why}
+    return len(todo), failed

@@ -1,0 +1,144 @@
+# ===- rank.py - one rank of the benchmark -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""A rank is a process with a GPU. It measures the units it is told to, all
+ranks the same at the same time, and sends what it measured."""
+
+import datetime
+import gc
+import os
+import time
+import traceback
+
+import torch
+import torch.distributed as dist
+
+from . import cases, handwritten, runtime
+
+START_DELAY_NS = 100_000
+GROUP_SECONDS = 20
+BARRIER_BYTES = 4096
+
+
+class Rank:
+
+    def __init__(self, rank, ranks, config, send):
+        self.rank, self.ranks, self.config, self.send = rank, ranks, config, send
+        self.device = torch.device("cuda", rank)
+        torch.cuda.set_device(self.device)
+        self.stream = torch.cuda.Stream()
+        torch.cuda.set_stream(self.stream)
+        dist.init_process_group("cpu:gloo,cuda:nccl", init_method=config["rendezvous"], rank=rank, world_size=ranks,
+                                timeout=datetime.timedelta(seconds=GROUP_SECONDS))
+        self.processors = torch.cuda.get_device_properties(self.device).multi_processor_count
+        self.memory = self.open_memory()
+        self.library = handwritten.Library(config["baselines"])
+        self.groups = []
+        self.start_group = self.group(self.memory.symmetric(BARRIER_BYTES))
+
+    def open_memory(self):
+        return runtime.Runtime(self.config["runtime"], self.rank, self.ranks, self.device, self.all_gather)
+
+    def all_gather(self, data, _timeout=None):
+        """`data` of all ranks; through the CPU."""
+        mine = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        parts = [torch.empty_like(mine) for _ in range(self.ranks)]
+        dist.all_gather(parts, mine)
+        return [bytes(p.numpy()) for p in parts]
+
+    def meet(self):
+        torch.cuda.synchronize()
+        dist.all_reduce(torch.zeros(1))
+
+    def group(self, buffer):
+        group = handwritten.Group(self.library, buffer, self.rank, self.ranks, self.device)
+        self.groups.append(group)
+        self.meet()
+        return group
+
+    def release(self, group):
+        """Collective."""
+        self.meet()
+        self.groups.remove(group)
+        self.memory.free(group.buffer)
+
+    def finish(self):
+        """Waits for the stream; raises what kernels recorded."""
+        torch.cuda.synchronize()
+        for group in self.groups:
+            group.check_errors()
+        self.memory.check_errors()
+
+    def start_together(self):
+        self.start_group.call("barrier", START_DELAY_NS)
+
+    # --- measuring ---------------------------------------------------------- #
+
+    def eager(self, call, samples, warmup=3):
+        """Microseconds of each of `samples` calls: on the GPU, and until the CPU
+        has enqueued it."""
+        pairs, enqueued = [], []
+        for _ in range(warmup + samples):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            self.start_together()
+            begin.record()
+            start = time.perf_counter()
+            call()
+            enqueued.append((time.perf_counter() - start) * 1e6)
+            end.record()
+            pairs.append((begin, end))
+        self.finish()
+        return [b.elapsed_time(e) * 1e3 for b, e in pairs[warmup:]], enqueued[warmup:]
+
+    def graph(self, call, samples, calls, warmup=2):
+        """The same per call, `calls` of them in one CUDA graph."""
+        graph = torch.cuda.CUDAGraph()
+        self.finish()
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            for _ in range(calls):
+                call()
+        finally:
+            graph.capture_end()
+        measured = self.eager(graph.replay, samples, warmup)
+        del graph
+        return tuple([t / calls for t in times] for times in measured)
+
+    def record(self, key, measured, num_bytes, ok=None, note=None):
+        times, enqueued = measured
+        self.send(("record", key,
+                   {"times": times, "enqueue": enqueued, "bytes": num_bytes, "ok": ok, "note": note}))
+
+    def measure(self, key, call, num_bytes, ok=None, note=None, samples=15, graph_calls=0):
+        """Records eager calls and, with `graph_calls`, replays."""
+        self.record({**key, "mode": "eager"}, self.eager(call, samples), num_bytes, ok, note)
+        if graph_calls:
+            self.record({**key, "mode": "graph"}, self.graph(call, max(7, samples // 2), graph_calls), num_bytes, ok,
+                        note)
+
+
+def serve(rank, ranks, config, connection):
+    """The process's main function: reads units until None comes."""
+    for library in ("GLOO", "NCCL"):
+        os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
+    try:
+        this = Rank(rank, ranks, config, connection.send)
+        connection.send(("ready", None, {
+            "gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda,
+            "nccl": ".".join(map(str, torch.cuda.nccl.version())), "processors": this.processors}))
+        while (unit := connection.recv()) is not None:
+            cases.run(this, unit)
+            this.meet()
+            gc.collect()
+            torch.cuda.empty_cache()
+            connection.send(("done", None, None))
+        dist.destroy_process_group()
+    except Exception:  # pylint: disable=broad-except
+        # The parent starts new ranks: after an error a GPU context or a group
+        # may be of no use any more.
+        connection.send(("error", None, f"rank {rank}: {traceback.format_exc(limit=-4).strip()}"))
+        os._exit(1)

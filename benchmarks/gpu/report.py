@@ -1,0 +1,188 @@
+# ===- report.py - tables from records -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""What the records say: the ceiling, the table of targets, all exchanges."""
+
+import datetime
+import platform
+import subprocess
+
+TARGET_TOKENS = (4096, 128, 16)
+
+
+def good(record):
+    return "failed" not in record and record.get("correct") is not False
+
+
+def select(records, **wanted):
+    return [r for r in records if good(r) and all(r.get(k) == v for k, v in wanted.items())]
+
+
+def fastest(records):
+    return min(records, key=lambda r: r["median_us"], default=None)
+
+
+def ceiling(records):
+    """GB/s of the best plain stores at the largest size."""
+    stores = select(records, series="stores")
+    largest = max((r["bytes_per_peer"] for r in stores), default=0)
+    return max((r["gb_per_s"] for r in stores if r["bytes_per_peer"] == largest), default=None)
+
+
+def describe_machine(from_rank):
+    def query(*command):
+        try:
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=30)
+            return done.stdout.strip()
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+
+    gpus = query("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader").splitlines()
+    links = query("nvidia-smi", "nvlink", "--status").splitlines()
+    return {
+        **from_rank,
+        "gpus": [g.split(",")[0].strip() for g in gpus],
+        "driver": gpus[0].split(",")[1].strip() if gpus else "",
+        "nvlinks": sum("GB/s" in line for line in links),
+        "kernel": platform.release(),
+    }
+
+
+def document(records, machine, arguments):
+    return {
+        "date": datetime.date.today().isoformat(),
+        "commit": arguments["commit"],
+        "machine": describe_machine(machine),
+        "arguments": arguments,
+        "ceiling_gb_per_s": ceiling(records),
+        "records": records,
+    }
+
+
+def share(record, top):
+    return f"{record['gb_per_s'] / top:6.2f}" if record and top else "     -"
+
+
+def short(failure):
+    """The line that says most: the last that names an error."""
+    lines = failure.splitlines()
+    return next((line for line in reversed(lines) if "Error:" in line), lines[-1]).strip()
+
+
+def blocks_of(record):
+    """", 16 blocks", or nothing where there is no such number."""
+    if record.get("blocks") is None:
+        return ""
+    return f", {record['blocks'] or 'auto'} blocks"
+
+
+def line(record, top):
+    where = record.get("variant") or record["layout"]
+    return (f"{record['median_us']:9.1f} µs [{record['p10_us']:.1f}, {record['p90_us']:.1f}] "
+            f"{record['gb_per_s']:7.1f} GB/s {share(record, top)}  {where}, {record['mode']}{blocks_of(record)}")
+
+
+def links_table(records):
+    yield "links (GB/s that leave a GPU, slowest rank's median)"
+    for series in ("stores", "bulk", "loads", "copy_engines", "byte_per_thread"):
+        found = select(records, series=series)
+        largest = max((r["bytes_per_peer"] for r in found), default=0)
+        shown = [f"{r['blocks'] or '-'}: {r['gb_per_s']:.1f}" for r in found if r["bytes_per_peer"] == largest]
+        yield f"  {series:16} {largest >> 20:3} MiB  " + "  ".join(shown)
+
+
+def alltoall_table(records, top):
+    yield "alltoallv (GB/s that leave a GPU; share of the store ceiling)"
+    for size in sorted({r["bytes_per_peer"] for r in select(records, op="alltoallv")}, reverse=True):
+        for scope in ("peers", "all"):
+            for series in ("nccl", "ours"):
+                best = fastest(select(records, op="alltoallv", series=series, bytes_per_peer=size, scope=scope))
+                if best:
+                    yield (f"  {size >> 20:3} MiB, {scope:5}  {series:5} {best['median_us']:9.1f} µs "
+                           f"{best['gb_per_s']:7.1f} {share(best, top)}  {best['mode']}{blocks_of(best)}")
+
+
+def exchange_table(records, model, top):
+    """NCCL, hand-written and ours of one model: the fastest of each."""
+    for tokens in sorted({r["tokens"] for r in select(records, model=model)}):
+        for op in ("dispatch", "combine"):
+            yield f"{model}, {tokens} tokens, {op}"
+            rows = [("torch + NCCL", dict(series="nccl"))]
+            for layout in ("rank_major", "slab", "expert_major"):
+                for mode in ("eager", "graph"):
+                    for series in ("hand", "ours"):
+                        rows.append((f"{series} {layout}", dict(series=series, layout=layout, mode=mode)))
+            for name, wanted in rows:
+                found = select(records, model=model, tokens=tokens, op=op, **wanted)
+                if not found:
+                    continue
+                # Variants that leave something out are shown apart.
+                whole = [r for r in found if "rows_only" not in r.get("variant", "")]
+                partial = [r for r in found if "rows_only" in r.get("variant", "")]
+                for part in (whole, partial):
+                    if part:
+                        yield f"  {name:20} {line(fastest(part), top)}"
+
+
+def targets_table(records, top):
+    yield "targets (deepseek_v3)"
+
+    def best(op, tokens, **wanted):
+        return fastest(select(records, model="deepseek_v3", op=op, tokens=tokens, **wanted))
+
+    def ratio(a, b):
+        return f"{a['median_us'] / b['median_us']:6.2f}x" if a and b else "      -"
+
+    for series in ("ours", "hand"):
+        wide = dict(series=series, layout="rank_major")
+        for op in ("dispatch", "combine"):
+            yield f"  {series} {op}, 4096 tokens: share of the ceiling       {share(best(op, 4096, **wide), top)}"
+            yield f"  {series} {op}, 4096 tokens, 16 blocks                  " \
+                  f"{share(best(op, 4096, blocks=16, **wide), top)}"
+            yield f"  {series} {op}, 4096 tokens, against torch + NCCL       " \
+                  f"{ratio(best(op, 4096, series='nccl'), best(op, 4096, **wide))}"
+            for tokens in (128, 16):
+                found = best(op, tokens, series=series, layout="slab", mode="graph")
+                yield f"  {series} {op}, {tokens} tokens, slab, graph             " \
+                      f"{found['median_us'] if found else float('nan'):8.1f} µs"
+
+
+def against_hand(records):
+    """The hand-written time over ours, same shape, layout, mode and blocks."""
+    rows = []
+    for r in select(records, series="ours"):
+        if r.get("op") not in ("dispatch", "combine") or not r.get("blocks"):
+            continue
+        same = {k: r[k] for k in ("model", "layout", "tokens", "op", "mode", "blocks")}
+        hand = fastest([h for h in select(records, series="hand", **same) if "rows_only" not in h["variant"]])
+        if hand:
+            rows.append((hand["median_us"] / r["median_us"], same))
+    if rows:
+        rows.sort(key=lambda row: row[0])
+        slower = sum(ratio < 1 for ratio, _ in rows)
+        yield f"ours against hand-written, same blocks: {len(rows)} pairs, {slower} slower; the slowest:"
+        for ratio, same in rows[:8]:
+            yield f"  {ratio:5.2f}x  " + ", ".join(map(str, same.values()))
+
+
+def tables(records):
+    top = ceiling(records)
+    yield from links_table(records)
+    yield from alltoall_table(records, top)
+    for model in dict.fromkeys(r["model"] for r in records if "model" in r):
+        yield from exchange_table(records, model, top)
+    yield from targets_table(records, top)
+    yield from against_hand(records)
+    wrong = [r for r in records if r.get("correct") is False]
+    failures = [r for r in records if "failed" in r]
+    yield f"{len(records) - len(failures)} measurements, {len(wrong)} with wrong results, {len(failures)} failed or not run"
+    for r in wrong[:10]:
+        yield "  wrong: " + ", ".join(f"{k}={r[k]}" for k in
+                                      ("series", "op", "model", "layout", "tokens", "variant", "blocks", "note") if k in r)
+    for r in failures[:10]:
+        yield "  failed: " + ", ".join(f"{k}={v}" for k, v in r.items() if k != "failed") + \
+              ": " + short(r["failed"])

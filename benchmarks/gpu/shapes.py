@@ -1,0 +1,68 @@
+# ===- shapes.py - what is measured -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Model shapes, and the list of things to measure."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKENS = (16, 128, 1024, 4096, 8192)
+LAYOUTS = ("rank_major", "expert_major", "slab")
+# Blocks per kernel; 0 leaves the number to the compiler.
+BLOCKS = (0, 8, 16, 24, 32, 132)
+# The hand-written slab kernels look at all tokens before each token.
+SLAB_TOKENS = 1024
+MIB = 1 << 20
+# Of alltoallv: bytes per peer and per row.
+EXCHANGE_BYTES = (64 * MIB, 8 * MIB, 1 * MIB)
+EXCHANGE_ROW = 16384
+QUICK_MODEL = "deepseek_v3"
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    name: str
+    experts: int
+    top_k: int
+    hidden: int
+
+
+DISPATCH = re.compile(
+    r"moe\.dispatch.*?num_experts = (\d+).*?\(tensor<[\d?]+x(\d+)x\w+>,\s*tensor<[\d?]+x(\d+)x",
+    re.DOTALL)
+
+
+def parse_model(name, text):
+    found = DISPATCH.search(text)
+    if not found:
+        raise ValueError(f"{name}: no moe.dispatch with num_experts found")
+    experts, hidden, top_k = map(int, found.groups())
+    return Model(name, experts, top_k, hidden)
+
+
+def models(folder=ROOT / "examples" / "models"):
+    """The shapes of the examples, the one of the quick run first."""
+    found = [parse_model(f.stem, f.read_text()) for f in sorted(folder.glob("*.mlir"))]
+    return sorted(found, key=lambda m: m.name != QUICK_MODEL)
+
+
+def plan(all_models, quick, kinds=("links", "alltoall", "nccl", "hand", "ours"), tokens_of_run=TOKENS):
+    """Units of work, the most telling first. A unit names its kind and
+    what it depends on; ranks do all measurements of a unit in one go."""
+    units = [{"kind": "links"}]
+    units += [{"kind": "alltoall", "bytes": b} for b in EXCHANGE_BYTES]
+    for model in all_models[:1] if quick else all_models:
+        for tokens in sorted(tokens_of_run, key=lambda t: t not in (4096, 128, 16)):
+            shape = {"model": model.name, "tokens": tokens}
+            units.append({"kind": "nccl", **shape})
+            units.append({"kind": "hand", "layout": "rank_major", **shape})
+            if tokens <= SLAB_TOKENS:
+                units.append({"kind": "hand", "layout": "slab", **shape})
+            units += [{"kind": "ours", "layout": layout, **shape} for layout in LAYOUTS]
+    return [u for u in units if u["kind"] in kinds]

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# ===- gpu_exchange.py - exchanges between GPUs, measured -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Exchanges between the GPUs of a machine, all measured in one run: what the
+links carry, NCCL, hand-written kernels, and what this compiler makes.
+
+    gpu_exchange.py prepare --out DIR     compiles the artifacts; needs moe-compile
+    gpu_exchange.py run --artifacts DIR   measures; needs GPUs, torch and nvcc
+
+docs/Benchmarks.md says what is measured and how.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from gpu import group, modules, report, shapes  # pylint: disable=wrong-import-position
+
+ROOT = Path(__file__).resolve().parent.parent
+KINDS = ("links", "alltoall", "nccl", "hand", "ours")
+
+
+def block_list(text):
+    return [0 if word == "auto" else int(word) for word in text.split(",")]
+
+
+def prepare(args):
+    count, failed = modules.prepare(args.moe_compile, args.target, args.out, args.ranks, args.quick, args.blocks,
+                                    args.jobs)
+    for name, why in failed.items():
+        print(f"{name}: {why}", file=sys.stderr)
+    print(f"{count - len(failed)} of {count} artifacts in {args.out}")
+    return 1 if failed else 0
+
+
+def run(args):
+    try:
+        import torch  # pylint: disable=import-outside-toplevel
+    except ImportError:
+        sys.exit("gpu_exchange.py run needs torch with CUDA")
+    from gpu import handwritten, rank  # pylint: disable=import-outside-toplevel
+    if torch.cuda.device_count() < args.ranks:
+        sys.exit(f"found {torch.cuda.device_count()} GPUs, {args.ranks} asked for")
+    if not args.baselines.exists():
+        print(f"building {args.baselines}")
+        handwritten.build(args.baselines, args.nvcc, args.arch)
+    config = {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
+              "blocks": args.blocks, "seed": args.seed}
+    units = shapes.plan(shapes.models(), args.quick, args.kinds, args.tokens)
+    records, machine = group.measure(units, args.ranks, config, rank.serve, args.seconds)
+    arguments = {"commit": args.commit, "ranks": args.ranks, "quick": args.quick, "seed": args.seed,
+                 "seconds": args.seconds}
+    document = report.document(records, machine, arguments)
+    if args.json:
+        args.json.write_text(json.dumps(document, separators=(",", ":")).replace('},{', '},\n{') + "\n")
+    print("\n".join(report.tables(records)))
+    return 1 if any(r.get("correct") is False for r in records) else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    both = argparse.ArgumentParser(add_help=False)
+    both.add_argument("--ranks", type=int, default=2)
+    both.add_argument("--quick", action="store_true", help="deepseek_v3 only")
+    both.add_argument("--blocks", type=block_list, default=list(shapes.BLOCKS),
+                      help="blocks per kernel of ours, such as auto,16,132")
+
+    sub = commands.add_parser("prepare", parents=[both])
+    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--moe-compile", type=Path, default=ROOT / "build" / "bin" / "moe-compile")
+    sub.add_argument("--target", default="cuda:sm_90")
+    sub.add_argument("--jobs", type=int, default=os.cpu_count())
+
+    sub = commands.add_parser("run", parents=[both])
+    sub.add_argument("--artifacts", type=Path, required=True)
+    sub.add_argument("--runtime", type=Path, default=ROOT / "build" / "lib" / "libmoe_runtime.so")
+    sub.add_argument("--baselines", type=Path, default=Path("libmoe_baselines.so"), help="built when missing")
+    sub.add_argument("--nvcc", default="/usr/local/cuda/bin/nvcc")
+    sub.add_argument("--arch", default="sm_90")
+    sub.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help=",".join(KINDS))
+    sub.add_argument("--tokens", type=lambda text: [int(t) for t in text.split(",")], default=list(shapes.TOKENS),
+                     help="tokens per rank, such as 128,4096")
+    sub.add_argument("--seconds", type=float, default=480, help="what is not measured by then is left out")
+    sub.add_argument("--seed", type=int, default=1)
+    sub.add_argument("--commit", default="unknown")
+    sub.add_argument("--json", type=Path, help="write the result here")
+
+    args = parser.parse_args()
+    return {"prepare": prepare, "run": run}[args.command](args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

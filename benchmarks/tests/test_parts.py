@@ -1,0 +1,188 @@
+# ===- test_parts.py - statistics, bytes, shapes, modules, tables -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpu import modules, report, routing, shapes, stats
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+# --- statistics ------------------------------------------------------------- #
+
+
+def test_percentile_is_numpys():
+    values = [5.0, 1.0, 4.0, 2.0, 8.0]
+    for share in (0.0, 0.1, 0.37, 0.5, 0.9, 1.0):
+        assert stats.percentile(values, share) == pytest.approx(np.percentile(values, share * 100))
+
+
+def test_summary_is_of_the_slowest_rank():
+    figures = stats.summary([[1.0, 1.0, 90.0], [2.0, 3.0, 4.0]])
+    assert figures["median"] == 3.0
+    assert (figures["p10"], figures["p90"]) == (pytest.approx(2.2), pytest.approx(3.8))
+
+
+def test_merge():
+    part = {"times": [10.0, 10.0], "enqueue": [4.0], "bytes": 20_000, "ok": True, "note": None}
+    other = {"times": [20.0, 20.0], "enqueue": [6.0], "bytes": 40_000, "ok": True, "note": "a note"}
+    record = stats.merge({"op": "dispatch"}, [part, other])
+    assert record["gb_per_s"] == 1.5
+    assert record["enqueue_us"] == 6.0
+    assert record["bytes_out"] == [20_000, 40_000]
+    assert record["correct"] is True and record["note"] == "a note"
+    assert stats.merge({}, [part, {**other, "ok": False}])["correct"] is False
+    assert stats.merge({}, [part, {**other, "ok": None}])["correct"] is None
+    assert "failed" in stats.merge({}, [part, None])
+
+
+# --- bytes ------------------------------------------------------------------- #
+
+
+def rows_one_by_one(idx, ranks, experts, layout):
+    owner = [rank for rank in range(ranks) for _ in range(experts // ranks + (rank < experts % ranks))]
+    rows = [0] * ranks
+    for token in idx:
+        chosen = {int(e) for e in token if e >= 0}
+        if layout == "expert_major":
+            for e in chosen:
+                rows[owner[e]] += 1
+        else:
+            for rank in {owner[e] for e in chosen}:
+                rows[rank] += 1
+    return rows
+
+
+@pytest.mark.parametrize("layout", shapes.LAYOUTS)
+def test_rows_to_ranks(layout):
+    seed = int.from_bytes(os.urandom(4), "little")
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
+    for _ in range(50):
+        ranks = int(rng.integers(1, 9))
+        experts = int(rng.integers(1, 40))
+        idx = rng.integers(-1, experts, (int(rng.integers(0, 30)), int(rng.integers(1, 9))))
+        got = routing.rows_to_ranks(idx, ranks, experts, layout)
+        assert got.tolist() == rows_one_by_one(idx, ranks, experts, layout)
+
+
+def test_bytes_leave_out_what_stays():
+    sent = [np.array([5, 2, 3]), np.array([1, 1, 1]), np.array([0, 4, 9])]
+    assert routing.bytes_out(sent[0], 0, 10) == 50
+    assert routing.combine_bytes_out(sent, 0, 10) == 10
+    assert routing.combine_bytes_out(sent, 1, 10) == 60
+    assert sum(routing.bytes_out(s, r, 1) for r, s in enumerate(sent)) == \
+        sum(routing.combine_bytes_out(sent, r, 1) for r in range(3))
+
+
+# --- shapes and modules ------------------------------------------------------- #
+
+
+def test_models_are_those_of_the_examples():
+    found = {m.name: (m.experts, m.top_k, m.hidden) for m in shapes.models()}
+    assert len(found) == len(list((ROOT / "examples" / "models").glob("*.mlir")))
+    assert found["deepseek_v3"] == (256, 8, 7168)
+    assert found["llama4_scout"] == (16, 1, 5120)
+    assert shapes.models()[0].name == shapes.QUICK_MODEL
+
+
+def test_parse_model_says_what_is_missing():
+    with pytest.raises(ValueError, match="empty: no moe.dispatch"):
+        shapes.parse_model("empty", "module {}")
+
+
+def test_plan():
+    models = shapes.models()
+    quick, full = (shapes.plan(models, q) for q in (True, False))
+    assert {u["model"] for u in quick if "model" in u} == {shapes.QUICK_MODEL}
+    assert all(u in full for u in quick)
+    assert {u["tokens"] for u in full if u["kind"] == "ours"} == set(shapes.TOKENS)
+    assert len([u for u in full if u["kind"] == "ours"]) == len(models) * len(shapes.TOKENS) * len(shapes.LAYOUTS)
+    some = shapes.plan(models, True, ("nccl",), [128])
+    assert some == [{"kind": "nccl", "model": shapes.QUICK_MODEL, "tokens": 128}]
+
+
+def all_texts(ranks):
+    return {name: text for name, _, text in modules.wanted(ranks, False, [16])}
+
+
+def test_modules_have_the_shapes_asked_for():
+    texts = all_texts(4)
+    text = texts["deepseek_v3-expert_major-t128-b16.so"]
+    assert "tensor<4096x7168xbf16> {moe.symmetric}" in text  # 4 ranks x 128 tokens x top 8
+    assert "tensor<512x7168xbf16> {moe.symmetric}" in texts["deepseek_v3-slab-t128-b16.so"]
+    assert f"tensor<{4 * 4096}x8192xbf16>" in texts[f"alltoallv-{64 << 20}-b16.so"]
+
+
+def test_modules_verify():
+    compiler = Path(os.environ.get("MOE_BIN_DIR", ROOT / "build" / "bin")) / "moe-opt"
+    if not compiler.exists():
+        pytest.skip(f"{compiler} is not built")
+    for ranks in (2, 4):
+        text = "\n// -----\n".join(t for n, t in all_texts(ranks).items() if "-t128-" in n or "alltoallv" in n)
+        done = subprocess.run([compiler, "--split-input-file", "-o", os.devnull], input=text, text=True, timeout=120,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert done.returncode == 0, done.stdout
+
+
+def test_prepare_reports_failures(tmp_path):
+    script = tmp_path / "compiler"
+    script.write_text('#!/bin/sh\ncase "$*" in *slab*--blocks=8*) echo no slab; exit 1;; esac\ntouch "$4"\n')
+    script.chmod(0o755)
+    count, failed = modules.prepare(script, "cuda", tmp_path / "out", 2, True, [0, 8], 2)
+    made = {f.name for f in (tmp_path / "out").glob("*.so")}
+    assert count == (len(shapes.TOKENS) * len(shapes.LAYOUTS) + len(shapes.EXCHANGE_BYTES)) * 2
+    assert failed and all(re.search(r"-slab-.*-b8\.so", name) for name in failed)
+    assert set(failed.values()) == {"no slab"}
+    assert len(made) == count - len(failed)
+
+
+# --- tables -------------------------------------------------------------------- #
+
+
+def record(series, median, **more):
+    return {"series": series, "median_us": median, "p10_us": median, "p90_us": median, "correct": True,
+            "mode": "eager", **more}
+
+
+def sample_records():
+    link = dict(op="copy", bytes_per_peer=64 << 20)
+    shape = dict(model="deepseek_v3", tokens=4096, layout="rank_major")
+    return [
+        record("stores", 190.0, blocks=132, gb_per_s=350.0, **link),
+        record("stores", 10.0, blocks=132, gb_per_s=900.0, op="copy", bytes_per_peer=1 << 20),
+        record("nccl", 500.0, op="dispatch", gb_per_s=100.0, **shape),
+        record("hand", 200.0, op="dispatch", variant="bulk", blocks=16, gb_per_s=280.0, **shape),
+        record("hand", 100.0, op="dispatch", variant="bulk_rows_only", blocks=16, gb_per_s=560.0, **shape),
+        record("ours", 160.0, op="dispatch", blocks=16, gb_per_s=315.0, **shape),
+        {**record("ours", 1.0, op="dispatch", blocks=132, gb_per_s=9999.0, **shape), "correct": False},
+        {"kind": "ours", "failed": "first line\nSomeError: what it was\nadvice", **shape},
+    ]
+
+
+def test_tables():
+    records = sample_records()
+    assert report.ceiling(records) == 350.0
+    text = "\n".join(report.tables(records))
+    assert "ours dispatch, 4096 tokens: share of the ceiling         0.90" in text
+    assert re.search(r"ours dispatch, 4096 tokens, against torch \+ NCCL +3\.12x", text)
+    assert "1 pairs, 0 slower" in text
+    assert " 1.25x" in text
+    assert "9999" not in text
+    assert "7 measurements, 1 with wrong results, 1 failed or not run" in text
+    assert "SomeError: what it was" in text
+
+
+def test_tables_of_nothing():
+    assert "0 measurements" in "\n".join(report.tables([]))
