@@ -5,7 +5,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""--moe-seed and --moe-cases; without a seed every run takes a fresh one."""
+"""--moe-seed, --moe-cases, --moe-target and --moe-kernels; without a seed every
+run takes a fresh one."""
 
 import random
 
@@ -22,6 +23,14 @@ def pytest_addoption(parser):
         "--moe-cases", type=int, default=DEFAULT_CASES, metavar="N",
         help="number of random cases beside the fixed ones "
         "(default: %(default)s)",
+    )
+    group.addoption(
+        "--moe-target", default="host", metavar="TARGET",
+        help="target of moe-compile and moe-run (default: %(default)s)",
+    )
+    group.addoption(
+        "--moe-kernels", action="store_true",
+        help="run the kernels of the CUDA target, on fibers of the CPU",
     )
 
 

@@ -107,23 +107,32 @@ def kill_group(group):
 # --- Modules ---------------------------------------------------------------- #
 
 
+def group_cases(cases, most=12):
+    """{module name: its cases}: cases of equal rank count go together."""
+    by_ranks, members = {}, {}
+    for case in cases:
+        by_ranks.setdefault(case.ranks, []).append(case)
+    for ranks, group in by_ranks.items():
+        for i in range(0, len(group), most):
+            members[f"ranks{ranks}_{i // most}"] = group[i : i + most]
+    return members
+
+
 class Modules:
     """Compiles cases of equal rank count together, once, when first needed."""
 
-    ENTRIES = 12
-
-    def __init__(self, bin_dir: Path, work_dir: Path, cases):
+    def __init__(
+        self, bin_dir: Path, work_dir: Path, cases, target="host", kernels=None
+    ):
         self.bin_dir, self.work_dir = bin_dir, work_dir
-        self.module_of, self.members = {}, {}
-        by_ranks = {}
-        for case in cases:
-            by_ranks.setdefault(case.ranks, []).append(case)
-        for ranks, group in by_ranks.items():
-            for i in range(0, len(group), self.ENTRIES):
-                key = f"ranks{ranks}_{i // self.ENTRIES}"
-                self.members[key] = group[i : i + self.ENTRIES]
-                for case in self.members[key]:
-                    self.module_of[case.name] = key
+        self.target = target
+        self.kernels = kernels
+        most = {"most": kernels.cases_per_module} if kernels else {}
+        self.members = group_cases(cases, **most)
+        self.module_of = {
+            case.name: key for key, group in self.members.items()
+            for case in group
+        }
         self.compiled = {}
 
     def tool(self, name) -> str:
@@ -134,9 +143,11 @@ class Modules:
         text = module_text(cases[0].ranks, [case.entry for case in cases])
         (self.work_dir / f"{key}.mlir").write_text(text)
         command = [
-            self.tool("moe-compile"), f"{key}.mlir", "--target", "host",
+            self.tool("moe-compile"), f"{key}.mlir", "--target", self.target,
             "-o", f"{key}.so",
         ]
+        if self.kernels:
+            command += self.kernels.compile_options(key)
         code, _, err = run_bounded(command, self.work_dir, COMPILE_SECONDS)
         if code == 0 and (self.work_dir / f"{key}.so").is_file():
             return text, None
@@ -187,9 +198,10 @@ class Run:
         self.inputs, self.outputs = self.dir / "in", self.dir / "out"
         self.inputs.mkdir(parents=True)
         self.outputs.mkdir()
-        self.command = [
+        self.command = modules.kernels.run_prefix(case) if modules.kernels else []
+        self.command += [
             modules.tool("moe-run"), "-n", str(case.ranks),
-            f"../{self.module}.so", "--entry", case.entry.name,
+            "--target", modules.target, f"../{self.module}.so", "--entry", case.entry.name,
         ]
         for arg, data in zip(case.entry.args, case.inputs):
             self.command += ["--in", f"in/{arg.name}.{{rank}}.npy"]
@@ -249,26 +261,29 @@ class Run:
         if count != 1:
             raise Failure(f"{want}, once, but found {count} errors{said}")
         place = f"{self.module}.mlir:{line_of(self.text, self.case)}:"
-        missing = [
-            text for text in (self.case.failing_op.mnemonic, place)
-            if text not in self.err
-        ]
-        kinds = self.err.lower().replace("_", " ")
-        if error.kind != oracle.TOO_MANY_TOKENS and error.kind not in kinds:
-            missing.append(error.kind)
-        if error.expected is not None and not has_number(
-            self.err, [error.expected]
-        ):
-            missing.append(f"the limit {error.expected}")
-        if not has_number(self.err, error.seen):
-            missing.append(f"what was seen, one of {error.seen}")
-        if not any(
-            re.search(rf"\b(rank|peer)\W{{0,3}}{rank}\b", self.err)
-            for rank in error.ranks
-        ):
-            missing.append(f"one of the ranks {error.ranks}")
+        missing = missing_in_report(
+            self.err, error, self.case.failing_op.mnemonic, place
+        )
         if missing:
             raise Failure(f"{want}; the report lacks {missing}{said}")
+
+
+def missing_in_report(report, error, mnemonic, place):
+    """What an error message should say of a specified error, and does not."""
+    missing = [text for text in (mnemonic, place) if text not in report]
+    kinds = report.lower().replace("_", " ")
+    if error.kind != oracle.TOO_MANY_TOKENS and error.kind not in kinds:
+        missing.append(error.kind)
+    if error.expected is not None and not has_number(report, [error.expected]):
+        missing.append(f"the limit {error.expected}")
+    if not has_number(report, error.seen):
+        missing.append(f"what was seen, one of {error.seen}")
+    if not any(
+        re.search(rf"\b(rank|peer)\W{{0,3}}{rank}\b", report)
+        for rank in error.ranks
+    ):
+        missing.append(f"one of the ranks {error.ranks}")
+    return missing
 
 
 def has_number(text, numbers) -> bool:

@@ -19,6 +19,7 @@ import pytest
 
 from cases import make_cases
 from harness import Failure, Modules, Run
+from kernels import Kernels, use_pulls
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,6 +40,8 @@ def pytest_generate_tests(metafunc):
         return
     option = metafunc.config.option
     cases = make_cases(option.moe_seed, option.moe_cases)
+    if option.moe_kernels:
+        use_pulls(cases)
     metafunc.config.moe_all_cases = cases
     metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 
@@ -46,7 +49,12 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="session")
 def modules(request, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("differential")
-    return Modules(bin_dir(), work_dir, request.config.moe_all_cases)
+    option = request.config.option
+    kernels = Kernels(bin_dir(), option.moe_seed) if option.moe_kernels else None
+    return Modules(
+        bin_dir(), work_dir, request.config.moe_all_cases, option.moe_target,
+        kernels,
+    )
 
 
 def test_case(case, modules, request):
@@ -63,7 +71,10 @@ def test_case(case, modules, request):
         "pytest", f"{Path(__file__).resolve()}::test_case[{case.name}]",
         "--moe-seed", str(option.moe_seed),
         "--moe-cases", str(option.moe_cases),
+        "--moe-target", option.moe_target,
     ]
+    if option.moe_kernels:
+        again.append("--moe-kernels")
     lines = [
         failure, f"case: {case.name}: {case.params}",
         f"seed: {option.moe_seed}",

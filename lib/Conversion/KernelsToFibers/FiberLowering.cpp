@@ -208,8 +208,8 @@ LogicalResult FiberLowering::lower(symm::GridArriveOp op) {
   return success();
 }
 
-/// The signal itself is a store like those of host code. Other ranks get time to
-/// go on before it, and after it: then everything has to be there.
+/// The signal itself is a store like those of host code. Other ranks get time
+/// to go on before it, and after it: then everything has to be there.
 LogicalResult FiberLowering::lower(symm::SignalOp op) {
   if (failed(call("pause", "v", {})))
     return failure();

@@ -1,0 +1,101 @@
+#===- artifacts.py - compiled modules of the tests -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""Gives the artifact of a module: one that was compiled before, as in a bundle,
+when its text is the same, else one that moe-compile makes now.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import subprocess
+from pathlib import Path
+
+from pool import Failure
+
+COMPILE_SECONDS = 300
+
+
+class Artifacts:
+    def __init__(self, compiler: Path, target: str, made: Path, work: Path):
+        self.compiler, self.target = compiler, target
+        self.made, self.work = made, work
+        self.paths, self.texts = {}, {}
+        self.num_compiled = self.num_found = 0
+
+    @property
+    def can_compile(self):
+        return os.access(self.compiler, os.X_OK)
+
+    def found(self, key, text):
+        """An artifact made before: of this text and by this compiler."""
+        source, artifact = self.made / f"{key}.mlir", self.made / f"{key}.so"
+        if not (source.is_file() and artifact.is_file()):
+            return None
+        if source.read_text() != text:
+            return None
+        if self.can_compile:
+            if artifact.stat().st_mtime < self.compiler.stat().st_mtime:
+                return None
+        return artifact
+
+    def compile(self, key, text, folder):
+        """(path, None), or (None, what went wrong)."""
+        (folder / f"{key}.mlir").write_text(text)
+        command = [
+            str(self.compiler), f"{key}.mlir", "--target", self.target, "-o",
+            f"{key}.so",
+        ]
+        try:
+            result = subprocess.run(
+                command, cwd=folder, stdin=subprocess.DEVNULL, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                timeout=COMPILE_SECONDS, check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return None, f"moe-compile took more than {COMPILE_SECONDS} s"
+        if result.returncode:
+            return None, (
+                f"{' '.join(command)} exited with {result.returncode}:\n"
+                f"{result.stdout[:4000]}"
+            )
+        return folder / f"{key}.so", None
+
+    def prepare(self, modules):
+        """Sees to it that path() has an answer for {key: text}."""
+        missing = {}
+        for key, text in modules.items():
+            self.texts[key] = text
+            path = self.found(key, text)
+            if path:
+                self.paths[key] = path, None
+                self.num_found += 1
+            else:
+                missing[key] = text
+        if missing and not self.can_compile:
+            reason = (
+                "the artifacts that came along are of other modules (numpy "
+                "draws other cases?), and there is no moe-compile to make new "
+                "ones"
+            )
+            self.paths.update({key: (None, reason) for key in missing})
+            return
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+            made = {
+                key: threads.submit(self.compile, key, text, self.work)
+                for key, text in missing.items()
+            }
+        for key, job in made.items():
+            self.paths[key] = job.result()
+            self.num_compiled += 1
+
+    def path(self, key) -> Path:
+        path, error = self.paths[key]
+        if error:
+            raise Failure(error)
+        return path

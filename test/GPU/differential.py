@@ -1,0 +1,200 @@
+#===- differential.py - the cases of the differential test on ranks that stay alive -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""The same cases as test/Differential, each called in one of three ways: with
+inputs in host memory, with inputs on the device, through a stream."""
+
+from __future__ import annotations
+
+import shutil
+
+import scenes
+from harness import Modules, Run, compare, group_cases, line_of, missing_in_report
+from harness import Failure as HarnessFailure
+from cases import make_cases
+from oracle import SpecifiedError
+from pool import Failure, Pool
+from program import module_text
+
+MOST_RANKS = 8
+WAYS = ("host", "device", "stream")
+
+
+def case_modules(seed, count, target):
+    """{key: cases}, {key: text}."""
+    cases = make_cases(seed, count)
+    for op in (op for case in cases for op in case.entry.body):
+        # Kernels pull; a module that asks for a push is refused.
+        if target == "cuda" and getattr(op, "algorithm", None) == "push":
+            op.algorithm = "pull"
+    members = group_cases(cases)
+    texts = {
+        key: module_text(group[0].ranks, [case.entry for case in group])
+        for key, group in members.items()
+    }
+    return members, texts
+
+
+def call(pool, key, case, way, seconds=60):
+    times = max(1, case.bench)
+    per_rank = [
+        (key, case.entry.name, scenes.tensors(case, rank), times)
+        for rank in range(case.ranks)
+    ]
+    if way == "stream":
+        return pool.ask("launch", per_rank, seconds)
+    return pool.ask("call", per_rank, seconds, on_device=way == "device")
+
+
+def check_results(case, expected, values):
+    """`values`: per rank, the results as tensors."""
+    for rank, results in enumerate(values):
+        for value, data, tensor in zip(case.entry.returned, expected, results):
+            try:
+                compare(
+                    f"%{value.name} of rank {rank}", scenes.array(tensor), data,
+                    rank,
+                )
+            except HarnessFailure as failure:
+                raise Failure(str(failure)) from None
+
+
+def check_error(case, error, answers, again, place):
+    """Every rank reports an error; the origin tells all about it.
+
+    A combine pulls: a rank that finds a bad row in its own send_row may find it
+    when others are through already. They are told at their next call, `again`.
+    """
+    said = "\n".join(f"rank {r}: {a}" for r, a in enumerate(answers))
+    want = f"expected '{error.kind}' ({error}) on every rank"
+    mnemonic = case.failing_op.mnemonic
+    if mnemonic == "moe.combine":
+        answers = [a if not a.ok else b for a, b in zip(answers, again)]
+    if any(answer.ok for answer in answers):
+        raise Failure(f"{want}\n{said}")
+    if any(answer.ok for answer in again):
+        raise Failure(f"the group goes on after an error\n{said}")
+    origins = [a for a in answers if a.code != "PEER_FAILED"]
+    if not origins:
+        raise Failure(f"{want}, but no rank says that it is its own\n{said}")
+    reports = [f"{a.code} {a.text}" for a in origins]
+    missing = [missing_in_report(r, error, mnemonic, place) for r in reports]
+    if all(missing):
+        raise Failure(f"{want}; the report lacks {missing[0]}\n{said}")
+    for rank, answer in enumerate(answers):
+        if mnemonic not in answer.text:
+            raise Failure(f"{want}; rank {rank} does not name {mnemonic}\n{said}")
+
+
+def check_case(pool, key, text, case, way):
+    try:
+        expected = case.expected()
+    except SpecifiedError as error:
+        answers = call(pool, key, case, way)
+        again = call(pool, key, case, way)
+        place = f"{key}.mlir:{line_of(text, case)}:"
+        try:
+            check_error(case, error, answers, again, place)
+        finally:
+            pool.all("reset")
+        return
+    answers = call(pool, key, case, way)
+    bad = [f"rank {r}: {a}" for r, a in enumerate(answers) if not a.ok]
+    if bad:
+        raise Failure("\n".join(bad))
+    check_results(case, expected, [answer.value for answer in answers])
+
+
+class Session:
+    """A pool that is made anew when a failure has ended it."""
+
+    def __init__(self, settings, size):
+        self.settings, self.size, self.pool = settings, size, None
+
+    def group(self, ranks):
+        if self.pool and self.pool.alive and self.pool.group == ranks:
+            return self.pool
+        if self.pool and self.pool.alive:
+            if self.pool.group:
+                self.pool.leave()
+        else:
+            self.pool = Pool(self.settings, self.size)
+        self.pool.join(ranks, self.settings.timeout)
+        self.loaded = None
+        return self.pool
+
+    def module(self, ranks, key, path):
+        """The pool with the module loaded, and only that one."""
+        pool = self.group(ranks)
+        if self.loaded != key:
+            if self.loaded:
+                pool.all("unload", self.loaded)
+            self.loaded = None
+            pool.all("load", key, str(path), seconds=120)
+            self.loaded = key
+        return pool
+
+    def recover(self):
+        """After a failed test, a fresh group: what is left may be anything."""
+        if self.pool and self.pool.alive:
+            self.pool.kill()
+
+    def close(self):
+        if self.pool and self.pool.alive:
+            with self.pool as pool:
+                if pool.group:
+                    pool.leave()
+
+
+def run(report, settings, artifacts, members):
+    session = Session(settings, MOST_RANKS)
+    ways = WAYS if settings.target == "cuda" else WAYS[:1]
+    number = 0
+    for key, group in sorted(members.items()):
+        for case in group:
+            way = ways[number % len(ways)]
+            number += 1
+
+            def test():
+                pool = session.module(case.ranks, key, artifacts.path(key))
+                check_case(pool, key, artifacts.texts[key], case, way)
+
+            name = f"differential/{case.name}/{way}"
+            if not report.test(name, test):
+                session.recover()
+    report.test("differential/end", session.close)
+
+
+# --- moe-run ---------------------------------------------------------------- #
+
+
+def run_tool(report, settings, artifacts, members):
+    """A dozen of them through moe-run, in processes of its own."""
+    folder = settings.work / "moe-run"
+    folder.mkdir()
+    cases = {case.name: case for group in members.values() for case in group}
+    modules = Modules(settings.bin, folder, cases.values(), settings.target)
+    wanted = [f"fixed_{name}" for name in (
+        "dispatch_bf16", "combine_f8E4M3FN", "round_trip_rank_major",
+        "round_trip_slab", "weighted_expert_major", "reuse_slab",
+        "two_dispatches_rank_major", "compute_expert_major",
+        "alltoallv_default", "bad_expert_high", "bad_capacity", "bad_count_sum",
+    )]
+    for name in wanted:
+        case = cases[name]
+
+        def test():
+            key = modules.module_of[name]
+            if key not in modules.compiled:
+                shutil.copy(artifacts.path(key), folder / f"{key}.so")
+                modules.compiled[key] = artifacts.texts[key], None
+            try:
+                Run(modules, case).check()
+            except HarnessFailure as failure:
+                raise Failure(str(failure)) from None
+
+        report.test(f"moe-run/{name}", test)

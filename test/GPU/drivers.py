@@ -1,0 +1,112 @@
+#===- drivers.py - missing, old and limited CUDA drivers -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""Libraries that stand where the CUDA driver should be: each is an error with a
+reason, through moe-run and through the C API."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from faults import expect, one_error, run_tool, send_arguments
+from pool import Failure, Pool
+from report import Skip
+
+SOURCES = Path(__file__).resolve().parent / "drivers"
+# The name under which apart.c finds the machine's driver.
+REAL = "libmachine-cuda.so.1"
+
+
+def build(folder):
+    """Compiles the drivers, each into a folder of its own."""
+    compiler = next(
+        filter(None, map(shutil.which, ("cc", "gcc", "clang", "clang-22"))), None
+    )
+    if not compiler:
+        raise Skip("no C compiler to build the drivers of this test with")
+
+    def compile(source, out, *more):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [compiler, "-shared", "-fPIC", "-o", str(out), str(source), *more],
+            check=True, timeout=60,
+        )
+
+    compile(SOURCES / "old.c", folder / "old" / "libcuda.so.1")
+    # A stand-in to link with: only its name counts.
+    stand_in = folder / "link" / REAL
+    compile(SOURCES / "old.c", stand_in, f"-Wl,-soname,{REAL}")
+    compile(
+        SOURCES / "apart.c", folder / "apart" / "libcuda.so.1",
+        "-Wl,--no-as-needed", f"-L{stand_in.parent}", f"-l:{REAL}",
+    )
+    shutil.rmtree(stand_in.parent)
+
+
+def machine_driver():
+    """The path of libcuda.so.1 as the loader finds it."""
+    result = subprocess.run(
+        [sys.executable, "-c", "import ctypes; ctypes.CDLL('libcuda.so.1'); "
+         "print(open('/proc/self/maps').read())"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )
+    paths = re.findall(r"\s(/\S*libcuda\.so\S*)", result.stdout)
+    if not paths:
+        raise Failure(f"libcuda.so.1 is nowhere\n{result.stderr}")
+    return paths[0]
+
+
+def check(settings, artifacts, ranks, folder, *words):
+    """Both moe-run and the C API refuse, with all of the words."""
+    environment = {"LD_LIBRARY_PATH": str(folder)}
+    args = send_arguments(settings, artifacts, ranks, settings.work / "in")
+    one_error(run_tool(settings, args, environment), *words)
+    with Pool(settings, ranks, environment=environment) as pool:
+        per_rank = [
+            (settings.library, r, ranks, settings.target, 5.0)
+            for r in range(ranks)
+        ]
+        answers = dict(enumerate(pool.ask("join", per_rank)))
+        expect(answers, ("UNAVAILABLE",), *words)
+
+
+def missing(settings, artifacts, ranks, built):
+    folder = settings.work / "missing"
+    folder.mkdir()
+    (folder / "libcuda.so.1").write_bytes(b"")
+    check(settings, artifacts, ranks, folder, "no CUDA driver", r"libcuda\.so\.1")
+
+
+def old(settings, artifacts, ranks, built):
+    check(settings, artifacts, ranks, built / "old", "driver is too old", r"\b11\.0\b")
+
+
+def apart(settings, artifacts, ranks, built):
+    """Two GPUs that cannot access each other's memory."""
+    folder = settings.work / "apart"
+    folder.mkdir()
+    shutil.copy(built / "apart" / "libcuda.so.1", folder)
+    (folder / REAL).symlink_to(machine_driver())
+    check(settings, artifacts, ranks, folder, r"GPU|device", "access|reach|peer")
+
+
+def run(report, settings, artifacts):
+    if settings.target != "cuda":
+        raise Skip("a matter of GPUs")
+    built = settings.artifacts_made / "drivers"
+    if not (built / "old" / "libcuda.so.1").is_file():
+        built = settings.work / "drivers"
+        build(built)
+    for test in (missing, old, apart):
+        report.test(
+            f"drivers/{test.__name__}", test, settings, artifacts,
+            settings.gpus, built,
+        )

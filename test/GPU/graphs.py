@@ -1,0 +1,105 @@
+#===- graphs.py - captured launches, replayed with changed inputs -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""One launch is captured per rank; its graph is replayed with other contents of
+the inputs, several times each, and all results compared with the oracle."""
+
+from __future__ import annotations
+
+import scenes
+from differential import check_results
+from pool import Failure, Pool
+from report import Skip
+
+INPUT_SETS, REPLAYS = 4, 3
+
+
+def capture(pool, key, name, cases, seconds=60):
+    """Per rank, what it saw after each set of inputs."""
+    per_rank = [
+        (key, name, [scenes.tensors(case, rank) for case in cases], REPLAYS)
+        for rank in range(pool.group)
+    ]
+    answers = pool.ask("capture", per_rank, seconds)
+    for rank, answer in enumerate(answers):
+        if not answer.ok:
+            raise Failure(f"rank {rank}: {answer}")
+    return [answer.value for answer in answers]
+
+
+def check_replays(cases, seen):
+    for number, case in enumerate(cases):
+        values = []
+        for rank, steps in enumerate(seen):
+            if steps[number][0] != "done":
+                raise Failure(f"inputs {number}, rank {rank}: {steps[number]}")
+            values.append(steps[number][1])
+        try:
+            check_results(case, case.expected(), values)
+        except Failure as failure:
+            raise Failure(f"inputs {number}: {failure}") from None
+
+
+def check_error_in_replay(pool, key, good, bad):
+    """A replay meets bad input: every rank learns of it, no rank hangs."""
+    seen = capture(pool, key, "dispatch_rank_major", [good, bad, good])
+    for rank, steps in enumerate(seen):
+        if len(steps) != 2 or steps[0][0] != "done" or steps[1][0] != "status":
+            raise Failure(f"rank {rank}: {[step[0] for step in steps]}")
+    codes = [steps[1][1] for steps in seen]
+    if "INVALID_EXPERT" not in codes:
+        raise Failure(f"no rank reports the bad expert: {seen}")
+    for rank, steps in enumerate(seen):
+        if "moe.dispatch" not in steps[1][2]:
+            raise Failure(f"rank {rank}: no op in {steps[1]}")
+    pool.all("reset")
+    # Eager calls work again.
+    again = capture(pool, key, "dispatch_rank_major", [good])
+    check_replays([good], again)
+
+
+def run(report, settings, artifacts):
+    if settings.target != "cuda":
+        raise Skip("graphs are a matter of GPUs")
+    for ranks in scenes.group_sizes(settings.gpus):
+        key = f"graphs{ranks}"
+        pool = None
+        for name in (*scenes.GRAPH_SCENES, "error"):
+
+            def test():
+                nonlocal pool
+                if pool is None or not pool.alive:
+                    pool = Pool(settings, ranks)
+                    pool.join(ranks, settings.timeout)
+                    pool.all("load", key, str(artifacts.path(key)), seconds=120)
+                if name == "error":
+                    good, bad = (
+                        scenes.scene(
+                            "graphs", "dispatch_rank_major", ranks,
+                            settings.seed, number,
+                        )
+                        for number in range(2)
+                    )
+                    bad.inputs[1].arrays[ranks - 1][3, 1] = 1000
+                    check_error_in_replay(pool, key, good, bad)
+                    return
+                cases = [
+                    scenes.scene("graphs", name, ranks, settings.seed, number)
+                    for number in range(INPUT_SETS)
+                ]
+                check_replays(cases, capture(pool, key, name, cases))
+
+            if not report.test(f"graphs/{ranks}/{name}", test) and pool:
+                if pool.alive:
+                    pool.kill()
+
+        def end():
+            if pool and pool.alive:
+                with pool:
+                    pool.leave()
+
+        report.test(f"graphs/{ranks}/end", end)

@@ -1,0 +1,214 @@
+#===- main.py - all tests that need GPUs -*- Python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+#===----------------------------------------------------------------------===#
+"""scripts/test-gpu [--gpus N] [--only WORD]...: the conformance suite, the cases
+of the differential test, graphs, faults and sanitizers on N GPUs.
+
+Works in a checkout after a build, and in an unpacked bundle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = (
+    "differential", "moe-run", "graphs", "faults", "drivers", "sanitizers",
+    "conformance",
+)
+
+
+def die(message):
+    print(f"test-gpu: error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+try:
+    import ml_dtypes  # noqa: F401
+    import numpy  # noqa: F401
+except ImportError as error:
+    die(f"{sys.executable} lacks a package: {error}")
+
+import artifacts as artifact_store  # noqa: E402
+import conformance  # noqa: E402
+import differential  # noqa: E402
+import drivers  # noqa: E402
+import faults  # noqa: E402
+import graphs  # noqa: E402
+import sanitizers  # noqa: E402
+import scenes  # noqa: E402
+from cuda import CudaError, Driver  # noqa: E402
+from report import Report  # noqa: E402
+
+
+@dataclass
+class Settings:
+    target: str
+    gpus: int
+    seed: int
+    bin: Path
+    library: str
+    test_artifacts: Path
+    artifacts_made: Path
+    work: Path
+    timeout: float = 20.0  # of waits for other ranks
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog="test-gpu", description=__doc__)
+    parser.add_argument("--gpus", type=int, default=2, metavar="N",
+                        help="GPUs to use; fewer are an error (default: 2)")
+    parser.add_argument("--only", action="append", default=[], metavar="WORD",
+                        help="only tests whose names contain the word; may be "
+                        f"repeated. Names begin with {', '.join(SUITES)}")
+    parser.add_argument("--seed", type=int,
+                        help="seed of all inputs (default: that of the artifacts "
+                        "that came along, else a fresh one)")
+    parser.add_argument("--cases", type=int, metavar="N",
+                        help="random cases beside the fixed ones (default: 150)")
+    parser.add_argument("--target", choices=("cuda", "host"), default="cuda",
+                        help="host: try these tests without a GPU")
+    parser.add_argument("--build", type=Path, default=ROOT / "build",
+                        help="build directory (default: build)")
+    parser.add_argument("--prepare", action="store_true",
+                        help="only compile the modules, for a bundle")
+    return parser.parse_args()
+
+
+def use_gpus(count):
+    """Checks that `count` GPUs are there and makes them the only visible ones.
+
+    In a process of its own: this one must not start the driver, since its
+    children are to see fewer GPUs.
+    """
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            driver = Driver()
+            found = driver.num_devices()
+            lines = [f"{found}", f"driver of CUDA {driver.version()}"]
+            for i in range(min(found, count)):
+                reach = [j for j in range(min(found, count))
+                         if j == i or driver.reaches(i, j)]
+                lines.append(f"GPU {i}: {driver.name(i)}, reaches {reach}")
+        except CudaError as error:
+            lines = ["0", str(error)]
+        os.write(write, "\n".join(lines).encode())
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        found, *lines = pipe.read().splitlines() or ["0", "the driver crashed"]
+    os.waitpid(pid, 0)
+    if int(found) < count:
+        die(f"found {found} GPUs, but {count} are asked for (--gpus)\n"
+            + "\n".join(lines))
+    for line in lines:
+        print(line)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    every = visible.split(",") if visible else [str(i) for i in range(int(found))]
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(every[:count])
+
+
+def choose_seed(options, made):
+    """(seed, cases): those that artifacts were compiled for, if nothing else is
+    asked for."""
+    note = made / "seed.txt"
+    if options.seed is None and options.cases is None and note.is_file():
+        seed, cases = map(int, note.read_text().split())
+        return seed, cases
+    seed = options.seed
+    if seed is None:
+        seed = random.SystemRandom().randrange(2**31)
+    return seed, 150 if options.cases is None else options.cases
+
+
+def main():
+    options = parse()
+    build = options.build.resolve()
+    made = build / "test" / "GPU" / options.target
+    if options.gpus < 2 and options.target == "cuda":
+        die("there is nothing to exchange on fewer than 2 GPUs")
+    if options.target == "cuda" and not options.prepare:
+        use_gpus(options.gpus)
+    report = Report(options.only)
+    seed, cases = choose_seed(options, made)
+    print(f"seed {seed}, {cases} random cases "
+          f"(--seed {seed} --cases {cases} repeats them)")
+
+    with tempfile.TemporaryDirectory(prefix="moe-test-gpu-") as work:
+        settings = Settings(
+            options.target, options.gpus, seed, build / "bin",
+            str(build / "lib" / "libmoe_runtime.so"),
+            build / "runtime" / "tests" / "artifacts", made, Path(work),
+        )
+        folder = settings.work
+        if options.prepare:
+            made.mkdir(parents=True, exist_ok=True)
+            folder = made
+        store = artifact_store.Artifacts(
+            settings.bin / "moe-compile", options.target, made, folder
+        )
+        members, texts = differential.case_modules(
+            seed, cases, options.target
+        )
+        def wants(suite):
+            # A word that names no suite picks tests out of all of them.
+            return not options.only or any(
+                word.startswith(suite)
+                or (suite != "conformance" and not word.startswith(SUITES))
+                for word in options.only
+            )
+
+        wanted = {}
+        if options.prepare or wants("differential") or wants("moe-run"):
+            wanted.update(texts)
+        if options.prepare or any(map(wants, SUITES[2:-1])):
+            # A bundle is for 2 and for 4 GPUs.
+            sizes = (2, 4, 8) if options.prepare else ()
+            wanted.update(
+                scenes.modules(sizes or scenes.group_sizes(options.gpus))
+            )
+        begin = time.monotonic()
+        store.prepare(wanted)
+        print(f"{store.num_found} artifacts found, {store.num_compiled} compiled "
+              f"in {time.monotonic() - begin:.1f} s")
+        if options.prepare:
+            bad = [f"{key}: {error}" for key, (_, error) in store.paths.items()
+                   if error]
+            if bad:
+                die("\n".join(bad))
+            if options.target == "cuda":
+                drivers.build(made / "drivers")
+            (made / "seed.txt").write_text(f"{seed} {cases}\n")
+            return 0
+
+        for suite, function, *more in (
+            ("differential", differential.run, store, members),
+            ("moe-run", differential.run_tool, store, members),
+            ("graphs", graphs.run, store),
+            ("faults", faults.run, store),
+            ("drivers", drivers.run, store),
+            ("sanitizers", sanitizers.run, store),
+            ("conformance", conformance.run),
+        ):
+            if wants(suite):
+                report.suite(suite, function, report, settings, *more)
+        return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
