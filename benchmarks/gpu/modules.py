@@ -25,8 +25,10 @@ SYMMETRIC = "moe.symmetric"
 
 
 def exchange_module(model, ranks, tokens, layout):
-    """dispatch(x, idx, weights) and combine(y, ...) as two entries. Received
-    rows and the rows to combine stay where the ranks exchange them."""
+    """dispatch(x, idx, weights) and combine(y, ...) as two entries. What is
+    received and the rows to combine stay where the ranks exchange them. With
+    slabs the caller leaves those rows alone until the next exchange, as decoding
+    loops do."""
     expert_major = layout == "expert_major"
     local = -(-model.experts // ranks)
     rows = ranks * tokens * (min(model.top_k, local) if expert_major else 1)
@@ -41,15 +43,17 @@ def exchange_module(model, ranks, tokens, layout):
     if expert_major:
         results += [(local, "i32"), (local, "i32")]
     types = [tensor(*r) for r in results]
-    returned = [tensor(*results[0], attribute=SYMMETRIC)] + types[1:]
+    received = [tensor(*result, attribute=SYMMETRIC) for result in results[:4]]
+    returned = received + types[4:]
     recv_x, _, recv_weights, source, _, from_ranks, send_row = types[:7]
-    attributes = f"{{layout = #moe.layout<{layout}>, num_experts = {model.experts} : i64}}"
+    attributes = f"layout = #moe.layout<{layout}>, num_experts = {model.experts} : i64"
+    deferral = "defer_release, " if layout == "slab" else ""
 
-    combine_args = [("%y", tensor(*results[0], attribute=SYMMETRIC)), ("%row", send_row), ("%src", source), ("%from", from_ranks)]
+    combine_args = [("%y", received[0]), ("%row", send_row), ("%src", source), ("%from", from_ranks)]
     combine_types = [recv_x, send_row, source, from_ranks]
     topk = ""
     if expert_major:
-        combine_args += [("%idx", idx), ("%w", recv_weights)]
+        combine_args += [("%idx", idx), ("%w", received[2])]
         combine_types += [idx, recv_weights]
         topk = " topk(%idx) weights(%w)"
     arguments = ", ".join(f"{name}: {kind}" for name, kind in combine_args)
@@ -58,14 +62,14 @@ def exchange_module(model, ranks, tokens, layout):
 
 func.func @dispatch(%x: {x}, %idx: {idx}, %w: {weights})
     -> ({', '.join(returned)}) {{
-  {names} = moe.dispatch %x, %idx, %w on @ep {attributes}
+  {names} = moe.dispatch %x, %idx, %w on @ep {{{attributes}}}
     : ({x}, {idx}, {weights})
    -> ({', '.join(types)})
   return {names} : {', '.join(types)}
 }}
 
 func.func @combine({arguments}) -> {x} {{
-  %out = moe.combine %y, %row, %src, %from{topk} on @ep {attributes}
+  %out = moe.combine %y, %row, %src, %from{topk} on @ep {{{deferral}{attributes}}}
     : ({', '.join(combine_types)}) -> {x}
   return %out : {x}
 }}

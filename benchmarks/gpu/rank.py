@@ -12,6 +12,7 @@ import datetime
 import gc
 import os
 import time
+import sys
 import traceback
 
 import torch
@@ -140,5 +141,7 @@ def serve(rank, ranks, config, connection):
     except Exception:  # pylint: disable=broad-except
         # The parent starts new ranks: after an error a GPU context or a group
         # may be of no use any more.
-        connection.send(("error", None, f"rank {rank}: {traceback.format_exc(limit=-4).strip()}"))
+        print(traceback.format_exc(), file=sys.stderr, flush=True)
+        reason = traceback.format_exception_only(*sys.exc_info()[:2])[-1].strip()
+        connection.send(("error", None, f"rank {rank}: {reason}"))
         os._exit(1)

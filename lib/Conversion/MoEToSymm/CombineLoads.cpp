@@ -14,12 +14,21 @@ using namespace mlir;
 using namespace mlir::moe;
 
 /// Vectors of 16 bytes that a lane loads before it adds the first.
-static constexpr int64_t kMaxLoads = 16;
+static constexpr int64_t kMaxLoads = 12;
+/// Registers of a thread for them and for what it knows of their rows, so that
+/// 512 threads find room on a multiprocessor and nothing spills.
+static constexpr int64_t kLoadRegisters = 72;
+static constexpr int64_t kRegistersPerVector = 4;
+static constexpr int64_t kRegistersPerRow = 6;
 
 int64_t CombineKernel::numHeld() {
   int64_t lanes = kSubgroupSize * b.launchShape().team;
   int64_t perLane = llvm::divideCeil(rowLength, lanes * vectorLength());
-  return std::clamp<int64_t>(kMaxLoads / batchSize(), 1, perLane);
+  int64_t perRow = kRegistersPerRow + (op.getWeights() ? 2 : 0);
+  int64_t fitting = (kLoadRegisters - batchSize() * perRow) /
+                    (batchSize() * kRegistersPerVector);
+  return std::clamp<int64_t>(std::min(fitting, kMaxLoads / batchSize()), 1,
+                             perLane);
 }
 
 CombineKernel::Row CombineKernel::rowAt(const RowList &list, Value i) {
