@@ -13,13 +13,47 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+from cases import fixed_case, make_cases
+from entries import build_reuse, build_round_trip
 
-def use_pulls(cases):
-    """Kernels pull; a module that asks for a push is refused."""
-    for case in cases:
-        for op in case.entry.body:
-            if getattr(op, "algorithm", None) == "push":
-                op.algorithm = "pull"
+
+def kernel_recipes():
+    """What only the size of a case brings about in a kernel."""
+    full = dict(token_mode="full", routing="uniform")
+    # Rows of all slots of a token that do not fit into stages as a whole.
+    for weighted in (False, True):
+        yield f"parts_weighted_{weighted}", build_round_trip, dict(
+            full, layout="expert_major", k=32, num_experts=40, ranks=2, t_max=5,
+            hidden=4096, dtype="f32", weighted=weighted,
+        )
+    # Numbers of experts that do not fit into the memory of a block.
+    yield "many_experts", build_round_trip, dict(
+        full, layout="expert_major", k=4, num_experts=2100, ranks=4, t_max=9,
+        hidden=16, dtype="bf16",
+    )
+    yield "many_ordered_experts", build_reuse, dict(
+        full, layout="rank_major", order="expert", k=1, num_experts=2100,
+        ranks=3, t_max=9, hidden=16, dtype="bf16",
+    )
+    # More tokens than threads, and rings of stages that go round many times.
+    for i, layout in enumerate(("rank_major", "slab", "expert_major")):
+        yield f"long_{layout}", build_round_trip, dict(
+            full, layout=layout, k=4, num_experts=16, ranks=4, t_max=200,
+            hidden=64, dtype="bf16", weighted=i > 0, bench=3 * (i % 2),
+        )
+
+
+def make_kernel_cases(seed, count):
+    """The usual cases, and those of the recipes."""
+    cases = make_cases(seed, count)
+    # Kernels pull; a module that asks for a push is refused.
+    for op in (op for case in cases for op in case.entry.body):
+        if getattr(op, "algorithm", None) == "push":
+            op.algorithm = "pull"
+    return cases + [
+        fixed_case(seed, f"kernel_{name}", build, dict(fixed, algorithm="pull"))
+        for name, build, fixed in kernel_recipes()
+    ]
 
 
 class Kernels:
@@ -36,7 +70,7 @@ class Kernels:
 
     def compile_options(self, module):
         lot = random.Random(f"{self.seed} {module}")
-        threads = lot.choice((32, 64, 64, 128, 256))
+        threads = lot.choice((32, 32, 64, 64, 128, 256))
         options = [
             "--kernels=fibers", f"--blocks={lot.randint(1, 5)}",
             f"--threads={threads}",

@@ -19,7 +19,7 @@ import pytest
 
 from cases import make_cases
 from harness import Failure, Modules, Run
-from kernels import Kernels, use_pulls
+from kernels import Kernels, make_kernel_cases
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -39,9 +39,8 @@ def pytest_generate_tests(metafunc):
     if "case" not in metafunc.fixturenames:
         return
     option = metafunc.config.option
-    cases = make_cases(option.moe_seed, option.moe_cases)
-    if option.moe_kernels:
-        use_pulls(cases)
+    make = make_kernel_cases if option.moe_kernels else make_cases
+    cases = make(option.moe_seed, option.moe_cases)
     metafunc.config.moe_all_cases = cases
     metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 

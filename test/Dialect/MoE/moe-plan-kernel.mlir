@@ -17,7 +17,7 @@
 // RUN: FileCheck %s --check-prefix=WHY < %t.auto
 // WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 1)
 // WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by stores
-// WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (132 blocks of 512 threads, team 16)
+// WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
 // WHY-NOT: Function=planned
 // RUN: FileCheck %s --check-prefix=WHYSTORES < %t.stores
 // WHYSTORES: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has teams of 1 subgroups, not 4: a block has 3
@@ -74,10 +74,10 @@ func.func @combine_many(%y: memref<16384x7168xbf16>, %rows: memref<4096x4xi32>,
   return
 }
 
-// 2112 subgroups share 128 tokens.
+// 2112 subgroups share 128 tokens; blocks without a token do not run.
 // CHECK-LABEL: func.func @dispatch_few(
-// AUTO: kernel = #moe.kernel<team = 16>
-// SM80: kernel = #moe.kernel<blocks = 108, team = 8>
+// AUTO: kernel = #moe.kernel<blocks = 128, team = 16>
+// SM80: kernel = #moe.kernel<blocks = 64, team = 8>
 // BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
 func.func @dispatch_few(%x: memref<128x7168xbf16>, %rows: memref<128x4xi32>,
     %recv: memref<512x7168xbf16>) {
@@ -87,7 +87,7 @@ func.func @dispatch_few(%x: memref<128x7168xbf16>, %rows: memref<128x4xi32>,
 }
 
 // CHECK-LABEL: func.func @combine_few(
-// AUTO: kernel = #moe.kernel<team = 4>
+// AUTO: kernel = #moe.kernel<blocks = 128, team = 4>
 func.func @combine_few(%y: memref<2044x7168xbf16>, %rows: memref<511x4xi32>,
     %src: memref<2044xi32>, %n: memref<4xi32>, %out: memref<511x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}

@@ -26,7 +26,7 @@ static constexpr size_t kGuardBytes = 4096;
 /// whether other ranks have failed.
 static constexpr int64_t kIdleNs = 1000000000;
 /// Most microseconds that a rank sleeps around a signal.
-static constexpr uint64_t kPauseUs = 3000;
+static constexpr uint64_t kPauseUs = 8000;
 /// Rounds of waiting after which a failed kernel gives up its waits.
 static constexpr int64_t kRoundsToGiveUp = 200;
 
@@ -94,7 +94,7 @@ void Grid::yield() {
 }
 
 void Grid::pause() {
-  if (lot.below(8) == 0)
+  if (isDrowsy && lot.below(4) == 0)
     usleep(lot.below(kPauseUs));
   yield();
 }
@@ -129,6 +129,7 @@ void Grid::begin(int64_t blocks, int64_t threads, int64_t bytes) {
     numBlocks = lot.below(2) ? blocks : 1 + lot.below(blocks);
   numThreads = threads;
   isLazy = lot.below(2);
+  isDrowsy = lot.below(4) == 0;
   newestFirst = lot.below(4) == 0;
   int64_t total = numBlocks * threads, subgroups = total / kSubgroupSize;
 

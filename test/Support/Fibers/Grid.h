@@ -202,8 +202,9 @@ private:
 
   Lot lot;
   uint64_t seed = 0, launches = 0;
-  /// This launch: copies happen late; the latest to become runnable goes first.
-  bool isLazy = false, newestFirst = false;
+  /// This launch: copies happen late; the rank sleeps around signals; the
+  /// latest fiber to become runnable goes first.
+  bool isLazy = false, isDrowsy = false, newestFirst = false;
   Record error;
 };
 

@@ -62,6 +62,8 @@ struct Traffic {
   /// Bytes of the smallest stage.
   int64_t stageBytes = 0;
   bool hasBulkForm = true;
+  /// Whether the work is spread token by token.
+  bool hasTokens = true;
 };
 } // namespace
 
@@ -82,6 +84,7 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     traffic.tokens =
         rows.isDynamicDim(0) ? recv.getDimSize(0) : rows.getDimSize(0);
     traffic.hasBulkForm = false;
+    traffic.hasTokens = false;
   }
   return traffic;
 }
@@ -167,6 +170,10 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
                                       team, request.team, subgroups));
     if (request.stages)
       choice.missed.push_back("no stages: rows move by stores");
+    // Blocks without a token would only have to be waited for.
+    if (!request.blocks && traffic.hasTokens)
+      blocks = std::clamp<int64_t>(
+          llvm::divideCeil(traffic.tokens, subgroups / team), 1, blocks);
   }
   choice.kernel = KernelAttr::get(op->getContext(), blocks, threads, transfer,
                                   stages, team);

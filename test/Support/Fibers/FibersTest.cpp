@@ -1,0 +1,352 @@
+//===- FibersTest.cpp - what fibers find in broken kernels ----------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Kernels written by hand, each right or with one mistake, under many seeds. A
+/// mistake has to be found under some of them; a kernel that is right passes
+/// under all.
+///
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/ArtifactABI.h"
+#include "gtest/gtest.h"
+
+#include <csetjmp>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+using Kernel = void (*)(void *, void *, int64_t, int64_t, int64_t, int64_t);
+
+extern "C" {
+void moe_fiber_launch(Kernel, void *, int64_t, int64_t, int64_t);
+void moe_fiber_barrier(int64_t);
+void moe_fiber_sync_subgroup(int64_t);
+int64_t moe_fiber_shuffle(int64_t, int64_t, int64_t);
+int64_t moe_fiber_ballot(int64_t, int64_t);
+int64_t moe_fiber_sum(int64_t, int64_t);
+void moe_fiber_grid_barrier(int64_t);
+int64_t moe_fiber_grid_arrive(int64_t);
+void moe_fiber_wait(const uint64_t *, uint64_t, int64_t, const char *);
+void moe_fiber_pause();
+void moe_fiber_record(int64_t, const char *, const char *, int64_t, int64_t,
+                      int64_t);
+void moe_fiber_put_each(int64_t, const char *, char *, int64_t, int64_t,
+                        int64_t, int64_t, int64_t);
+void moe_fiber_put_stage(int64_t, const char *, char *, int64_t, int64_t);
+void moe_fiber_put_wait(int64_t, int64_t, int64_t);
+void moe_fiber_stage_init(uint64_t *, int64_t, int64_t);
+void moe_fiber_stage_expect(uint64_t *, int64_t);
+void moe_fiber_stage_arrive(uint64_t *);
+void moe_fiber_stage_wait(uint64_t *, int64_t);
+void moe_fiber_fetch(char *, const char *, int64_t, uint64_t *);
+}
+
+//===----------------------------------------------------------------------===//
+// A runtime of one rank
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+constexpr int64_t kThreads = 64, kBlocks = 3, kRuns = 200;
+/// Of a row.
+constexpr int64_t kBytes = 256;
+constexpr int64_t kSharedBytes = 1024 + 128;
+
+/// What kernels of the tests work on.
+struct Memory {
+  alignas(16) char rows[8][kBytes];
+  alignas(16) char out[8][kBytes];
+  int64_t sums[kBlocks * kThreads];
+  uint64_t flag;
+  int64_t last;
+};
+
+/// How many of many runs of a kernel ended in which way.
+struct Outcome {
+  int64_t right = 0, wrong = 0, rejected = 0, other = 0;
+};
+
+} // namespace
+
+static jmp_buf callExit;
+static int64_t failCode;
+static std::string failWhat;
+
+extern "C" int64_t moert_rank() { return 0; }
+extern "C" void moert_phase(const char *) {}
+extern "C" void moert_fail(int64_t code, const char *what, int64_t, int64_t,
+                           int64_t) {
+  failCode = code;
+  failWhat = what;
+  _longjmp(callExit, 1);
+}
+/// Whoever asks has waited in vain for long.
+extern "C" void moert_wait(const uint64_t *flag, uint64_t value, int64_t peer) {
+  if (__atomic_load_n(flag, __ATOMIC_ACQUIRE) < value)
+    moert_fail(MOERT_TIMEOUT, "signal", int64_t(value), int64_t(*flag), peer);
+}
+
+/// Runs `kernel` once; returns the code of its error.
+static int64_t runOnce(Kernel kernel, Memory &memory) {
+  failCode = MOERT_OK;
+  if (_setjmp(callExit) == 0)
+    moe_fiber_launch(kernel, &memory, kBlocks, kThreads, kSharedBytes);
+  return failCode;
+}
+
+static Outcome runMany(Kernel kernel, bool (*isRight)(const Memory &)) {
+  static Memory memory;
+  Outcome outcome;
+  for (int64_t run = 0; run < kRuns; ++run) {
+    memset(&memory, 0, sizeof(memory));
+    for (int64_t i = 0; i < 8; ++i)
+      memset(memory.rows[i], int(i + 1), kBytes);
+    int64_t code = runOnce(kernel, memory);
+    if (code == MOERT_INTERNAL)
+      ++outcome.rejected;
+    else if (code != MOERT_OK)
+      ++outcome.other;
+    else
+      ++(isRight(memory) ? outcome.right : outcome.wrong);
+  }
+  return outcome;
+}
+
+/// A kernel that is right.
+#define EXPECT_RIGHT(outcome) EXPECT_EQ((outcome).right, kRuns)
+
+static bool isAll(const char (&row)[kBytes], char value) {
+  for (char byte : row)
+    if (byte != value)
+      return false;
+  return true;
+}
+
+//===----------------------------------------------------------------------===//
+// Blocks, subgroups and grids
+//===----------------------------------------------------------------------===//
+
+/// Thread 0 stores a number that all others read.
+template <bool hasBarrier>
+static void tellBlock(void *captures, void *shared, int64_t block,
+                      int64_t thread, int64_t, int64_t threads) {
+  auto *word = static_cast<int64_t *>(shared);
+  if (thread == 0)
+    *word = 42 + block;
+  if (hasBarrier)
+    moe_fiber_barrier(0);
+  static_cast<Memory *>(captures)->sums[block * threads + thread] =
+      *word - block;
+}
+
+static bool areToldAll(const Memory &memory) {
+  for (int64_t sum : memory.sums)
+    if (sum != 42 && sum != 0) // 0: a block that did not run
+      return false;
+  return memory.sums[0] == 42;
+}
+
+TEST(Fibers, BarrierOfABlock) {
+  EXPECT_RIGHT(runMany(tellBlock<true>, areToldAll));
+  Outcome without = runMany(tellBlock<false>, areToldAll);
+  EXPECT_GT(without.wrong, kRuns / 2);
+}
+
+static void exchange(void *captures, void *, int64_t block, int64_t thread,
+                     int64_t, int64_t threads) {
+  int64_t lane = thread % 32;
+  int64_t next = moe_fiber_shuffle(0, lane, (lane + 1) % 32);
+  int64_t odd = moe_fiber_ballot(1, lane & 1);
+  int64_t sum = moe_fiber_sum(2, lane);
+  bool isRight = next == (lane + 1) % 32 && odd == 0xaaaaaaaa && sum == 496;
+  static_cast<Memory *>(captures)->sums[block * threads + thread] =
+      isRight ? 42 : 1;
+}
+
+TEST(Fibers, Subgroups) { EXPECT_RIGHT(runMany(exchange, areToldAll)); }
+
+/// Some lanes meet elsewhere.
+static void diverge(void *, void *, int64_t, int64_t thread, int64_t, int64_t) {
+  if (thread % 32 < 5)
+    moe_fiber_sync_subgroup(0);
+  else
+    moe_fiber_sync_subgroup(1);
+}
+
+/// One thread meets nobody.
+static void leave(void *, void *, int64_t, int64_t thread, int64_t, int64_t) {
+  if (thread != 7)
+    moe_fiber_barrier(0);
+}
+
+TEST(Fibers, Divergence) {
+  auto any = [](const Memory &) { return true; };
+  EXPECT_EQ(runMany(diverge, any).rejected, kRuns);
+  EXPECT_EQ(runMany(leave, any).rejected, kRuns);
+}
+
+template <bool hasBarrier>
+static void tellGrid(void *captures, void *, int64_t block, int64_t thread,
+                     int64_t blocks, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  if (block == blocks - 1 && thread == 3)
+    memory->sums[0] = 42;
+  if (hasBarrier)
+    moe_fiber_grid_barrier(0);
+  if (memory->sums[0] != 42)
+    memory->sums[1] = 1;
+  if (moe_fiber_grid_arrive(1))
+    ++memory->last;
+}
+
+TEST(Fibers, Grid) {
+  auto isRight = [](const Memory &memory) {
+    return memory.sums[1] == 0 && memory.last == kThreads;
+  };
+  EXPECT_RIGHT(runMany(tellGrid<true>, isRight));
+  EXPECT_GT(runMany(tellGrid<false>, isRight).wrong, 0);
+}
+
+//===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+/// Both subgroups of the first block copy row 2 to the rows that lanes 0 and 2
+/// name.
+static void putEach(void *captures, void *, int64_t block, int64_t thread,
+                    int64_t, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  int64_t lane = thread % 32;
+  if (block == 0)
+    moe_fiber_put_each(0, memory->rows[2],
+                       lane % 2 == 0 && lane < 4 ? memory->out[lane] : nullptr,
+                       kBytes, 3, thread % 3, thread / 32, 2);
+}
+
+TEST(Fibers, PutEach) {
+  EXPECT_RIGHT(runMany(putEach, [](const Memory &memory) {
+    return isAll(memory.out[0], 3) && isAll(memory.out[1], 0) &&
+           isAll(memory.out[2], 3) && isAll(memory.out[3], 0);
+  }));
+}
+
+/// What to leave out of `copyInBulk`.
+enum Mistake { None, NoFullWait, NoReadWait, NoPutWait, NoInit };
+
+/// Rows 0 .. 7 through a ring of two stages, by the first subgroup.
+template <Mistake mistake>
+static void copyInBulk(void *captures, void *shared, int64_t block,
+                       int64_t thread, int64_t, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  auto *full = static_cast<uint64_t *>(shared);
+  char *ring = static_cast<char *>(shared) + 128;
+  if (thread == 0)
+    moe_fiber_stage_init(full, 2, 1);
+  if (mistake != NoInit)
+    moe_fiber_barrier(0);
+  if (thread >= 32 || block > 0)
+    return;
+  auto fetch = [&](int64_t row) {
+    if (thread != (mistake == NoInit ? 1 : 0))
+      return;
+    moe_fiber_stage_expect(full + row % 2, kBytes);
+    moe_fiber_fetch(ring + row % 2 * kBytes, memory->rows[row], kBytes,
+                    full + row % 2);
+  };
+  fetch(0);
+  for (int64_t row = 0; row < 8; ++row) {
+    if (mistake != NoFullWait)
+      moe_fiber_stage_wait(full + row % 2, row / 2 % 2);
+    moe_fiber_put_stage(1, ring + row % 2 * kBytes,
+                        thread == 1 ? memory->out[row] : nullptr, kBytes, 2);
+    if (mistake != NoReadWait)
+      moe_fiber_put_wait(2, 1, 1);
+    if (row + 1 < 8)
+      fetch(row + 1);
+  }
+  if (mistake != NoPutWait)
+    moe_fiber_put_wait(3, 0, 0);
+}
+
+static bool areCopied(const Memory &memory) {
+  for (int64_t row = 0; row < 8; ++row)
+    if (!isAll(memory.out[row], char(row + 1)))
+      return false;
+  return true;
+}
+
+TEST(Fibers, BulkCopies) {
+  EXPECT_RIGHT(runMany(copyInBulk<None>, areCopied));
+  for (Kernel broken : {copyInBulk<NoFullWait>, copyInBulk<NoReadWait>,
+                        copyInBulk<NoPutWait>, copyInBulk<NoInit>}) {
+    Outcome outcome = runMany(broken, areCopied);
+    EXPECT_GT(outcome.wrong + outcome.rejected, kRuns / 8);
+  }
+}
+
+static void misaligned(void *captures, void *shared, int64_t, int64_t thread,
+                       int64_t, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  moe_fiber_put_stage(0, static_cast<char *>(shared),
+                      thread == 0 ? memory->out[0] + 8 : nullptr, 16, 1);
+  moe_fiber_put_wait(1, 0, 0);
+}
+
+TEST(Fibers, Alignment) {
+  auto any = [](const Memory &) { return true; };
+  EXPECT_EQ(runMany(misaligned, any).rejected, kRuns);
+}
+
+//===----------------------------------------------------------------------===//
+// Signals and errors
+//===----------------------------------------------------------------------===//
+
+static void signalAndWait(void *captures, void *, int64_t block, int64_t thread,
+                          int64_t blocks, int64_t threads) {
+  auto *memory = static_cast<Memory *>(captures);
+  if (block == blocks - 1 && thread == 9) {
+    memory->rows[0][0] = 42;
+    moe_fiber_pause();
+    __atomic_store_n(&memory->flag, 5, __ATOMIC_RELEASE);
+    moe_fiber_pause();
+  }
+  moe_fiber_wait(&memory->flag, 5, 0, "put");
+  memory->sums[block * threads + thread] = memory->rows[0][0];
+}
+
+static void waitInVain(void *captures, void *, int64_t, int64_t, int64_t,
+                       int64_t) {
+  moe_fiber_wait(&static_cast<Memory *>(captures)->flag, 5, 0, "put");
+}
+
+/// A failed kernel runs to its end.
+static void failAndWait(void *captures, void *, int64_t block, int64_t thread,
+                        int64_t, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  if (block == 0 && thread == 4)
+    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
+  moe_fiber_wait(&memory->flag, 5, 0, "put");
+  ++memory->last;
+}
+
+TEST(Fibers, Signals) {
+  EXPECT_RIGHT(runMany(signalAndWait, areToldAll));
+  Memory memory{};
+  EXPECT_EQ(runOnce(waitInVain, memory), MOERT_TIMEOUT);
+  EXPECT_EQ(runOnce(failAndWait, memory), MOERT_INVALID_COUNT);
+  EXPECT_EQ(failWhat, "rows");
+  EXPECT_GE(memory.last, kThreads);
+}
+
+int main(int argc, char **argv) {
+  setenv("MOE_FIBER_SEED", "1", /*overwrite=*/0);
+  testing::InitGoogleTest(&argc, argv);
+  return RUN_ALL_TESTS();
+}
