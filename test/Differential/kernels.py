@@ -14,7 +14,7 @@ import random
 from pathlib import Path
 
 from cases import fixed_case, make_cases
-from entries import build_reuse, build_round_trip
+from entries import build_alltoallv, build_reuse, build_round_trip
 
 
 def kernel_recipes():
@@ -40,6 +40,12 @@ def kernel_recipes():
         yield f"long_{layout}", build_round_trip, dict(
             full, layout=layout, k=4, num_experts=16, ranks=4, t_max=200,
             hidden=64, dtype="bf16", weighted=i > 0, bench=3 * (i % 2),
+        )
+    # Short rows, of which a subgroup moves many at a time, and some alone.
+    for capacity in ("exact", "drop"):
+        yield f"rows_together_{capacity}", build_alltoallv, dict(
+            capacity=capacity, routing="uniform", ranks=3, t_max=300,
+            hidden=64, dtype="bf16", token_mode="full", bench=2,
         )
 
 

@@ -237,7 +237,8 @@ LogicalResult FiberLowering::lower(symm::PutEachOp op) {
   Value none = LLVM::ZeroOp::create(rewriter, loc, target.getType());
   target = arith::SelectOp::create(rewriter, loc, exists, target, none);
   Value source = rowAddress(op.getSource(), op.getFrom());
-  Value bytes = i64(rowBytes(op.getSource())), lanes = i64(op.getLanes());
+  Value bytes = i64(rowBytes(op.getSource()) * op.getRows());
+  Value lanes = i64(op.getLanes());
   if (fromStage)
     return replace(op, "put_stage", "vippii",
                    {nextSite(), source, target, bytes, lanes});

@@ -13,6 +13,9 @@ using namespace mlir::moe;
 
 using Pred = ProtocolBuilder::Pred;
 
+/// Bytes that a subgroup moves at a time: what its lanes hold in registers.
+static constexpr int64_t kPutBytes = 4096;
+
 namespace {
 
 /// Every block works out the few numbers for itself; one sends the counts; rows
@@ -144,27 +147,41 @@ Value AllToAllvKernel::findStarts() {
   return ok;
 }
 
+/// Rows for one rank follow one another on both sides, so that short ones move
+/// together; all subgroups of all blocks take part.
 void AllToAllvKernel::putRows(Value ok) {
   Value zero = b.index(0), limit = b.index(capacity);
   Value subgroups = b.index(b.numSubgroups());
   Value first = b.add(b.mul(b.block(), subgroups), b.subgroup());
   Value stride = b.mul(b.numBlocks(), subgroups);
+  int64_t rowBytes = getRowBytes(cast<MemRefType>(send.getType()));
+  int64_t together =
+      std::max<int64_t>(kPutBytes / std::max<int64_t>(rowBytes, 1), 1);
   b.ifThen(ok, [&] {
     b.forEachPeer([&](Value peer) {
       Value from = rowsBefore(peer);
-      Value rows = b.loadIndex(op.getSendCounts(), {peer});
       Value to =
           b.reduce(zero, b.me(), zero,
                    [&](Value sender, ValueRange sum) -> SmallVector<Value> {
                      return {b.add(sum[0], b.loadIndex(all, {sender, peer}))};
                    })[0];
-      b.step(first, rows, stride, [&](Value row) {
-        Value target = b.add(to, row);
-        target = b.select(b.cmp(Pred::slt, target, limit), target, b.index(-1));
+      // Only `drop` exceeds the capacity.
+      Value room = arith::MaxSIOp::create(b, b.sub(limit, to), zero);
+      Value rows = arith::MinSIOp::create(
+          b, b.loadIndex(op.getSendCounts(), {peer}), room);
+      auto put = [&](Value row, int64_t count) {
         symm::PutEachOp::create(b, send, b.add(from, row), op.getOuts()[0],
-                                target, peer, zero, /*lanes=*/1,
-                                /*member=*/Value(), /*team=*/1);
+                                b.add(to, row), peer, zero, /*lanes=*/1,
+                                /*member=*/Value(), /*team=*/1, count);
+      };
+      Value groups = arith::DivUIOp::create(b, rows, b.index(together));
+      b.step(first, groups, stride, [&](Value group) {
+        put(b.mul(group, b.index(together)), together);
       });
+      if (together == 1)
+        return;
+      Value rest = b.mul(groups, b.index(together));
+      b.step(b.add(rest, first), rows, stride, [&](Value row) { put(row, 1); });
     });
   });
 }

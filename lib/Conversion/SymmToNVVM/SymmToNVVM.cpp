@@ -163,7 +163,7 @@ void KernelLowering::lower(symm::PutEachOp op) {
                              i32(static_cast<int32_t>(op.getLanes())));
   Value member = op.getMember() ? toI32(op.getMember()) : i32(0);
   createRowCopies(rewriter, loc, source, target, rotation, op.getLanes(),
-                  member, op.getTeam(), bytes, width);
+                  member, op.getTeam(), bytes * op.getRows(), width);
   rewriter.eraseOp(op);
 }
 

@@ -60,6 +60,16 @@ module attributes {gpu.container_module} {
         : memref<8x7168xbf16> to memref<64x7168xbf16, #symm.space>
       gpu.return
     }
+    // Four rows of 24 bytes are 96, in vectors of 8 as one row would be.
+    // CHECK-LABEL: gpu.func @rows
+    // CHECK: %[[TWELVE:.*]] = arith.constant 12 : i32
+    // CHECK: ld.global.nc.L1::no_allocate.v2.b32 {$0,$1}, [$2+0];
+    // CHECK: st.global.L1::no_allocate.v2.b32 [$0+0], {$1,$2};
+    gpu.func @rows(%x: memref<8x6xf32>, %y: memref<64x6xf32, #symm.space>, %i: index) kernel {
+      symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 4 rows 4
+        : memref<8x6xf32> to memref<64x6xf32, #symm.space>
+      gpu.return
+    }
     // An odd number of bytes; an offset that is not known.
     // CHECK-LABEL: gpu.func @bytes
     // CHECK: ld.global.nc.L1::no_allocate.b8 $0, [$1+0];", "=h,l"

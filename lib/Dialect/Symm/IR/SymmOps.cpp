@@ -122,9 +122,14 @@ template <typename OpTy> static LogicalResult verifyRows(OpTy op) {
 LogicalResult PutOp::verify() { return verifyRows(*this); }
 
 LogicalResult PutEachOp::verify() {
-  if (isStage(getSource().getType()) && getTeam() != 1)
-    return emitOpError("expects 'team' to be 1 (")
-           << getTeam() << ") for a source in workgroup memory";
+  if (isStage(getSource().getType())) {
+    if (getTeam() != 1)
+      return emitOpError("expects 'team' to be 1 (")
+             << getTeam() << ") for a source in workgroup memory";
+    if (getRows() != 1)
+      return emitOpError("expects 'rows' to be 1 (")
+             << getRows() << ") for a source in workgroup memory";
+  }
   return verifyRows(*this);
 }
 

@@ -17,7 +17,7 @@ include "moe-mlir/Dialect/Symm/IR/SymmBase.td"
 //===----------------------------------------------------------------------===//
 
 def Symm_PutEachOp : Symm_Op<"put_each"> {
-  let summary = "copies one row to several ranks, executed by a subgroup";
+  let summary = "copies rows to several ranks, executed by a subgroup";
   let description = [{
     Inside a GPU kernel. All lanes of a subgroup execute the op together. Lane `i`
     passes one destination: row `to` of `target` on rank `rank`, or nothing when
@@ -29,6 +29,9 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
 
     When `source` is a stage in workgroup memory, each lane starts a bulk copy of
     row `from` to its destination instead; `symm.put_wait` waits for them.
+
+    With `rows N`, N consecutive rows move as if they were one: those from `from`
+    on, to those from `to` on.
 
     Only the first `lanes` lanes have destinations. Several subgroups can share
     the work: with `share %member of N`, each of N subgroups that pass the same
@@ -50,7 +53,8 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
     **Constraints:**
     - those of `symm.put`;
     - `lanes` is from 1 to 32;
-    - `team` is from 1 to 32, and 1 when `source` is in workgroup memory.
+    - `team` is from 1 to 32; it and `rows` are 1 when `source` is in workgroup
+      memory.
   }];
   let arguments = (ins
     Arg<AnyMemRef, "", [MemRead]>:$source, Index:$from,
@@ -59,10 +63,12 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
     ConfinedAttr<I64Attr, [IntMinValue<1>, IntMaxValue<32>]>:$lanes,
     Optional<Index>:$member,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntMinValue<1>, IntMaxValue<32>]>,
-                      "1">:$team);
+                      "1">:$team,
+    DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$rows);
   let assemblyFormat = [{
     $source `[` $from `]` `to` $target `[` $to `]` `at` $rank
-    `rotated` $rotation `lanes` $lanes (`share` $member^ `of` $team)? attr-dict
+    `rotated` $rotation `lanes` $lanes (`share` $member^ `of` $team)?
+    (`rows` $rows^)? attr-dict
     `:` type($source) `to` type($target)
   }];
   let hasVerifier = 1;

@@ -1,0 +1,90 @@
+// RUN: moe-opt %s -split-input-file -verify-diagnostics
+
+func.func @lanes(%x: memref<8x4xf32>, %y: memref<8x4xf32, #symm.space>, %i: index) {
+  // expected-error @+1 {{'symm.put_each' op attribute 'lanes' failed to satisfy constraint: 64-bit signless integer attribute whose minimum value is 1 whose maximum value is 32}}
+  symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 33
+    : memref<8x4xf32> to memref<8x4xf32, #symm.space>
+  return
+}
+
+// -----
+
+func.func @no_rows(%x: memref<8x4xf32>, %y: memref<8x4xf32, #symm.space>, %i: index) {
+  // expected-error @+1 {{'symm.put_each' op attribute 'rows' failed to satisfy constraint: 64-bit signless integer attribute whose value is positive}}
+  symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 1 rows 0
+    : memref<8x4xf32> to memref<8x4xf32, #symm.space>
+  return
+}
+
+// -----
+
+func.func @team_of_stage(%x: memref<2x4xf32, #gpu.address_space<workgroup>>,
+    %y: memref<8x4xf32, #symm.space>, %i: index) {
+  // expected-error @+1 {{'symm.put_each' op expects 'team' to be 1 (2) for a source in workgroup memory}}
+  symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 1 share %i of 2
+    : memref<2x4xf32, #gpu.address_space<workgroup>> to memref<8x4xf32, #symm.space>
+  return
+}
+
+// -----
+
+func.func @rows_of_stage(%x: memref<2x4xf32, #gpu.address_space<workgroup>>,
+    %y: memref<8x4xf32, #symm.space>, %i: index) {
+  // expected-error @+1 {{'symm.put_each' op expects 'rows' to be 1 (2) for a source in workgroup memory}}
+  symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 1 rows 2
+    : memref<2x4xf32, #gpu.address_space<workgroup>> to memref<8x4xf32, #symm.space>
+  return
+}
+
+// -----
+
+func.func @counters_in_global_memory(%full: memref<2xi64>) {
+  // expected-error @+1 {{'symm.stage_init' op operand #0 must be rank-1 memref of i64 in workgroup memory (#gpu.address_space<workgroup>), but got 'memref<2xi64>'}}
+  symm.stage_init %full arrivals 1 : memref<2xi64>
+  return
+}
+
+// -----
+
+func.func @fetch_type(%x: memref<8x4xf32>, %stage: memref<2x8xf16, #gpu.address_space<workgroup>>,
+    %full: memref<2xi64, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error @+1 {{'symm.fetch' op expects the element type of 'source' ('f32') to be that of 'stage' ('f16')}}
+  symm.fetch %x[%i, %i] to %stage[%i] counted by %full[%i]
+    : memref<8x4xf32> to memref<2x8xf16, #gpu.address_space<workgroup>>,
+    memref<2xi64, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @fetch_indices(%x: memref<8x4xf32>, %stage: memref<2x4xf32, #gpu.address_space<workgroup>>,
+    %full: memref<2xi64, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error @+1 {{'symm.fetch' op expects 2 indices of 'source' (1)}}
+  symm.fetch %x[%i] to %stage[%i] counted by %full[%i]
+    : memref<8x4xf32> to memref<2x4xf32, #gpu.address_space<workgroup>>,
+    memref<2xi64, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @fetch_columns(%x: memref<8x4xf32, strided<[8, 2]>>,
+    %stage: memref<2x4xf32, #gpu.address_space<workgroup>>,
+    %full: memref<2xi64, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error @+1 {{'symm.fetch' op expects 'source' ('memref<8x4xf32, strided<[8, 2]>>') to have contiguous rows}}
+  symm.fetch %x[%i, %i] to %stage[%i] counted by %full[%i]
+    : memref<8x4xf32, strided<[8, 2]>> to memref<2x4xf32, #gpu.address_space<workgroup>>,
+    memref<2xi64, #gpu.address_space<workgroup>>
+  return
+}
+
+// -----
+
+func.func @fetch_bytes(%x: memref<8x3xf32>, %stage: memref<2x3xf32, #gpu.address_space<workgroup>>,
+    %full: memref<2xi64, #gpu.address_space<workgroup>>, %i: index) {
+  // expected-error @+1 {{'symm.fetch' op expects rows of 'stage' to have a multiple of 16 bytes (12)}}
+  symm.fetch %x[%i, %i] to %stage[%i] counted by %full[%i]
+    : memref<8x3xf32> to memref<2x3xf32, #gpu.address_space<workgroup>>,
+    memref<2xi64, #gpu.address_space<workgroup>>
+  return
+}

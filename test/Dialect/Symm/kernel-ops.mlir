@@ -1,0 +1,52 @@
+// The ops of kernels: what is printed is read again.
+// RUN: moe-opt %s | moe-opt | FileCheck %s
+
+!stage = memref<3x64xbf16, #gpu.address_space<workgroup>>
+!counters = memref<3xi64, #gpu.address_space<workgroup>>
+
+// CHECK-LABEL: func.func @puts
+func.func @puts(%x: memref<128x64xbf16>, %y: memref<512x64xbf16, #symm.space>, %i: index) {
+  // CHECK: symm.put_each %{{.*}} lanes 4 : memref
+  symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 4
+    : memref<128x64xbf16> to memref<512x64xbf16, #symm.space>
+  // CHECK: symm.put_each %{{.*}} lanes 4 share %{{.*}} of 8 rows 2 : memref
+  symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 4 share %i of 8 rows 2
+    : memref<128x64xbf16> to memref<512x64xbf16, #symm.space>
+  return
+}
+
+// CHECK-LABEL: func.func @stages
+func.func @stages(%x: memref<128x256xbf16>, %y: memref<512x64xbf16, #symm.space>,
+    %stage: !stage, %full: !counters, %i: index) {
+  // CHECK: symm.stage_init %{{.*}} arrivals 15 : memref<3xi64, #gpu.address_space<workgroup>>
+  symm.stage_init %full arrivals 15 : !counters
+  // CHECK: symm.stage_expect %{{.*}}[%{{.*}}], %{{.*}} : memref<3xi64
+  symm.stage_expect %full[%i], %i : !counters
+  // CHECK: symm.fetch %{{.*}}[%{{.*}}, %{{.*}}] to %{{.*}}[%{{.*}}] counted by %{{.*}}[%{{.*}}]
+  symm.fetch %x[%i, %i] to %stage[%i] counted by %full[%i]
+    : memref<128x256xbf16> to !stage, !counters
+  // CHECK: symm.stage_wait %{{.*}}[%{{.*}}] parity %{{.*}} : memref<3xi64
+  symm.stage_wait %full[%i] parity %i : !counters
+  // CHECK: symm.put_each {{.*}} : memref<3x64xbf16, #gpu.address_space<workgroup>> to
+  symm.put_each %stage[%i] to %y[%i] at %i rotated %i lanes 4
+    : !stage to memref<512x64xbf16, #symm.space>
+  // CHECK: symm.put_wait pending 1 read
+  symm.put_wait pending 1 read
+  // CHECK: symm.put_wait pending 0{{$}}
+  symm.put_wait pending 0
+  // CHECK: symm.stage_arrive %{{.*}}[%{{.*}}] : memref<3xi64
+  symm.stage_arrive %full[%i] : !counters
+  // CHECK: symm.bulk_fence
+  symm.bulk_fence
+  return
+}
+
+// CHECK-LABEL: func.func @arrivals
+func.func @arrivals() {
+  %counter = symm.alloc persistent : memref<1xi64, #symm.space>
+  // CHECK: symm.grid_arrive %{{.*}} : memref<1xi64, #symm.space>
+  %last = symm.grid_arrive %counter : memref<1xi64, #symm.space>
+  // CHECK: symm.grid_arrive %{{.*}} local : memref<1xi64, #symm.space>
+  %local = symm.grid_arrive %counter local : memref<1xi64, #symm.space>
+  return
+}
