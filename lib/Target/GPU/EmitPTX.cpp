@@ -14,7 +14,6 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
-#include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
@@ -25,7 +24,7 @@ using namespace mlir::moe;
 static constexpr llvm::StringLiteral kTriple = "nvptx64-nvidia-cuda";
 
 static std::unique_ptr<llvm::TargetMachine>
-createTargetMachine(Operation *module, const GpuTargetOptions &options) {
+createPTXMachine(Operation *module, const GpuTargetOptions &options) {
   static const bool initialized = [] {
     LLVMInitializeNVPTXTargetInfo();
     LLVMInitializeNVPTXTarget();
@@ -34,22 +33,9 @@ createTargetMachine(Operation *module, const GpuTargetOptions &options) {
     return true;
   }();
   (void)initialized;
-  llvm::Triple triple(kTriple);
-  std::string error;
-  const llvm::Target *target =
-      llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target) {
-    module->emitError("no code generator for ") << kTriple << ": " << error;
-    return nullptr;
-  }
-  llvm::TargetOptions targetOptions;
-  // Product and sum are rounded one by one, as on the host: every target gives
-  // the same bits.
-  targetOptions.AllowFPOpFusion = llvm::FPOpFusion::Strict;
-  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
-      triple, options.chip, llvm::formatv("+ptx{0}", options.ptxVersion).str(),
-      targetOptions, llvm::Reloc::PIC_, std::nullopt,
-      static_cast<llvm::CodeGenOptLevel>(options.optLevel)));
+  return createTargetMachine(module, kTriple, options.chip,
+                             llvm::formatv("+ptx{0}", options.ptxVersion).str(),
+                             options.optLevel);
 }
 
 /// LLVM takes large variables without an alignment for aligned to 16 bytes and
@@ -81,7 +67,7 @@ FailureOr<std::string> moe::emitPTX(gpu::GPUModuleOp module,
   bool hasErrors = false;
   reportCodeGenErrors(context, module, hasErrors);
   std::unique_ptr<llvm::TargetMachine> machine =
-      createTargetMachine(module, options);
+      createPTXMachine(module, options);
   if (!machine)
     return failure();
 

@@ -14,7 +14,6 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
-#include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -28,7 +27,7 @@ void moe::registerHostTranslations(DialectRegistry &registry) {
 }
 
 static std::unique_ptr<llvm::TargetMachine>
-createTargetMachine(ModuleOp module, const moe::HostTargetOptions &options) {
+createHostMachine(ModuleOp module, const moe::HostTargetOptions &options) {
   static const bool initialized = [] {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -37,23 +36,8 @@ createTargetMachine(ModuleOp module, const moe::HostTargetOptions &options) {
     return true;
   }();
   (void)initialized;
-  llvm::Triple triple(kTriple);
-  std::string error;
-  const llvm::Target *target =
-      llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target) {
-    emitError(module.getLoc(), "no code generator for ")
-        << kTriple << ": " << error;
-    return nullptr;
-  }
-  llvm::TargetOptions targetOptions;
-  // Product and sum are rounded one by one: results do not depend on whether
-  // the CPU has fused instructions.
-  targetOptions.AllowFPOpFusion = llvm::FPOpFusion::Strict;
-  auto level = static_cast<llvm::CodeGenOptLevel>(options.optLevel);
-  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
-      triple, options.cpu, /*Features=*/"", targetOptions, llvm::Reloc::PIC_,
-      std::nullopt, level));
+  return moe::createTargetMachine(module, kTriple, options.cpu,
+                                  /*features=*/"", options.optLevel);
 }
 
 std::unique_ptr<llvm::Module>
@@ -62,7 +46,7 @@ moe::emitHostLLVM(ModuleOp module, llvm::LLVMContext &context,
   bool hasErrors = false;
   reportCodeGenErrors(context, module, hasErrors);
   std::unique_ptr<llvm::TargetMachine> machine =
-      createTargetMachine(module, options);
+      createHostMachine(module, options);
   if (!machine)
     return nullptr;
   std::unique_ptr<llvm::Module> code =
@@ -83,7 +67,7 @@ LogicalResult moe::emitHostObject(ModuleOp module, llvm::Module &code,
   bool hasErrors = false;
   reportCodeGenErrors(code.getContext(), module, hasErrors);
   std::unique_ptr<llvm::TargetMachine> machine =
-      createTargetMachine(module, options);
+      createHostMachine(module, options);
   if (!machine)
     return failure();
   llvm::raw_svector_ostream os(object);

@@ -12,6 +12,7 @@
 #include "llvm/IR/DiagnosticInfo.h"
 #include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/Module.h"
+#include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
 #include "llvm/Target/TargetMachine.h"
 
@@ -43,6 +44,25 @@ struct ErrorHandler : public llvm::DiagnosticHandler {
 void moe::reportCodeGenErrors(llvm::LLVMContext &context, Operation *op,
                               bool &failed) {
   context.setDiagnosticHandler(std::make_unique<ErrorHandler>(op, failed));
+}
+
+std::unique_ptr<llvm::TargetMachine>
+moe::createTargetMachine(Operation *op, StringRef triple, StringRef cpu,
+                         StringRef features, unsigned optLevel) {
+  llvm::Triple parsed(triple);
+  std::string error;
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(parsed, error);
+  if (!target) {
+    emitError(op->getLoc(), "no code generator for ")
+        << triple << ": " << error;
+    return nullptr;
+  }
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Strict;
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      parsed, cpu, features, options, llvm::Reloc::PIC_, std::nullopt,
+      static_cast<llvm::CodeGenOptLevel>(optLevel)));
 }
 
 void moe::optimizeLLVM(llvm::Module &code, llvm::TargetMachine &machine,

@@ -9,6 +9,9 @@
 #ifndef MOE_MLIR_TARGET_LLVM_CODEGEN_H
 #define MOE_MLIR_TARGET_LLVM_CODEGEN_H
 
+#include "mlir/Support/LLVM.h"
+#include <memory>
+
 namespace llvm {
 class LLVMContext;
 class Module;
@@ -20,6 +23,14 @@ class Operation;
 } // namespace mlir
 
 namespace mlir::moe {
+
+/// The code generator for `triple`, with position-independent code, in which a
+/// product and a sum are rounded one by one: every target gives the same bits,
+/// whether it has fused instructions or not. Null, with an error at `op`, when
+/// LLVM has none; the target has to be initialized.
+std::unique_ptr<llvm::TargetMachine>
+createTargetMachine(Operation *op, StringRef triple, StringRef cpu,
+                    StringRef features, unsigned optLevel);
 
 /// Reports errors of LLVM's passes on `op`, which would end the process
 /// otherwise, and sets `failed`. Both have to live as long as `context` is used
