@@ -133,8 +133,8 @@ def compile_one(compiler, target, folder, name, blocks, text):
 def prepare(compiler, target, folder, ranks, quick, blocks, jobs):
     """Compiles all artifacts; returns how many, and the failures by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    todo = list(wanted(ranks, quick, blocks))
+    artifacts = list(wanted(ranks, quick, blocks))
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        problems = list(pool.map(lambda item: compile_one(compiler, target, folder, *item), todo))
-    failed = {name: why for (name, _, _), why in zip(todo, problems) if why}
-    return len(todo), failed
+        problems = list(pool.map(lambda item: compile_one(compiler, target, folder, *item), artifacts))
+    failed = {name: why for (name, _, _), why in zip(artifacts, problems) if why}
+    return len(artifacts), failed

@@ -9,6 +9,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
 
+#include "CombineProtocol.h"
 #include "KernelBuilder.h"
 
 namespace mlir::moe {
@@ -21,14 +22,10 @@ namespace mlir::moe {
 ///   they lie.
 /// - With bulk copies, one subgroup of a block brings the rows of the next
 ///   tokens into shared memory while the others add those that are there.
-class CombineKernel {
+class CombineKernel : public CombineProtocol {
 public:
   CombineKernel(CombineOp op, KernelBuilder &b)
-      : op(op), b(b),
-        placement{static_cast<int64_t>(op.getNumExperts()), b.numRanks()},
-        capacity(op.getY().getType().getDimSize(0)),
-        rowLength(op.getY().getType().getDimSize(1)),
-        element(op.getY().getType().getElementType()) {}
+      : CombineProtocol(op, b), b(b) {}
 
   void lower();
 
@@ -55,8 +52,7 @@ private:
   int64_t vectorLength();
   VectorType vectorType() { return VectorType::get({vectorLength()}, element); }
   VectorType sumType() {
-    Type type = isa<FloatType>(element) ? b.getF32Type() : element;
-    return VectorType::get({vectorLength()}, type);
+    return VectorType::get({vectorLength()}, sumElement());
   }
   RowList listRows(Value token);
   /// Looks up the weights of the rows, which lie on the ranks that hold them.
@@ -102,13 +98,7 @@ private:
   void addTokens(Value first, Value end);
   void addStage(Value token, Value part, Value slot);
 
-  CombineOp op;
   KernelBuilder &b;
-  ExpertPlacement placement;
-  int64_t capacity;
-  int64_t rowLength;
-  Type element;
-  Value numTokens;
   Value ready, epoch;
   Value ring, full, empty; ///< stages; arrivals of their rows and readers
   Value counts, weights;   ///< of the rows in a stage

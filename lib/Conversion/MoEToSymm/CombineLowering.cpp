@@ -15,28 +15,22 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "ProtocolBuilder.h"
+#include "CombineProtocol.h"
 
 using namespace mlir;
 using namespace mlir::moe;
 
 namespace {
 
-class CombineLowering {
+class CombineLowering : public CombineProtocol {
 public:
   CombineLowering(CombineOp op, ProtocolBuilder &b)
-      : op(op), b(b),
-        placement{static_cast<int64_t>(op.getNumExperts()), b.numRanks()},
-        capacity(op.getY().getType().getDimSize(0)),
-        rowLength(op.getY().getType().getDimSize(1)),
-        element(op.getY().getType().getElementType()) {}
+      : CombineProtocol(op, b), b(b) {}
 
   void lower();
 
 private:
   bool isPush() { return op.getAlgorithm() == Algorithm::push; }
-  /// Floating-point rows are added in f32, integers in their own type.
-  Type sumType() { return isa<FloatType>(element) ? b.getF32Type() : element; }
 
   void putSlots();
   void reduceTokens();
@@ -55,14 +49,7 @@ private:
   Value loadTerm(const Row &row, Value column);
   Value checkedRow(Value row);
 
-  CombineOp op;
   ProtocolBuilder &b;
-  ExpertPlacement placement;
-  int64_t capacity;
-  int64_t rowLength;
-  Type element;
-
-  Value numTokens;
   Value data, weights;     ///< symmetric: `y` and `weights`, or the slots
   Value listPeer, listRow; ///< rows of the current token
   Value sum;               ///< H values
@@ -144,7 +131,7 @@ void CombineLowering::reduceTokens() {
   int64_t numSlots = cast<MemRefType>(sendRow.getType()).getDimSize(1);
   listPeer = b.scratch({numSlots}, b.getI32Type());
   listRow = b.scratch({numSlots}, b.getI32Type());
-  sum = b.scratch({rowLength}, sumType());
+  sum = b.scratch({rowLength}, sumElement());
 
   b.loop(numTokens, [&](Value token) {
     Value numRows =

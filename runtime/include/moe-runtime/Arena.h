@@ -9,6 +9,7 @@
 #ifndef MOE_RUNTIME_ARENA_H
 #define MOE_RUNTIME_ARENA_H
 
+#include "moe-runtime/LiveBlocks.h"
 #include "moe-runtime/Memory.h"
 
 #include <map>
@@ -38,7 +39,6 @@ private:
     void *base;
     size_t bytes; ///< from base on
     bool isLarge;
-    unsigned keeps;
   };
   struct Cached {
     void *base;
@@ -49,10 +49,9 @@ private:
   void recycle(const Block &block);
 
   mutable std::mutex mutex;
-  std::map<void *, Block> live;
+  LiveBlocks<Block> live;
   std::multimap<size_t, Cached> cache; ///< by size
   uint64_t call = 0;
-  size_t liveBytes = 0;
   size_t mappedBlocks = 0;
 };
 

@@ -73,20 +73,18 @@ void *DeviceArena::allocate(int64_t bytes, int64_t alignment) {
       return nullptr;
     span = find();
   }
-  Block block{span->first, size, 0, current};
+  Block block{span->first, size, current};
   size_t rest = span->second - size;
   spans.erase(span);
   if (rest)
     spans.emplace(block.base + size, rest);
   uintptr_t address = reinterpret_cast<uintptr_t>(block.base);
   void *ptr = reinterpret_cast<void *>(roundUp(address, align));
-  liveBytes += size;
-  live.emplace(ptr, block);
+  live.add(ptr, block);
   return ptr;
 }
 
 void DeviceArena::recycle(const Block &block) {
-  liveBytes -= block.bytes;
   Spans &spans = freeSpans[block.user];
   char *base = block.base;
   size_t bytes = block.bytes;
@@ -108,40 +106,18 @@ void DeviceArena::recycle(const Block &block) {
 }
 
 bool DeviceArena::free(void *ptr) {
-  if (!ptr)
-    return true;
   std::lock_guard<std::mutex> lock(mutex);
-  auto it = live.find(ptr);
-  if (it == live.end())
-    return false;
-  if (it->second.keeps > 1) {
-    --it->second.keeps;
-    return true;
-  }
-  recycle(it->second);
-  live.erase(it);
-  return true;
+  return live.free(ptr, [&](const Block &block) { recycle(block); });
 }
 
 bool DeviceArena::keep(void *ptr) {
   std::lock_guard<std::mutex> lock(mutex);
-  auto it = live.find(ptr);
-  if (it == live.end())
-    return false;
-  ++it->second.keeps;
-  return true;
+  return live.keep(ptr);
 }
 
 void DeviceArena::endCall() {
   std::lock_guard<std::mutex> lock(mutex);
-  for (auto it = live.begin(); it != live.end();) {
-    if (it->second.keeps) {
-      ++it;
-      continue;
-    }
-    recycle(it->second);
-    it = live.erase(it);
-  }
+  live.endCall([&](const Block &block) { recycle(block); });
 }
 
 Memory::Stats DeviceArena::stats() const {
@@ -150,5 +126,5 @@ Memory::Stats DeviceArena::stats() const {
   for (const auto &[user, spans] : freeSpans)
     for (const auto &[address, bytes] : spans)
       cachedBytes += bytes;
-  return {live.size(), liveBytes, cachedBytes, chunks.size()};
+  return {live.size(), live.bytes(), cachedBytes, chunks.size()};
 }

@@ -9,6 +9,7 @@
 #ifndef MOE_RUNTIME_LIB_CUDA_DEVICEARENA_H
 #define MOE_RUNTIME_LIB_CUDA_DEVICEARENA_H
 
+#include "moe-runtime/LiveBlocks.h"
 #include "moe-runtime/Memory.h"
 
 #include <functional>
@@ -65,7 +66,6 @@ private:
   struct Block {
     char *base;
     size_t bytes; ///< from base on
-    unsigned keeps;
     User user;
   };
   /// Free spans by address; neighbours within a chunk are joined.
@@ -78,10 +78,9 @@ private:
   Source source;
   mutable std::mutex mutex;
   User current;
-  std::map<void *, Block> live;
+  LiveBlocks<Block> live;
   std::map<User, Spans> freeSpans;
   std::map<char *, size_t> chunks;
-  size_t liveBytes = 0;
   bool isAbandoned = false;
 };
 

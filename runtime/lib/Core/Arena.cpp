@@ -18,14 +18,14 @@ static constexpr size_t hugePageBytes = size_t(2) << 20;
 static constexpr size_t pageBytes = 4096;
 
 Arena::~Arena() {
-  for (auto &[size, cached] : cache)
-    munmap(cached.base, size);
-  for (auto &[ptr, block] : live) {
+  live.clear([](const Block &block) {
     if (block.isLarge)
       munmap(block.base, block.bytes);
     else
       std::free(block.base);
-  }
+  });
+  for (auto &[size, cached] : cache)
+    munmap(cached.base, size);
 }
 
 /// A mapping of at least `bytes`: a cached one that is not much larger, or a
@@ -67,7 +67,7 @@ void *Arena::allocate(int64_t bytes, int64_t alignment) {
   if (size > SIZE_MAX / 4)
     return nullptr;
   std::lock_guard<std::mutex> lock(mutex);
-  Block block{nullptr, 0, size >= largeBytes, 0};
+  Block block{nullptr, 0, size >= largeBytes};
   void *ptr = nullptr;
   if (block.isLarge) {
     size_t slack = align > pageBytes ? align : 0;
@@ -82,13 +82,11 @@ void *Arena::allocate(int64_t bytes, int64_t alignment) {
     block.base = ptr;
     block.bytes = size;
   }
-  liveBytes += block.bytes;
-  live.emplace(ptr, block);
+  live.add(ptr, block);
   return ptr;
 }
 
 void Arena::recycle(const Block &block) {
-  liveBytes -= block.bytes;
   if (block.isLarge)
     cache.emplace(block.bytes, Cached{block.base, call});
   else
@@ -96,40 +94,18 @@ void Arena::recycle(const Block &block) {
 }
 
 bool Arena::free(void *ptr) {
-  if (!ptr)
-    return true;
   std::lock_guard<std::mutex> lock(mutex);
-  auto it = live.find(ptr);
-  if (it == live.end())
-    return false;
-  if (it->second.keeps > 1) {
-    --it->second.keeps;
-    return true;
-  }
-  recycle(it->second);
-  live.erase(it);
-  return true;
+  return live.free(ptr, [&](const Block &block) { recycle(block); });
 }
 
 bool Arena::keep(void *ptr) {
   std::lock_guard<std::mutex> lock(mutex);
-  auto it = live.find(ptr);
-  if (it == live.end())
-    return false;
-  ++it->second.keeps;
-  return true;
+  return live.keep(ptr);
 }
 
 void Arena::endCall() {
   std::lock_guard<std::mutex> lock(mutex);
-  for (auto it = live.begin(); it != live.end();) {
-    if (it->second.keeps) {
-      ++it;
-      continue;
-    }
-    recycle(it->second);
-    it = live.erase(it);
-  }
+  live.endCall([&](const Block &block) { recycle(block); });
   ++call;
   for (auto it = cache.begin(); it != cache.end();) {
     if (call - it->second.freedInCall <= maxIdleCalls) {
@@ -146,5 +122,5 @@ Arena::Stats Arena::stats() const {
   size_t cachedBytes = 0;
   for (const auto &[size, cached] : cache)
     cachedBytes += size;
-  return {live.size(), liveBytes, cachedBytes, mappedBlocks};
+  return {live.size(), live.bytes(), cachedBytes, mappedBlocks};
 }

@@ -1,0 +1,43 @@
+//===- CombineProtocol.h - what all combine schedules share -----*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEPROTOCOL_H
+#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEPROTOCOL_H
+
+#include "ProtocolBuilder.h"
+
+namespace mlir::moe {
+
+/// What a combine adds up, and in which type.
+class CombineProtocol {
+public:
+  CombineProtocol(CombineOp op, ProtocolBuilder &b)
+      : op(op),
+        placement{static_cast<int64_t>(op.getNumExperts()), b.numRanks()},
+        capacity(op.getY().getType().getDimSize(0)),
+        rowLength(op.getY().getType().getDimSize(1)),
+        element(op.getY().getType().getElementType()) {}
+
+protected:
+  /// Floating-point rows are added in f32, integers in their own type.
+  Type sumElement() {
+    return isa<FloatType>(element) ? Float32Type::get(element.getContext())
+                                   : element;
+  }
+
+  CombineOp op;
+  ExpertPlacement placement;
+  int64_t capacity;
+  int64_t rowLength;
+  Type element;
+  Value numTokens; ///< T
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEPROTOCOL_H
