@@ -47,7 +47,7 @@ void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
   pm.addNestedPass<func::FuncOp>(createForallToParallelLoopPass());
   pm.addNestedPass<func::FuncOp>(createMoEParallelLoopsToKernelsPass());
 
-  buildSmallFloatsPipeline(pm);
+  buildSmallFloatsPipeline(pm, /*hasKernels=*/true);
 
   // Kernels are specialised for the constants of the module: those must not
   // become arguments.

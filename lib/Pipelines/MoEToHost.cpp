@@ -90,13 +90,15 @@ void moe::buildMoEToSymmPipeline(OpPassManager &pm,
   pm.addPass(symm::createSymmAssignOffsetsPass());
 }
 
-void moe::buildSmallFloatsPipeline(OpPassManager &pm) {
+void moe::buildSmallFloatsPipeline(OpPassManager &pm, bool hasKernels) {
   pm.addPass(math::createMathExtendToSupportedTypes());
   arith::ArithEmulateUnsupportedFloatsOptions emulate;
   emulate.sourceTypeStrs = {"bf16", "f16", "f8E4M3FN", "f8E5M2"};
   emulate.targetTypeStr = "f32";
   pm.addPass(arith::createArithEmulateUnsupportedFloats(emulate));
   pm.addPass(createMoEExpandFloat8Pass());
+  if (hasKernels)
+    pm.addPass(createMoERoundBF16InKernelsPass());
   arith::ArithExpandOpsPassOptions expand;
   // On CPUs the library function for it is missing in the C libraries of
   // GCC 12.

@@ -76,7 +76,7 @@ class Kernels:
 
     def compile_options(self, module):
         lot = random.Random(f"{self.seed} {module}")
-        threads = lot.choice((32, 32, 64, 64, 128, 256))
+        threads = lot.choice((32, 32, 64, 64, 128, 256, 352))
         options = [
             "--kernels=fibers", f"--blocks={lot.randint(1, 5)}",
             f"--threads={threads}",

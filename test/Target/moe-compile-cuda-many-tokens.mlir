@@ -1,6 +1,7 @@
-// The kernels of many tokens: the blocks of a dispatch meet once, and rows can move
-// by bulk copies.
+// The kernels of many tokens: the blocks of a dispatch meet once and share tokens out
+// one by one, rows of a combine move by bulk copies, and those of a dispatch can.
 // RUN: moe-compile %s --target cuda --emit=ptx | FileCheck %s
+// RUN: moe-compile %s --target cuda --transfer=stores --emit=ptx | FileCheck %s --check-prefix=STORES
 // RUN: moe-compile %s --target cuda --transfer=bulk --emit=ptx | FileCheck %s --check-prefix=BULK
 
 // CHECK: .visible .entry round_trip_kernel(
@@ -8,17 +9,43 @@
 // CHECK: .minnctapersm 1
 // Shared arrays are aligned for the widest access.
 // CHECK: .shared .align 16 .b8 __wg_
-// The grid meets, without a lock; then counts are added across the lanes.
+// The grid meets, without a lock; then each block adds up the counts, by doubling
+// across the lanes.
 // CHECK: fence.acq_rel.gpu;
 // CHECK: atom.add.acq_rel.gpu.global.u64
-// CHECK: redux.sync.add.s32
+// CHECK-COUNT-5: shfl.sync.idx.b32
+// A subgroup takes its next token before it copies this one. Without a qualifier the
+// order is relaxed and the scope the GPU.
+// CHECK: atom.global.add.u64
 // CHECK: ld.global.nc.L1::no_allocate.v4.b32
 // CHECK: st.global.L1::no_allocate.v4.b32
 // CHECK-NOT: cp.async.bulk
+// Blocks meet no second time: each signals for itself.
+// CHECK-NOT: {{fence|atom}}
+// CHECK: bar.sync 0;
+// CHECK-NOT: {{bar|fence|atom}}
+// CHECK: st.release.sys.global.b64
+// CHECK: .visible .entry round_trip_kernel_0(
+// Two elements are rounded at a time.
+// CHECK: cvt.rn.bf16x2.f32
+// CHECK: cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes
 // CHECK: ld.acquire.gpu.global.b64
 // CHECK-NOT: trap;
 // CHECK-NOT: .local
 
+// STORES: .visible .entry round_trip_kernel(
+// STORES: atom.global.add.u64
+// STORES-NOT: cp.async.bulk
+// STORES: .visible .entry round_trip_kernel_0(
+// STORES: ld.global.v4.b32
+// STORES: cvt.rn.bf16x2.f32
+// STORES: st.global.v4.b32
+// STORES-NOT: {{cp.async.bulk|mbarrier}}
+// STORES: .func symm_record(
+
+// Stages are in memory whose size the launch chooses; they start at a line, where bulk
+// copies are fastest.
+// BULK: .extern .shared .align 128 .b8 __dynamic_shmem__0[];
 // A dispatch brings rows into shared memory and puts them from there.
 // BULK: .visible .entry round_trip_kernel(
 // BULK: mbarrier.init.shared.b64
@@ -32,10 +59,14 @@
 // Rows have arrived on the other ranks before the flag.
 // BULK: cp.async.bulk.wait_group 0;
 // BULK-NEXT: fence.proxy.async
-// BULK: fence.acq_rel.sys;
+// BULK-NEXT: bar.warp.sync
+// BULK-NEXT: bar.sync 0;
+// BULK-NOT: {{bar|fence|atom}}
 // BULK: st.release.sys.global.b64
 // A combine adds them from shared memory.
 // BULK: .visible .entry round_trip_kernel_0(
+// BULK: cvt.rn.bf16x2.f32
+// BULK: cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes
 // BULK: ld.acquire.sys
 // BULK-NOT: trap;
 shard.grid @ep(shape = 2)

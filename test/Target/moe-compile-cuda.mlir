@@ -20,19 +20,26 @@
 // CHECK: ld.global.nc.L1::no_allocate.v4.b32
 // CHECK: shfl.sync.idx.b32
 // CHECK: st.global.L1::no_allocate.v4.b32
-// What this block stored comes before the flag of the last.
-// CHECK: fence.acq_rel.sys;
-// CHECK: atom.add.acq_rel.gpu.global.u64
-// CHECK: bar.red.or.pred
-// CHECK: st.release.sys.global.b64
+// A block meets before its flag, and needs no other block for it. Then it counts the
+// run, and the first block waits.
+// CHECK-NOT: {{fence|atom}}
+// CHECK: bar.sync 0;
+// CHECK-NOT: {{bar|fence|atom}}
+// CHECK: st.release.sys.global.b64 [%{{.*}}], %[[EPOCH:rd[0-9]+]];
+// CHECK-NOT: {{bar|fence|atom}}
+// CHECK: st.global.b32 [%{{.*}}], %[[EPOCH]];
+// CHECK-NOT: {{bar|fence|atom}}
+// CHECK: call.uni symm_wait,
+// CHECK: ret;
 
 // A wait is bounded and ends the kernel's work, not the kernel.
 // CHECK: .func symm_record(
 // CHECK: atom.acq_rel.sys.global.cas.b32
 // CHECK: st.release.sys.global.b32
 // CHECK: .func symm_wait(
-// CHECK: globaltimer
 // CHECK: ld.acquire.sys.global.b64
+// CHECK: globaltimer
+// CHECK: call.uni (retval0), symm_expired,
 // CHECK-NOT: trap;
 // CHECK-NOT: .local
 

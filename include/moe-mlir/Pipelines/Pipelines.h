@@ -86,9 +86,10 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
 };
 
 /// For all targets: arithmetic on 16- and 8-bit floats in f32, rounded after
-/// each op, so that every target computes the same bits; conversions as integer
-/// ops.
-void buildSmallFloatsPipeline(OpPassManager &pm);
+/// each op, so that every target computes the same bits (but for those of
+/// NaNs); conversions as integer ops, or by instructions of the device in
+/// kernels.
+void buildSmallFloatsPipeline(OpPassManager &pm, bool hasKernels = false);
 
 /// Last part of all pipelines: host code without structured loops to the LLVM
 /// dialect, and the interface of the artifact. `target`, `cpu` and `optLevel`

@@ -200,14 +200,6 @@ LogicalResult FiberLowering::lower(symm::GridBarrierOp op) {
   return replace(op, "grid_barrier", "vi", nextSite());
 }
 
-LogicalResult FiberLowering::lower(symm::GridArriveOp op) {
-  FailureOr<Value> last = call("grid_arrive", "ii", nextSite());
-  if (failed(last))
-    return failure();
-  rewriter.replaceOp(op, fromI64(*last, op.getType()));
-  return success();
-}
-
 /// The signal itself is a store like those of host code. Other ranks get time
 /// to go on before it, and after it: then everything has to be there.
 LogicalResult FiberLowering::lower(symm::SignalOp op) {
@@ -319,6 +311,15 @@ LogicalResult FiberLowering::lower(symm::FailedOp op) {
   return success();
 }
 
+LogicalResult FiberLowering::lower(symm::TakeOp op) {
+  FailureOr<Value> number =
+      call("take", "ip", rowAddress(op.getCounters(), op.getIndex()));
+  if (failed(number))
+    return failure();
+  rewriter.replaceOp(op, *number);
+  return success();
+}
+
 LogicalResult FiberLowering::lower(symm::PhaseOp op) {
   phase = op.getPhase().str();
   rewriter.eraseOp(op);
@@ -332,10 +333,10 @@ LogicalResult FiberLowering::lower(Operation *op) {
       .Case<gpu::BarrierOp, gpu::DynamicSharedMemoryOp, gpu::ShuffleOp,
             gpu::SubgroupReduceOp, NVVM::SyncWarpOp, NVVM::VoteSyncOp,
             symm::BulkFenceOp, symm::CheckOp, symm::FailedOp, symm::FetchOp,
-            symm::GridArriveOp, symm::GridBarrierOp, symm::PhaseOp,
-            symm::PutEachOp, symm::PutWaitOp, symm::SignalOp,
-            symm::StageArriveOp, symm::StageExpectOp, symm::StageInitOp,
-            symm::StageWaitOp, symm::WaitOp>([&](auto op) { return lower(op); })
+            symm::GridBarrierOp, symm::PhaseOp, symm::PutEachOp,
+            symm::PutWaitOp, symm::SignalOp, symm::StageArriveOp,
+            symm::StageExpectOp, symm::StageInitOp, symm::StageWaitOp,
+            symm::TakeOp, symm::WaitOp>([&](auto op) { return lower(op); })
       // As in host code.
       .Case<symm::NextEpochOp, symm::PeerOp, symm::RankOp>(
           [](Operation *) { return success(); })

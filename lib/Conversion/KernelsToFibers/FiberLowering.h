@@ -59,8 +59,8 @@ private:
   LogicalResult lower(symm::BulkFenceOp op);
   LogicalResult lower(symm::CheckOp op);
   LogicalResult lower(symm::FailedOp op);
+  LogicalResult lower(symm::TakeOp op);
   LogicalResult lower(symm::FetchOp op);
-  LogicalResult lower(symm::GridArriveOp op);
   LogicalResult lower(symm::GridBarrierOp op);
   LogicalResult lower(symm::PhaseOp op);
   LogicalResult lower(symm::PutEachOp op);

@@ -45,7 +45,7 @@ private:
   KernelBuilder &b;
   int64_t capacity;
   Value send, numRows;
-  Value all, arrived, done, epoch;
+  Value all, arrived, epoch;
 };
 
 } // namespace
@@ -59,13 +59,11 @@ void AllToAllvKernel::lower() {
   send = b.withContiguousRows(op.getSend());
   numRows = b.dim(send, 0);
   all = b.persistent({b.numRanks(), b.numRanks()}, b.getI32Type());
-  Value epochCounter = b.persistent({1}, b.getI64Type());
-  Value doneCounter = b.persistent({1}, b.getI64Type());
+  Value runs = b.runCounters();
   arrived = b.flags();
-  done = b.flags();
+  Value done = b.blockFlags();
   b.launch(/*stageBytes=*/0, [&] {
-    Value zero = b.index(0);
-    epoch = b.add(b.load(epochCounter, zero), b.i64(1));
+    epoch = b.beginRun(runs);
     b.phase("exchange");
     b.onFirstBlock([&] { sendCounts(); });
     b.forPeers([&](Value peer) {
@@ -77,14 +75,9 @@ void AllToAllvKernel::lower() {
     b.phase("put");
     putRows(ok);
     b.phase("complete");
-    Value last = symm::GridArriveOp::create(b, b.getI1Type(), doneCounter);
-    b.ifThen(last, [&] {
-      b.forPeers([&](Value peer) {
-        symm::SignalOp::create(b, done, b.me(), peer, epoch);
-        symm::WaitOp::create(b, done, peer, peer, epoch);
-      });
-      b.onThread(zero, [&] { b.store(epoch, epochCounter, zero); });
-    });
+    b.signalFromBlock(done, epoch);
+    b.endRun(runs, epoch);
+    b.waitForBlocks(done, epoch);
   });
 }
 

@@ -9,7 +9,8 @@
 /// \file
 /// A ring of stages; each holds the same part of all rows of one token. The
 /// first subgroup of a block fills them: a stage is full when its bytes are
-/// there, and free again when the other subgroups, which add, have read it.
+/// there, and free again when a team of the other subgroups, which add, has
+/// read it.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -20,8 +21,13 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Vectors that a thread adds up at the same time.
+/// Vectors that a thread adds up at the same time, and rows that it loads at a
+/// time.
 static constexpr int64_t kMaxHeld = 2;
+static constexpr int64_t kMaxGroup = 4;
+/// Subgroups that share a stage: with more, each has too little to do for what
+/// it takes to begin.
+static constexpr int64_t kMaxAdders = 5;
 
 int64_t CombineKernel::numParts() {
   if (!allowsBulkCopies(cast<MemRefType>(op.getY().getType())) ||
@@ -36,7 +42,8 @@ int64_t CombineKernel::numParts() {
   return 0;
 }
 
-void CombineKernel::reduceTokensInBulk(Value first, Value end) {
+void CombineKernel::reduceTokensInBulk() {
+  auto [first, end] = b.blockRange(numTokens);
   Value zero = b.index(0);
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
   int64_t stages = numStages();
@@ -47,15 +54,15 @@ void CombineKernel::reduceTokensInBulk(Value first, Value end) {
     weights = b.workgroup({stages, maxRows()}, b.getF32Type());
   b.onThread(zero, [&] {
     symm::StageInitOp::create(b, full, /*arrivals=*/1);
-    symm::StageInitOp::create(b, empty, /*arrivals=*/b.numSubgroups() - 1);
+    symm::StageInitOp::create(b, empty, /*arrivals=*/adders());
   });
   b.syncBlock();
   ring = b.stages({stages * maxRows(), partLength()}, element, zero);
+  waitForRows();
   auto role = scf::IfOp::create(b, b.cmp(Pred::eq, b.subgroup(), zero),
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(role.thenBlock());
-  waitForRows();
   // Other ranks stored the rows.
   symm::BulkFenceOp::create(b);
   bringTokens(first, end);
@@ -63,107 +70,262 @@ void CombineKernel::reduceTokensInBulk(Value first, Value end) {
   addTokens(first, end);
 }
 
-/// One lane per row fetches it.
-void CombineKernel::bringTokens(Value first, Value end) {
-  Value zero = b.index(0), one = b.index(1);
-  Value depth = b.index(numStages()), rowsOfStage = b.index(maxRows());
-  Value length = b.index(partLength());
-  b.loop(first, end, [&](Value token) {
-    RowList list = listRows(token);
-    loadWeights(list);
-    Value isRow = b.cmp(Pred::ult, b.lane(), list.count);
-    b.loop(numParts(), [&](Value part) {
-      Value i = b.add(b.mul(b.sub(token, first), b.index(numParts())), part);
-      Value slot = arith::RemUIOp::create(b, i, depth);
-      Value round = arith::DivUIOp::create(b, i, depth);
-      b.ifThen(b.cmp(Pred::uge, i, depth), [&] {
-        Value last = b.sub(round, one);
-        symm::StageWaitOp::create(b, empty, slot,
-                                  arith::AndIOp::create(b, last, one));
-      });
-      if (list.weight)
-        b.ifThen(isRow,
-                 [&] { b.store(list.weight, weights, {slot, b.lane()}); });
-      b.syncSubgroup();
-      b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
-        b.storeIndex(list.count, counts, {slot});
-        Value bytes = b.mul(list.count, b.index(partLength() * elementBytes()));
-        symm::StageExpectOp::create(b, full, slot, bytes);
-      });
-      b.syncSubgroup();
-      b.ifThen(isRow, [&] {
-        Value there = symm::PeerOp::create(b, op.getY(), list.peer);
-        symm::FetchOp::create(
-            b, there, ValueRange{list.row, b.mul(part, length)}, ring,
-            b.add(b.mul(slot, rowsOfStage), b.lane()), full, slot);
-      });
-    });
-  });
+SmallVector<Value> CombineKernel::startOfRing() {
+  return {b.index(0), b.index(0)};
 }
 
-void CombineKernel::addTokens(Value first, Value end) {
-  Value one = b.index(1), depth = b.index(numStages());
-  b.loop(first, end, [&](Value token) {
-    b.loop(numParts(), [&](Value part) {
-      Value i = b.add(b.mul(b.sub(token, first), b.index(numParts())), part);
-      Value slot = arith::RemUIOp::create(b, i, depth);
-      Value round = arith::DivUIOp::create(b, i, depth);
-      symm::StageWaitOp::create(b, full, slot,
-                                arith::AndIOp::create(b, round, one));
-      addStage(token, part, slot);
-      b.syncSubgroup();
-      b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(0)),
-               [&] { symm::StageArriveOp::create(b, empty, slot); });
-    });
-  });
+SmallVector<Value> CombineKernel::nextTurn(Turn turn) {
+  Value zero = b.index(0), next = b.add(turn.slot, b.index(1));
+  Value wraps = b.cmp(Pred::eq, next, b.index(numStages()));
+  return {b.select(wraps, zero, next),
+          b.select(wraps, b.add(turn.round, b.index(1)), turn.round)};
 }
 
-/// The columns of a stage are spread over all subgroups but the first.
-void CombineKernel::addStage(Value token, Value part, Value slot) {
-  Value zero = b.index(0);
-  int64_t threads = b.launchShape().threads - kSubgroupSize;
-  int64_t step = threads * vectorLength();
-  Value count = b.loadIndex(counts, {slot});
-  Value firstRow = b.mul(slot, b.index(maxRows()));
-  auto load = [&](Value row, Value column) -> Value {
-    return vector::LoadOp::create(
-        b, vectorType(), ring, ValueRange{b.add(firstRow, row), column},
-        /*nontemporal=*/false,
-        llvm::MaybeAlign(vectorLength() * elementBytes()));
-  };
-  auto addColumnsFrom = [&](ValueRange columns) {
-    SmallVector<Value> sums =
-        b.reduce(zero, count, SmallVector<Value>(columns.size(), emptySum()),
-                 [&](Value row, ValueRange carried) {
-                   SmallVector<Value> loaded, next;
-                   for (Value column : columns)
-                     loaded.push_back(load(row, column));
-                   Value weight;
-                   if (weights)
-                     weight = b.load(weights, {slot, row});
-                   for (auto [sum, vector] : llvm::zip(carried, loaded))
-                     next.push_back(addColumns(sum, vector, weight));
-                   return next;
-                 });
-    for (auto [sum, column] : llvm::zip(sums, columns)) {
-      // Read again: it is the same memory, and rarely needed.
-      Value bits = load(zero, column);
-      Value target = b.add(b.mul(part, b.index(partLength())), column);
-      storeColumns(token, target, count, sum, bits);
+/// Of tokens `token` to `end`, as many as there are lanes for.
+CombineKernel::RowBatch CombineKernel::lookUpBatch(Value token, Value end) {
+  RowBatch batch;
+  Value slots = b.index(numSlots());
+  Value inBatch = arith::DivUIOp::create(b, b.lane(), slots);
+  Value slot = arith::RemUIOp::create(b, b.lane(), slots);
+  Value own = b.add(token, inBatch);
+  Value isSlot = b.both(b.cmp(Pred::ult, inBatch, b.index(batchTokens())),
+                        b.cmp(Pred::ult, own, end));
+  auto [row, owner] = lookUp(own, slot, isSlot);
+  Value isRow = b.cmp(Pred::sge, row, b.index(0));
+  batch.mask = b.ballot(isRow);
+  Value firstLane = b.mul(inBatch, slots);
+  if (op.isExpertMajor()) {
+    // The number of smaller experts (combine_s1).
+    batch.place = b.index(0);
+    for (int64_t i = 0; i < numSlots(); ++i) {
+      Value lane = b.add(firstLane, b.index(i));
+      Value isOther = b.cmp(Pred::sge, b.shuffle(row, lane), b.index(0));
+      Value isLess =
+          b.both(isOther, b.cmp(Pred::slt, b.shuffle(owner, lane), owner));
+      batch.place =
+          b.select(isLess, b.add(batch.place, b.index(1)), batch.place);
     }
+    owner = b.owner(b.select(isRow, owner, b.index(0)), placement);
+  } else {
+    Value before = arith::ShRUIOp::create(
+        b, b.bitsBelow(batch.mask), b.fromIndex(firstLane, b.getI32Type()));
+    batch.place = b.countBits(before);
+  }
+  batch.row = row;
+  batch.peer = owner;
+  batch.weight = loadWeight(row, owner);
+  return batch;
+}
+
+/// Rows are looked up one batch ahead, so that their weights have arrived when
+/// they are needed.
+void CombineKernel::bringTokens(Value first, Value end) {
+  Value zero = b.index(0), size = b.index(batchTokens());
+  auto flatten = [](const RowBatch &batch, ValueRange turn) {
+    SmallVector<Value> values = {batch.row, batch.peer, batch.place,
+                                 batch.mask};
+    if (batch.weight)
+      values.push_back(batch.weight);
+    llvm::append_range(values, turn);
+    return values;
   };
-  Value thread = b.sub(b.thread(), b.index(kSubgroupSize));
-  Value begin = b.mul(thread, b.index(vectorLength()));
-  int64_t held = std::clamp<int64_t>(partLength() / step, 1, kMaxHeld);
+  SmallVector<Value> init = flatten(lookUpBatch(first, end), startOfRing());
+  auto batches = scf::ForOp::create(b, first, end, size, init);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToEnd(batches.getBody());
+  ValueRange carried = batches.getRegionIterArgs();
+  RowBatch batch{carried[0], carried[1], carried[2], carried[3],
+                 op.getWeights() ? carried[4] : Value()};
+  Value token = batches.getInductionVar();
+  RowBatch next = lookUpBatch(b.add(token, size), end);
+  Value tokens = arith::MinUIOp::create(b, size, b.sub(end, token));
+  SmallVector<Value> turn = b.reduce(
+      zero, tokens, carried.take_back(2), [&](Value inBatch, ValueRange turn) {
+        return b.reduce(zero, b.index(numParts()), turn,
+                        [&](Value part, ValueRange turn) {
+                          Turn here{turn[0], turn[1]};
+                          bringPart(batch, inBatch, part, here);
+                          return nextTurn(here);
+                        });
+      });
+  scf::YieldOp::create(b, flatten(next, turn));
+}
+
+/// One lane per row fetches it.
+void CombineKernel::bringPart(const RowBatch &batch, Value inBatch, Value part,
+                              Turn turn) {
+  Value zero = b.index(0), one = b.index(1), slots = b.index(numSlots());
+  b.ifThen(b.cmp(Pred::ne, turn.round, zero), [&] {
+    Value last = b.sub(turn.round, one);
+    symm::StageWaitOp::create(b, empty, turn.slot,
+                              arith::AndIOp::create(b, last, one));
+  });
+  Value isOfToken =
+      b.cmp(Pred::eq, arith::DivUIOp::create(b, b.lane(), slots), inBatch);
+  Value isRow = b.both(isOfToken, b.cmp(Pred::sge, batch.row, zero));
+  if (batch.weight)
+    b.ifThen(isRow,
+             [&] { b.store(batch.weight, weights, {turn.slot, batch.place}); });
+  b.syncSubgroup();
+  b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+    int64_t all = (int64_t(1) << numSlots()) - 1;
+    Value ofToken = arith::ShRUIOp::create(
+        b, batch.mask, b.fromIndex(b.mul(inBatch, slots), b.getI32Type()));
+    Value count = b.countBits(
+        arith::AndIOp::create(b, ofToken, b.i32(static_cast<int32_t>(all))));
+    b.storeIndex(count, counts, {turn.slot});
+    Value bytes = b.mul(count, b.index(partLength() * elementBytes()));
+    symm::StageExpectOp::create(b, full, turn.slot, bytes);
+  });
+  b.syncSubgroup();
+  b.ifThen(isRow, [&] {
+    Value there = symm::PeerOp::create(b, op.getY(), batch.peer);
+    Value place = b.add(b.mul(turn.slot, b.index(maxRows())), batch.place);
+    symm::FetchOp::create(
+        b, there, ValueRange{batch.row, b.mul(part, b.index(partLength()))},
+        ring, place, full, turn.slot);
+  });
+}
+
+/// A stage has to be of the same team in every round, or a team could wait for
+/// a round before the one before it has ended. And it needs two, to have one
+/// that fills while it adds.
+int64_t CombineKernel::adders() {
+  int64_t all = b.numSubgroups() - 1;
+  for (int64_t size = kMaxAdders; size > 0; --size) {
+    int64_t teams = all / size;
+    if (all % size == 0 && numStages() % teams == 0 && numStages() > teams)
+      return size;
+  }
+  return all;
+}
+
+/// Teams of all subgroups but the first take the stages in turn.
+void CombineKernel::addTokens(Value first, Value end) {
+  Value zero = b.index(0), one = b.index(1), depth = b.index(numStages());
+  Value size = b.index(adders());
+  Value other = b.sub(b.subgroup(), one);
+  Value team = arith::DivUIOp::create(b, other, size);
+  Value member = arith::RemUIOp::create(b, other, size);
+  Value teams = b.index((b.numSubgroups() - 1) / adders());
+  Value parts = b.index(numParts());
+  b.step(team, b.mul(b.sub(end, first), parts), teams, [&](Value i) {
+    Value token = b.add(first, arith::DivUIOp::create(b, i, parts));
+    Value part = arith::RemUIOp::create(b, i, parts);
+    Value slot = arith::RemUIOp::create(b, i, depth);
+    Value round = arith::DivUIOp::create(b, i, depth);
+    symm::StageWaitOp::create(b, full, slot,
+                              arith::AndIOp::create(b, round, one));
+    addStage(token, part, slot, member);
+    b.syncSubgroup();
+    b.ifThen(b.cmp(Pred::eq, b.lane(), zero),
+             [&] { symm::StageArriveOp::create(b, empty, slot); });
+  });
+}
+
+/// The columns of a stage are spread over a team.
+void CombineKernel::addStage(Value token, Value part, Value slot,
+                             Value member) {
+  int64_t step = adders() * kSubgroupSize * vectorLength();
+  int64_t held =
+      std::min<int64_t>(llvm::divideCeil(partLength(), step), kMaxHeld);
+  Value count = b.loadIndex(counts, {slot});
+  Value lane = b.add(b.mul(member, b.index(kSubgroupSize)), b.lane());
+  Value begin = b.mul(lane, b.index(vectorLength()));
+  auto columnsFrom = [&](Value column, int64_t number) {
+    SmallVector<Value> columns;
+    for (int64_t i = 0; i < number; ++i)
+      columns.push_back(b.add(column, b.index(i * step)));
+    return columns;
+  };
   int64_t whole = partLength() / (step * held) * (step * held);
   if (whole > 0)
     b.step(begin, b.index(whole), b.index(step * held), [&](Value column) {
-      SmallVector<Value> columns;
-      for (int64_t i = 0; i < held; ++i)
-        columns.push_back(b.add(column, b.index(i * step)));
-      addColumnsFrom(columns);
+      addColumnsOfStage(token, part, slot, count, columnsFrom(column, held));
     });
-  if (whole < partLength())
-    b.step(b.add(begin, b.index(whole)), b.index(partLength()), b.index(step),
-           [&](Value column) { addColumnsFrom(column); });
+  int64_t rest = partLength() - whole;
+  if (rest == 0)
+    return;
+  // Threads past the end have no last column.
+  int64_t number = llvm::divideCeil(rest, step);
+  SmallVector<Value> columns =
+      columnsFrom(b.add(begin, b.index(whole)), number);
+  Value isInside = b.cmp(Pred::ult, columns.back(), b.index(partLength()));
+  auto branch = scf::IfOp::create(b, isInside, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  addColumnsOfStage(token, part, slot, count, columns);
+  b.setInsertionPointToStart(branch.elseBlock());
+  columns.pop_back();
+  if (!columns.empty())
+    addColumnsOfStage(token, part, slot, count, columns);
+}
+
+void CombineKernel::addColumnsOfStage(Value token, Value part, Value slot,
+                                      Value count, ValueRange columns) {
+  Value base = b.mul(part, b.index(partLength()));
+  auto store = [&](ValueRange values) {
+    for (auto [column, value] : llvm::zip(columns, values))
+      storeColumns(token, b.add(base, column), value);
+  };
+  // Most tokens have more rows than one.
+  Value isSum = b.cmp(Pred::uge, count, b.index(keepsBits() ? 2 : 1));
+  auto branch = scf::IfOp::create(b, isSum, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  SmallVector<Value> sums = sumColumnsOfStage(slot, count, columns);
+  for (Value &sum : sums)
+    sum = toColumns(sum);
+  store(sums);
+  b.setInsertionPointToStart(branch.elseBlock());
+  SmallVector<Value> values(columns.size(), zeros());
+  if (keepsBits())
+    for (auto [value, column] : llvm::zip(values, columns))
+      value = b.select(b.cmp(Pred::eq, count, b.index(0)), value,
+                       loadColumns(slot, b.index(0), column));
+  store(values);
+}
+
+Value CombineKernel::loadColumns(Value slot, Value row, Value column) {
+  Value place = b.add(b.mul(slot, b.index(maxRows())), row);
+  return vector::LoadOp::create(
+      b, vectorType(), ring, ValueRange{place, column}, /*nontemporal=*/false,
+      llvm::MaybeAlign(vectorLength() * elementBytes()));
+}
+
+/// Rows are loaded in groups that the rows of a stage divide into, so that
+/// loads are in flight together; a place without a row is loaded and not added.
+SmallVector<Value> CombineKernel::sumColumnsOfStage(Value slot, Value count,
+                                                    ValueRange columns) {
+  int64_t group = std::min(kMaxGroup, maxRows());
+  while (maxRows() % group != 0)
+    --group;
+  Value groups = arith::CeilDivUIOp::create(b, count, b.index(group));
+  SmallVector<Value> init(columns.size(), emptySum());
+  return b.reduce(b.index(0), groups, init, [&](Value i, ValueRange carried) {
+    Value base = b.mul(i, b.index(group));
+    SmallVector<SmallVector<Value>> loaded(group);
+    for (int64_t u = 0; u < group; ++u)
+      for (Value column : columns)
+        loaded[u].push_back(loadColumns(slot, b.add(base, b.index(u)), column));
+    SmallVector<Value> sums = llvm::to_vector(carried);
+    for (int64_t u = 0; u < group; ++u) {
+      Value row = b.add(base, b.index(u));
+      auto add = scf::IfOp::create(b, ValueRange(sums).getTypes(),
+                                   b.cmp(Pred::ult, row, count),
+                                   /*withElseRegion=*/true);
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(add.elseBlock());
+      scf::YieldOp::create(b, sums);
+      b.setInsertionPointToStart(add.thenBlock());
+      Value weight;
+      if (weights)
+        weight = b.load(weights, {slot, row});
+      for (auto [sum, vector] : llvm::zip(sums, loaded[u]))
+        sum = addColumns(sum, vector, weight);
+      scf::YieldOp::create(b, sums);
+      sums = llvm::to_vector(ValueRange(add.getResults()));
+    }
+    return sums;
+  });
 }

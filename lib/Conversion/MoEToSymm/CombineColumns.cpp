@@ -38,15 +38,14 @@ Value CombineKernel::addColumns(Value sum, Value columns, Value weight) {
   return arith::AddFOp::create(b, sum, columns);
 }
 
-void CombineKernel::storeColumns(Value token, Value column, Value count,
-                                 Value sum, Value bits) {
-  Value value = sum;
-  if (isa<FloatType>(element) && !element.isF32())
-    value = arith::TruncFOp::create(b, vectorType(), value);
-  value = b.select(b.cmp(Pred::eq, count, b.index(0)), zeros(), value);
-  if (!op.getWeights() && isa<FloatType>(element))
-    value = b.select(b.cmp(Pred::eq, count, b.index(1)), bits, value);
-  vector::StoreOp::create(b, value, op.getOut(), ValueRange{token, column},
+Value CombineKernel::toColumns(Value sum) {
+  if (!isa<FloatType>(element) || element.isF32())
+    return sum;
+  return arith::TruncFOp::create(b, vectorType(), sum);
+}
+
+void CombineKernel::storeColumns(Value token, Value column, Value columns) {
+  vector::StoreOp::create(b, columns, op.getOut(), ValueRange{token, column},
                           /*nontemporal=*/false,
                           llvm::MaybeAlign(vectorLength() * elementBytes()));
 }

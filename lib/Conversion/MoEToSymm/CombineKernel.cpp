@@ -26,77 +26,82 @@ void CombineKernel::lower() {
   b.phase("prepare");
   numTokens = b.checkedTokens(op.getSendRow(), op.getTokenBound(),
                               op.getSendRow().getType().isDynamicDim(0));
-  Value epochCounter = b.persistent({1}, b.getI64Type());
-  Value doneCounter = b.persistent({1}, b.getI64Type());
+  Value runs = b.runCounters();
   ready = b.flags();
-  Value released = op.getDeferRelease() ? Value() : b.flags();
+  Value released = op.getDeferRelease() ? Value() : b.blockFlags();
   b.launch(movesInBulk() ? numStages() * stageBytes() : 0, [&] {
-    Value zero = b.index(0);
-    epoch = b.add(b.load(epochCounter, zero), b.i64(1));
+    epoch = b.beginRun(runs);
+    if (released)
+      b.trackErrors();
     b.phase("ready");
     b.onFirstBlock([&] {
-      b.forPeers([&](Value peer) {
+      b.forPeersAside([&](Value peer) {
         symm::SignalOp::create(b, ready, b.me(), peer, epoch);
       });
     });
-    b.phase("reduce");
-    auto [first, end] = b.blockRange(numTokens);
-    if (movesInBulk()) {
-      reduceTokensInBulk(first, end);
-    } else {
-      Value teams = b.index(b.numSubgroups() / b.launchShape().team);
-      Value second = b.add(first, teams);
-      b.forTeams(first, end, [&](Value token, Value member) {
-        reduceToken(token, member, b.cmp(Pred::ult, token, second));
-      });
-    }
+    // Before the first rows are looked up.
+    if (released)
+      b.syncBlock();
+    if (movesInBulk())
+      reduceTokensInBulk();
+    else
+      reduceTokens();
 
     b.phase("release");
-    Value last = symm::GridArriveOp::create(b, b.getI1Type(), doneCounter,
-                                            /*local=*/true);
-    b.ifThen(last, [&] {
-      if (released)
-        b.forPeers([&](Value peer) {
-          symm::SignalOp::create(b, released, b.me(), peer, epoch);
-          symm::WaitOp::create(b, released, peer, peer, epoch);
-        });
-      b.onThread(zero, [&] { b.store(epoch, epochCounter, zero); });
-    });
+    if (released) {
+      b.signalFromBlock(released, epoch);
+      b.endRun(runs, epoch);
+      b.waitForBlocks(released, epoch);
+    } else {
+      // All threads of the block have met since they began.
+      b.endRun(runs, epoch);
+    }
   });
+}
+
+/// Row and rank (expert_major: expert) of a slot of `token`; row is -1 without
+/// one, and where `isSlot` is false.
+std::pair<Value, Value> CombineKernel::lookUp(Value token, Value slot,
+                                              Value isSlot) {
+  Value none = b.index(-1), zero = b.index(0);
+  auto look = scf::IfOp::create(
+      b, TypeRange{b.getIndexType(), b.getIndexType()}, isSlot,
+      /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(look.thenBlock());
+  Value row = b.loadIndex(op.getSendRow(), {token, slot});
+  Value owner = slot;
+  if (op.isExpertMajor())
+    owner = b.loadIndex(op.getTopk(), {token, slot});
+  Value inRange = b.both(b.cmp(Pred::sge, row, none),
+                         b.cmp(Pred::slt, row, b.index(capacity)));
+  b.check(inRange, symm::Failure::invalid_count, "send_row",
+          b.index(capacity - 1), row);
+  b.noteError(inRange);
+  row = b.select(inRange, row, none);
+  if (op.isExpertMajor()) {
+    Value isExpert = b.cmp(Pred::ult, owner, b.index(placement.numExperts));
+    row = b.select(isExpert, row, none);
+  }
+  scf::YieldOp::create(b, ValueRange{row, owner});
+  b.setInsertionPointToStart(look.elseBlock());
+  scf::YieldOp::create(b, ValueRange{none, zero});
+  return {look.getResult(0), look.getResult(1)};
 }
 
 /// Sorts the rows of `token` into lanes. A vote shows every lane which lanes
 /// have a row; with expert_major the number of smaller experts among them is a
 /// row's place.
-CombineKernel::RowList CombineKernel::listRows(Value token) {
+CombineKernel::RowList CombineKernel::listRows(Value token, Value end) {
   Value none = b.index(-1), zero = b.index(0);
   RowList list{zero, none, zero, {}};
   for (int64_t base = 0; base < numSlots(); base += kSubgroupSize) {
     int64_t lanes = std::min<int64_t>(kSubgroupSize, numSlots() - base);
     Value slot = b.add(b.index(base), b.lane());
-    auto look = scf::IfOp::create(
-        b, TypeRange{b.getIndexType(), b.getIndexType()},
-        b.cmp(Pred::ult, b.lane(), b.index(lanes)), /*withElseRegion=*/true);
-    {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(look.thenBlock());
-      Value row = b.loadIndex(op.getSendRow(), {token, slot});
-      Value inRange = b.both(b.cmp(Pred::sge, row, none),
-                             b.cmp(Pred::slt, row, b.index(capacity)));
-      b.check(inRange, symm::Failure::invalid_count, "send_row",
-              b.index(capacity - 1), row);
-      row = b.select(inRange, row, none);
-      Value owner = slot;
-      if (op.isExpertMajor()) {
-        owner = b.loadIndex(op.getTopk(), {token, slot});
-        Value isExpert = b.cmp(Pred::ult, owner, b.index(placement.numExperts));
-        row = b.select(isExpert, row, none);
-      }
-      scf::YieldOp::create(b, ValueRange{row, owner});
-      b.setInsertionPointToStart(look.elseBlock());
-      scf::YieldOp::create(b, ValueRange{none, zero});
-    }
-    Value row = look.getResult(0), owner = look.getResult(1);
+    auto [row, owner] =
+        lookUp(token, slot,
+               b.both(b.cmp(Pred::ult, b.lane(), b.index(lanes)),
+                      b.cmp(Pred::ult, token, end)));
     Value isRow = b.cmp(Pred::sge, row, zero);
     Value mask = b.ballot(isRow);
     Value place = b.countBits(b.bitsBelow(mask));
@@ -129,31 +134,26 @@ CombineKernel::RowList CombineKernel::listRows(Value token) {
   return list;
 }
 
-void CombineKernel::loadWeights(RowList &list) {
+Value CombineKernel::loadWeight(Value row, Value peer) {
   if (!op.getWeights())
-    return;
-  Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
+    return Value();
+  Value isRow = b.cmp(Pred::sge, row, b.index(0));
   auto look = scf::IfOp::create(b, TypeRange{b.getF32Type()}, isRow,
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(look.thenBlock());
-  Value there = symm::PeerOp::create(b, op.getWeights(), list.peer);
-  scf::YieldOp::create(b, b.load(there, {list.row}));
+  Value there = symm::PeerOp::create(b, op.getWeights(), peer);
+  scf::YieldOp::create(b, b.load(there, {row}));
   b.setInsertionPointToStart(look.elseBlock());
   scf::YieldOp::create(b, Value(arith::ConstantFloatOp::create(
                               b, b.getF32Type(), APFloat(0.0f))));
-  list.weight = look.getResult(0);
+  return look.getResult(0);
 }
 
 void CombineKernel::waitForRows() {
   b.phase("ready");
-  for (int64_t base = 0; base < b.numRanks(); base += kSubgroupSize) {
-    int64_t lanes = std::min(kSubgroupSize, b.numRanks() - base);
-    b.ifThen(b.cmp(Pred::ult, b.lane(), b.index(lanes)), [&] {
-      Value peer = b.add(b.index(base), b.lane());
-      symm::WaitOp::create(b, ready, peer, peer, epoch);
-    });
-  }
-  b.syncSubgroup();
+  b.forPeersAside(
+      [&](Value peer) { symm::WaitOp::create(b, ready, peer, peer, epoch); });
+  b.syncBlock();
   b.phase("reduce");
 }

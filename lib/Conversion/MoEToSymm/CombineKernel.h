@@ -21,7 +21,8 @@ namespace mlir::moe {
 /// - With loads, a team of subgroups reads the columns of all rows from where
 ///   they lie.
 /// - With bulk copies, one subgroup of a block brings the rows of the next
-///   tokens into shared memory while the others add those that are there.
+///   tokens into shared memory while teams of the others add those that are
+///   there.
 class CombineKernel : public CombineProtocol {
 public:
   CombineKernel(CombineOp op, KernelBuilder &b)
@@ -54,10 +55,13 @@ private:
   VectorType sumType() {
     return VectorType::get({vectorLength()}, sumElement());
   }
-  RowList listRows(Value token);
-  /// Looks up the weights of the rows, which lie on the ranks that hold them.
-  void loadWeights(RowList &list);
-  /// Until the rows of all ranks may be read; on all lanes of a subgroup.
+  /// None when `token` is not below `end`.
+  RowList listRows(Value token, Value end);
+  std::pair<Value, Value> lookUp(Value token, Value slot, Value isSlot);
+  /// The weight of a row, which lies on the rank that holds it; null without
+  /// weights.
+  Value loadWeight(Value row, Value peer);
+  /// Until the rows of all ranks may be read; on all threads of a block.
   void waitForRows();
 
   // CombineColumns.cpp
@@ -65,17 +69,19 @@ private:
   Value emptySum();
   /// `sum` and the columns of one more row.
   Value addColumns(Value sum, Value columns, Value weight);
-  /// Rounds the sum of `count` rows and stores it; zeros without a row, `bits`,
-  /// those of the first, for a single one (combine_s3, combine_s4).
-  void storeColumns(Value token, Value column, Value count, Value sum,
-                    Value bits);
+  /// Rounds a sum.
+  Value toColumns(Value sum);
+  void storeColumns(Value token, Value column, Value columns);
+  /// Whether a token with one row has the bits of that row (combine_s4).
+  bool keepsBits() { return !op.getWeights() && isa<FloatType>(element); }
 
   // CombineLoads.cpp
   /// Rows that are added before the next ones are looked up.
   int64_t batchSize() { return std::min<int64_t>(numSlots(), 8); }
   /// Vectors that a lane holds of one row.
   int64_t numHeld();
-  void reduceToken(Value token, Value member, Value isFirst);
+  void reduceTokens();
+  void reduceToken(Value token, Value member, const RowList &list);
   Row rowAt(const RowList &list, Value i);
   void reduceColumns(Value token, const RowList &list, ValueRange columns);
   /// Adds rows from `base` on to the sums of the columns. `sums` has, for each
@@ -84,19 +90,47 @@ private:
                               ValueRange columns, ValueRange sums);
 
   // CombineBulk.cpp
+  /// Where the rows of consecutive tokens lie: a lane per token and slot.
+  struct RowBatch {
+    Value row, peer;
+    Value place;  ///< of the row among those of its token
+    Value mask;   ///< of the lanes that have a row
+    Value weight; ///< null without weights
+  };
+  /// A place in the ring, and how often the ring has come round.
+  struct Turn {
+    Value slot, round;
+  };
   /// Most rows of a token.
-  int64_t maxRows() { return std::min<int64_t>(numSlots(), kSubgroupSize); }
+  int64_t maxRows() { return numSlots(); }
+  int64_t batchTokens() { return kSubgroupSize / numSlots(); }
   int64_t numStages() { return std::max(b.launchShape().stages, kMinStages); }
   /// Parts that a row is moved in, so that all stages have room; 0 when there
   /// is no such number.
   int64_t numParts();
-  bool movesInBulk() { return b.launchShape().bulk && numParts() > 0; }
+  bool movesInBulk() {
+    return b.launchShape().bulk && numSlots() <= kSubgroupSize &&
+           numParts() > 0;
+  }
   int64_t partLength() { return rowLength / numParts(); }
   int64_t stageBytes() { return maxRows() * partLength() * elementBytes(); }
-  void reduceTokensInBulk(Value first, Value end);
+  void reduceTokensInBulk();
+  /// Loops that count turns of the ring, from its first place on.
+  SmallVector<Value> startOfRing();
+  SmallVector<Value> nextTurn(Turn turn);
+  RowBatch lookUpBatch(Value token, Value end);
   void bringTokens(Value first, Value end);
+  void bringPart(const RowBatch &batch, Value inBatch, Value part, Turn turn);
+  /// Subgroups that add the rows of a stage together.
+  int64_t adders();
   void addTokens(Value first, Value end);
-  void addStage(Value token, Value part, Value slot);
+  void addStage(Value token, Value part, Value slot, Value member);
+  /// Adds the columns of all rows of a stage and stores the sums.
+  void addColumnsOfStage(Value token, Value part, Value slot, Value count,
+                         ValueRange columns);
+  Value loadColumns(Value slot, Value row, Value column);
+  SmallVector<Value> sumColumnsOfStage(Value slot, Value count,
+                                       ValueRange columns);
 
   KernelBuilder &b;
   Value ready, epoch;

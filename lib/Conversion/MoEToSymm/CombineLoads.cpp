@@ -14,10 +14,10 @@ using namespace mlir;
 using namespace mlir::moe;
 
 /// Vectors of 16 bytes that a lane loads before it adds the first.
-static constexpr int64_t kMaxLoads = 12;
+static constexpr int64_t kMaxLoads = 14;
 /// Registers of a thread for them and for what it knows of their rows, so that
 /// 512 threads find room on a multiprocessor and nothing spills.
-static constexpr int64_t kLoadRegisters = 72;
+static constexpr int64_t kLoadRegisters = 68;
 static constexpr int64_t kRegistersPerVector = 4;
 static constexpr int64_t kRegistersPerRow = 6;
 
@@ -81,11 +81,45 @@ SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
   return results;
 }
 
-void CombineKernel::reduceToken(Value token, Value member, Value isFirst) {
-  // Where rows lie is known before they may be read.
-  RowList list = listRows(token);
-  b.ifThen(isFirst, [&] { waitForRows(); });
-  loadWeights(list);
+/// Where the rows of a team's next token lie is known before the first may be
+/// read.
+void CombineKernel::reduceTokens() {
+  Value size = b.index(b.launchShape().team);
+  Value team = arith::DivUIOp::create(b, b.subgroup(), size);
+  Value member = arith::RemUIOp::create(b, b.subgroup(), size);
+  Value perBlock = b.index(b.numSubgroups() / b.launchShape().team);
+  Value begin = b.add(b.mul(b.block(), perBlock), team);
+  Value teams = b.mul(b.numBlocks(), perBlock), end = numTokens;
+  RowList list = listRows(begin, end);
+  waitForRows();
+  // Carried in few registers.
+  auto narrow = [&](const RowList &list) -> SmallVector<Value> {
+    return {b.fromIndex(list.row, b.getI32Type()),
+            b.fromIndex(list.peer, b.getI32Type())};
+  };
+  auto tokens = scf::ForOp::create(b, begin, end, teams, narrow(list));
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToEnd(tokens.getBody());
+  list.row = b.toIndex(tokens.getRegionIterArg(0));
+  list.peer = b.toIndex(tokens.getRegionIterArg(1));
+  list.count = b.countBits(b.ballot(b.cmp(Pred::sge, list.row, b.index(0))));
+  list.weight = loadWeight(list.row, list.peer);
+  Value token = tokens.getInductionVar();
+  reduceToken(token, member, list);
+  Value next = b.add(token, teams);
+  auto more = scf::IfOp::create(b, TypeRange{b.getI32Type(), b.getI32Type()},
+                                b.cmp(Pred::ult, next, end),
+                                /*withElseRegion=*/true);
+  b.setInsertionPointToStart(more.thenBlock());
+  scf::YieldOp::create(b, narrow(listRows(next, end)));
+  b.setInsertionPointToStart(more.elseBlock());
+  scf::YieldOp::create(b, ValueRange{b.i32(-1), b.i32(0)});
+  b.setInsertionPointToEnd(tokens.getBody());
+  scf::YieldOp::create(b, more.getResults());
+}
+
+void CombineKernel::reduceToken(Value token, Value member,
+                                const RowList &list) {
   int64_t lanes = kSubgroupSize * b.launchShape().team;
   int64_t step = lanes * vectorLength(), held = numHeld();
   Value lane = b.add(b.mul(member, b.index(kSubgroupSize)), b.lane());
@@ -132,6 +166,13 @@ void CombineKernel::reduceColumns(Value token, const RowList &list,
                                      batches.getRegionIterArgs()));
     sums = llvm::to_vector(ValueRange(batches.getResults()));
   }
-  for (auto [i, column] : llvm::enumerate(columns))
-    storeColumns(token, column, list.count, sums[2 * i], sums[2 * i + 1]);
+  for (auto [i, column] : llvm::enumerate(columns)) {
+    // Zeros without a row (combine_s3).
+    Value value = b.select(b.cmp(Pred::eq, list.count, b.index(0)), zeros(),
+                           toColumns(sums[2 * i]));
+    if (keepsBits())
+      value = b.select(b.cmp(Pred::eq, list.count, b.index(1)), sums[2 * i + 1],
+                       value);
+    storeColumns(token, column, value);
+  }
 }

@@ -12,12 +12,18 @@ using namespace mlir;
 using namespace mlir::moe;
 
 void DispatchKernel::count() {
+  if (countsInChunks()) {
+    countInChunks();
+  } else {
+    if (keyIsExpert())
+      routeTokens();
+    countByKey();
+  }
   if (isReplicated())
-    return countAllTokens();
-  if (keyIsExpert())
-    routeTokens();
-  countOwnTokens();
+    return addUpChunks();
   symm::GridBarrierOp::create(b, barrierCounter);
+  if (countsInChunks())
+    addUpChunksOfGrid();
 }
 
 /// One thread per (token, slot) of the block.
@@ -38,28 +44,39 @@ void DispatchKernel::routeTokens() {
   b.syncBlock();
 }
 
-SmallVector<Value> DispatchKernel::loadExperts(Value token, Value isToken) {
+std::pair<SmallVector<Value>, Value>
+DispatchKernel::loadExperts(Value token, Value isToken) {
   Type id = cast<MemRefType>(op.getTopkIdx().getType()).getElementType();
   Value none = b.integer(id, -1);
   Value last = b.integer(id, placement.numExperts - 1);
-  auto look =
-      scf::IfOp::create(b, SmallVector<Type>(topK, b.getIndexType()), isToken,
-                        /*withElseRegion=*/true);
+  Value no = b.integer(b.getI1Type(), 0);
+  SmallVector<Type> types(topK, b.getIndexType());
+  types.push_back(b.getI1Type());
+  auto look = scf::IfOp::create(b, types, isToken, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(look.thenBlock());
   SmallVector<Value> experts;
   for (int64_t k = 0; k < topK; ++k)
     experts.push_back(b.load(op.getTopkIdx(), {token, b.index(k)}));
+  // Of several wrong ids the check names the first.
+  Value areFine = b.integer(b.getI1Type(), 1), seen = experts.front();
   for (Value &expert : experts) {
     Value inRange =
         b.both(b.cmp(Pred::sge, expert, none), b.cmp(Pred::sle, expert, last));
-    b.check(inRange, symm::Failure::invalid_expert, "expert id", last, expert);
+    seen =
+        b.select(b.both(areFine, b.cmp(Pred::eq, inRange, no)), expert, seen);
+    areFine = b.both(areFine, inRange);
     expert = b.toIndex(b.select(inRange, expert, none));
   }
+  b.check(areFine, symm::Failure::invalid_expert, "expert id", last, seen);
+  experts.push_back(areFine);
   scf::YieldOp::create(b, experts);
   b.setInsertionPointToStart(look.elseBlock());
-  scf::YieldOp::create(b, SmallVector<Value>(topK, b.index(-1)));
-  return look.getResults();
+  experts.assign(topK, b.index(-1));
+  experts.push_back(b.integer(b.getI1Type(), 1));
+  scf::YieldOp::create(b, experts);
+  ValueRange results = look.getResults();
+  return {results.drop_back(), results.back()};
 }
 
 Value DispatchKernel::hasExpertOf(ValueRange experts, Value peer) {
@@ -73,21 +90,31 @@ Value DispatchKernel::hasExpertOf(ValueRange experts, Value peer) {
   return found;
 }
 
-/// Thread `t` looks at token `t`; a subgroup has a chunk of 32 tokens.
-void DispatchKernel::countAllTokens() {
-  Value zero = b.index(0), token = b.thread();
-  chunkStart = b.workgroup({numChunks() + 1, b.numRanks()}, b.getI32Type());
+/// A lane looks at one token for all ranks. The blocks share the chunks out,
+/// unless each looks at all of them.
+void DispatchKernel::countInChunks() {
+  Value zero = b.index(0), ranks = b.index(b.numRanks());
+  chunkStart = b.workgroup({numChunks() + 1, numChunkKeys()}, b.getI32Type());
   if (sharesRowNumbers())
     rowNumber =
         b.workgroup({static_cast<int64_t>(op.getTokenBound()), b.numRanks()},
                     b.getI32Type());
-  Value chunks = b.index(numChunks());
-  b.ifThen(b.cmp(Pred::ult, b.subgroup(), chunks), [&] {
-    Value isToken = b.cmp(Pred::ult, token, numTokens);
-    Value isOwn =
-        b.both(b.cmp(Pred::uge, token, first), b.cmp(Pred::ult, token, end));
-    SmallVector<Value> experts = loadExperts(token, isToken);
-    b.loop(b.numRanks(), [&](Value peer) {
+  auto note = [&](Value rows, Value chunk, Value key) {
+    if (isReplicated())
+      return b.storeIndex(rows, chunkStart, {chunk, key});
+    b.storeIndex(rows, chunkCounts, {key, chunk});
+  };
+  auto count = [&](Value chunk) {
+    Value token = b.add(b.mul(chunk, b.index(kSubgroupSize)), b.lane());
+    Value isToken = b.cmp(Pred::ult, token, numTokens), isOwn = isToken;
+    if (isReplicated())
+      isOwn =
+          b.both(b.cmp(Pred::uge, token, first), b.cmp(Pred::ult, token, end));
+    auto [experts, areFine] = loadExperts(token, isToken);
+    Value no = b.integer(b.getI1Type(), 0);
+    Value bad = b.ballot(b.cmp(Pred::eq, areFine, no));
+    Value isFirstLane = b.cmp(Pred::eq, b.lane(), zero);
+    b.loop(b.numRanks(), [&, experts = experts](Value peer) {
       Value hasRow = hasExpertOf(experts, peer);
       Value mask = b.ballot(hasRow);
       b.ifThen(isOwn, [&] {
@@ -95,25 +122,64 @@ void DispatchKernel::countAllTokens() {
         b.storeIndex(b.select(hasRow, number, b.index(-1)), rowNumber,
                      {ownRow(token), peer});
       });
-      b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
-        b.storeIndex(b.countBits(mask), chunkStart, {b.subgroup(), peer});
-      });
+      b.ifThen(isFirstLane, [&] { note(b.countBits(mask), chunk, peer); });
     });
-  });
+    b.ifThen(isFirstLane, [&] { note(b.countBits(bad), chunk, ranks); });
+  };
+  Value chunks = b.index(numChunks());
+  if (isReplicated())
+    return b.forSubgroups(zero, chunks, count);
+  // One per block first, so that as many as can look at the same time.
+  b.step(b.add(b.block(), b.mul(b.subgroup(), b.numBlocks())), chunks,
+         b.mul(b.numBlocks(), b.index(b.numSubgroups())), count);
+}
+
+/// Counts become sums of the chunks before; the last row has the totals. The
+/// block meets again before it reads them.
+void DispatchKernel::addUpChunks() {
+  Value zero = b.index(0), chunks = b.index(numChunks());
   b.syncBlock();
-  // Counts become sums of the chunks before; the last row has the totals.
-  b.forThreads(b.index(b.numRanks()), [&](Value peer) {
+  b.forThreads(b.index(numChunkKeys()), [&](Value key) {
     Value total =
         b.reduce(zero, chunks, zero,
                  [&](Value chunk, ValueRange sum) -> SmallVector<Value> {
-                   Value rows = b.loadIndex(chunkStart, {chunk, peer});
-                   b.storeIndex(sum[0], chunkStart, {chunk, peer});
+                   Value rows = b.loadIndex(chunkStart, {chunk, key});
+                   b.storeIndex(sum[0], chunkStart, {chunk, key});
                    return {b.add(sum[0], rows)};
                  })[0];
-    b.storeIndex(total, chunkStart, {chunks, peer});
+    b.storeIndex(total, chunkStart, {chunks, key});
   });
-  // The block meets again before it reads them, in publishCounts or after the
-  // waits.
+}
+
+/// The same for counts in memory; a lane adds up consecutive ones.
+void DispatchKernel::addUpChunksOfGrid() {
+  Value zero = b.index(0), chunks = b.index(numChunks());
+  int64_t perLane = llvm::divideCeil(numChunks(), kSubgroupSize);
+  b.forSubgroups(zero, b.index(numChunkKeys()), [&](Value key) {
+    Value begin = b.mul(b.lane(), b.index(perLane));
+    SmallVector<Value> rows;
+    Value sum = zero;
+    for (int64_t i = 0; i < perLane; ++i) {
+      Value chunk = b.add(begin, b.index(i));
+      Value isChunk = b.cmp(Pred::ult, chunk, chunks);
+      Value number =
+          b.loadIndex(chunkCounts, {key, b.select(isChunk, chunk, zero)});
+      rows.push_back(b.select(isChunk, number, zero));
+    }
+    for (Value number : rows)
+      sum = b.add(sum, number);
+    Value before = b.sumOfLanesBelow(sum);
+    for (int64_t i = 0; i < perLane; ++i) {
+      Value chunk = b.add(begin, b.index(i));
+      // The row after the last chunk is the total.
+      b.ifThen(b.cmp(Pred::ule, chunk, chunks),
+               [&] { b.storeIndex(before, chunkStart, {chunk, key}); });
+      before = b.add(before, rows[i]);
+    }
+    if (numChunks() % kSubgroupSize == 0)
+      b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(kSubgroupSize - 1)),
+               [&] { b.storeIndex(before, chunkStart, {chunks, key}); });
+  });
 }
 
 std::pair<Value, Value> DispatchKernel::findKey(Value token, Value key) {
@@ -139,7 +205,7 @@ std::pair<Value, Value> DispatchKernel::findKey(Value token, Value key) {
 }
 
 /// One subgroup per key, one lane per token.
-void DispatchKernel::countOwnTokens() {
+void DispatchKernel::countByKey() {
   Value zero = b.index(0);
   b.forSubgroups(zero, b.index(numKeys()), [&](Value key) {
     auto tokens = scf::ForOp::create(b, first, end, b.index(kSubgroupSize),
@@ -156,7 +222,7 @@ void DispatchKernel::countOwnTokens() {
           slot = b.owner(key, placement);
       } else {
         Value isToken = b.cmp(Pred::ult, token, end);
-        hasRow = hasExpertOf(loadExperts(token, isToken), key);
+        hasRow = hasExpertOf(loadExperts(token, isToken).first, key);
       }
       Value mask = b.ballot(hasRow);
       Value number = b.add(running, b.countBits(b.bitsBelow(mask)));
@@ -190,33 +256,48 @@ Value DispatchKernel::countOfBlocks(Value key, Value blocks) {
 }
 
 Value DispatchKernel::totalOf(Value key) {
-  if (chunkStart)
+  if (countsInChunks())
     return b.loadIndex(chunkStart, {b.index(numChunks()), key});
   return b.loadIndex(counts, {b.index(0), key});
 }
 
+/// Where tokens with errors are counted, that number. Elsewhere one thread
+/// looks whether there is an error, across the bus and while others add.
+void DispatchKernel::noteStatus() {
+  if (countsInChunks())
+    return;
+  status = b.workgroup({1}, b.getI32Type());
+  b.onFirstBlock([&] {
+    b.onThread(b.index(b.launchShape().threads - 1), [&] {
+      Value failed = symm::FailedOp::create(b, b.getI1Type());
+      b.store(b.select(failed, b.i32(1), b.i32(0)), status, b.index(0));
+    });
+  });
+}
+
+Value DispatchKernel::hasFailed() {
+  if (countsInChunks())
+    return b.cmp(Pred::ne, totalOf(b.index(b.numRanks())), b.index(0));
+  return b.cmp(Pred::ne, b.load(status, b.index(0)), b.i32(0));
+}
+
 /// One block adds up the counts of all and sends them to every rank. A rank
-/// that has recorded an error sends -1 instead.
+/// that has found an error sends -1 instead.
 void DispatchKernel::publishCounts() {
   Value zero = b.index(0);
   Value toRank = op.getOutput(Output::TokensToRank);
-  if (!isSlab())
-    status = b.workgroup({1}, b.getI32Type());
+  noteStatus();
   b.onFirstBlock([&] {
-    // All threads have to see the same: one looks, while others add.
-    if (!isSlab())
-      b.onThread(b.index(b.launchShape().threads - 1), [&] {
-        Value failed = symm::FailedOp::create(b, b.getI1Type());
-        b.store(b.select(failed, b.i32(-1), b.i32(0)), status, zero);
-      });
-    if (!isReplicated()) {
+    if (!countsInChunks()) {
       b.forSubgroups(zero, b.index(numKeys()), [&](Value key) {
         Value total = countOfBlocks(key, b.numBlocks());
         b.ifThen(b.cmp(Pred::eq, b.lane(), zero),
                  [&] { b.storeIndex(total, counts, {zero, key}); });
       });
     }
-    b.syncBlock();
+    // Otherwise the thread that added up a rank's rows also stores them.
+    if (!isReplicated())
+      b.syncBlock();
     b.forThreads(b.index(b.numRanks()), [&](Value peer) {
       Value rows =
           keyIsExpert()
@@ -228,7 +309,7 @@ void DispatchKernel::publishCounts() {
     if (isSlab())
       return;
     b.syncBlock();
-    Value failed = b.cmp(Pred::slt, b.load(status, zero), b.i32(0));
+    Value failed = hasFailed();
     Value perRank = b.index(numExchanged());
     b.forThreads(b.index(b.numRanks() * numExchanged()), [&](Value i) {
       Value peer = arith::DivUIOp::create(b, i, perRank);
@@ -246,13 +327,31 @@ void DispatchKernel::publishCounts() {
   });
 }
 
-/// What the receivers of slabs are told. They read it when this run is done,
-/// and so it is free for the next run once they have begun that.
-void DispatchKernel::publishSlabCounts() {
+/// A flag that is the number: the epoch in the upper bits, rows in the lower,
+/// all ones after an error. No rank sends the next one before all ranks have
+/// begun their next run.
+void DispatchKernel::sendSlabCounts() {
   b.onFirstBlock([&] {
     b.forPeers([&](Value peer) {
-      b.storeIndex(totalOf(peer), symm::PeerOp::create(b, slabCounts, peer),
-                   {b.me()});
+      Value rows = b.select(hasFailed(), b.i64(noSlabCount()),
+                            b.fromIndex(totalOf(peer), b.getI64Type()));
+      symm::SignalOp::create(b, slabCounts, b.me(), peer,
+                             b.add(slabEpoch(), rows), /*relaxed=*/true);
+    });
+  });
+}
+
+/// Beside the wait for the rows.
+void DispatchKernel::receiveSlabCounts() {
+  b.onFirstBlock([&] {
+    b.forPeersAside([&](Value peer) {
+      symm::WaitOp::create(b, slabCounts, peer, peer, slabEpoch());
+      Value rows = b.sub(b.load(slabCounts, {peer}), slabEpoch());
+      b.check(b.cmp(Pred::ne, rows, b.i64(noSlabCount())),
+              symm::Failure::peer_failed, "status of a peer", b.i64(0),
+              b.i64(-1), peer);
+      b.storeIndex(b.toIndex(rows), op.getOutput(Output::TokensFromRank),
+                   {peer});
     });
   });
 }

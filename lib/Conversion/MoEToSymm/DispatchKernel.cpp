@@ -24,10 +24,11 @@ void moe::lowerDispatchToKernel(DispatchOp op, KernelBuilder &b) {
 
 void DispatchKernel::allocate() {
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
-  epochCounter = b.persistent({1}, i64);
-  doneCounter = b.persistent({1}, i64);
+  runs = b.runCounters();
   arrived = b.flags();
-  done = b.flags();
+  done = b.blockFlags();
+  if (sharesOutTokens())
+    tickets = b.persistent({2}, i64);
   if (op.isReuse())
     return;
 
@@ -38,8 +39,12 @@ void DispatchKernel::allocate() {
   if (!sharesRowNumbers())
     rowNumber = b.scratch(rowType.getShape(), i32, dynamicSizes);
   int64_t blocks = b.maxBlocks();
-  if (!isReplicated()) {
+  if (!isReplicated())
     barrierCounter = b.persistent({1}, i64);
+  if (countsInChunks()) {
+    if (!isReplicated())
+      chunkCounts = b.scratch({numChunkKeys(), numChunks()}, i32);
+  } else {
     blockCounts = b.scratch({numKeys(), blocks}, i32);
     counts = b.scratch({1, numKeys()}, i32);
   }
@@ -53,7 +58,7 @@ void DispatchKernel::allocate() {
     }
   }
   if (isSlab()) {
-    slabCounts = b.persistent({b.numRanks()}, i32);
+    slabCounts = b.flags();
     return;
   }
   all = b.persistent({b.numRanks(), numExchanged()}, i32);
@@ -87,28 +92,39 @@ void DispatchKernel::lower() {
   allocate();
   b.launch(movesInBulk() ? numCopiers() * copierBytes() : 0, [&] {
     std::tie(first, end) = b.blockRange(numTokens);
-    epoch = b.add(b.load(epochCounter, b.index(0)), b.i64(1));
-    if (op.isReuse() || isSlab()) {
-      // This rank is done with the rows of its last run.
+    tokensToPut = numTokens;
+    epoch = b.beginRun(runs);
+    // Rows have a place as soon as all ranks are done with those of their last
+    // run. Otherwise their counts tell that.
+    bool isFree = op.isReuse() || isSlab();
+    if (isFree) {
       b.phase("ready");
+      // What earlier kernels of this rank did is complete: there is nothing to
+      // publish.
       b.onFirstBlock([&] {
-        b.forPeers([&](Value peer) {
-          symm::SignalOp::create(b, arrived, b.me(), peer, epoch);
+        b.forPeersAside([&](Value peer) {
+          symm::SignalOp::create(b, arrived, b.me(), peer, epoch,
+                                 /*relaxed=*/true);
         });
       });
+      waitForPeers();
     }
-    if (!op.isReuse()) {
-      start = keyTable(numKeys(), startScratch);
+    if (op.isReuse()) {
+      b.trackErrors();
+    } else {
+      if (!isFixedStart())
+        start = keyTable(numKeys(), startScratch);
       b.phase("count");
       count();
       b.phase("exchange");
       publishCounts();
     }
-    b.forThreads(b.index(b.numRanks()), [&](Value peer) {
-      symm::WaitOp::create(b, arrived, peer, peer, epoch);
-    });
+    if (!isFree)
+      waitForPeers();
     b.syncBlock();
-    if (!op.isReuse()) {
+    if (slabCounts)
+      sendSlabCounts();
+    if (!op.isReuse() && !isFixedStart()) {
       b.phase("place");
       place();
     }
@@ -122,19 +138,23 @@ void DispatchKernel::lower() {
   });
 }
 
-/// The last block to get here tells all ranks that their rows are there and
-/// waits for those of this rank.
+void DispatchKernel::waitForPeers() {
+  b.forPeersAside(
+      [&](Value peer) { symm::WaitOp::create(b, arrived, peer, peer, epoch); });
+}
+
+/// Each block tells all ranks that its rows are there; the first one waits for
+/// those of this rank.
 void DispatchKernel::complete() {
-  Value zero = b.index(0);
-  Value last = symm::GridArriveOp::create(b, b.getI1Type(), doneCounter);
-  b.ifThen(last, [&] {
-    b.forPeers([&](Value peer) {
-      symm::SignalOp::create(b, done, b.me(), peer, epoch);
-      symm::WaitOp::create(b, done, peer, peer, epoch);
-      if (slabCounts)
-        b.store(b.load(slabCounts, {peer}),
-                op.getOutput(Output::TokensFromRank), {peer});
+  b.signalFromBlock(done, epoch);
+  b.endRun(runs, epoch);
+  if (tickets)
+    b.onFirstBlock([&] {
+      b.onThread(b.index(0), [&] {
+        b.store(b.i64(0), tickets, {ticketWord(b.add(epoch, b.i64(1)))});
+      });
     });
-    b.onThread(zero, [&] { b.store(epoch, epochCounter, {zero}); });
-  });
+  if (slabCounts)
+    receiveSlabCounts();
+  b.waitForBlocks(done, epoch);
 }

@@ -21,10 +21,15 @@ namespace mlir::moe {
 /// tells each lane which of 32 tokens have a row for the key. How far the
 /// numbers reach depends on the number of tokens:
 ///
-/// - Few tokens (`isReplicated`): every block looks at all tokens, one thread
-///   each, and so knows all counts of this rank. Blocks need not meet.
-/// - Many: a block numbers its own rows, one subgroup per key. Blocks meet once
-///   and add up the counts of those before them.
+/// - Few tokens (`isReplicated`): every block looks at all tokens and so knows
+///   all counts of this rank. Blocks need not meet.
+/// - Many: blocks share the tokens out and meet once. Each then adds up the
+///   counts of what comes before its rows.
+///
+/// Where keys are ranks, a lane looks at a token for all of them, and rows are
+/// numbered within chunks of 32 tokens; where they are experts, a subgroup
+/// looks at all tokens of a block for one, and rows are numbered within the
+/// block.
 class DispatchKernel : public DispatchProtocol {
 public:
   DispatchKernel(DispatchOp op, KernelBuilder &b)
@@ -42,15 +47,20 @@ private:
   };
 
   void allocate();
+  /// Until the counts of all ranks are there, or their places for rows.
+  void waitForPeers();
   void complete();
 
   // DispatchCount.cpp
   void count();
   void routeTokens();
-  void countAllTokens();
-  void countOwnTokens();
-  /// The experts of a token, checked (placement_s2); -1 for none.
-  SmallVector<Value> loadExperts(Value token, Value isToken);
+  void countInChunks();
+  void addUpChunks();
+  void addUpChunksOfGrid();
+  void countByKey();
+  /// The experts of a token, checked (placement_s2), and whether all are fine;
+  /// -1 for none.
+  std::pair<SmallVector<Value>, Value> loadExperts(Value token, Value isToken);
   /// Whether one of them is on rank `peer`.
   Value hasExpertOf(ValueRange experts, Value peer);
   /// Whether one of the experts of a token has key `key`, and in which slot.
@@ -61,11 +71,23 @@ private:
   Value countOfBlocks(Value key, Value blocks);
   /// Rows of this rank with key `key`, in the block that publishes them.
   Value totalOf(Value key);
-  void publishSlabCounts();
+  void noteStatus();
+  /// Whether `status` tells of an error; in the first block.
+  Value hasFailed();
+  void sendSlabCounts();
+  void receiveSlabCounts();
+  /// Bits of a flag that hold a slab's count, and what says that there is none.
+  int64_t slabCountBits() { return llvm::Log2_64_Ceil(op.getTokenBound() + 2); }
+  int64_t noSlabCount() { return (int64_t(1) << slabCountBits()) - 1; }
+  Value slabEpoch() {
+    return arith::ShLIOp::create(b, epoch, b.i64(slabCountBits()));
+  }
 
   // DispatchPlace.cpp
   void place();
   void placeInSlab();
+  /// Of this rank's part of a slab.
+  Value firstSlabRow() { return b.mul(b.me(), b.index(op.getTokenBound())); }
   void placeByRank();
   void placeInExpertOrder();
   void placeByExpert();
@@ -73,6 +95,11 @@ private:
 
   // DispatchPut.cpp
   void putTokens();
+  void copyToken(Value token, Value member);
+  /// `body(token)` for all tokens of this rank, as subgroups of any block get
+  /// to them.
+  void forTickets(llvm::function_ref<void(Value)> body);
+  Value ticketWord(Value epoch);
   void putTokensInBulk();
   void fetchToken(Value token, Value slot);
   /// Finds the rows of a token, one per lane, and writes what goes with them;
@@ -82,14 +109,28 @@ private:
       llvm::function_ref<void(Value row, Value peer, int64_t lanes)> putRows);
   std::pair<Value, Value> findRow(Value token, Value slot);
   std::pair<Value, Value> findReusedRow(Value token, Value slot);
-  std::pair<Value, Value> mergeInLanes(Value token, Value isFirst);
+  std::pair<Value, Value> loadInLanes(Value token, Value isFirst);
+  std::pair<Value, Value> mergeInLanes(Value own, Value ownWeight);
   void putMetadataOfToken(Value token, Value row, Value base, int64_t lanes,
                           Value expert, Value weight);
 
-  /// Whether every block counts all tokens: one thread each has to do.
+  /// Whether every block counts all tokens: at most one for each thread.
   bool isReplicated() {
-    return !op.isReuse() && !keyIsExpert() &&
+    return countsInChunks() &&
            static_cast<int64_t>(op.getTokenBound()) <= b.launchShape().threads;
+  }
+  /// Whether the rows of a block start at a place that is known beforehand.
+  bool isFixedStart() { return isSlab() && countsInChunks(); }
+  /// Whether subgroups take tokens one by one, so that fast ones get more. Any
+  /// block can find the rows of any token.
+  bool sharesOutTokens() {
+    return !movesInBulk() && b.launchShape().team == 1 && !isReplicated() &&
+           (op.isReuse() || countsInChunks());
+  }
+  /// Whether sums over chunks of tokens fit shared memory.
+  bool countsInChunks() {
+    return !op.isReuse() && !keyIsExpert() &&
+           (numChunks() + 1) * numChunkKeys() <= kMaxSharedRows;
   }
   MemRefType rowType() { return cast<MemRefType>(op.getX().getType()); }
   /// Whether rows go through stages in shared memory. Then a subgroup has a
@@ -103,11 +144,13 @@ private:
   int64_t numCopiers() {
     return std::min(b.numSubgroups(), kStageBytes / copierBytes());
   }
-  /// Groups of 32 tokens, each counted by a subgroup when all are.
+  /// Groups of 32 tokens, each counted by a subgroup.
   int64_t numChunks() {
     return llvm::divideCeil(static_cast<int64_t>(op.getTokenBound()),
                             kSubgroupSize);
   }
+  /// What is counted per chunk: rows for each rank, tokens with errors.
+  int64_t numChunkKeys() { return b.numRanks() + 1; }
   /// Counts that each rank sends to the others: per expert or per rank.
   int64_t numExchanged() {
     return op.isExpertMajor() ? placement.numExperts : placement.numRanks;
@@ -131,22 +174,25 @@ private:
   void storeKey(Value value, const KeyTable &table, Value key);
 
   KernelBuilder &b;
-  Value first, end; ///< this block's tokens
+  Value first, end;  ///< this block's tokens
+  Value tokensToPut; ///< when blocks have none of their own
   Value epoch;
-  Value epochCounter, barrierCounter, doneCounter;
+  Value runs, barrierCounter;
   Value arrived, done; ///< flags
   Value all;           ///< counts of all ranks: R×keys
   Value rowNumber;     ///< like send_row: a row's number among those counted
   Value blockCounts;   ///< keys×blocks: rows of each block
-  Value chunkStart;    ///< (chunks + 1)×R: rows before each chunk of tokens
+  Value chunkCounts;   ///< (R + 1)×chunks: those of each chunk of tokens
+  Value chunkStart;    ///< (chunks + 1)×(R + 1): those before each chunk
+  Value tickets;       ///< next token that no subgroup has, in turn
   /// Scratch memory of tables that are too large for shared memory.
   Value startScratch, groupScratch, groupRowsScratch;
   KeyTable start;             ///< where the counted rows of a key start
   KeyTable groups, groupRows; ///< place and size of each expert's group
   KeyTable needed;            ///< rows that each rank needs
   Value ring, full; ///< stages of this subgroup, arrivals at all stages
-  Value slabCounts;
-  Value status; ///< of this rank, negative after an error
+  Value slabCounts; ///< flags that are counts
+  Value status;     ///< not 0 after an error of this rank
 };
 
 } // namespace mlir::moe

@@ -11,8 +11,9 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Fills `start`. When a rank has failed, or needs more rows than fit, no row
-/// is put: the block's range of tokens becomes empty.
+/// Fills `start`. When a rank has found an error, or needs more rows than fit,
+/// no row is put: no token is left. Ranks with slabs do not know that in time
+/// (placement_s2).
 void DispatchKernel::place() {
   if (isSlab())
     return placeInSlab();
@@ -28,12 +29,8 @@ void DispatchKernel::place() {
 }
 
 void DispatchKernel::placeInSlab() {
-  publishSlabCounts();
-  Value slab = b.mul(b.me(), b.index(op.getTokenBound()));
   b.forSubgroups(b.index(0), b.index(b.numRanks()), [&](Value peer) {
-    Value row = slab;
-    if (!isReplicated())
-      row = b.add(row, countOfBlocks(peer, b.block()));
+    Value row = b.add(firstSlabRow(), countOfBlocks(peer, b.block()));
     b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(0)),
              [&] { storeKey(row, start, peer); });
   });
@@ -44,7 +41,7 @@ void DispatchKernel::placeInSlab() {
 void DispatchKernel::placeByRank() {
   Value zero = b.index(0);
   b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
-    Value lower = isReplicated() ? zero : countOfBlocks(peer, b.block());
+    Value lower = countsInChunks() ? zero : countOfBlocks(peer, b.block());
     b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
       auto [before, total] = sumOfSenders(all, peer);
       storeKey(total, needed, peer);
@@ -171,4 +168,5 @@ void DispatchKernel::checkNeeds() {
     });
   });
   end = b.select(ok, end, first);
+  tokensToPut = b.select(ok, numTokens, zero);
 }

@@ -22,7 +22,9 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
     std::tie(peer, key) = peerAndKey(token, slot);
   // A slot without a row may name no expert.
   Value hasRow = b.cmp(Pred::sge, number, zero);
-  Value row = b.add(loadKey(start, b.select(hasRow, key, zero)), number);
+  Value row = isFixedStart() ? firstSlabRow()
+                             : loadKey(start, b.select(hasRow, key, zero));
+  row = b.add(row, number);
   if (chunkStart) {
     Value chunk = arith::DivUIOp::create(b, token, b.index(kSubgroupSize));
     row = b.add(row, b.loadIndex(chunkStart, {chunk, key}));
@@ -40,6 +42,7 @@ std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {
                          b.cmp(Pred::slt, row, b.index(capacity)));
   b.check(inRange, symm::Failure::invalid_count, "send_row",
           b.index(capacity - 1), row);
+  b.noteError(inRange);
   row = b.select(inRange, row, none);
   if (!op.isExpertMajor())
     return {row, slot};
@@ -49,34 +52,40 @@ std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {
   Value isFine = arith::OrIOp::create(b, isExpert, b.cmp(Pred::slt, row, zero));
   b.check(isFine, symm::Failure::invalid_expert, "expert id",
           b.index(placement.numExperts - 1), expert);
+  b.noteError(isFine);
   Value isKept = b.both(hasRow, isExpert);
   Value safe = b.select(isKept, expert, zero);
   return {b.select(isKept, row, none), b.owner(safe, placement)};
 }
 
-/// Expert (an index) and weight of slot `k` of the token on lane `k`, repeated
-/// experts merged into their first occurrence (placement_s3); -1 and 0 on other
-/// lanes, and where `isFirst` is false.
-std::pair<Value, Value> DispatchKernel::mergeInLanes(Value token,
-                                                     Value isFirst) {
+/// Expert and weight of slot `k` of the token on lane `k`; -1 and 0 on other
+/// lanes, and where `isWriter` is false.
+std::pair<Value, Value> DispatchKernel::loadInLanes(Value token,
+                                                    Value isWriter) {
+  Type id = cast<MemRefType>(op.getTopkIdx().getType()).getElementType();
+  Value isSlot = b.both(isWriter, b.cmp(Pred::ult, b.lane(), b.index(topK)));
+  auto look = scf::IfOp::create(b, TypeRange{id, b.getF32Type()}, isSlot,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(look.thenBlock());
+  Value expert = b.load(op.getTopkIdx(), {token, b.lane()});
+  Value weight = b.load(op.getTopkWeights(), {token, b.lane()});
+  scf::YieldOp::create(b, ValueRange{expert, weight});
+  b.setInsertionPointToStart(look.elseBlock());
+  Value zero = arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
+  scf::YieldOp::create(b, ValueRange{b.integer(id, -1), zero});
+  return {look.getResult(0), look.getResult(1)};
+}
+
+/// The same with the expert as an index, -1 when there is no such expert, and
+/// repeated experts merged into their first occurrence (placement_s3).
+std::pair<Value, Value> DispatchKernel::mergeInLanes(Value own,
+                                                     Value ownWeight) {
   Value none = b.index(-1);
   Value zero = arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
-  Value isSlot = b.both(isFirst, b.cmp(Pred::ult, b.lane(), b.index(topK)));
-  auto look =
-      scf::IfOp::create(b, TypeRange{b.getIndexType(), b.getF32Type()}, isSlot,
-                        /*withElseRegion=*/true);
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(look.thenBlock());
-    Value expert = b.loadIndex(op.getTopkIdx(), {token, b.lane()});
-    Value inRange = b.cmp(Pred::ult, expert, b.index(placement.numExperts));
-    Value weight = b.load(op.getTopkWeights(), {token, b.lane()});
-    scf::YieldOp::create(b,
-                         ValueRange{b.select(inRange, expert, none), weight});
-    b.setInsertionPointToStart(look.elseBlock());
-    scf::YieldOp::create(b, ValueRange{none, zero});
-  }
-  Value own = look.getResult(0), ownWeight = look.getResult(1);
+  own = b.toIndex(own);
+  Value inRange = b.cmp(Pred::ult, own, b.index(placement.numExperts));
+  own = b.select(inRange, own, none);
   Value expert = own, weight = ownWeight;
   // In the order of slots, so that the sum has the same bits everywhere.
   for (int64_t k = 0; k < topK && topK > 1; ++k) {
@@ -127,18 +136,19 @@ void DispatchKernel::putMetadataOfToken(Value token, Value row, Value base,
   });
 }
 
-/// One lane per slot finds a row. The first member of a team writes what goes
-/// with it.
+/// One lane per slot finds a row. The last member of a team writes what goes
+/// with it: where members have unequal shares of the row, it has a small one.
 void DispatchKernel::putToken(
     Value token, Value member,
     llvm::function_ref<void(Value, Value, int64_t)> putRows) {
   Value minusOne = b.index(-1), zero = b.index(0);
   bool mergesInLanes = !op.isReuse() && !keyIsExpert();
-  Value isFirst = b.cmp(Pred::eq, member, zero);
+  Value lastMember = b.index(movesInBulk() ? 0 : b.launchShape().team - 1);
+  Value isWriter = b.cmp(Pred::eq, member, lastMember);
   // Before the rows, so that the loads of both are in flight together.
   Value expert, weight;
   if (mergesInLanes)
-    std::tie(expert, weight) = mergeInLanes(token, isFirst);
+    std::tie(expert, weight) = loadInLanes(token, isWriter);
   for (int64_t base = 0; base < numSlots(); base += kSubgroupSize) {
     int64_t lanes = std::min(kSubgroupSize, numSlots() - base);
     Value slot = b.add(b.index(base), b.lane());
@@ -151,7 +161,7 @@ void DispatchKernel::putToken(
       b.setInsertionPointToStart(find.thenBlock());
       auto [row, peer] = findRow(token, slot);
       if (!op.isReuse())
-        b.ifThen(isFirst, [&, row = row, peer = peer] {
+        b.ifThen(isWriter, [&, row = row, peer = peer] {
           b.storeIndex(row, op.getOutput(Output::SendRow), {token, slot});
           if (keyIsExpert())
             b.ifThen(b.cmp(Pred::sge, row, zero),
@@ -164,27 +174,69 @@ void DispatchKernel::putToken(
     Value row = find.getResult(0), peer = find.getResult(1);
     putRows(row, peer, lanes);
     if (mergesInLanes)
-      b.ifThen(isFirst, [&] {
-        putMetadataOfToken(token, row, b.index(base), lanes, expert, weight);
+      b.ifThen(isWriter, [&] {
+        auto [merged, sum] = mergeInLanes(expert, weight);
+        putMetadataOfToken(token, row, b.index(base), lanes, merged, sum);
       });
   }
 }
 
 /// With loads and stores: a team copies each row.
 void DispatchKernel::putTokens() {
+  if (sharesOutTokens())
+    return forTickets([&](Value token) { copyToken(token, b.index(0)); });
+  b.forTeams(first, end,
+             [&](Value token, Value member) { copyToken(token, member); });
+}
+
+void DispatchKernel::copyToken(Value token, Value member) {
   int64_t team = b.launchShape().team;
-  b.forTeams(first, end, [&](Value token, Value member) {
-    Value rotation = b.add(b.add(b.me(), token), b.index(1));
-    Value share = team > 1 ? member : Value();
-    putToken(token, member, [&](Value row, Value peer, int64_t lanes) {
-      symm::PutEachOp::create(b, x, token, op.getOutput(Output::RecvX), row,
-                              peer, rotation, lanes, share, team);
-      if (scales)
-        symm::PutEachOp::create(b, scales, token,
-                                op.getOutput(Output::RecvScales), row, peer,
-                                rotation, lanes, share, team);
-    });
+  Value rotation = b.add(b.add(b.me(), token), b.index(1));
+  Value share = team > 1 ? member : Value();
+  putToken(token, member, [&](Value row, Value peer, int64_t lanes) {
+    symm::PutEachOp::create(b, x, token, op.getOutput(Output::RecvX), row, peer,
+                            rotation, lanes, share, team);
+    if (scales)
+      symm::PutEachOp::create(b, scales, token,
+                              op.getOutput(Output::RecvScales), row, peer,
+                              rotation, lanes, share, team);
   });
+}
+
+Value DispatchKernel::ticketWord(Value epoch) {
+  return b.toIndex(arith::AndIOp::create(b, epoch, b.i64(1)));
+}
+
+/// The links do not serve all multiprocessors alike: those with the same number
+/// of tokens are done at very different times. So each subgroup begins with a
+/// token of its own and then takes the next one that is left. It asks for that
+/// before it copies. There are two counters: a run resets the one of the next.
+void DispatchKernel::forTickets(llvm::function_ref<void(Value)> body) {
+  Value zero = b.index(0), subgroups = b.index(b.numSubgroups());
+  Value own = b.add(b.mul(b.block(), subgroups), b.subgroup());
+  Value others = b.mul(b.numBlocks(), subgroups);
+  auto loop = scf::WhileOp::create(b, TypeRange{b.getIndexType()},
+                                   ValueRange{own}, nullptr, nullptr);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&loop.getBefore().front());
+  Value next = loop.getBeforeArguments().front();
+  scf::ConditionOp::create(b, b.cmp(Pred::ult, next, tokensToPut), next);
+  b.setInsertionPointToStart(&loop.getAfter().front());
+  Value token = loop.getAfterArguments().front();
+  auto ask = scf::IfOp::create(b, TypeRange{b.getI64Type()},
+                               b.cmp(Pred::eq, b.lane(), zero),
+                               /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(ask.thenBlock());
+    Value number = symm::TakeOp::create(b, tickets, ticketWord(epoch));
+    scf::YieldOp::create(b, number);
+    b.setInsertionPointToStart(ask.elseBlock());
+    scf::YieldOp::create(b, b.i64(0));
+  }
+  body(token);
+  Value number = b.shuffle(b.toIndex(ask.getResult(0)), zero);
+  scf::YieldOp::create(b, b.add(others, number));
 }
 
 /// Starts to bring the row of `token` into stage `slot` of this subgroup.

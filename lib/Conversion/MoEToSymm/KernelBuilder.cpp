@@ -95,9 +95,70 @@ void KernelBuilder::forPeers(llvm::function_ref<void(Value)> body) {
   forThreads(index(numRanks()), [&](Value i) { body(rotated(i)); });
 }
 
+void KernelBuilder::forPeersAside(llvm::function_ref<void(Value)> body) {
+  ifThen(cmp(Pred::eq, subgroupId, index(numSubgroups() - 1)), [&] {
+    step(laneId, index(numRanks()), index(kSubgroupSize),
+         [&](Value i) { body(rotated(i)); });
+  });
+}
+
 void KernelBuilder::syncBlock() { gpu::BarrierOp::create(*this); }
 
 void KernelBuilder::syncSubgroup() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
+
+void KernelBuilder::forOwnWords(llvm::function_ref<void(Value)> body) {
+  step(blockId, index(maxBlocks()), gridDim, body);
+}
+
+Value KernelBuilder::beginRun(Value runs) {
+  return add(load(runs, blockId), i64(1));
+}
+
+void KernelBuilder::endRun(Value runs, Value epoch) {
+  onThread(index(0),
+           [&] { forOwnWords([&](Value word) { store(epoch, runs, word); }); });
+}
+
+void KernelBuilder::trackErrors() {
+  status = workgroup({1}, getI64Type());
+  onThread(index(0), [&] { store(i64(0), status, index(0)); });
+}
+
+void KernelBuilder::noteError(Value isFine) {
+  if (!status)
+    return;
+  Value isWrong = cmp(Pred::eq, isFine, integer(getI1Type(), 0));
+  ifThen(isWrong, [&] { store(i64(1), status, index(0)); });
+}
+
+/// With errors tracked, flags count by twos and are odd after one.
+void KernelBuilder::signalFromBlock(Value flags, Value epoch) {
+  syncBlock();
+  Value value = epoch;
+  if (status)
+    value = add(mul(epoch, i64(2)), load(status, index(0)));
+  forPeers([&](Value peer) {
+    Value first = mul(me(), index(maxBlocks()));
+    forOwnWords([&](Value word) {
+      symm::SignalOp::create(*this, flags, add(first, word), peer, value);
+    });
+  });
+}
+
+void KernelBuilder::waitForBlocks(Value flags, Value epoch) {
+  Value value = status ? mul(epoch, i64(2)) : epoch;
+  onFirstBlock([&] {
+    forThreads(index(numRanks() * maxBlocks()), [&](Value word) {
+      Value peer = arith::DivUIOp::create(*this, word, index(maxBlocks()));
+      symm::WaitOp::create(*this, flags, word, peer, value);
+      if (!status)
+        return;
+      Value errors = sub(load(flags, {word}), value);
+      check(cmp(Pred::ne, errors, i64(1)), symm::Failure::peer_failed,
+            "status of a peer", i64(0), i64(-1), peer);
+    });
+  });
+}
 
 Value KernelBuilder::workgroup(ArrayRef<int64_t> shape, Type elementType) {
   auto space =
@@ -158,4 +219,15 @@ Value KernelBuilder::sumOverLanes(Value value) {
       *this, fromIndex(value, getI32Type()), gpu::AllReduceOperation::ADD,
       /*uniform=*/true);
   return toIndex(sum);
+}
+
+Value KernelBuilder::sumOfLanesBelow(Value value) {
+  Value zero = index(0), sum = value;
+  for (int64_t distance = 1; distance < kSubgroupSize; distance *= 2) {
+    Value isThere = cmp(Pred::uge, laneId, index(distance));
+    Value from = select(isThere, sub(laneId, index(distance)), zero);
+    Value other = shuffle(sum, from);
+    sum = add(sum, select(isThere, other, zero));
+  }
+  return sub(sum, value);
 }

@@ -70,9 +70,36 @@ public:
   void onFirstBlock(llvm::function_ref<void()> body);
   /// `body(peer)` for all ranks, one thread each, in rotated order.
   void forPeers(llvm::function_ref<void(Value)> body);
+  /// The same on the last subgroup, which has less to do than the first.
+  void forPeersAside(llvm::function_ref<void(Value)> body);
 
   void syncBlock();
   void syncSubgroup();
+
+  //===--------------------------------------------------------------------===//
+  // Runs
+  //===--------------------------------------------------------------------===//
+
+  /// Words of all blocks; each block writes its own, and so none waits for
+  /// another. Outside the kernel.
+  Value runCounters() { return persistent({maxBlocks()}, getI64Type()); }
+  Value blockFlags() {
+    return persistent({numRanks() * maxBlocks()}, getI64Type());
+  }
+  /// The epoch of this run, which `runs` counts.
+  Value beginRun(Value runs);
+  /// Counts it; when all threads of the block have begun it.
+  void endRun(Value runs, Value epoch);
+  /// From here on `noteError` tells the peers of this block's errors, with the
+  /// signals at its end. The block has to meet before it is used.
+  void trackErrors();
+  void noteError(Value isFine);
+  /// Meets the block, then tells all ranks that it is done, and whether without
+  /// errors. Release order.
+  void signalFromBlock(Value flags, Value epoch);
+  /// On the first block: until all blocks of all ranks are done. Checks that
+  /// they had no errors.
+  void waitForBlocks(Value flags, Value epoch);
   /// A buffer that the threads of a block share, and no other block sees.
   Value workgroup(ArrayRef<int64_t> shape, Type elementType);
   /// Stages in the launch's memory, from byte `offset` (an index) on.
@@ -87,11 +114,18 @@ public:
   Value lowestBit(Value mask);
   /// The value of `value` on lane `lane` (index).
   Value shuffle(Value value, Value lane);
+  /// Sum of `value` (index, less than 2^31) over the lanes below this one.
+  Value sumOfLanesBelow(Value value);
   /// Sum of `value` (index, less than 2^31) over the lanes of the subgroup.
   Value sumOverLanes(Value value);
 
 private:
+  /// `body(word)` for the words of this block. A grid with fewer blocks than
+  /// there are words shares them out.
+  void forOwnWords(llvm::function_ref<void(Value)> body);
+
   LaunchShape shape;
+  Value status; ///< of this block, where errors are tracked: 1 after one
   gpu::LaunchOp kernel;
   Value blockId, gridDim, threadId, subgroupId, laneId;
 };

@@ -86,15 +86,16 @@ llvm.func internal @symm_expired(
   llvm.return %result : i1
 }
 
+// The clock is read when the first polls have failed: it is slow.
 llvm.func internal @symm_wait(
     %flag: !llvm.ptr<1>, %value: i64, %timeout: i64, %status: !llvm.ptr<1>,
     %site: i32, %phase: i32, %what: i32, %peer: i32) attributes {no_inline} {
   %zero = llvm.mlir.constant(0 : i32) : i32
   %one = llvm.mlir.constant(1 : i32) : i32
   %mask = llvm.mlir.constant(1023 : i32) : i32
-  %start = nvvm.read.ptx.sreg.globaltimer : i64
-  llvm.br ^poll(%one : i32)
-^poll(%n: i32):
+  %unknown = llvm.mlir.constant(0 : i64) : i64
+  llvm.br ^poll(%one, %unknown : i32, i64)
+^poll(%n: i32, %start: i64):
   %seen = llvm.load %flag atomic acquire {alignment = 8 : i64}
       : !llvm.ptr<1> -> i64
   %there = llvm.icmp "uge" %seen, %value : i64
@@ -103,33 +104,17 @@ llvm.func internal @symm_wait(
   %next = llvm.add %n, %one : i32
   %low = llvm.and %n, %mask : i32
   %look = llvm.icmp "eq" %low, %zero : i32
-  llvm.cond_br %look, ^check, ^poll(%next : i32)
+  llvm.cond_br %look, ^check, ^poll(%next, %start : i32, i64)
 ^check:
-  %expired = llvm.call @symm_expired(%start, %timeout, %status, %site, %phase,
+  %now_ns = nvvm.read.ptx.sreg.globaltimer : i64
+  %is_first = llvm.icmp "eq" %start, %unknown : i64
+  %began = llvm.select %is_first, %now_ns, %start : i1, i64
+  %expired = llvm.call @symm_expired(%began, %timeout, %status, %site, %phase,
                                      %what, %peer, %value, %seen)
       : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
-  llvm.cond_br %expired, ^end, ^poll(%next : i32)
+  llvm.cond_br %expired, ^end, ^poll(%next, %began : i32, i64)
 ^end:
   llvm.return
-}
-
-// Arrives for the block; by one thread. Returns the counter as it was.
-llvm.func internal @symm_arrive(%counter: !llvm.ptr<1>) -> i64
-    attributes {always_inline} {
-  %one = llvm.mlir.constant(1 : i64) : i64
-  %zero = llvm.mlir.constant(0 : i32) : i32
-  %top = llvm.mlir.constant(-9223372036854775808 : i64) : i64
-  %block = nvvm.read.ptx.sreg.ctaid.x : i32
-  %blocks = nvvm.read.ptx.sreg.nctaid.x : i32
-  %wide = llvm.zext %blocks : i32 to i64
-  %others = llvm.sub %wide, %one : i64
-  %rest = llvm.sub %top, %others : i64
-  %first = llvm.icmp "eq" %block, %zero : i32
-  %amount = llvm.select %first, %rest, %one : i1, i64
-  %old = llvm.inline_asm has_side_effects
-      "atom.add.acq_rel.gpu.global.u64 $0, [$1], $2;", "=l,l,l,~{memory}"
-      %counter, %amount : (!llvm.ptr<1>, i64) -> i64
-  llvm.return %old : i64
 }
 
 // Waits until the top bit of the counter is not that of `old`.
@@ -144,9 +129,9 @@ llvm.func internal @symm_wait_for_grid(
   %low63 = llvm.mlir.constant(9223372036854775807 : i64) : i64
   %blocks = nvvm.read.ptx.sreg.nctaid.x : i32
   %wide = llvm.zext %blocks : i32 to i64
-  %start = nvvm.read.ptx.sreg.globaltimer : i64
-  llvm.br ^poll(%one : i32)
-^poll(%n: i32):
+  %unknown = llvm.mlir.constant(0 : i64) : i64
+  llvm.br ^poll(%one, %unknown : i32, i64)
+^poll(%n: i32, %start: i64):
   %now = llvm.load %counter atomic syncscope("device") acquire
       {alignment = 8 : i64} : !llvm.ptr<1> -> i64
   %changed = llvm.xor %now, %old : i64
@@ -156,13 +141,16 @@ llvm.func internal @symm_wait_for_grid(
   %next = llvm.add %n, %one : i32
   %low = llvm.and %n, %mask : i32
   %look = llvm.icmp "eq" %low, %zero : i32
-  llvm.cond_br %look, ^check, ^poll(%next : i32)
+  llvm.cond_br %look, ^check, ^poll(%next, %start : i32, i64)
 ^check:
+  %now_ns = nvvm.read.ptx.sreg.globaltimer : i64
+  %is_first = llvm.icmp "eq" %start, %unknown : i64
+  %began = llvm.select %is_first, %now_ns, %start : i1, i64
   %arrived = llvm.and %now, %low63 : i64
-  %expired = llvm.call @symm_expired(%start, %timeout, %status, %site, %phase,
+  %expired = llvm.call @symm_expired(%began, %timeout, %status, %site, %phase,
                                      %what, %nobody, %wide, %arrived)
       : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
-  llvm.cond_br %expired, ^end, ^poll(%next : i32)
+  llvm.cond_br %expired, ^end, ^poll(%next, %began : i32, i64)
 ^end:
   llvm.return
 }
@@ -176,8 +164,19 @@ llvm.func internal @symm_grid_barrier(
   %first = llvm.icmp "eq" %thread, %zero : i32
   llvm.cond_br %first, ^meet, ^end
 ^meet:
+  %one = llvm.mlir.constant(1 : i64) : i64
+  %top = llvm.mlir.constant(-9223372036854775808 : i64) : i64
+  %block = nvvm.read.ptx.sreg.ctaid.x : i32
+  %blocks = nvvm.read.ptx.sreg.nctaid.x : i32
+  %wide = llvm.zext %blocks : i32 to i64
+  %others = llvm.sub %wide, %one : i64
+  %rest = llvm.sub %top, %others : i64
+  %is_first = llvm.icmp "eq" %block, %zero : i32
+  %amount = llvm.select %is_first, %rest, %one : i1, i64
   llvm.fence syncscope("device") acq_rel
-  %old = llvm.call @symm_arrive(%counter) : (!llvm.ptr<1>) -> i64
+  %old = llvm.inline_asm has_side_effects
+      "atom.add.acq_rel.gpu.global.u64 $0, [$1], $2;", "=l,l,l,~{memory}"
+      %counter, %amount : (!llvm.ptr<1>, i64) -> i64
   llvm.call @symm_wait_for_grid(%counter, %old, %timeout, %status, %site,
                                 %phase, %what)
       : (!llvm.ptr<1>, i64, i64, !llvm.ptr<1>, i32, i32, i32) -> ()
@@ -185,47 +184,6 @@ llvm.func internal @symm_grid_barrier(
 ^end:
   nvvm.barrier
   llvm.return
-}
-
-llvm.func internal @symm_grid_arrive(%counter: !llvm.ptr<1>, %publishes: i1)
-    -> i1 attributes {always_inline, convergent} {
-  %zero = llvm.mlir.constant(0 : i32) : i32
-  %one = llvm.mlir.constant(1 : i64) : i64
-  %no = llvm.mlir.constant(false) : i1
-  %low63 = llvm.mlir.constant(9223372036854775807 : i64) : i64
-  nvvm.barrier
-  %thread = nvvm.read.ptx.sreg.tid.x : i32
-  %first = llvm.icmp "eq" %thread, %zero : i32
-  llvm.cond_br %first, ^publish, ^end(%no : i1)
-^publish:
-  llvm.cond_br %publishes, ^fence, ^arrive
-^fence:
-  // What this block stored on other ranks comes before what the last block
-  // signals to them.
-  llvm.fence acq_rel
-  llvm.br ^arrive
-^arrive:
-  %old = llvm.call @symm_arrive(%counter) : (!llvm.ptr<1>) -> i64
-  // The last block is the one that makes the low bits zero: it finds them all
-  // but one block's share there.
-  %block = nvvm.read.ptx.sreg.ctaid.x : i32
-  %blocks = nvvm.read.ptx.sreg.nctaid.x : i32
-  %wide = llvm.zext %blocks : i32 to i64
-  %others = llvm.sub %wide, %one : i64
-  %is_first = llvm.icmp "eq" %block, %zero : i32
-  %missing = llvm.sub %low63, %others : i64
-  %rest = llvm.add %missing, %one : i64
-  %amount = llvm.select %is_first, %rest, %one : i1, i64
-  %sum = llvm.add %old, %amount : i64
-  %low = llvm.and %sum, %low63 : i64
-  %none = llvm.mlir.constant(0 : i64) : i64
-  %is_last = llvm.icmp "eq" %low, %none : i64
-  llvm.br ^end(%is_last : i1)
-^end(%mine: i1):
-  %id = llvm.mlir.constant(0 : i32) : i32
-  %last = llvm.call_intrinsic "llvm.nvvm.barrier.cta.red.or.aligned.all"
-      (%id, %mine) : (i32, i1) -> i1
-  llvm.return %last : i1
 }
 
 llvm.func internal @symm_stage_is_ready(%counter: !llvm.ptr<3>, %parity: i32)
@@ -248,9 +206,9 @@ llvm.func internal @symm_stage_poll(
   %mask = llvm.mlir.constant(1023 : i32) : i32
   %none = llvm.mlir.constant(0 : i64) : i64
   %wanted = llvm.zext %parity : i32 to i64
-  %start = nvvm.read.ptx.sreg.globaltimer : i64
-  llvm.br ^poll(%one : i32)
-^poll(%n: i32):
+  %unknown = llvm.mlir.constant(0 : i64) : i64
+  llvm.br ^poll(%one, %unknown : i32, i64)
+^poll(%n: i32, %start: i64):
   %ready = llvm.call @symm_stage_is_ready(%counter, %parity)
       : (!llvm.ptr<3>, i32) -> i1
   llvm.cond_br %ready, ^end, ^again
@@ -258,12 +216,15 @@ llvm.func internal @symm_stage_poll(
   %next = llvm.add %n, %one : i32
   %low = llvm.and %n, %mask : i32
   %look = llvm.icmp "eq" %low, %zero : i32
-  llvm.cond_br %look, ^check, ^poll(%next : i32)
+  llvm.cond_br %look, ^check, ^poll(%next, %start : i32, i64)
 ^check:
-  %expired = llvm.call @symm_expired(%start, %timeout, %status, %site, %phase,
+  %now_ns = nvvm.read.ptx.sreg.globaltimer : i64
+  %is_first = llvm.icmp "eq" %start, %unknown : i64
+  %began = llvm.select %is_first, %now_ns, %start : i1, i64
+  %expired = llvm.call @symm_expired(%began, %timeout, %status, %site, %phase,
                                      %what, %nobody, %wanted, %none)
       : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
-  llvm.cond_br %expired, ^end, ^poll(%next : i32)
+  llvm.cond_br %expired, ^end, ^poll(%next, %began : i32, i64)
 ^end:
   llvm.return
 }

@@ -25,10 +25,6 @@ inline constexpr llvm::StringLiteral kWaitName = "symm_wait";
 /// (counter, timeout, status, site, phase, what); all threads of all blocks.
 inline constexpr llvm::StringLiteral kGridBarrierName = "symm_grid_barrier";
 
-/// (counter, whether stores on other ranks are published) -> i1; all threads of
-/// all blocks.
-inline constexpr llvm::StringLiteral kGridArriveName = "symm_grid_arrive";
-
 /// Waits until the phase of an arrival counter has ended:
 /// (counter, parity, timeout, status, site, phase, what).
 inline constexpr llvm::StringLiteral kStageWaitName = "symm_stage_wait";

@@ -65,7 +65,7 @@ private:
   void lower(symm::BulkFenceOp op);
   void putStage(symm::PutEachOp op);
   void lower(symm::GridBarrierOp op);
-  void lower(symm::GridArriveOp op);
+  void lower(symm::TakeOp op);
   void lower(symm::FailedOp op);
 
   // Values.

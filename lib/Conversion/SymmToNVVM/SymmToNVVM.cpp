@@ -189,7 +189,8 @@ void KernelLowering::lower(symm::SignalOp op) {
   LLVM::StoreOp::create(rewriter, loc, op.getValue(), flag, /*alignment=*/8,
                         /*isVolatile=*/false, /*isNonTemporal=*/false,
                         /*isInvariantGroup=*/false,
-                        LLVM::AtomicOrdering::release);
+                        op.getRelaxed() ? LLVM::AtomicOrdering::monotonic
+                                        : LLVM::AtomicOrdering::release);
   rewriter.eraseOp(op);
 }
 
@@ -211,13 +212,11 @@ void KernelLowering::lower(symm::GridBarrierOp op) {
   rewriter.eraseOp(op);
 }
 
-void KernelLowering::lower(symm::GridArriveOp op) {
-  Value counter = rowAddress(op.getCounter(),
-                             arith::ConstantIndexOp::create(rewriter, loc, 0));
-  Value publishes =
-      arith::ConstantIntOp::create(rewriter, loc, !op.getLocal(), 1);
-  rewriter.replaceOp(
-      op, call(kGridArriveName, rewriter.getI1Type(), {counter, publishes}));
+void KernelLowering::lower(symm::TakeOp op) {
+  Value word = rowAddress(op.getCounters(), op.getIndex());
+  rewriter.replaceOpWithNewOp<LLVM::AtomicRMWOp>(
+      op, LLVM::AtomicBinOp::add, word, i64(1), LLVM::AtomicOrdering::monotonic,
+      "device", /*alignment=*/8);
 }
 
 //===----------------------------------------------------------------------===//
@@ -254,10 +253,10 @@ LogicalResult KernelLowering::lower(Operation *op) {
   loc = op->getLoc();
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<symm::PeerOp, symm::NextEpochOp, symm::SignalOp, symm::WaitOp,
-            symm::CheckOp, symm::PutEachOp, symm::GridBarrierOp,
-            symm::GridArriveOp, symm::FailedOp, symm::StageInitOp,
-            symm::StageExpectOp, symm::StageArriveOp, symm::StageWaitOp,
-            symm::FetchOp, symm::PutWaitOp, symm::BulkFenceOp>([&](auto op) {
+            symm::CheckOp, symm::PutEachOp, symm::GridBarrierOp, symm::FailedOp,
+            symm::TakeOp, symm::StageInitOp, symm::StageExpectOp,
+            symm::StageArriveOp, symm::StageWaitOp, symm::FetchOp,
+            symm::PutWaitOp, symm::BulkFenceOp>([&](auto op) {
         lower(op);
         return success();
       })

@@ -38,14 +38,29 @@ createPTXMachine(Operation *module, const GpuTargetOptions &options) {
                              options.optLevel);
 }
 
+/// The start of the memory whose size the launch chooses, an array without
+/// elements, has to come after all variables: as a definition PTX would take it
+/// for one of a byte. Bulk copies are at full speed where both ends are at the
+/// same place in a line of 128 bytes.
+///
 /// LLVM takes large variables without an alignment for aligned to 16 bytes and
 /// merges accesses on that ground; the PTX would promise no more than the
 /// element's.
 static void alignSharedMemory(llvm::Module &code) {
   constexpr unsigned kSharedSpace = 3;
-  for (llvm::GlobalVariable &global : code.globals())
-    if (global.getAddressSpace() == kSharedSpace && !global.getAlign())
+  const llvm::Align kLine(128);
+  for (llvm::GlobalVariable &global : code.globals()) {
+    if (global.getAddressSpace() != kSharedSpace)
+      continue;
+    auto *array = llvm::dyn_cast<llvm::ArrayType>(global.getValueType());
+    if (array && array->getNumElements() == 0) {
+      global.setLinkage(llvm::GlobalValue::ExternalLinkage);
+      global.setInitializer(nullptr);
+      global.setAlignment(kLine);
+    } else if (!global.getAlign()) {
       global.setAlignment(llvm::Align(16));
+    }
+  }
 }
 
 /// There is no library to link with: every function has to be there.

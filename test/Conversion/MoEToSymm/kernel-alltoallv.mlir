@@ -4,13 +4,20 @@ shard.grid @ep(shape = 4)
 
 // CHECK-LABEL: func.func @exchange
 // CHECK: symm.collective_begin "moe.alltoallv" site 0
+// CHECK: %[[ME:.*]] = symm.rank
 // CHECK: %[[ALL:.*]] = symm.alloc persistent : memref<4x4xi32, #symm.space>
-// CHECK: gpu.launch
+// CHECK: %[[RUNS:.*]] = symm.alloc persistent : memref<132xi64, #symm.space>
+// CHECK: %[[ARRIVED:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
+// CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<528xi64, #symm.space>
+// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c132
+// CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]],
+// CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
+// CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
 // CHECK: symm.phase "exchange"
 // CHECK: symm.check %{{.*}}, invalid_count, "send_counts"
 // CHECK: symm.peer %[[ALL]]
-// CHECK: symm.signal
-// CHECK: symm.wait
+// CHECK: symm.signal %[[ARRIVED]][%[[ME]]] at %{{.*}}, %[[EPOCH]]
+// CHECK: symm.wait %[[ARRIVED]]
 // CHECK: symm.phase "place"
 // CHECK: symm.check %{{.*}}, capacity_exceeded
 // CHECK: symm.phase "put"
@@ -22,7 +29,21 @@ shard.grid @ep(shape = 4)
 // CHECK: symm.put_each {{.*}} lanes 1 rows 16 :
 // CHECK: scf.for
 // CHECK: symm.put_each {{.*}} lanes 1 :
-// CHECK: symm.grid_arrive
+// Each block signals its own words; the first waits for those of all.
+// CHECK: symm.phase "complete"
+// CHECK-NEXT: gpu.barrier
+// CHECK: %[[FIRST:.*]] = arith.muli %[[ME]], %c132
+// CHECK: scf.for %[[OWN:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
+// CHECK: %[[WORD:.*]] = arith.addi %[[FIRST]], %[[OWN]]
+// CHECK: symm.signal %[[DONE]][%[[WORD]]] at %{{.*}}, %[[EPOCH]]
+// CHECK: scf.for %[[OWN2:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
+// CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN2]]]
+// CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
+// CHECK-NEXT: scf.if %[[IS_BLOCK]]
+// CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c528
+// CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c132
+// CHECK-NEXT: symm.wait %[[DONE]][%[[ANY]]] from %[[PEER]], %[[EPOCH]]
+// CHECK: gpu.terminator
 func.func @exchange(%send: memref<100x64xf32>, %counts: memref<4xi32>,
     %recv: memref<400x64xf32, #symm.space>, %recv_counts: memref<4xi32>) {
   moe.alltoallv %send, %counts outs(%recv, %recv_counts) on @ep
@@ -36,7 +57,7 @@ func.func @exchange(%send: memref<100x64xf32>, %counts: memref<4xi32>,
 // CHECK: symm.phase "put"
 // CHECK: symm.put_each {{.*}} lanes 1 :
 // CHECK-NOT: symm.put_each
-// CHECK: symm.grid_arrive
+// CHECK: symm.phase "complete"
 func.func @long_rows(%send: memref<100x7168xbf16>, %counts: memref<4xi32>,
     %recv: memref<400x7168xbf16, #symm.space>, %recv_counts: memref<4xi32>) {
   moe.alltoallv %send, %counts outs(%recv, %recv_counts) on @ep

@@ -6,26 +6,69 @@ shard.grid @ep(shape = 4)
 // CHECK-LABEL: func.func @rank_major
 // CHECK-SAME: %[[Y:.*]]: memref<256x32xbf16, #symm.space>
 // CHECK: symm.collective_begin "moe.combine" site 0
-// CHECK: gpu.launch
+// CHECK: %[[ME:.*]] = symm.rank
+// CHECK: %[[RUNS:.*]] = symm.alloc persistent : memref<132xi64, #symm.space>
+// CHECK: %[[READY:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
+// CHECK: %[[RELEASED:.*]] = symm.alloc persistent : memref<528xi64, #symm.space>
+// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c132
+// CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]],
+// CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>
+// CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
+// CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
+// CHECK: memref.store %c0_i64, %[[STATUS]][
 // CHECK: symm.phase "ready"
-// CHECK: symm.signal
-// Where rows lie is looked up before the wait; one lane waits for each rank.
-// CHECK: symm.phase "reduce"
+// CHECK: symm.signal %[[READY]][%[[ME]]] at %{{.*}}, %[[EPOCH]]
+// CHECK: gpu.barrier
+// Consecutive tokens go to the teams of a block, those after them to the next block.
+// CHECK: %[[BEFORE:.*]] = arith.muli %[[BLOCK]], %c16
+// CHECK: %[[BEGIN:.*]] = arith.addi %[[BEFORE]], %
+// CHECK: %[[TEAMS:.*]] = arith.muli %[[GRID]], %c16
+// Where the rows of the first token lie is looked up before the wait. One lane of
+// the last subgroup waits for each rank, then the block meets.
 // CHECK: symm.check %{{.*}}, invalid_count, "send_row"
+// CHECK: memref.store %c1_i64, %[[STATUS]][
 // CHECK: nvvm.vote.sync ballot
 // CHECK: gpu.shuffle idx
 // CHECK: symm.phase "ready"
-// CHECK: symm.wait %{{.*}} from
-// CHECK: nvvm.bar.warp.sync
+// CHECK: arith.cmpi eq, %{{.*}}, %c15
+// CHECK: symm.wait %[[READY]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
+// CHECK: gpu.barrier
 // CHECK: symm.phase "reduce"
+// The rows of a token are carried as words.
+// CHECK: scf.for %{{.*}} = %[[BEGIN]] to %c64 step %[[TEAMS]] iter_args(%[[ROW:[a-z0-9_]+]] = %{{.*}}, %[[PEER:[a-z0-9_]+]] = %{{.*}}) -> (i32, i32)
+// CHECK-NOT: symm.wait
+// CHECK: gpu.shuffle idx %[[ROW]], %c0_i32
+// CHECK: gpu.shuffle idx %[[PEER]], %c0_i32
 // CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
 // CHECK: arith.addf {{.*}} : vector<8xf32>
 // CHECK: arith.truncf {{.*}} : vector<8xf32> to vector<8xbf16>
 // CHECK: vector.store
+// Rows of the subgroup's next token, if there is one.
+// CHECK: %[[NEXT:.*]] = arith.cmpi ult, %{{.*}}, %{{.*}} : index
+// CHECK-NEXT: %[[ROWS:.*]]:2 = scf.if %[[NEXT]] -> (i32, i32)
+// CHECK: symm.check %{{.*}}, invalid_count, "send_row"
+// CHECK: scf.yield %c-1_i32, %c0_i32 : i32, i32
+// CHECK: scf.yield %[[ROWS]]#0, %[[ROWS]]#1 : i32, i32
+// A block that has read its rows tells all ranks, whose first blocks wait for all.
 // CHECK: symm.phase "release"
-// CHECK: symm.grid_arrive {{.*}} local
-// CHECK: symm.signal
-// CHECK: symm.wait
+// CHECK-NEXT: gpu.barrier
+// CHECK: %[[TWICE:.*]] = arith.muli %[[EPOCH]], %c2_i64
+// CHECK-NEXT: %[[ERRORS:.*]] = memref.load %[[STATUS]][%c0]
+// CHECK-NEXT: %[[VALUE:.*]] = arith.addi %[[TWICE]], %[[ERRORS]]
+// CHECK: %[[FIRST:.*]] = arith.muli %[[ME]], %c132
+// CHECK: scf.for %[[OWN:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
+// CHECK: %[[WORD:.*]] = arith.addi %[[FIRST]], %[[OWN]]
+// CHECK: symm.signal %[[RELEASED]][%[[WORD]]] at %{{.*}}, %[[VALUE]]
+// CHECK: scf.for %[[OWN2:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
+// CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN2]]]
+// CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
+// CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
+// CHECK-NEXT: scf.if %[[IS_BLOCK]]
+// CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c528
+// CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c132
+// CHECK-NEXT: symm.wait %[[RELEASED]][%[[ANY]]] from %[[PEER]], %[[LEAST]]
+// CHECK: symm.check %{{.*}}, peer_failed, {{.*}} peer %[[PEER]]
+// CHECK: gpu.terminator
 func.func @rank_major(%y: memref<256x32xbf16, #symm.space>,
     %rows: memref<64x4xi32>, %src: memref<256xi32>, %from: memref<4xi32>,
     %out: memref<64x32xbf16>) {
@@ -54,10 +97,23 @@ func.func @weighted_short_rows(%y: memref<256x3xf16, #symm.space>,
   return
 }
 
-// defer_release: nobody is told that rows have been read (combine_s6).
+// defer_release: nobody is told that rows have been read (combine_s6). All threads of
+// a block have met since they began the run, so that one counts it without a barrier.
 // CHECK-LABEL: func.func @deferred
+// CHECK: %[[RUNS:.*]] = symm.alloc persistent : memref<132xi64, #symm.space>
+// CHECK: symm.alloc persistent : memref<4xi64, #symm.space>
+// CHECK-NOT: symm.alloc
+// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c132
+// CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
+// CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
+// CHECK: gpu.barrier
 // CHECK: symm.phase "release"
-// CHECK: symm.grid_arrive
+// CHECK-NOT: gpu.barrier
+// CHECK-NOT: symm.signal
+// CHECK-NOT: symm.wait
+// CHECK: scf.for %[[OWN:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
+// CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN]]]
+// CHECK-NOT: gpu.barrier
 // CHECK-NOT: symm.signal
 // CHECK-NOT: symm.wait
 // CHECK: symm.collective_end

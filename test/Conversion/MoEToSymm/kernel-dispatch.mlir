@@ -9,74 +9,183 @@
 
 shard.grid @ep(shape = 4)
 
-// One kernel. What it needs is allocated before it: flags, counters and the
-// matrix of counts, which keep their contents.
+// One kernel. What it needs is allocated before it: a count of runs per block, a
+// flag per rank and one per block of each rank, and the matrix of counts, which
+// keep their contents.
 // CHECK-LABEL: func.func @rank_major
 // CHECK-SAME: %[[X:.*]]: memref<64x32xbf16>, %[[IDX:.*]]: memref<64x2xi32>
 // CHECK: symm.collective_begin "moe.dispatch" site 0
 // CHECK: %[[ME:.*]] = symm.rank
+// CHECK: %[[RUNS:.*]] = symm.alloc persistent : memref<24xi64, #symm.space>
+// CHECK: %[[ARRIVED:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
+// CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<96xi64, #symm.space>
 // CHECK: %[[ALL:.*]] = symm.alloc persistent : memref<4x4xi32, #symm.space>
-// CHECK: gpu.launch blocks(%{{.*}}, %{{.*}}, %{{.*}}) in (%{{.*}} = %c24
+// CHECK-NOT: symm.alloc
+// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%{{.*}} = %c256
+// CHECK-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
 // CHECK-SAME: %[[NUMBER:[a-z0-9_]+]] : memref<64x4xi32, #gpu.address_space<workgroup>>
-// Every block counts all tokens, one thread each; votes number the rows. A failed
-// check does not end a kernel: the id is replaced.
+// CHECK: %[[SUBGROUP:.*]] = arith.divui %[[THREAD]], %c32
+// A block has its own count.
+// CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
+// CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
+// Every block counts all tokens: a subgroup takes 32 of them, a token per lane, and
+// votes number the rows. A failed check does not end a kernel: the id is replaced,
+// and the token counted among those with errors.
 // CHECK: symm.phase "count"
-// CHECK: memref.load %[[IDX]][%[[THREAD]]
-// CHECK: symm.check %[[OK:.*]], invalid_expert
-// CHECK: arith.select %[[OK]]
-// CHECK: nvvm.vote.sync ballot
-// CHECK: math.ctpop
+// CHECK: scf.for %[[CHUNK:[a-z0-9_]+]] = %[[SUBGROUP]] to %c2 step %c8
+// CHECK: memref.load %[[IDX]][%[[TOKEN:.*]], %c0]
+// CHECK: memref.load %[[IDX]][%[[TOKEN]], %c1]
+// CHECK: %[[OK:.*]] = arith.andi
+// CHECK: arith.select %[[OK]], %{{.*}}, %c-1_i32
+// CHECK: symm.check %[[FINE:.*]], invalid_expert
+// CHECK: scf.yield %{{.*}}, %{{.*}}, %[[FINE]] : index, index, i1
+// CHECK: %[[BAD:.*]] = nvvm.vote.sync ballot
+// CHECK: scf.for %[[TO:[a-z0-9_]+]] = %c0 to %c4
+// CHECK: %[[VOTE:.*]] = nvvm.vote.sync ballot
 // CHECK: memref.store %{{.*}}, %[[NUMBER]][
-// CHECK-NOT: symm.grid_barrier
+// CHECK: math.ctpop %[[VOTE]]
+// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[CHUNK]], %[[TO]]]
+// CHECK: math.ctpop %[[BAD]]
+// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[CHUNK]], %c4]
+// Then each chunk learns of the rows of those before it, and of the tokens with errors.
+// CHECK: gpu.barrier
+// CHECK: scf.for %[[RANK:[a-z0-9_]+]] = %[[THREAD]] to %c5
+// CHECK: memref.load %[[CHUNKS]][%[[C:.*]], %[[RANK]]]
+// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[C]], %[[RANK]]]
+// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%c2, %[[RANK]]]
+// CHECK-NOT: symm.{{grid_barrier|failed}}
 // One block sends; a rank with an error sends -1.
 // CHECK: symm.phase "exchange"
-// CHECK: symm.failed
 // CHECK: gpu.barrier
-// CHECK: %[[FAILED:.*]] = arith.cmpi slt
+// CHECK: %[[BAD_TOKENS:.*]] = memref.load %[[CHUNKS]][%c2, %c4]
+// CHECK: %[[NUM_BAD:.*]] = arith.index_cast %[[BAD_TOKENS]]
+// CHECK: %[[FAILED:.*]] = arith.cmpi ne, %[[NUM_BAD]], %c0 :
 // CHECK: %[[THERE:.*]] = symm.peer %[[ALL]]
 // CHECK: %[[COUNT:.*]] = arith.select %[[FAILED]], %c-1_i32
 // CHECK: memref.store %[[COUNT]], %[[THERE]][%[[ME]]
 // CHECK: gpu.barrier
-// CHECK: symm.signal %[[ARRIVED:.*]][%[[ME]]]
-// CHECK: symm.wait %[[ARRIVED]]
+// CHECK: symm.signal %[[ARRIVED]][%[[ME]]] at %{{.*}}, %[[EPOCH]]
+// CHECK: symm.wait %[[ARRIVED]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
 // CHECK: symm.phase "place"
 // CHECK: symm.check %{{.*}}, peer_failed
 // CHECK: symm.check %{{.*}}, capacity_exceeded
-// One subgroup per token; the row is read once for all ranks. The lanes store the
-// experts of a row together.
+// One subgroup per token; the row is read once for all ranks. Experts are loaded
+// before it, so that the loads are in flight together; the lanes store those of a row
+// together.
 // CHECK: symm.phase "put"
+// CHECK-NOT: symm.take
+// CHECK: memref.load %[[IDX]]
 // CHECK: symm.put_each %[[X]][%{{.*}}] to %{{.*}} lanes 4
 // CHECK: gpu.shuffle
 // CHECK: symm.peer
-// The last block to arrive completes.
+// A block that is done meets, and signals its own words on every rank. A smaller
+// grid than planned may run: then a block has several.
 // CHECK: symm.phase "complete"
-// CHECK: %[[LAST:.*]] = symm.grid_arrive
-// CHECK: scf.if %[[LAST]]
-// CHECK: symm.signal %[[DONE:.*]][%[[ME]]]
-// CHECK: symm.wait %[[DONE]]
+// CHECK-NEXT: gpu.barrier
+// CHECK-NEXT: scf.for %{{.*}} = %[[THREAD]] to %c4
+// CHECK: %[[FIRST:.*]] = arith.muli %[[ME]], %c24
+// CHECK-NEXT: scf.for %[[OWN:.*]] = %[[BLOCK]] to %c24 step %[[GRID]] {
+// CHECK-NEXT: %[[WORD:.*]] = arith.addi %[[FIRST]], %[[OWN]]
+// CHECK-NEXT: symm.signal %[[DONE]][%[[WORD]]] at %{{.*}}, %[[EPOCH]]
+// One of its threads counts the run.
+// CHECK: %[[IS_THREAD:.*]] = arith.cmpi eq, %[[THREAD]], %c0
+// CHECK-NEXT: scf.if %[[IS_THREAD]]
+// CHECK-NEXT: scf.for %[[OWN2:.*]] = %[[BLOCK]] to %c24 step %[[GRID]] {
+// CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN2]]]
+// The first block waits for all blocks of all ranks.
+// CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
+// CHECK-NEXT: scf.if %[[IS_BLOCK]]
+// CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c96 step %c256
+// CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c24
+// CHECK-NEXT: symm.wait %[[DONE]][%[[ANY]]] from %[[PEER]], %[[EPOCH]]
+// CHECK-NOT: symm.{{signal|wait|check}}
 // CHECK: gpu.terminator
 // CHECK: symm.collective_end
 
-// More tokens than threads: a block counts its own, and blocks meet once.
+// More tokens than threads: blocks share the chunks out and meet once. The last key
+// counts tokens with errors.
 // MANY-LABEL: func.func @rank_major
-// MANY: %[[BLOCK_COUNTS:.*]] = memref.alloc() : memref<4x24xi32>
-// MANY: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]],
+// MANY: symm.alloc persistent : memref<24xi64, #symm.space>
+// MANY: symm.alloc persistent : memref<4xi64, #symm.space>
+// MANY: symm.alloc persistent : memref<96xi64, #symm.space>
+// MANY: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
+// MANY: %[[NUMBER:.*]] = memref.alloc() : memref<64x4xi32>
+// MANY: %[[COUNTS:.*]] = memref.alloc() : memref<5x2xi32>
+// MANY: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
+// MANY-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
+// MANY: %[[SUBGROUP:.*]] = arith.divui %{{.*}}, %c32
+// MANY: %[[LANE:.*]] = arith.remui %{{.*}}, %c32
+// MANY: %[[EPOCH:.*]] = arith.addi %{{.*}}, %c1_i64
 // MANY: symm.phase "count"
+// MANY: %[[BEFORE:.*]] = arith.muli %[[SUBGROUP]], %[[GRID]]
+// MANY: %[[OWN:.*]] = arith.addi %[[BLOCK]], %[[BEFORE]]
+// MANY: scf.for %[[CHUNK:[a-z0-9_]+]] = %[[OWN]] to %c2 step %[[GRID]]
 // MANY: nvvm.vote.sync ballot
-// MANY: memref.store %{{.*}}, %[[BLOCK_COUNTS]][%{{.*}}, %[[BLOCK]]]
+// MANY: scf.for %[[TO:[a-z0-9_]+]] = %c0 to %c4
+// MANY: memref.store %{{.*}}, %[[NUMBER]][%{{.*}}, %[[TO]]]
+// MANY: memref.store %{{.*}}, %[[COUNTS]][%[[TO]], %[[CHUNK]]]
+// MANY: memref.store %{{.*}}, %[[COUNTS]][%c4, %[[CHUNK]]]
 // MANY: symm.grid_barrier
+// Every block adds up the counts of the chunks before each one, a lane per chunk.
+// MANY: scf.for %[[KEY:[a-z0-9_]+]] = %[[SUBGROUP]] to %c5
+// MANY: memref.load %[[COUNTS]][%[[KEY]], %{{.*}}]
+// MANY-COUNT-5: gpu.shuffle idx
+// MANY: %[[IS_CHUNK:.*]] = arith.cmpi ule, %[[LANE]], %c2
+// MANY-NEXT: scf.if %[[IS_CHUNK]]
+// MANY: memref.store %{{.*}}, %[[CHUNKS]][%[[LANE]], %[[KEY]]]
+// MANY-NOT: symm.grid_barrier
 // MANY: symm.phase "exchange"
-// MANY: memref.load %[[BLOCK_COUNTS]]
-// MANY: gpu.subgroup_reduce add
+// MANY-NOT: symm.failed
+// MANY: gpu.barrier
+// MANY: gpu.barrier
+// MANY: %[[BAD_TOKENS:.*]] = memref.load %[[CHUNKS]][%c2, %c4]
+// MANY: %[[NUM_BAD:.*]] = arith.index_cast %[[BAD_TOKENS]]
+// MANY: %[[FAILED:.*]] = arith.cmpi ne, %[[NUM_BAD]], %c0 :
+// MANY: arith.select %[[FAILED]], %c-1_i32
+// Each subgroup begins with a token of its own and then takes what is left. It asks
+// for the next one before it copies; no token is left after an error.
+// MANY: symm.phase "place"
+// MANY: %[[TOKENS:.*]] = arith.select %{{.*}}, %c64, %c0 :
 // MANY: symm.phase "put"
+// MANY-NEXT: %[[FIRST:.*]] = arith.addi %[[BLOCK]], %[[SUBGROUP]]
+// MANY-NEXT: scf.while (%[[NEXT:[a-z0-9_]+]] = %[[FIRST]]) : (index) -> index {
+// MANY-NEXT: %[[IS_TOKEN:.*]] = arith.cmpi ult, %[[NEXT]], %[[TOKENS]]
+// MANY-NEXT: scf.condition(%[[IS_TOKEN]]) %[[NEXT]]
+// MANY: ^bb0(%[[TOKEN:[a-z0-9_]+]]: index):
+// MANY: %[[IS_LANE:.*]] = arith.cmpi eq, %[[LANE]], %c0
+// MANY-NEXT: %[[TICKET:.*]] = scf.if %[[IS_LANE]]
+// MANY: %[[PARITY:.*]] = arith.andi %[[EPOCH]], %c1_i64
+// MANY-NEXT: %[[WORD:.*]] = arith.index_cast %[[PARITY]]
+// MANY-NEXT: symm.take %[[TICKETS]][%[[WORD]]]
+// MANY: memref.load %[[NUMBER]][%[[TOKEN]],
+// MANY: %[[CHUNK_OF:.*]] = arith.divui %[[TOKEN]], %c32
+// MANY: memref.load %[[CHUNKS]][%[[CHUNK_OF]],
+// MANY: symm.put_each %{{.*}}[%[[TOKEN]]]
+// MANY: arith.index_cast %[[TICKET]]
+// MANY: %[[TAKEN:.*]], %{{.*}} = gpu.shuffle idx %{{.*}}, %c0_i32
+// MANY: %[[NUMBER_TAKEN:.*]] = arith.index_cast %[[TAKEN]]
+// MANY-NEXT: %[[AFTER:.*]] = arith.addi %[[GRID]], %[[NUMBER_TAKEN]]
+// MANY-NEXT: scf.yield %[[AFTER]]
+// The first block resets the counter of the next run.
+// MANY: symm.phase "complete"
+// MANY: symm.signal
+// MANY: %[[NEXT_PARITY:.*]] = arith.andi %{{.*}}, %c1_i64
+// MANY: %[[NEXT_WORD:.*]] = arith.index_cast %[[NEXT_PARITY]]
+// MANY: memref.store %c0_i64, %[[TICKETS]][%[[NEXT_WORD]]]
+// MANY: symm.wait
 
-// A team shares each row; its first member writes what goes with it.
+// A team shares each row; its last member writes what goes with it. Tokens are not
+// shared out one by one.
 // TEAM-LABEL: func.func @rank_major
 // TEAM: symm.phase "put"
-// TEAM: %[[FIRST:.*]] = arith.cmpi eq, %[[MEMBER:.*]], %c0
-// TEAM: scf.if %[[FIRST]]
+// TEAM-NOT: symm.take
+// TEAM: %[[LAST:.*]] = arith.cmpi eq, %[[MEMBER:.*]], %c3
+// TEAM: scf.if %[[LAST]]
 // TEAM: symm.put_each {{.*}} share %[[MEMBER]] of 4
+// TEAM: scf.if %[[LAST]]
+// TEAM: gpu.shuffle
+// TEAM-NOT: symm.take
 func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
     %w: memref<64x2xf32>, %recv_x: memref<256x32xbf16, #symm.space>,
     %recv_idx: memref<256x2xi32, #symm.space>,
@@ -92,26 +201,104 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
   return
 }
 
-// A slab needs no counts of others: ranks say that they are ready while they
-// count, and the counts travel with the rows.
+// A slab needs no counts of others to put rows: ranks say that they are ready, and
+// send the counts as flags that nobody waits for before the end. There is no phase to
+// place rows either.
 // CHECK-LABEL: func.func @slab
-// CHECK: %[[COUNTS:.*]] = symm.alloc persistent : memref<4xi32, #symm.space>
-// CHECK: gpu.launch
+// CHECK: %[[ME:.*]] = symm.rank
+// CHECK: %[[RUNS:.*]] = symm.alloc persistent : memref<24xi64, #symm.space>
+// CHECK: %[[READY:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
+// CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<96xi64, #symm.space>
+// CHECK: %[[COUNTS:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
+// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]],
+// CHECK-SAME: workgroup(%[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
+// CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
+// CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
+// Lanes of the last subgroup signal, in the first block, and wait, in all. There is
+// nothing to publish.
 // CHECK: symm.phase "ready"
-// CHECK: symm.signal
+// CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
+// CHECK-NEXT: scf.if %[[IS_BLOCK]]
+// CHECK-NEXT: %[[SENDS:.*]] = arith.cmpi eq, %{{.*}}, %c7
+// CHECK-NEXT: scf.if %[[SENDS]]
+// CHECK: symm.signal %[[READY]][%[[ME]]] at %{{.*}}, %[[EPOCH]] relaxed
+// CHECK: %[[IS_SUBGROUP:.*]] = arith.cmpi eq, %{{.*}}, %c7
+// CHECK-NEXT: scf.if %[[IS_SUBGROUP]]
+// CHECK: symm.wait %[[READY]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
 // CHECK: symm.phase "count"
+// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%c2, %{{.*}}]
 // CHECK: symm.phase "exchange"
-// CHECK-NOT: symm.signal
-// CHECK: symm.wait
-// CHECK: symm.phase "place"
-// CHECK: %[[THERE:.*]] = symm.peer %[[COUNTS]]
-// CHECK: memref.store %{{.*}}, %[[THERE]]
+// CHECK-NOT: symm.{{wait|failed}}
+// CHECK: gpu.barrier
+// The epoch lies above seven bits: a count, or all ones after an error.
+// CHECK: %[[IS_BLOCK2:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
+// CHECK-NEXT: scf.if %[[IS_BLOCK2]]
+// CHECK: %[[BAD_TOKENS:.*]] = memref.load %[[CHUNKS]][%c2, %c4]
+// CHECK: %[[NUM_BAD:.*]] = arith.index_cast %[[BAD_TOKENS]]
+// CHECK: %[[FAILED:.*]] = arith.cmpi ne, %[[NUM_BAD]], %c0 :
+// CHECK: memref.load %[[CHUNKS]][%c2, %[[PEER:.*]]]
+// CHECK: %[[COUNT:.*]] = arith.select %[[FAILED]], %c127_i64, %{{.*}} : i64
+// CHECK: %[[SHIFTED:.*]] = arith.shli %[[EPOCH]], %c7_i64
+// CHECK: %[[VALUE:.*]] = arith.addi %[[SHIFTED]], %[[COUNT]]
+// CHECK: symm.signal %[[COUNTS]][%[[ME]]] at %[[PEER]], %[[VALUE]] relaxed
+// CHECK-NOT: symm.phase "place"
 // CHECK: symm.phase "put"
+// CHECK: arith.muli %[[ME]], %c64
 // CHECK: symm.put_each
-// CHECK: symm.grid_arrive
-// CHECK: symm.signal
-// CHECK: symm.wait
-// CHECK: memref.load %[[COUNTS]]
+// CHECK: symm.phase "complete"
+// CHECK-NEXT: gpu.barrier
+// CHECK: symm.signal %[[DONE]]
+// CHECK: memref.store %[[EPOCH]], %[[RUNS]]
+// CHECK: %[[IS_BLOCK3:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
+// CHECK-NEXT: scf.if %[[IS_BLOCK3]]
+// CHECK-NEXT: %[[RECEIVES:.*]] = arith.cmpi eq, %{{.*}}, %c7
+// CHECK-NEXT: scf.if %[[RECEIVES]]
+// CHECK: %[[LEAST:.*]] = arith.shli %[[EPOCH]], %c7_i64
+// CHECK: symm.wait %[[COUNTS]][%[[FROM:.*]]] from %[[FROM]], %[[LEAST]]
+// CHECK: %[[SEEN:.*]] = memref.load %[[COUNTS]][%[[FROM]]]
+// CHECK: %[[ROWS:.*]] = arith.subi %[[SEEN]], %{{.*}} : i64
+// CHECK: %[[IS_COUNT:.*]] = arith.cmpi ne, %[[ROWS]], %c127_i64
+// CHECK: symm.check %[[IS_COUNT]], peer_failed, {{.*}} peer %[[FROM]]
+// CHECK: memref.store %{{.*}}[%[[FROM]]] : memref<4xi32>
+// CHECK: symm.wait %[[DONE]]
+// CHECK: gpu.terminator
+
+// With many tokens blocks meet once, and each adds up the counts of all chunks: a rank's
+// part of the slab starts where it always does.
+// MANY-LABEL: func.func @slab
+// MANY: %[[ME:.*]] = symm.rank
+// MANY: symm.alloc persistent : memref<24xi64, #symm.space>
+// MANY: %[[READY:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
+// MANY: %[[DONE:.*]] = symm.alloc persistent : memref<96xi64, #symm.space>
+// MANY: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
+// MANY: %[[CHUNK_COUNTS:.*]] = memref.alloc() : memref<5x2xi32>
+// MANY: %[[COUNTS:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
+// MANY: gpu.launch
+// MANY-SAME: workgroup(%[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
+// MANY: symm.signal %[[READY]]{{.*}} relaxed
+// MANY: symm.wait %[[READY]]
+// MANY: symm.phase "count"
+// MANY: memref.store %{{.*}}, %[[CHUNK_COUNTS]][
+// MANY: symm.grid_barrier
+// MANY: memref.load %[[CHUNK_COUNTS]][
+// MANY: memref.store %{{.*}}, %[[CHUNKS]][
+// MANY-NOT: symm.{{grid_barrier|failed}}
+// MANY: symm.phase "exchange"
+// MANY: gpu.barrier
+// MANY: memref.load %[[CHUNKS]][%c2, %c4]
+// MANY: symm.signal %[[COUNTS]]{{.*}} relaxed
+// MANY-NOT: symm.phase "place"
+// MANY: symm.phase "put"
+// MANY: scf.while
+// MANY: symm.take %[[TICKETS]]
+// MANY: arith.muli %[[ME]], %c64
+// MANY: symm.put_each
+// MANY: symm.phase "complete"
+// MANY: symm.signal %[[DONE]]
+// MANY: memref.store %c0_i64, %[[TICKETS]][
+// MANY: symm.wait %[[COUNTS]]
+// MANY: symm.check %{{.*}}, peer_failed
+// MANY: symm.wait %[[DONE]]
 func.func @slab(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
     %w: memref<64x2xf32>, %recv_x: memref<256x32xbf16, #symm.space>,
     %recv_idx: memref<256x2xi32, #symm.space>,
@@ -157,17 +344,51 @@ func.func @expert_major(%x: memref<16x8xf32>, %idx: memref<16x3xi32>,
   return
 }
 
-// reuse counts nothing.
+// reuse counts nothing, and shares tokens out one by one, however few. A block with an
+// error says so at the end: its flags have twice the epoch, and one more.
 // CHECK-LABEL: func.func @reuse
-// CHECK: gpu.launch
+// CHECK: symm.alloc persistent : memref<24xi64, #symm.space>
+// CHECK: %[[READY:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
+// CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<96xi64, #symm.space>
+// CHECK: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
+// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
+// CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>
+// CHECK: %[[SUBGROUP:.*]] = arith.divui %{{.*}}, %c32
+// CHECK: %[[EPOCH:.*]] = arith.addi %{{.*}}, %c1_i64
 // CHECK: symm.phase "ready"
-// CHECK: symm.signal
-// CHECK: symm.wait
+// CHECK: symm.signal %[[READY]]{{.*}} relaxed
+// CHECK: symm.wait %[[READY]]
+// CHECK: memref.store %c0_i64, %[[STATUS]][
+// CHECK: gpu.barrier
 // CHECK-NOT: symm.grid_barrier
 // CHECK: symm.phase "put"
-// CHECK: symm.check %{{.*}}, invalid_count, "send_row"
+// CHECK: %[[BEFORE:.*]] = arith.muli %[[BLOCK]], %c8
+// CHECK: %[[FIRST:.*]] = arith.addi %[[BEFORE]], %[[SUBGROUP]]
+// CHECK: %[[OTHERS:.*]] = arith.muli %[[GRID]], %c8
+// CHECK: scf.while (%{{.*}} = %[[FIRST]])
+// CHECK: symm.take %[[TICKETS]]
+// CHECK: symm.check %[[FINE:.*]], invalid_count, "send_row"
+// CHECK: %[[WRONG:.*]] = arith.cmpi eq, %[[FINE]], %false
+// CHECK-NEXT: scf.if %[[WRONG]]
+// CHECK-NEXT: memref.store %c1_i64, %[[STATUS]][
 // CHECK: symm.put_each
-// CHECK: symm.grid_arrive
+// CHECK: %[[NEXT:.*]] = arith.addi %[[OTHERS]], %
+// CHECK-NEXT: scf.yield %[[NEXT]]
+// CHECK: symm.phase "complete"
+// CHECK-NEXT: gpu.barrier
+// CHECK: %[[TWICE:.*]] = arith.muli %[[EPOCH]], %c2_i64
+// CHECK: %[[ERRORS:.*]] = memref.load %[[STATUS]]
+// CHECK: %[[VALUE:.*]] = arith.addi %[[TWICE]], %[[ERRORS]]
+// CHECK: symm.signal %[[DONE]][%{{.*}}] at %{{.*}}, %[[VALUE]] : memref
+// CHECK: memref.store %c0_i64, %[[TICKETS]][
+// CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
+// CHECK: symm.wait %[[DONE]][%[[ANY:.*]]] from %[[PEER:.*]], %[[LEAST]]
+// CHECK: %[[SEEN:.*]] = memref.load %[[DONE]][%[[ANY]]]
+// CHECK: %[[REST:.*]] = arith.subi %[[SEEN]], %
+// CHECK: %[[IS_FINE:.*]] = arith.cmpi ne, %[[REST]], %c1_i64
+// CHECK: symm.check %[[IS_FINE]], peer_failed, {{.*}} peer %[[PEER]]
+// CHECK-NOT: symm.{{signal|wait}}
+// CHECK: gpu.terminator
 func.func @reuse(%x: memref<64x32xbf16>, %rows: memref<64x4xi32>,
     %recv_x: memref<256x32xbf16, #symm.space>) {
   moe.dispatch %x reuse(%rows) outs(%recv_x) on @ep {num_experts = 16 : i64}

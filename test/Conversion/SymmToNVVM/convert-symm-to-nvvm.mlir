@@ -73,20 +73,23 @@ module attributes {gpu.container_module} {
       symm.wait %flags[%i] from %i, %v : memref<4xi64, #symm.space>
       // CHECK: llvm.call @symm_grid_barrier(
       symm.grid_barrier %n : memref<1xi64, #symm.space>
-      // CHECK: %[[LAST:.*]] = llvm.call @symm_grid_arrive(
-      %last = symm.grid_arrive %n : memref<1xi64, #symm.space>
-      scf.if %last {
-        // CHECK: %[[C:.*]] = llvm.load volatile %[[STATUS]] {{.*}} : !llvm.ptr<1> -> i32
-        // CHECK: arith.cmpi ne, %[[C]]
-        %failed = symm.failed
-        scf.if %failed {
-        } else {
-          // CHECK: %[[WORD:.*]] = llvm.getelementptr {{.*}} -> !llvm.ptr<1>, i8
-          // CHECK: %[[THERE:.*]] = llvm.getelementptr %[[WORD]]
-          // CHECK-NEXT: llvm.store %[[V]], %[[THERE]] atomic release {alignment = 8 : i64} : i64, !llvm.ptr<1>
-          symm.signal %flags[%i] at %i, %v : memref<4xi64, #symm.space>
-        }
+      // CHECK: %[[C:.*]] = llvm.load volatile %[[STATUS]] {{.*}} : !llvm.ptr<1> -> i32
+      // CHECK: arith.cmpi ne, %[[C]]
+      %failed = symm.failed
+      scf.if %failed {
+      } else {
+        // CHECK: %[[WORD:.*]] = llvm.getelementptr {{.*}} -> !llvm.ptr<1>, i8
+        // CHECK: %[[THERE:.*]] = llvm.getelementptr %[[WORD]]
+        // CHECK-NEXT: llvm.store %[[V]], %[[THERE]] atomic release {alignment = 8 : i64} : i64, !llvm.ptr<1>
+        symm.signal %flags[%i] at %i, %v : memref<4xi64, #symm.space>
+        // CHECK: llvm.store %[[V]], %{{.*}} atomic monotonic {alignment = 8 : i64} : i64, !llvm.ptr<1>
+        symm.signal %flags[%i] at %i, %v relaxed : memref<4xi64, #symm.space>
       }
+      // CHECK: %[[COUNTER:.*]] = llvm.getelementptr {{.*}} -> !llvm.ptr<1>, i8
+      // CHECK: %[[NUMBER:.*]] = llvm.atomicrmw add %[[COUNTER]], %{{.*}} syncscope("device") monotonic {alignment = 8 : i64} : !llvm.ptr<1>, i64
+      %number = symm.take %flags[%i] : memref<4xi64, #symm.space>
+      // CHECK: llvm.store %[[NUMBER]], %{{.*}} atomic release
+      symm.signal %flags[%i] at %i, %number : memref<4xi64, #symm.space>
       gpu.return
     }
     // What is called is there, and what that calls.
@@ -94,7 +97,7 @@ module attributes {gpu.container_module} {
     // CHECK-DAG: llvm.func internal @symm_wait(
     // CHECK-DAG: llvm.func internal @symm_expired(
     // CHECK-DAG: llvm.func internal @symm_grid_barrier(
-    // CHECK-DAG: llvm.func internal @symm_arrive(
+    // CHECK-DAG: llvm.func internal @symm_wait_for_grid(
   }
   func.func @launch(%flags: memref<4xi64, #symm.space>, %n: memref<1xi64, #symm.space>,
                     %i: index, %ok: i1, %v: i64) {

@@ -16,9 +16,15 @@
 
 // RUN: FileCheck %s --check-prefix=WHY < %t.auto
 // WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 1)
-// WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by stores
+// WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
 // WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
+// WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (128 blocks of 512 threads, team 4)
+// WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (132 blocks
+// WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (132 blocks
+// WHY: Function=combine_many_slots{{.*}}combine moves rows by stores: 33 slots of a token are more than the 32 lanes of a subgroup (132 blocks
 // WHY-NOT: Function=planned
+// RUN: FileCheck %s --check-prefix=WHYSM80 < %t.sm80
+// WHYSM80: Function=combine_many{{.*}}combine moves rows by stores: the chip has no bulk copies, or too little shared memory for them (108 blocks
 // RUN: FileCheck %s --check-prefix=WHYSTORES < %t.stores
 // WHYSTORES: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has teams of 1 subgroups, not 4: a block has 3
 // WHYSTORES: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has no stages: rows move by stores
@@ -26,6 +32,8 @@
 // RUN: FileCheck %s --check-prefix=WHYBULK < %t.bulk
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has no teams: subgroups do not share a token with bulk copies
 // WHYBULK: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by bulk copies: asked for by 'transfer' (132 blocks of 512 threads, stages 4)
+// WHYBULK: remark: [Passed] kernel{{.*}}Function=combine_few{{.*}}combine moves rows by bulk copies: asked for by 'transfer' (132 blocks of 512 threads, stages 4)
+// WHYBULK: remark: [Missed] kernel{{.*}}Function=combine_many_slots{{.*}}combine has rows that move by stores, not bulk copies: 33 slots of a token are more than the 32 lanes of a subgroup
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=odd_rows{{.*}}dispatch has rows that move by stores, not bulk copies: rows of 14 bytes are no multiple of 16 bytes
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=long_rows{{.*}}dispatch has rows that move by stores, not bulk copies: 2 stages of 131072 bytes do not fit into shared memory
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=medium_rows{{.*}}dispatch has 3 stages, not 4: at least 2 are used, and as many of 65536 bytes as fit into shared memory
@@ -49,6 +57,7 @@
 // TEAM: error: moe-plan expects 'team' to be 0 or a power of two up to 32 (3)
 
 shard.grid @ep(shape = 4)
+shard.grid @ep33(shape = 33)
 
 // CHECK-LABEL: func.func @dispatch_many(
 // AUTO: kernel = #moe.kernel<>
@@ -62,9 +71,11 @@ func.func @dispatch_many(%x: memref<4096x7168xbf16>, %rows: memref<4096x4xi32>,
   return
 }
 
+// Sixteen tokens for each block, and more: bulk copies, where the chip has them.
 // CHECK-LABEL: func.func @combine_many(
-// AUTO: kernel = #moe.kernel<>,
-// SM80: kernel = #moe.kernel<blocks = 108>,
+// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
+// SM80: kernel = #moe.kernel<blocks = 108{{(, stages = 6)?}}>,
+// STORES: kernel = #moe.kernel<blocks = 16, threads = 96{{(, stages = 6)?}}>,
 // BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>,
 func.func @combine_many(%y: memref<16384x7168xbf16>, %rows: memref<4096x4xi32>,
     %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x7168xbf16>) {
@@ -88,11 +99,55 @@ func.func @dispatch_few(%x: memref<128x7168xbf16>, %rows: memref<128x4xi32>,
 
 // CHECK-LABEL: func.func @combine_few(
 // AUTO: kernel = #moe.kernel<blocks = 128, team = 4>
+// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
 func.func @combine_few(%y: memref<2044x7168xbf16>, %rows: memref<511x4xi32>,
     %src: memref<2044xi32>, %n: memref<4xi32>, %out: memref<511x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
     : (memref<2044x7168xbf16>, memref<511x4xi32>, memref<2044xi32>, memref<4xi32>,
        memref<511x7168xbf16>) -> ()
+  return
+}
+
+// One token less than sixteen for each of 132 blocks, and as many as that.
+// CHECK-LABEL: func.func @combine_not_many(
+// AUTO: kernel = #moe.kernel<{{(stages = 6)?}}>,
+func.func @combine_not_many(%y: memref<8444x7168xbf16>, %rows: memref<2111x4xi32>,
+    %src: memref<8444xi32>, %n: memref<4xi32>, %out: memref<2111x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<8444x7168xbf16>, memref<2111x4xi32>, memref<8444xi32>, memref<4xi32>,
+       memref<2111x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_just_many(
+// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
+func.func @combine_just_many(%y: memref<8448x7168xbf16>, %rows: memref<2112x4xi32>,
+    %src: memref<8448xi32>, %n: memref<4xi32>, %out: memref<2112x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<8448x7168xbf16>, memref<2112x4xi32>, memref<8448xi32>, memref<4xi32>,
+       memref<2112x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_odd_rows(
+// AUTO: kernel = #moe.kernel<{{(stages = 6)?}}>,
+func.func @combine_odd_rows(%y: memref<16384x7xbf16>, %rows: memref<4096x4xi32>,
+    %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x7xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<16384x7xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
+       memref<4096x7xbf16>) -> ()
+  return
+}
+
+// A lane looks up one slot.
+// CHECK-LABEL: func.func @combine_many_slots(
+// AUTO: kernel = #moe.kernel<{{(stages = 6)?}}>,
+// BULK: kernel = #moe.kernel<team = 2>,
+func.func @combine_many_slots(%y: memref<135168x64xbf16>, %rows: memref<4096x33xi32>,
+    %src: memref<135168xi32>, %n: memref<33xi32>, %out: memref<4096x64xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep33 {num_experts = 66 : i64}
+    : (memref<135168x64xbf16>, memref<4096x33xi32>, memref<135168xi32>, memref<33xi32>,
+       memref<4096x64xbf16>) -> ()
   return
 }
 

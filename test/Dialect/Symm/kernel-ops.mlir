@@ -41,12 +41,23 @@ func.func @stages(%x: memref<128x256xbf16>, %y: memref<512x64xbf16, #symm.space>
   return
 }
 
-// CHECK-LABEL: func.func @arrivals
-func.func @arrivals() {
+// CHECK-LABEL: func.func @grids
+func.func @grids() -> i1 {
   %counter = symm.alloc persistent : memref<1xi64, #symm.space>
-  // CHECK: symm.grid_arrive %{{.*}} : memref<1xi64, #symm.space>
-  %last = symm.grid_arrive %counter : memref<1xi64, #symm.space>
-  // CHECK: symm.grid_arrive %{{.*}} local : memref<1xi64, #symm.space>
-  %local = symm.grid_arrive %counter local : memref<1xi64, #symm.space>
-  return
+  // CHECK: symm.grid_barrier %{{.*}} : memref<1xi64, #symm.space>
+  symm.grid_barrier %counter : memref<1xi64, #symm.space>
+  // CHECK: symm.failed
+  %failed = symm.failed
+  return %failed : i1
+}
+
+// CHECK-LABEL: func.func @tickets
+// CHECK-SAME: %[[I:.*]]: index
+func.func @tickets(%i: index) -> i64 {
+  // CHECK: %[[COUNTERS:.*]] = symm.alloc persistent
+  %counters = symm.alloc persistent : memref<2xi64, #symm.space>
+  // CHECK: %[[NUMBER:.*]] = symm.take %[[COUNTERS]][%[[I]]] : memref<2xi64, #symm.space>
+  %number = symm.take %counters[%i] : memref<2xi64, #symm.space>
+  // CHECK: return %[[NUMBER]] : i64
+  return %number : i64
 }

@@ -46,6 +46,8 @@ func.func @synchronisation(%i: index) {
   %epoch = symm.next_epoch %counter : memref<1xi64, #symm.space>
   // CHECK: symm.signal %[[FLAGS:.*]][%{{.*}}] at %{{.*}}, %[[EPOCH]] : memref<4xi64, #symm.space>
   symm.signal %flags[%i] at %i, %epoch : memref<4xi64, #symm.space>
+  // CHECK: symm.signal %[[FLAGS]][%{{.*}}] at %{{.*}}, %[[EPOCH]] relaxed : memref<4xi64, #symm.space>
+  symm.signal %flags[%i] at %i, %epoch relaxed : memref<4xi64, #symm.space>
   // CHECK: symm.wait %[[FLAGS]][%{{.*}}] from %{{.*}}, %[[EPOCH]] : memref<4xi64, #symm.space>
   symm.wait %flags[%i] from %i, %epoch : memref<4xi64, #symm.space>
   // CHECK: symm.barrier %[[FLAGS]], %[[EPOCH]] : memref<4xi64, #symm.space>

@@ -90,11 +90,9 @@ MOE_FIBER_EXPORT void moe_fiber_grid_barrier(int64_t site) {
   grid.meetGrid("a barrier of the grid", site);
 }
 
-MOE_FIBER_EXPORT int64_t moe_fiber_grid_arrive(int64_t site) {
-  grid.meetBlock("the end of the grid", site, [](Grid &grid, Meeting &meeting) {
-    grid.arriveBlock(meeting);
-  });
-  return grid.self().result;
+MOE_FIBER_EXPORT int64_t moe_fiber_take(int64_t *counter) {
+  grid.yield();
+  return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
 //===----------------------------------------------------------------------===//

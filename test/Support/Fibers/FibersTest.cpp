@@ -32,7 +32,7 @@ int64_t moe_fiber_shuffle(int64_t, int64_t, int64_t);
 int64_t moe_fiber_ballot(int64_t, int64_t);
 int64_t moe_fiber_sum(int64_t, int64_t);
 void moe_fiber_grid_barrier(int64_t);
-int64_t moe_fiber_grid_arrive(int64_t);
+int64_t moe_fiber_take(int64_t *);
 void moe_fiber_wait(const uint64_t *, uint64_t, int64_t, const char *);
 void moe_fiber_pause();
 void moe_fiber_record(int64_t, const char *, const char *, int64_t, int64_t,
@@ -65,7 +65,8 @@ struct Memory {
   alignas(16) char out[8][kBytes];
   int64_t sums[kBlocks * kThreads];
   uint64_t flag;
-  int64_t last;
+  uint64_t words[kBlocks];
+  int64_t missed, ended, counter;
 };
 
 /// How many of many runs of a kernel ended in which way.
@@ -202,16 +203,45 @@ static void tellGrid(void *captures, void *, int64_t block, int64_t thread,
     moe_fiber_grid_barrier(0);
   if (memory->sums[0] != 42)
     memory->sums[1] = 1;
-  if (moe_fiber_grid_arrive(1))
-    ++memory->last;
 }
 
 TEST(Fibers, Grid) {
-  auto isRight = [](const Memory &memory) {
-    return memory.sums[1] == 0 && memory.last == kThreads;
-  };
+  auto isRight = [](const Memory &memory) { return memory.sums[1] == 0; };
   EXPECT_RIGHT(runMany(tellGrid<true>, isRight));
   EXPECT_GT(runMany(tellGrid<false>, isRight).wrong, 0);
+}
+
+/// Each subgroup takes two numbers; without `isTake` in two steps each.
+template <bool isTake>
+static void takeNumbers(void *captures, void *, int64_t, int64_t thread,
+                        int64_t blocks, int64_t threads) {
+  auto *memory = static_cast<Memory *>(captures);
+  memory->ended = 2 * blocks * threads / 32;
+  if (thread % 32 != 0)
+    return;
+  for (int64_t i = 0; i < 2; ++i) {
+    int64_t number;
+    if (isTake) {
+      number = moe_fiber_take(&memory->counter);
+    } else {
+      number = memory->counter;
+      moe_fiber_pause();
+      memory->counter = number + 1;
+    }
+    ++memory->sums[number];
+  }
+}
+
+/// Each number once, and none left out.
+TEST(Fibers, Take) {
+  auto isRight = [](const Memory &memory) {
+    for (int64_t number = 0; number < kBlocks * kThreads; ++number)
+      if (memory.sums[number] != (number < memory.ended))
+        return false;
+    return memory.counter == memory.ended;
+  };
+  EXPECT_RIGHT(runMany(takeNumbers<true>, isRight));
+  EXPECT_GT(runMany(takeNumbers<false>, isRight).wrong, 0);
 }
 
 //===----------------------------------------------------------------------===//
@@ -321,6 +351,41 @@ static void signalAndWait(void *captures, void *, int64_t block, int64_t thread,
   memory->sums[block * threads + thread] = memory->rows[0][0];
 }
 
+/// What to leave out of `tellFirstBlock`.
+enum Omission { Nothing, BlockBarrier, OtherWords };
+
+/// Each block signals its own words, and the first block waits for all: then it
+/// sees what every thread has stored.
+template <Omission omission>
+static void tellFirstBlock(void *captures, void *, int64_t block,
+                           int64_t thread, int64_t blocks, int64_t threads) {
+  auto *memory = static_cast<Memory *>(captures);
+  memory->sums[block * threads + thread] = 42;
+  if (omission != BlockBarrier)
+    moe_fiber_barrier(0);
+  if (thread == 0)
+    for (int64_t word = block; word < kBlocks; word += blocks) {
+      moe_fiber_pause();
+      __atomic_store_n(&memory->words[word], 5, __ATOMIC_RELEASE);
+      moe_fiber_pause();
+    }
+  if (block != 0)
+    return;
+  if (thread < (omission == OtherWords ? 1 : kBlocks))
+    moe_fiber_wait(&memory->words[thread], 5, 0, "complete");
+  moe_fiber_barrier(1);
+  if (thread == 0)
+    for (int64_t i = 0; i < blocks * threads; ++i)
+      memory->missed += memory->sums[i] != 42;
+}
+
+TEST(Fibers, EndOfAGrid) {
+  auto isRight = [](const Memory &memory) { return memory.missed == 0; };
+  EXPECT_RIGHT(runMany(tellFirstBlock<Nothing>, isRight));
+  EXPECT_GT(runMany(tellFirstBlock<BlockBarrier>, isRight).wrong, 0);
+  EXPECT_GT(runMany(tellFirstBlock<OtherWords>, isRight).wrong, 0);
+}
+
 static void waitInVain(void *captures, void *, int64_t, int64_t, int64_t,
                        int64_t) {
   moe_fiber_wait(&static_cast<Memory *>(captures)->flag, 5, 0, "put");
@@ -333,7 +398,7 @@ static void failAndWait(void *captures, void *, int64_t block, int64_t thread,
   if (block == 0 && thread == 4)
     moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
   moe_fiber_wait(&memory->flag, 5, 0, "put");
-  ++memory->last;
+  ++memory->ended;
 }
 
 TEST(Fibers, Signals) {
@@ -342,7 +407,7 @@ TEST(Fibers, Signals) {
   EXPECT_EQ(runOnce(waitInVain, memory), MOERT_TIMEOUT);
   EXPECT_EQ(runOnce(failAndWait, memory), MOERT_INVALID_COUNT);
   EXPECT_EQ(failWhat, "rows");
-  EXPECT_GE(memory.last, kThreads);
+  EXPECT_GE(memory.ended, kThreads);
 }
 
 int main(int argc, char **argv) {

@@ -170,7 +170,7 @@ void Grid::begin(int64_t blocks, int64_t threads, int64_t bytes) {
   counters.clear();
   copies.clear();
   live = total;
-  arrivedBlocks = idleSince = idleRounds = 0;
+  idleSince = idleRounds = 0;
   isAbandoned = false;
   error = Record();
 }
@@ -365,14 +365,6 @@ void Grid::meetBlock(const char *what, int64_t site, Completion all) {
 
 void Grid::meetGrid(const char *what, int64_t site) {
   meet(gridMeeting, numBlocks * numThreads, what, site, nullptr);
-}
-
-void Grid::arriveBlock(Meeting &meeting) {
-  bool isLast = ++arrivedBlocks == numBlocks;
-  for (Fiber *fiber : meeting.there)
-    fiber->result = isLast;
-  if (isLast)
-    arrivedBlocks = 0;
 }
 
 void Grid::waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,

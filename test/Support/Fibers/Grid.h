@@ -130,8 +130,6 @@ public:
   Meeting &meetSubgroup(const char *what, int64_t site, Completion all);
   void meetBlock(const char *what, int64_t site, Completion all);
   void meetGrid(const char *what, int64_t site);
-  /// Whether the calling block, whose threads all call it, is the last one.
-  void arriveBlock(Meeting &meeting);
   void waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
                    const char *phase);
   /// Reports a kernel that breaks the rules, and abandons it.
@@ -183,7 +181,7 @@ private:
 
   Kernel kernel = nullptr;
   void *captures = nullptr;
-  int64_t numBlocks = 0, numThreads = 0, live = 0, arrivedBlocks = 0;
+  int64_t numBlocks = 0, numThreads = 0, live = 0;
   std::vector<Fiber> fibers;
   std::vector<char *> stacks;
   std::vector<char> shared;

@@ -240,4 +240,18 @@ def MoEExpandKernelMathPass
     "::mlir::vector::VectorDialect"];
 }
 
+def MoERoundBF16InKernelsPass
+    : Pass<"moe-round-bf16-in-kernels", "::mlir::ModuleOp"> {
+  let summary = "round f32 to bf16 with the instructions of the device";
+  let description = [{
+    Inside `gpu.launch`: `arith.truncf` of f32 and of vectors with an even number
+    of them becomes `cvt.rn.bf16x2.f32`, which every chip since sm_80 has, one
+    instruction for two elements where integer arithmetic takes about fifteen.
+    The bits are those of `arith.truncf`, except that a NaN loses its payload. To
+    be run before `arith-expand`.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 #endif // MOE_MLIR_TARGET_TRANSFORMS_PASSES_TD

@@ -33,8 +33,13 @@ static constexpr int64_t kLanes = 32;
 /// Threads per block. With more, registers do not hold enough of the rows in
 /// flight.
 static constexpr int64_t kThreads = 512;
-/// Stages of bulk copies, when they fit.
-static constexpr int64_t kStages = 3;
+/// Stages of bulk copies, when they fit. In a combine three teams of subgroups
+/// have two each.
+static constexpr int64_t kDispatchStages = 3;
+static constexpr int64_t kCombineStages = 6;
+/// Tokens per block from which on a combine by bulk copies is at least as fast
+/// as one by loads.
+static constexpr int64_t kBulkTokens = 16;
 
 std::optional<KernelTarget> moe::getKernelTarget(StringRef chip) {
   unsigned capability = 0;
@@ -59,8 +64,13 @@ struct Traffic {
   int64_t rowBytes = 0;
   /// Tokens (alltoallv: rows) of a rank, at most.
   int64_t tokens = 0;
-  /// Bytes of the smallest stage.
+  /// Bytes of the smallest stage, and how many stages there are by default.
   int64_t stageBytes = 0;
+  int64_t stages = kDispatchStages;
+  /// Tokens per block from which on bulk copies are chosen; 0: never.
+  int64_t bulkTokens = 0;
+  /// Rows of a token, at most, of a combine.
+  int64_t rowsOfToken = 1;
   bool hasBulkForm = true;
   /// Whether the work is spread token by token.
   bool hasTokens = true;
@@ -78,7 +88,10 @@ static Traffic getTraffic(CollectiveOpInterface op) {
   } else if (auto combine = dyn_cast<CombineOp>(*op)) {
     traffic.tokens = combine.getTokenBound();
     // A stage holds a part of each row of a token.
-    traffic.stageBytes = 16 * combine.getSendRow().getType().getDimSize(1);
+    traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
+    traffic.stageBytes = 16 * traffic.rowsOfToken;
+    traffic.stages = kCombineStages;
+    traffic.bulkTokens = kBulkTokens;
   } else {
     auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
     traffic.tokens =
@@ -109,6 +122,10 @@ static std::string findBulkObstacle(const Traffic &traffic,
   if (traffic.rowBytes % 16 != 0)
     return formatv("rows of {0} bytes are no multiple of 16 bytes",
                    traffic.rowBytes);
+  if (traffic.rowsOfToken > kLanes)
+    return formatv("{0} slots of a token are more than the {1} lanes of a "
+                   "subgroup",
+                   traffic.rowsOfToken, kLanes);
   if (getMaxStages(traffic) < kMinStages)
     return formatv("{0} stages of {1} bytes do not fit into shared memory",
                    kMinStages, traffic.stageBytes);
@@ -126,30 +143,49 @@ static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
   return std::min(team, subgroups & -subgroups);
 }
 
+static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
+                               const KernelRequest &request,
+                               const std::string &obstacle,
+                               KernelChoice &choice) {
+  if (!request.transfer) {
+    bool isMany = traffic.tokens >= traffic.bulkTokens * blocks;
+    if (!obstacle.empty())
+      choice.reason = obstacle;
+    else if (traffic.bulkTokens == 0)
+      choice.reason = "they are not slower than bulk copies, wherever both "
+                      "were measured";
+    else if (!isMany)
+      choice.reason = formatv("{0} blocks have fewer than {1} tokens each",
+                              blocks, traffic.bulkTokens);
+    else
+      choice.reason = "they keep more rows in flight than loads";
+    bool isBulk = obstacle.empty() && traffic.bulkTokens > 0 && isMany;
+    return isBulk ? Transfer::bulk : Transfer::stores;
+  }
+  choice.reason = "asked for by 'transfer'";
+  if (*request.transfer == Transfer::bulk && !obstacle.empty()) {
+    choice.missed.push_back("rows that move by stores, not bulk copies: " +
+                            obstacle);
+    choice.reason = obstacle;
+    return Transfer::stores;
+  }
+  return *request.transfer;
+}
+
 KernelChoice moe::planKernel(CollectiveOpInterface op,
                              const KernelTarget &target,
                              const KernelRequest &request) {
   Traffic traffic = getTraffic(op);
   KernelChoice choice;
 
-  Transfer transfer = request.transfer.value_or(Transfer::stores);
-  choice.reason = request.transfer
-                      ? "asked for by 'transfer'"
-                      : "they are not slower than bulk copies, wherever both "
-                        "were measured";
-  std::string obstacle = findBulkObstacle(traffic, target);
-  if (transfer == Transfer::bulk && !obstacle.empty()) {
-    transfer = Transfer::stores;
-    choice.missed.push_back("rows that move by stores, not bulk copies: " +
-                            obstacle);
-    choice.reason = obstacle;
-  }
-
   int64_t blocks = request.blocks ? request.blocks : target.processors;
   int64_t threads = request.threads ? request.threads : kThreads;
-  int64_t stages = kStages, team = 1;
+  std::string obstacle = findBulkObstacle(traffic, target);
+  Transfer transfer =
+      chooseTransfer(traffic, blocks, request, obstacle, choice);
+  int64_t stages = kDispatchStages, team = 1;
   if (transfer == Transfer::bulk) {
-    int64_t wanted = request.stages ? request.stages : kStages;
+    int64_t wanted = request.stages ? request.stages : traffic.stages;
     stages = std::clamp(wanted, kMinStages, getMaxStages(traffic));
     if (request.stages && stages != request.stages)
       choice.missed.push_back(

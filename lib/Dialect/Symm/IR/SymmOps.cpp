@@ -148,5 +148,3 @@ template <typename OpTy> static LogicalResult verifyCounter(OpTy op) {
 LogicalResult NextEpochOp::verify() { return verifyCounter(*this); }
 
 LogicalResult GridBarrierOp::verify() { return verifyCounter(*this); }
-
-LogicalResult GridArriveOp::verify() { return verifyCounter(*this); }

@@ -100,30 +100,24 @@ def Symm_GridBarrierOp : Symm_Op<"grid_barrier", [
   let hasVerifier = 1;
 }
 
-def Symm_GridArriveOp : Symm_Op<"grid_arrive", [
-    MemoryEffects<[MemRead, MemWrite]>]> {
-  let summary = "arrives at the end of a kernel; true in the last block";
+def Symm_TakeOp : Symm_Op<"take", [MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "takes the next number of a counter";
   let description = [{
-    Inside a GPU kernel. All threads of all blocks execute the op; it waits for
-    nobody. The result is true on all threads of the block that arrives last, and
-    there everything any thread of this rank did before is visible. What they
-    stored on other ranks is published by a signal that follows there; not so
-    with `local`, which is cheaper and for kernels that store on this rank alone.
+    Inside a GPU kernel. Returns word `index` of `counters` and adds one to it, in
+    one step: threads of all blocks that take numbers get different ones, without
+    gaps. Says nothing about the order of other memory accesses.
 
     Example:
 
     ```mlir
-    %counter = symm.alloc persistent : memref<1xi64, #symm.space>
-    %last = symm.grid_arrive %counter : memref<1xi64, #symm.space>
+    %counters = symm.alloc persistent : memref<2xi64, #symm.space>
+    %c0 = arith.constant 0 : index
+    %number = symm.take %counters[%c0] : memref<2xi64, #symm.space>
     ```
-
-    **Constraints:**
-    - `counter` has one element.
   }];
-  let arguments = (ins Symm_Flags:$counter, UnitAttr:$local);
-  let results = (outs I1:$last);
-  let assemblyFormat = "$counter (`local` $local^)? attr-dict `:` type($counter)";
-  let hasVerifier = 1;
+  let arguments = (ins Symm_Flags:$counters, Index:$index);
+  let results = (outs I64:$number);
+  let assemblyFormat = "$counters `[` $index `]` attr-dict `:` type($counters)";
 }
 
 def Symm_FailedOp : Symm_Op<"failed", [MemoryEffects<[MemRead, MemWrite]>]> {

@@ -193,7 +193,8 @@ def Symm_SignalOp : Symm_Op<"signal"> {
     Stores `value` in word `index` of `flags` on rank `rank`. Release order,
     system scope: everything this rank put or stored before is visible to a rank
     that waits for the value. Each word has a single writer, and its values only
-    grow.
+    grow. With `relaxed` the value itself is all that the waiting rank may rely
+    on.
 
     Example:
 
@@ -207,9 +208,10 @@ def Symm_SignalOp : Symm_Op<"signal"> {
   }];
   let arguments = (ins
     Arg<Symm_Flags, "", [MemWrite]>:$flags, Index:$index, Index:$rank,
-    I64:$value);
+    I64:$value, UnitAttr:$relaxed);
   let assemblyFormat = [{
-    $flags `[` $index `]` `at` $rank `,` $value attr-dict `:` type($flags)
+    $flags `[` $index `]` `at` $rank `,` $value (`relaxed` $relaxed^)?
+    attr-dict `:` type($flags)
   }];
 }
 
