@@ -20,6 +20,7 @@
 // WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
 // WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (128 blocks of 512 threads, team 4)
 // WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (132 blocks
+// WHY: Function=combine_short_rows{{.*}}combine moves rows by stores: rows of 8192 bytes are short (132 blocks
 // WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (132 blocks
 // WHY: Function=combine_many_slots{{.*}}combine moves rows by stores: 33 slots of a token are more than the 32 lanes of a subgroup (132 blocks
 // WHY-NOT: Function=planned
@@ -110,7 +111,7 @@ func.func @combine_few(%y: memref<2044x7168xbf16>, %rows: memref<511x4xi32>,
 
 // One token less than sixteen for each of 132 blocks, and as many as that.
 // CHECK-LABEL: func.func @combine_not_many(
-// AUTO: kernel = #moe.kernel<{{(stages = 6)?}}>,
+// AUTO: kernel = #moe.kernel<>,
 func.func @combine_not_many(%y: memref<8444x7168xbf16>, %rows: memref<2111x4xi32>,
     %src: memref<8444xi32>, %n: memref<4xi32>, %out: memref<2111x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
@@ -129,8 +130,19 @@ func.func @combine_just_many(%y: memref<8448x7168xbf16>, %rows: memref<2112x4xi3
   return
 }
 
+// Many tokens, but rows of 8 KiB.
+// CHECK-LABEL: func.func @combine_short_rows(
+// AUTO: kernel = #moe.kernel<>,
+func.func @combine_short_rows(%y: memref<16384x4096xbf16>, %rows: memref<4096x4xi32>,
+    %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x4096xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<16384x4096xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
+       memref<4096x4096xbf16>) -> ()
+  return
+}
+
 // CHECK-LABEL: func.func @combine_odd_rows(
-// AUTO: kernel = #moe.kernel<{{(stages = 6)?}}>,
+// AUTO: kernel = #moe.kernel<>,
 func.func @combine_odd_rows(%y: memref<16384x7xbf16>, %rows: memref<4096x4xi32>,
     %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x7xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
@@ -141,7 +153,7 @@ func.func @combine_odd_rows(%y: memref<16384x7xbf16>, %rows: memref<4096x4xi32>,
 
 // A lane looks up one slot.
 // CHECK-LABEL: func.func @combine_many_slots(
-// AUTO: kernel = #moe.kernel<{{(stages = 6)?}}>,
+// AUTO: kernel = #moe.kernel<>,
 // BULK: kernel = #moe.kernel<team = 2>,
 func.func @combine_many_slots(%y: memref<135168x64xbf16>, %rows: memref<4096x33xi32>,
     %src: memref<135168xi32>, %n: memref<33xi32>, %out: memref<4096x64xbf16>) {

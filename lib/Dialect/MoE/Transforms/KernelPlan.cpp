@@ -40,6 +40,9 @@ static constexpr int64_t kCombineStages = 6;
 /// Tokens per block from which on a combine by bulk copies is at least as fast
 /// as one by loads.
 static constexpr int64_t kBulkTokens = 16;
+/// And bytes of the rows: what a block does for each token, whatever its
+/// length, takes longer than to load a short one.
+static constexpr int64_t kBulkRowBytes = 8192 + 1;
 
 std::optional<KernelTarget> moe::getKernelTarget(StringRef chip) {
   unsigned capability = 0;
@@ -154,12 +157,15 @@ static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
     else if (traffic.bulkTokens == 0)
       choice.reason = "they are not slower than bulk copies, wherever both "
                       "were measured";
+    else if (traffic.rowBytes < kBulkRowBytes)
+      choice.reason = formatv("rows of {0} bytes are short", traffic.rowBytes);
     else if (!isMany)
       choice.reason = formatv("{0} blocks have fewer than {1} tokens each",
                               blocks, traffic.bulkTokens);
     else
       choice.reason = "they keep more rows in flight than loads";
-    bool isBulk = obstacle.empty() && traffic.bulkTokens > 0 && isMany;
+    bool isBulk = obstacle.empty() && traffic.bulkTokens > 0 && isMany &&
+                  traffic.rowBytes >= kBulkRowBytes;
     return isBulk ? Transfer::bulk : Transfer::stores;
   }
   choice.reason = "asked for by 'transfer'";
