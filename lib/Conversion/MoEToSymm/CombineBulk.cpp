@@ -33,13 +33,7 @@ int64_t CombineKernel::numParts() {
   if (!allowsBulkCopies(cast<MemRefType>(op.getY().getType())) ||
       b.numSubgroups() < 2)
     return 0;
-  for (int64_t parts = 1; parts <= 64; ++parts) {
-    int64_t bytes = rowLength / parts * elementBytes();
-    if (rowLength % parts == 0 && bytes % 16 == 0 &&
-        numStages() * maxRows() * bytes <= kStageBytes)
-      return parts;
-  }
-  return 0;
+  return getStageParts(rowLength * elementBytes(), maxRows(), numStages());
 }
 
 void CombineKernel::reduceTokensInBulk() {

@@ -9,7 +9,10 @@
 // RUN: FileCheck %s --check-prefixes=CHECK,STORES < %t.stores
 // RUN: moe-opt %s --moe-plan="target=cuda transfer=bulk stages=4 team=2" --remarks-filter=moe-plan > %t.bulk 2>&1
 // RUN: FileCheck %s --check-prefixes=CHECK,BULK < %t.bulk
+// RUN: moe-opt %s --moe-plan="target=cuda transfer=bulk threads=32" --remarks-filter=moe-plan 2>&1 | FileCheck %s --check-prefix=NARROW
 // RUN: moe-opt %s --moe-plan | FileCheck %s --check-prefix=HOST
+
+// NARROW: remark: [Missed] kernel{{.*}}Function=combine_many{{.*}}combine has rows that move by stores, not bulk copies: one subgroup brings rows, and blocks of 32 threads have no other
 
 // HOST: moe.dispatch {{.*}} {num_experts = 64 : i64}
 // HOST: moe.combine {{.*}} {algorithm = #moe.algorithm<pull>, num_experts = 64 : i64}

@@ -25,6 +25,17 @@ inline constexpr int64_t kStageBytes = 208 * 1024;
 /// With fewer stages a bulk copy in and one out do not overlap.
 inline constexpr int64_t kMinStages = 2;
 
+/// A combine with bulk copies: the fewest parts that rows are moved in, so that
+/// `stages` stages, each with a part of `rows` rows of a token, have room; 0
+/// when there is no such number. A part is a multiple of 16 bytes.
+inline int64_t getStageParts(int64_t rowBytes, int64_t rows, int64_t stages) {
+  for (int64_t parts = 1; parts <= 64; ++parts)
+    if (rowBytes % (16 * parts) == 0 &&
+        stages * rows * (rowBytes / parts) <= kStageBytes)
+      return parts;
+  return 0;
+}
+
 /// Shape of a kernel. The runtime launches fewer blocks when not all of them
 /// fit on the device at the same time; kernels read the number they run with.
 struct LaunchShape {

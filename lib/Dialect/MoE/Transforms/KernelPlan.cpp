@@ -37,6 +37,7 @@ static constexpr int64_t kThreads = 512;
 /// have two each.
 static constexpr int64_t kDispatchStages = 3;
 static constexpr int64_t kCombineStages = 6;
+static constexpr int64_t kMostStages = 16;
 /// Tokens per block from which on a combine by bulk copies is at least as fast
 /// as one by loads.
 static constexpr int64_t kBulkTokens = 16;
@@ -74,6 +75,7 @@ struct Traffic {
   int64_t bulkTokens = 0;
   /// Rows of a token, at most, of a combine.
   int64_t rowsOfToken = 1;
+  bool isCombine = false;
   bool hasBulkForm = true;
   /// Whether the work is spread token by token.
   bool hasTokens = true;
@@ -91,6 +93,7 @@ static Traffic getTraffic(CollectiveOpInterface op) {
   } else if (auto combine = dyn_cast<CombineOp>(*op)) {
     traffic.tokens = combine.getTokenBound();
     // A stage holds a part of each row of a token.
+    traffic.isCombine = true;
     traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
     traffic.stageBytes = 16 * traffic.rowsOfToken;
     traffic.stages = kCombineStages;
@@ -109,15 +112,24 @@ static Traffic getTraffic(CollectiveOpInterface op) {
 // Choice
 //===----------------------------------------------------------------------===//
 
-/// Stages that fit into shared memory.
+/// Stages that fit into shared memory, at most; fewer than kMinStages when not
+/// even those do.
 static int64_t getMaxStages(const Traffic &traffic) {
-  return std::min<int64_t>(
-      kStageBytes / std::max<int64_t>(traffic.stageBytes, 1), 16);
+  int64_t stages = kMostStages;
+  auto fit = [&] {
+    if (traffic.isCombine)
+      return getStageParts(traffic.rowBytes, traffic.rowsOfToken, stages) > 0;
+    return stages * traffic.stageBytes <= kStageBytes;
+  };
+  while (stages >= kMinStages && !fit())
+    --stages;
+  return stages;
 }
 
 /// Why the rows of an op cannot move by bulk copies; empty when they can.
 static std::string findBulkObstacle(const Traffic &traffic,
-                                    const KernelTarget &target) {
+                                    const KernelTarget &target,
+                                    int64_t threads) {
   if (!target.hasBulkCopies)
     return "the chip has no bulk copies, or too little shared memory for them";
   if (!traffic.hasBulkForm)
@@ -129,6 +141,10 @@ static std::string findBulkObstacle(const Traffic &traffic,
     return formatv("{0} slots of a token are more than the {1} lanes of a "
                    "subgroup",
                    traffic.rowsOfToken, kLanes);
+  if (traffic.isCombine && threads < 2 * kLanes)
+    return formatv("one subgroup brings rows, and blocks of {0} threads have "
+                   "no other",
+                   threads);
   if (getMaxStages(traffic) < kMinStages)
     return formatv("{0} stages of {1} bytes do not fit into shared memory",
                    kMinStages, traffic.stageBytes);
@@ -186,7 +202,7 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
 
   int64_t blocks = request.blocks ? request.blocks : target.processors;
   int64_t threads = request.threads ? request.threads : kThreads;
-  std::string obstacle = findBulkObstacle(traffic, target);
+  std::string obstacle = findBulkObstacle(traffic, target, threads);
   Transfer transfer =
       chooseTransfer(traffic, blocks, request, obstacle, choice);
   int64_t stages = kDispatchStages, team = 1;
