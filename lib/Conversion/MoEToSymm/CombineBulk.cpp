@@ -224,26 +224,13 @@ void CombineKernel::addStage(Value token, Value part, Value slot,
   int64_t held =
       std::min<int64_t>(llvm::divideCeil(partLength(), step), kMaxHeld);
   Value count = b.loadIndex(counts, {slot});
-  Value lane = b.add(b.mul(member, b.index(kSubgroupSize)), b.lane());
-  Value begin = b.mul(lane, b.index(vectorLength()));
-  auto columnsFrom = [&](Value column, int64_t number) {
-    SmallVector<Value> columns;
-    for (int64_t i = 0; i < number; ++i)
-      columns.push_back(b.add(column, b.index(i * step)));
-    return columns;
-  };
-  int64_t whole = partLength() / (step * held) * (step * held);
-  if (whole > 0)
-    b.step(begin, b.index(whole), b.index(step * held), [&](Value column) {
-      addColumnsOfStage(token, part, slot, count, columnsFrom(column, held));
-    });
-  int64_t rest = partLength() - whole;
-  if (rest == 0)
+  SmallVector<Value> columns =
+      forColumns(partLength(), adders(), held, member, [&](ValueRange columns) {
+        addColumnsOfStage(token, part, slot, count, columns);
+      });
+  if (columns.empty())
     return;
   // Threads past the end have no last column.
-  int64_t number = llvm::divideCeil(rest, step);
-  SmallVector<Value> columns =
-      columnsFrom(b.add(begin, b.index(whole)), number);
   Value isInside = b.cmp(Pred::ult, columns.back(), b.index(partLength()));
   auto branch = scf::IfOp::create(b, isInside, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);

@@ -13,6 +13,27 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+SmallVector<Value>
+CombineKernel::forColumns(int64_t length, int64_t team, int64_t held,
+                          Value member,
+                          llvm::function_ref<void(ValueRange)> body) {
+  int64_t step = team * kSubgroupSize * vectorLength();
+  Value lane = b.add(b.mul(member, b.index(kSubgroupSize)), b.lane());
+  Value first = b.mul(lane, b.index(vectorLength()));
+  auto columnsFrom = [&](Value column, int64_t count) {
+    SmallVector<Value> columns;
+    for (int64_t i = 0; i < count; ++i)
+      columns.push_back(b.add(column, b.index(i * step)));
+    return columns;
+  };
+  int64_t whole = length / (step * held) * (step * held);
+  if (whole > 0)
+    b.step(first, b.index(whole), b.index(step * held),
+           [&](Value column) { body(columnsFrom(column, held)); });
+  return columnsFrom(b.add(first, b.index(whole)),
+                     llvm::divideCeil(length - whole, step));
+}
+
 Value CombineKernel::zeros() {
   return arith::ConstantOp::create(
       b, DenseElementsAttr::get(vectorType(), b.getZeroAttr(element)));

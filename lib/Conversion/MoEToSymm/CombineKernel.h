@@ -65,6 +65,12 @@ private:
   void waitForRows();
 
   // CombineColumns.cpp
+  /// `body(columns)` for the first columns of this lane's vectors, `held` at a
+  /// time, when subgroup `member` of `team` shares `length` columns with the
+  /// others. Returns the columns of what is left; the last may be past the end.
+  SmallVector<Value> forColumns(int64_t length, int64_t team, int64_t held,
+                                Value member,
+                                llvm::function_ref<void(ValueRange)> body);
   Value zeros();
   Value emptySum();
   /// `sum` and the columns of one more row.

@@ -120,30 +120,16 @@ void CombineKernel::reduceTokens() {
 
 void CombineKernel::reduceToken(Value token, Value member,
                                 const RowList &list) {
-  int64_t lanes = kSubgroupSize * b.launchShape().team;
-  int64_t step = lanes * vectorLength(), held = numHeld();
-  Value lane = b.add(b.mul(member, b.index(kSubgroupSize)), b.lane());
-  Value first = b.mul(lane, b.index(vectorLength()));
-  auto columnsFrom = [&](Value column, int64_t count) {
-    SmallVector<Value> columns;
-    for (int64_t i = 0; i < count; ++i)
-      columns.push_back(b.add(column, b.index(i * step)));
-    return columns;
-  };
-  int64_t whole = rowLength / (step * held) * (step * held);
-  if (whole > 0)
-    b.step(first, b.index(whole), b.index(step * held), [&](Value column) {
-      reduceColumns(token, list, columnsFrom(column, held));
-    });
-  // What is left, in one round.
-  int64_t rest = rowLength - whole;
-  if (rest == 0)
-    return;
+  int64_t team = b.launchShape().team;
   SmallVector<Value> columns =
-      columnsFrom(b.add(first, b.index(whole)), llvm::divideCeil(rest, step));
+      forColumns(rowLength, team, numHeld(), member, [&](ValueRange columns) {
+        reduceColumns(token, list, columns);
+      });
+  if (columns.empty())
+    return;
   // Lanes past the end repeat the last column: rows are found by exchange among
   // all lanes.
-  if (rest % step != 0)
+  if (rowLength % (team * kSubgroupSize * vectorLength()) != 0)
     columns.back() = arith::MinUIOp::create(
         b, columns.back(), b.index(rowLength - vectorLength()));
   reduceColumns(token, list, columns);
