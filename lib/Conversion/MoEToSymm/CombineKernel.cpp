@@ -73,12 +73,7 @@ std::pair<Value, Value> CombineKernel::lookUp(Value token, Value slot,
   Value owner = slot;
   if (op.isExpertMajor())
     owner = b.loadIndex(op.getTopk(), {token, slot});
-  Value inRange = b.both(b.cmp(Pred::sge, row, none),
-                         b.cmp(Pred::slt, row, b.index(capacity)));
-  b.check(inRange, symm::Failure::invalid_count, "send_row",
-          b.index(capacity - 1), row);
-  b.noteError(inRange);
-  row = b.select(inRange, row, none);
+  row = b.checkedSendRow(row, capacity);
   if (op.isExpertMajor()) {
     Value isExpert = b.cmp(Pred::ult, owner, b.index(placement.numExperts));
     row = b.select(isExpert, row, none);

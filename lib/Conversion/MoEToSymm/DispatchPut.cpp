@@ -37,13 +37,8 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
 
 std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {
   Value none = b.index(-1), zero = b.index(0);
-  Value row = b.loadIndex(op.getReuse().front(), {token, slot});
-  Value inRange = b.both(b.cmp(Pred::sge, row, none),
-                         b.cmp(Pred::slt, row, b.index(capacity)));
-  b.check(inRange, symm::Failure::invalid_count, "send_row",
-          b.index(capacity - 1), row);
-  b.noteError(inRange);
-  row = b.select(inRange, row, none);
+  Value row = b.checkedSendRow(
+      b.loadIndex(op.getReuse().front(), {token, slot}), capacity);
   if (!op.isExpertMajor())
     return {row, slot};
   Value expert = b.loadIndex(op.getRoutingTopkIdx(), {token, slot});

@@ -131,6 +131,16 @@ void KernelBuilder::noteError(Value isFine) {
   ifThen(isWrong, [&] { store(i64(1), status, index(0)); });
 }
 
+Value KernelBuilder::checkedSendRow(Value row, int64_t capacity) {
+  Value none = index(-1);
+  Value inRange =
+      both(cmp(Pred::sge, row, none), cmp(Pred::slt, row, index(capacity)));
+  check(inRange, symm::Failure::invalid_count, "send_row", index(capacity - 1),
+        row);
+  noteError(inRange);
+  return select(inRange, row, none);
+}
+
 /// With errors tracked, flags count by twos and are odd after one.
 void KernelBuilder::signalFromBlock(Value flags, Value epoch) {
   syncBlock();

@@ -94,6 +94,8 @@ public:
   /// signals at its end. The block has to meet before it is used.
   void trackErrors();
   void noteError(Value isFine);
+  /// An entry of `send_row`, checked: -1 for one that is not below `capacity`.
+  Value checkedSendRow(Value row, int64_t capacity);
   /// Meets the block, then tells all ranks that it is done, and whether without
   /// errors. Release order.
   void signalFromBlock(Value flags, Value epoch);
