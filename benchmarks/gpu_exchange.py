@@ -34,8 +34,8 @@ def block_list(text):
 
 
 def prepare(args):
-    count, failed = modules.prepare(args.moe_compile, args.target, args.out, args.ranks, args.quick, args.blocks,
-                                    args.jobs)
+    artifacts = modules.wanted(args.ranks, shapes.choose_models(args.models, args.quick), args.tokens, args.blocks)
+    count, failed = modules.prepare(args.moe_compile, args.target, args.option, args.out, artifacts, args.jobs)
     for name, why in failed.items():
         print(f"{name}: {why}", file=sys.stderr)
     print(f"{count - len(failed)} of {count} artifacts in {args.out}")
@@ -55,7 +55,7 @@ def run(args):
         handwritten.build(args.baselines, args.nvcc, args.arch)
     config = {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
               "blocks": args.blocks, "seed": args.seed}
-    units = shapes.plan(shapes.models(), args.quick, args.kinds, args.tokens)
+    units = shapes.plan(shapes.choose_models(args.models, args.quick), args.kinds, args.tokens)
     records, machine = group.measure(units, args.ranks, config, rank.serve, args.seconds)
     arguments = {"commit": args.commit, "ranks": args.ranks, "quick": args.quick, "seed": args.seed,
                  "seconds": args.seconds}
@@ -72,6 +72,10 @@ def main():
     both = argparse.ArgumentParser(add_help=False)
     both.add_argument("--ranks", type=int, default=2)
     both.add_argument("--quick", action="store_true", help="deepseek_v3 only")
+    both.add_argument("--models", type=lambda text: text.split(","), default=[],
+                      help="only these shapes of examples/models, such as olmoe,mixtral_8x7b")
+    both.add_argument("--tokens", type=lambda text: [int(t) for t in text.split(",")], default=list(shapes.TOKENS),
+                      help="tokens per rank, such as 128,4096")
     both.add_argument("--blocks", type=block_list, default=list(shapes.BLOCKS),
                       help="blocks per kernel of ours, such as auto,16,132")
 
@@ -79,6 +83,8 @@ def main():
     sub.add_argument("--out", type=Path, required=True)
     sub.add_argument("--moe-compile", type=Path, default=ROOT / "build" / "bin" / "moe-compile")
     sub.add_argument("--target", default="cuda:sm_90")
+    sub.add_argument("--option", action="append", default=[], metavar="OPTION",
+                     help="a further option of moe-compile, such as --option=--threads=1024; may be repeated")
     sub.add_argument("--jobs", type=int, default=os.cpu_count())
 
     sub = commands.add_parser("run", parents=[both])
@@ -88,15 +94,16 @@ def main():
     sub.add_argument("--nvcc", default="/usr/local/cuda/bin/nvcc")
     sub.add_argument("--arch", default="sm_90")
     sub.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help=",".join(KINDS))
-    sub.add_argument("--tokens", type=lambda text: [int(t) for t in text.split(",")], default=list(shapes.TOKENS),
-                     help="tokens per rank, such as 128,4096")
     sub.add_argument("--seconds", type=float, default=480, help="what is not measured by then is left out")
     sub.add_argument("--seed", type=int, default=1)
     sub.add_argument("--commit", default="unknown")
     sub.add_argument("--json", type=Path, help="write the result here")
 
     args = parser.parse_args()
-    return {"prepare": prepare, "run": run}[args.command](args)
+    try:
+        return {"prepare": prepare, "run": run}[args.command](args)
+    except ValueError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -99,12 +99,11 @@ def alltoallv_name(bytes_per_peer, blocks):
     return f"alltoallv-{bytes_per_peer}-b{blocks or 'auto'}.so"
 
 
-def wanted(ranks, quick, blocks):
+def wanted(ranks, models, token_counts, blocks):
     """(file name, blocks, text) of each artifact."""
-    all_models = shapes.models()
-    for model in all_models[:1] if quick else all_models:
+    for model in models:
         for layout in shapes.LAYOUTS:
-            for tokens in shapes.TOKENS:
+            for tokens in token_counts:
                 text = exchange_module(model, ranks, tokens, layout)
                 for count in blocks:
                     yield exchange_name(model.name, tokens, layout, count), count, text
@@ -114,11 +113,11 @@ def wanted(ranks, quick, blocks):
             yield alltoallv_name(size, count), count, text
 
 
-def compile_one(compiler, target, folder, name, blocks, text):
+def compile_one(compiler, target, options, folder, name, blocks, text):
     """None, or what went wrong."""
     source = folder / name.replace(".so", ".mlir")
     source.write_text(text)
-    command = [compiler, source, f"--target={target}", "-o", folder / name]
+    command = [compiler, source, f"--target={target}", "-o", folder / name, *options]
     if blocks:
         command.append(f"--blocks={blocks}")
     try:
@@ -130,11 +129,12 @@ def compile_one(compiler, target, folder, name, blocks, text):
     return None if done.returncode == 0 else done.stdout.strip()
 
 
-def prepare(compiler, target, folder, ranks, quick, blocks, jobs):
-    """Compiles all artifacts; returns how many, and the failures by name."""
+def prepare(compiler, target, options, folder, artifacts, jobs):
+    """Compiles what `wanted` yields, with further options of the compiler;
+    returns how many, and the failures by name."""
     folder.mkdir(parents=True, exist_ok=True)
-    artifacts = list(wanted(ranks, quick, blocks))
+    artifacts = list(artifacts)
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        problems = list(pool.map(lambda item: compile_one(compiler, target, folder, *item), artifacts))
+        problems = list(pool.map(lambda item: compile_one(compiler, target, options, folder, *item), artifacts))
     failed = {name: why for (name, _, _), why in zip(artifacts, problems) if why}
     return len(artifacts), failed

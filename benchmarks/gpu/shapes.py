@@ -52,12 +52,23 @@ def models(folder=ROOT / "examples" / "models"):
     return sorted(found, key=lambda m: m.name != QUICK_MODEL)
 
 
-def plan(all_models, quick, kinds=("links", "alltoall", "nccl", "hand", "ours"), tokens_of_run=TOKENS):
+def choose_models(names, quick):
+    """Those of `names`; without names all, or the one of the quick run."""
+    every = models()
+    unknown = set(names) - {m.name for m in every}
+    if unknown:
+        raise ValueError(f"no such model: {', '.join(sorted(unknown))}; there are {', '.join(m.name for m in every)}")
+    if names:
+        return [m for m in every if m.name in names]
+    return every[:1] if quick else every
+
+
+def plan(chosen_models, kinds=("links", "alltoall", "nccl", "hand", "ours"), tokens_of_run=TOKENS):
     """Units of work, the most telling first. A unit names its kind and
     what it depends on; ranks do all measurements of a unit in one go."""
     units = [{"kind": "links"}]
     units += [{"kind": "alltoall", "bytes": b} for b in EXCHANGE_BYTES]
-    for model in all_models[:1] if quick else all_models:
+    for model in chosen_models:
         for tokens in sorted(tokens_of_run, key=lambda t: t not in (4096, 128, 16)):
             shape = {"model": model.name, "tokens": tokens}
             units.append({"kind": "nccl", **shape})

@@ -104,17 +104,23 @@ def test_parse_model_says_what_is_missing():
 
 def test_plan():
     models = shapes.models()
-    quick, full = (shapes.plan(models, q) for q in (True, False))
+    quick, full = (shapes.plan(shapes.choose_models([], q)) for q in (True, False))
     assert {u["model"] for u in quick if "model" in u} == {shapes.QUICK_MODEL}
     assert all(u in full for u in quick)
     assert {u["tokens"] for u in full if u["kind"] == "ours"} == set(shapes.TOKENS)
     assert len([u for u in full if u["kind"] == "ours"]) == len(models) * len(shapes.TOKENS) * len(shapes.LAYOUTS)
-    some = shapes.plan(models, True, ("nccl",), [128])
+    some = shapes.plan(models[:1], ("nccl",), [128])
     assert some == [{"kind": "nccl", "model": shapes.QUICK_MODEL, "tokens": 128}]
 
 
+def test_models_are_chosen_by_name():
+    assert [m.name for m in shapes.choose_models(["olmoe"], True)] == ["olmoe"]
+    with pytest.raises(ValueError, match="no such model: olmo; there are deepseek_v3"):
+        shapes.choose_models(["olmo"], False)
+
+
 def all_texts(ranks):
-    return {name: text for name, _, text in modules.wanted(ranks, False, [16])}
+    return {name: text for name, _, text in modules.wanted(ranks, shapes.models(), shapes.TOKENS, [16])}
 
 
 def test_modules_have_the_shapes_asked_for():
@@ -138,9 +144,10 @@ def test_modules_verify():
 
 def test_prepare_reports_failures(tmp_path):
     script = tmp_path / "compiler"
-    script.write_text('#!/bin/sh\ncase "$*" in *slab*--blocks=8*) echo no slab; exit 1;; esac\ntouch "$4"\n')
+    script.write_text('#!/bin/sh\ncase "$*" in *slab*--threads=64*--blocks=8*) echo no slab; exit 1;; esac\ntouch "$4"\n')
     script.chmod(0o755)
-    count, failed = modules.prepare(script, "cuda", tmp_path / "out", 2, True, [0, 8], 2)
+    artifacts = modules.wanted(2, shapes.models()[:1], shapes.TOKENS, [0, 8])
+    count, failed = modules.prepare(script, "cuda", ["--threads=64"], tmp_path / "out", artifacts, 2)
     made = {f.name for f in (tmp_path / "out").glob("*.so")}
     assert count == (len(shapes.TOKENS) * len(shapes.LAYOUTS) + len(shapes.EXCHANGE_BYTES)) * 2
     assert failed and all(re.search(r"-slab-.*-b8\.so", name) for name in failed)
