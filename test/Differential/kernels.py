@@ -68,7 +68,8 @@ class Kernels:
     # Few cases per module: each module has a shape of its own.
     cases_per_module = 4
 
-    def __init__(self, bin_dir: Path, seed: int):
+    def __init__(self, bin_dir: Path, seed: int, late=False):
+        self.settings = ["MOE_FIBER_LATE=1"] if late else []
         self.library = bin_dir.parent / "lib" / "libmoe_fibers.so"
         self.seed = seed
         if not self.library.is_file():
@@ -82,9 +83,11 @@ class Kernels:
             f"--threads={threads}",
         ]
         if lot.random() < 0.6:
-            return options + [
-                "--transfer=bulk", f"--stages={lot.choice((2, 2, 3, 4))}",
-            ]
+            # With many stages a combine brings several tokens at a time.
+            stages = lot.choice((2, 2, 3, 4, 9, 15, None))
+            return options + ["--transfer=bulk"] + (
+                [f"--stages={stages}"] if stages else []
+            )
         teams = [team for team in (1, 2, 4) if team <= threads // 32]
         return options + ["--transfer=stores", f"--team={lot.choice(teams)}"]
 
@@ -92,4 +95,5 @@ class Kernels:
         schedule = random.Random(f"{self.seed} {case.name}").randrange(2**32)
         return [
             "env", f"LD_PRELOAD={self.library}", f"MOE_FIBER_SEED={schedule}",
+            *self.settings,
         ]

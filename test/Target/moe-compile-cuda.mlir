@@ -25,18 +25,18 @@
 // CHECK-NOT: {{fence|atom}}
 // CHECK: bar.sync 0;
 // CHECK-NOT: {{bar|fence|atom}}
-// CHECK: st.release.sys.global.b64 [%{{.*}}], %[[EPOCH:rd[0-9]+]];
+// CHECK: st.release.sys.global.b64 [
 // CHECK-NOT: {{bar|fence|atom}}
-// CHECK: st.global.b32 [%{{.*}}], %[[EPOCH]];
+// CHECK: st.global.b32 [
 // CHECK-NOT: {{bar|fence|atom}}
-// CHECK: call.uni symm_wait,
+// CHECK: call.uni (retval0), symm_wait,
 // CHECK: ret;
 
 // A wait is bounded and ends the kernel's work, not the kernel.
 // CHECK: .func symm_record(
 // CHECK: atom.acq_rel.sys.global.cas.b32
 // CHECK: st.release.sys.global.b32
-// CHECK: .func symm_wait(
+// CHECK: .func (.param .b64 func_retval0) symm_wait(
 // CHECK: ld.acquire.sys.global.b64
 // CHECK: globaltimer
 // CHECK: call.uni (retval0), symm_expired,

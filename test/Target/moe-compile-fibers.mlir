@@ -11,7 +11,7 @@
 // CHECK: define internal void @local.exchange_fiber_0(
 // CHECK: call void @moe_fiber_barrier(
 // CHECK: define void @moe_entry_exchange(
-// CHECK: call void @moe_fiber_launch(ptr {{.*}}@local.exchange_fiber_0, ptr {{.*}}, i64 3, i64 64, i64 0)
+// CHECK: call void @moe_fiber_launch(ptr {{.*}}@local.exchange_fiber_0, ptr {{.*}}, i64 3, i64 64, i64 {{[0-9]+}})
 
 // CUDA: moe-compile: error: --kernels=fibers is for target host ('cuda' given)
 // PTX: moe-compile: error: --ptx-version is for target cuda ('host' given)

@@ -58,9 +58,13 @@ FailureOr<Value> moe::callFibers(OpBuilder &builder, Location loc,
 
 LogicalResult FiberLowering::replace(Operation *op, StringRef name,
                                      StringRef types, ValueRange args) {
-  if (failed(call(name, types, args)))
+  FailureOr<Value> result = call(name, types, args);
+  if (failed(result))
     return failure();
-  rewriter.eraseOp(op);
+  if (op->getNumResults() == 0)
+    rewriter.eraseOp(op);
+  else
+    rewriter.replaceOp(op, fromI64(*result, op->getResult(0).getType()));
   return success();
 }
 
@@ -85,7 +89,8 @@ Value FiberLowering::fromI64(Value value, Type type) {
   if (type.isIndex())
     return arith::IndexCastOp::create(rewriter, loc, type, value);
   Type integer = rewriter.getIntegerType(type.getIntOrFloatBitWidth());
-  value = arith::TruncIOp::create(rewriter, loc, integer, value);
+  if (integer != value.getType())
+    value = arith::TruncIOp::create(rewriter, loc, integer, value);
   if (type == integer)
     return value;
   return arith::BitcastOp::create(rewriter, loc, type, value);
@@ -132,6 +137,15 @@ LogicalResult FiberLowering::lower(gpu::BarrierOp op) {
   return replace(op, "barrier", "vi", nextSite());
 }
 
+LogicalResult FiberLowering::lower(NVVM::BarrierOp op) {
+  if (op.getReductionOp() != NVVM::BarrierReduction::AND || op.getBarrierId() ||
+      op.getNumberOfThreads())
+    return op.emitOpError(
+        "expects the reduction 'and' over a block in a kernel for fibers");
+  return replace(op, "barrier_and", "iii",
+                 {nextSite(), toI64(op.getReductionPredicate())});
+}
+
 LogicalResult FiberLowering::lower(NVVM::SyncWarpOp op) {
   return replace(op, "sync_subgroup", "vi", nextSite());
 }
@@ -172,24 +186,14 @@ LogicalResult FiberLowering::lower(gpu::ShuffleOp op) {
 LogicalResult FiberLowering::lower(NVVM::VoteSyncOp op) {
   if (op.getKind() != NVVM::VoteSyncKind::ballot)
     return op.emitOpError("expects a ballot in a kernel for fibers");
-  FailureOr<Value> result =
-      call("ballot", "iii", {nextSite(), toI64(op.getPred())});
-  if (failed(result))
-    return failure();
-  rewriter.replaceOp(op, fromI64(*result, op.getType()));
-  return success();
+  return replace(op, "ballot", "iii", {nextSite(), toI64(op.getPred())});
 }
 
 LogicalResult FiberLowering::lower(gpu::SubgroupReduceOp op) {
   if (op.getOp() != gpu::AllReduceOperation::ADD ||
       !op.getType().isInteger(32) || op.getClusterSize())
     return op.emitOpError("expects a sum of i32 in a kernel for fibers");
-  FailureOr<Value> result =
-      call("sum", "iii", {nextSite(), toI64(op.getValue())});
-  if (failed(result))
-    return failure();
-  rewriter.replaceOp(op, fromI64(*result, op.getType()));
-  return success();
+  return replace(op, "sum", "iii", {nextSite(), toI64(op.getValue())});
 }
 
 //===----------------------------------------------------------------------===//
@@ -197,7 +201,7 @@ LogicalResult FiberLowering::lower(gpu::SubgroupReduceOp op) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult FiberLowering::lower(symm::GridBarrierOp op) {
-  return replace(op, "grid_barrier", "vi", nextSite());
+  return replace(op, "grid_barrier", "ii", nextSite());
 }
 
 /// The signal itself is a store like those of host code. Other ranks get time
@@ -213,7 +217,7 @@ LogicalResult FiberLowering::lower(symm::WaitOp op) {
   FailureOr<Value> name = text(phase);
   if (failed(name))
     return failure();
-  return replace(op, "wait", "vpiip",
+  return replace(op, "wait", "ipiip",
                  {rowAddress(op.getFlags(), op.getIndex()), op.getValue(),
                   toI64(op.getPeer()), *name});
 }
@@ -304,20 +308,11 @@ LogicalResult FiberLowering::lower(symm::CheckOp op) {
 }
 
 LogicalResult FiberLowering::lower(symm::FailedOp op) {
-  FailureOr<Value> result = call("failed", "i", {});
-  if (failed(result))
-    return failure();
-  rewriter.replaceOp(op, fromI64(*result, op.getType()));
-  return success();
+  return replace(op, "failed", "i", {});
 }
 
 LogicalResult FiberLowering::lower(symm::TakeOp op) {
-  FailureOr<Value> number =
-      call("take", "ip", rowAddress(op.getCounters(), op.getIndex()));
-  if (failed(number))
-    return failure();
-  rewriter.replaceOp(op, *number);
-  return success();
+  return replace(op, "take", "ip", rowAddress(op.getCounters(), op.getIndex()));
 }
 
 LogicalResult FiberLowering::lower(symm::PhaseOp op) {
@@ -331,9 +326,9 @@ LogicalResult FiberLowering::lower(Operation *op) {
   loc = op->getLoc();
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<gpu::BarrierOp, gpu::DynamicSharedMemoryOp, gpu::ShuffleOp,
-            gpu::SubgroupReduceOp, NVVM::SyncWarpOp, NVVM::VoteSyncOp,
-            symm::BulkFenceOp, symm::CheckOp, symm::FailedOp, symm::FetchOp,
-            symm::GridBarrierOp, symm::PhaseOp, symm::PutEachOp,
+            gpu::SubgroupReduceOp, NVVM::BarrierOp, NVVM::SyncWarpOp,
+            NVVM::VoteSyncOp, symm::BulkFenceOp, symm::CheckOp, symm::FailedOp,
+            symm::FetchOp, symm::GridBarrierOp, symm::PhaseOp, symm::PutEachOp,
             symm::PutWaitOp, symm::SignalOp, symm::StageArriveOp,
             symm::StageExpectOp, symm::StageInitOp, symm::StageWaitOp,
             symm::TakeOp, symm::WaitOp>([&](auto op) { return lower(op); })

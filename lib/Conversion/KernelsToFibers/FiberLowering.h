@@ -54,6 +54,7 @@ private:
   LogicalResult lower(gpu::DynamicSharedMemoryOp op);
   LogicalResult lower(gpu::ShuffleOp op);
   LogicalResult lower(gpu::SubgroupReduceOp op);
+  LogicalResult lower(NVVM::BarrierOp op);
   LogicalResult lower(NVVM::SyncWarpOp op);
   LogicalResult lower(NVVM::VoteSyncOp op);
   LogicalResult lower(symm::BulkFenceOp op);

@@ -64,14 +64,13 @@ void AllToAllvKernel::lower() {
   Value done = b.blockFlags();
   b.launch(/*stageBytes=*/0, [&] {
     epoch = b.beginRun(runs);
+    b.trackErrors();
     b.phase("exchange");
     b.onFirstBlock([&] { sendCounts(); });
-    b.forPeers([&](Value peer) {
-      symm::WaitOp::create(b, arrived, peer, peer, epoch);
-    });
-    b.syncBlock();
+    Value haveArrived = b.syncBlockAll(b.waitForPeers(arrived, epoch));
+    b.noteError(haveArrived);
     b.phase("place");
-    Value ok = findStarts();
+    Value ok = b.both(haveArrived, findStarts());
     b.phase("put");
     putRows(ok);
     b.phase("complete");

@@ -8,9 +8,9 @@
 ///
 /// \file
 /// A ring of stages; each holds the same part of all rows of one token. The
-/// first subgroup of a block fills them: a stage is full when its bytes are
-/// there, and free again when a team of the other subgroups, which add, has
-/// read it.
+/// first subgroup of a block fills them, several at a time where rows are
+/// short: a stage is full when its bytes are there, and free again when a team
+/// of the other subgroups, which add, has read it.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -25,9 +25,10 @@ using namespace mlir::moe;
 /// time.
 static constexpr int64_t kMaxHeld = 2;
 static constexpr int64_t kMaxGroup = 4;
-/// Subgroups that share a stage: with more, each has too little to do for what
-/// it takes to begin.
-static constexpr int64_t kMaxAdders = 5;
+/// Bytes of the tokens that are fetched at the same time: with short rows the
+/// subgroup that brings them has less to do for each, but it waits for as many
+/// stages to be free.
+static constexpr int64_t kGroupBytes = 24 * 1024;
 
 int64_t CombineKernel::numParts() {
   if (!allowsBulkCopies(cast<MemRefType>(op.getY().getType())) ||
@@ -68,26 +69,23 @@ SmallVector<Value> CombineKernel::startOfRing() {
   return {b.index(0), b.index(0)};
 }
 
-SmallVector<Value> CombineKernel::nextTurn(Turn turn) {
-  Value zero = b.index(0), next = b.add(turn.slot, b.index(1));
-  Value wraps = b.cmp(Pred::eq, next, b.index(numStages()));
-  return {b.select(wraps, zero, next),
+CombineKernel::Turn CombineKernel::advance(Turn turn, Value count) {
+  Value depth = b.index(numStages()), next = b.add(turn.slot, count);
+  Value wraps = b.cmp(Pred::uge, next, depth);
+  return {b.select(wraps, b.sub(next, depth), next),
           b.select(wraps, b.add(turn.round, b.index(1)), turn.round)};
 }
 
 /// Of tokens `token` to `end`, as many as there are lanes for.
 CombineKernel::RowBatch CombineKernel::lookUpBatch(Value token, Value end) {
   RowBatch batch;
-  Value slots = b.index(numSlots());
-  Value inBatch = arith::DivUIOp::create(b, b.lane(), slots);
-  Value slot = arith::RemUIOp::create(b, b.lane(), slots);
-  Value own = b.add(token, inBatch);
-  Value isSlot = b.both(b.cmp(Pred::ult, inBatch, b.index(batchTokens())),
+  Value own = b.add(token, laneToken);
+  Value isSlot = b.both(b.cmp(Pred::ult, laneToken, b.index(batchTokens())),
                         b.cmp(Pred::ult, own, end));
-  auto [row, owner] = lookUp(own, slot, isSlot);
+  auto [row, owner] = lookUp(own, laneSlot, isSlot);
   Value isRow = b.cmp(Pred::sge, row, b.index(0));
   batch.mask = b.ballot(isRow);
-  Value firstLane = b.mul(inBatch, slots);
+  Value firstLane = b.mul(laneToken, b.index(numSlots()));
   if (op.isExpertMajor()) {
     // The number of smaller experts (combine_s1).
     batch.place = b.index(0);
@@ -115,6 +113,9 @@ CombineKernel::RowBatch CombineKernel::lookUpBatch(Value token, Value end) {
 /// they are needed.
 void CombineKernel::bringTokens(Value first, Value end) {
   Value zero = b.index(0), size = b.index(batchTokens());
+  Value slots = b.index(numSlots());
+  laneToken = arith::DivUIOp::create(b, b.lane(), slots);
+  laneSlot = arith::RemUIOp::create(b, b.lane(), slots);
   auto flatten = [](const RowBatch &batch, ValueRange turn) {
     SmallVector<Value> values = {batch.row, batch.peer, batch.place,
                                  batch.mask};
@@ -133,65 +134,90 @@ void CombineKernel::bringTokens(Value first, Value end) {
   Value token = batches.getInductionVar();
   RowBatch next = lookUpBatch(b.add(token, size), end);
   Value tokens = arith::MinUIOp::create(b, size, b.sub(end, token));
-  SmallVector<Value> turn = b.reduce(
-      zero, tokens, carried.take_back(2), [&](Value inBatch, ValueRange turn) {
-        return b.reduce(zero, b.index(numParts()), turn,
-                        [&](Value part, ValueRange turn) {
-                          Turn here{turn[0], turn[1]};
-                          bringPart(batch, inBatch, part, here);
-                          return nextTurn(here);
-                        });
-      });
-  scf::YieldOp::create(b, flatten(next, turn));
+  // One after the other, or several whole tokens at a time.
+  int64_t group = groupTokens();
+  SmallVector<Value> turn = carried.take_back(2);
+  auto groups =
+      scf::ForOp::create(b, zero, tokens, b.index(group), ValueRange(turn));
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToEnd(groups.getBody());
+    Value inBatch = groups.getInductionVar(), count = b.index(group);
+    if (group > 1)
+      count = arith::MinUIOp::create(b, count, b.sub(tokens, inBatch));
+    turn = b.reduce(zero, b.index(numParts()), groups.getRegionIterArgs(),
+                    [&](Value part, ValueRange turn) -> SmallVector<Value> {
+                      Turn here{turn[0], turn[1]};
+                      bringTokensOfGroup(batch, inBatch, count, part, here);
+                      Turn next = advance(here, count);
+                      return {next.slot, next.round};
+                    });
+    scf::YieldOp::create(b, turn);
+  }
+  scf::YieldOp::create(b, flatten(next, groups.getResults()));
 }
 
-/// One lane per row fetches it.
-void CombineKernel::bringPart(const RowBatch &batch, Value inBatch, Value part,
-                              Turn turn) {
-  Value zero = b.index(0), one = b.index(1), slots = b.index(numSlots());
-  b.ifThen(b.cmp(Pred::ne, turn.round, zero), [&] {
+/// Tokens inBatch .. inBatch + count - 1 of the batch, in a stage each from
+/// `turn` on. One lane per row fetches it.
+void CombineKernel::bringTokensOfGroup(const RowBatch &batch, Value inBatch,
+                                       Value count, Value part, Turn turn) {
+  Value zero = b.index(0), one = b.index(1);
+  Value isOfGroup, isFirst, firstLane;
+  if (groupTokens() > 1) {
+    // Each lane looks after the stage of its own token.
+    Value ahead = b.sub(laneToken, inBatch);
+    isOfGroup = b.cmp(Pred::ult, ahead, count);
+    isFirst = b.both(isOfGroup, b.cmp(Pred::eq, laneSlot, zero));
+    firstLane = b.mul(laneToken, b.index(numSlots()));
+    turn = advance(turn, ahead);
+  } else {
+    isOfGroup = b.cmp(Pred::eq, laneToken, inBatch);
+    isFirst = b.cmp(Pred::eq, b.lane(), zero);
+    firstLane = b.mul(inBatch, b.index(numSlots()));
+  }
+  Value waits = b.cmp(Pred::ne, turn.round, zero);
+  if (groupTokens() > 1)
+    waits = b.both(isOfGroup, waits);
+  b.ifThen(waits, [&] {
     Value last = b.sub(turn.round, one);
     symm::StageWaitOp::create(b, empty, turn.slot,
                               arith::AndIOp::create(b, last, one));
   });
-  Value isOfToken =
-      b.cmp(Pred::eq, arith::DivUIOp::create(b, b.lane(), slots), inBatch);
-  Value isRow = b.both(isOfToken, b.cmp(Pred::sge, batch.row, zero));
+  Value isRow = b.both(isOfGroup, b.cmp(Pred::sge, batch.row, zero));
   if (batch.weight)
     b.ifThen(isRow,
              [&] { b.store(batch.weight, weights, {turn.slot, batch.place}); });
   b.syncSubgroup();
-  b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+  b.ifThen(isFirst, [&] {
     int64_t all = (int64_t(1) << numSlots()) - 1;
     Value ofToken = arith::ShRUIOp::create(
-        b, batch.mask, b.fromIndex(b.mul(inBatch, slots), b.getI32Type()));
-    Value count = b.countBits(
+        b, batch.mask, b.fromIndex(firstLane, b.getI32Type()));
+    Value rows = b.countBits(
         arith::AndIOp::create(b, ofToken, b.i32(static_cast<int32_t>(all))));
-    b.storeIndex(count, counts, {turn.slot});
-    Value bytes = b.mul(count, b.index(partLength() * elementBytes()));
+    b.storeIndex(rows, counts, {turn.slot});
+    Value bytes = b.mul(rows, b.index(partLength() * elementBytes()));
     symm::StageExpectOp::create(b, full, turn.slot, bytes);
   });
   b.syncSubgroup();
   b.ifThen(isRow, [&] {
     Value there = symm::PeerOp::create(b, op.getY(), batch.peer);
-    Value place = b.add(b.mul(turn.slot, b.index(maxRows())), batch.place);
+    Value row = b.add(b.mul(turn.slot, b.index(maxRows())), batch.place);
     symm::FetchOp::create(
         b, there, ValueRange{batch.row, b.mul(part, b.index(partLength()))},
-        ring, place, full, turn.slot);
+        ring, row, full, turn.slot);
   });
 }
 
-/// A stage has to be of the same team in every round, or a team could wait for
-/// a round before the one before it has ended. And it needs two, to have one
-/// that fills while it adds.
+int64_t CombineKernel::groupTokens() {
+  if (numParts() > 1)
+    return 1;
+  int64_t most = std::max<int64_t>(std::min(batchTokens(), numStages() / 4), 1);
+  return std::clamp<int64_t>(kGroupBytes / stageBytes(), 1, most);
+}
+
 int64_t CombineKernel::adders() {
-  int64_t all = b.numSubgroups() - 1;
-  for (int64_t size = kMaxAdders; size > 0; --size) {
-    int64_t teams = all / size;
-    if (all % size == 0 && numStages() % teams == 0 && numStages() > teams)
-      return size;
-  }
-  return all;
+  int64_t adding = b.numSubgroups() - 1;
+  return adding / getTeamsForStages(adding, numStages());
 }
 
 /// Teams of all subgroups but the first take the stages in turn.

@@ -61,7 +61,8 @@ private:
   /// The weight of a row, which lies on the rank that holds it; null without
   /// weights.
   Value loadWeight(Value row, Value peer);
-  /// Until the rows of all ranks may be read; on all threads of a block.
+  /// Waits until the rows of all ranks may be read, and meets the block; on all
+  /// threads.
   void waitForRows();
 
   // CombineColumns.cpp
@@ -123,10 +124,13 @@ private:
   void reduceTokensInBulk();
   /// Loops that count turns of the ring, from its first place on.
   SmallVector<Value> startOfRing();
-  SmallVector<Value> nextTurn(Turn turn);
+  Turn advance(Turn turn, Value count);
   RowBatch lookUpBatch(Value token, Value end);
   void bringTokens(Value first, Value end);
-  void bringPart(const RowBatch &batch, Value inBatch, Value part, Turn turn);
+  /// Tokens whose rows are fetched at the same time.
+  int64_t groupTokens();
+  void bringTokensOfGroup(const RowBatch &batch, Value inBatch, Value count,
+                          Value part, Turn turn);
   /// Subgroups that add the rows of a stage together.
   int64_t adders();
   void addTokens(Value first, Value end);
@@ -142,6 +146,8 @@ private:
   Value ready, epoch;
   Value ring, full, empty; ///< stages; arrivals of their rows and readers
   Value counts, weights;   ///< of the rows in a stage
+  /// Of the subgroup that brings rows: a lane's token in a batch, and the slot.
+  Value laneToken, laneSlot;
 };
 
 } // namespace mlir::moe

@@ -21,9 +21,16 @@ void DispatchKernel::count() {
   }
   if (isReplicated())
     return addUpChunks();
-  symm::GridBarrierOp::create(b, barrierCounter);
+  meetBlocks();
   if (countsInChunks())
     addUpChunksOfGrid();
+}
+
+void DispatchKernel::meetBlocks() {
+  haveMet =
+      symm::GridBarrierOp::create(b, b.getI1Type(), barrierCounter).getMet();
+  b.noteError(haveMet);
+  leaveTokensUnless(haveMet);
 }
 
 /// One thread per (token, slot) of the block.
@@ -276,9 +283,15 @@ void DispatchKernel::noteStatus() {
 }
 
 Value DispatchKernel::hasFailed() {
-  if (countsInChunks())
-    return b.cmp(Pred::ne, totalOf(b.index(b.numRanks())), b.index(0));
-  return b.cmp(Pred::ne, b.load(status, b.index(0)), b.i32(0));
+  Value failed =
+      countsInChunks()
+          ? b.cmp(Pred::ne, totalOf(b.index(b.numRanks())), b.index(0))
+          : b.cmp(Pred::ne, b.load(status, b.index(0)), b.i32(0));
+  if (!haveMet)
+    return failed;
+  // Then the counts of other blocks may be missing.
+  Value no = b.integer(b.getI1Type(), 0);
+  return arith::OrIOp::create(b, failed, b.cmp(Pred::eq, haveMet, no));
 }
 
 /// One block adds up the counts of all and sends them to every rank. A rank
@@ -345,8 +358,10 @@ void DispatchKernel::sendSlabCounts() {
 void DispatchKernel::receiveSlabCounts() {
   b.onFirstBlock([&] {
     b.forPeersAside([&](Value peer) {
-      symm::WaitOp::create(b, slabCounts, peer, peer, slabEpoch());
-      Value rows = b.sub(b.load(slabCounts, {peer}), slabEpoch());
+      Value seen = symm::WaitOp::create(b, b.getI64Type(), slabCounts, peer,
+                                        peer, slabEpoch())
+                       .getSeen();
+      Value rows = b.sub(seen, slabEpoch());
       b.check(b.cmp(Pred::ne, rows, b.i64(noSlabCount())),
               symm::Failure::peer_failed, "status of a peer", b.i64(0),
               b.i64(-1), peer);

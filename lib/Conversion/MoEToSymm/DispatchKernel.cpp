@@ -11,8 +11,10 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Keys whose numbers fit the shared memory of a block.
+/// Keys whose numbers fit the shared memory of a block, by itself and beside
+/// stages (three tables).
 static constexpr int64_t kMaxSharedKeys = 2048;
+static constexpr int64_t kMaxKeysBesideStages = 1024;
 
 void moe::lowerDispatchToKernel(DispatchOp op, KernelBuilder &b) {
   DispatchKernel(op, b).lower();
@@ -50,8 +52,11 @@ void DispatchKernel::allocate() {
   }
   if (keyIsExpert())
     allocateRouting();
-  if (numKeys() > kMaxSharedKeys) {
+  bool isLarge =
+      numKeys() > (movesInBulk() ? kMaxKeysBesideStages : kMaxSharedKeys);
+  if (isLarge || sharesStarts())
     startScratch = b.scratch({blocks, numKeys()}, i32);
+  if (isLarge) {
     if (keyIsExpert()) {
       groupScratch = b.scratch({blocks, numKeys()}, i32);
       groupRowsScratch = b.scratch({blocks, numKeys()}, i32);
@@ -94,9 +99,11 @@ void DispatchKernel::lower() {
     std::tie(first, end) = b.blockRange(numTokens);
     tokensToPut = numTokens;
     epoch = b.beginRun(runs);
+    b.trackErrors();
     // Rows have a place as soon as all ranks are done with those of their last
     // run. Otherwise their counts tell that.
     bool isFree = op.isReuse() || isSlab();
+    Value haveArrived;
     if (isFree) {
       b.phase("ready");
       // What earlier kernels of this rank did is complete: there is nothing to
@@ -107,11 +114,9 @@ void DispatchKernel::lower() {
                                  /*relaxed=*/true);
         });
       });
-      waitForPeers();
+      haveArrived = b.waitForPeers(arrived, epoch);
     }
-    if (op.isReuse()) {
-      b.trackErrors();
-    } else {
+    if (!op.isReuse()) {
       if (!isFixedStart())
         start = keyTable(numKeys(), startScratch);
       b.phase("count");
@@ -120,13 +125,17 @@ void DispatchKernel::lower() {
       publishCounts();
     }
     if (!isFree)
-      waitForPeers();
-    b.syncBlock();
+      haveArrived = b.waitForPeers(arrived, epoch);
+    haveArrived = b.syncBlockAll(haveArrived);
+    b.noteError(haveArrived);
+    leaveTokensUnless(haveArrived);
     if (slabCounts)
       sendSlabCounts();
     if (!op.isReuse() && !isFixedStart()) {
       b.phase("place");
       place();
+      if (sharesStarts())
+        meetBlocks();
     }
     b.phase("put");
     if (movesInBulk())
@@ -138,9 +147,9 @@ void DispatchKernel::lower() {
   });
 }
 
-void DispatchKernel::waitForPeers() {
-  b.forPeersAside(
-      [&](Value peer) { symm::WaitOp::create(b, arrived, peer, peer, epoch); });
+void DispatchKernel::leaveTokensUnless(Value condition) {
+  end = b.select(condition, end, first);
+  tokensToPut = b.select(condition, tokensToPut, b.index(0));
 }
 
 /// Each block tells all ranks that its rows are there; the first one waits for

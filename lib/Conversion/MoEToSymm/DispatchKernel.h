@@ -47,12 +47,14 @@ private:
   };
 
   void allocate();
-  /// Until the counts of all ranks are there, or their places for rows.
-  void waitForPeers();
+  /// Puts no row unless `condition` holds, which is the same on all threads of
+  /// the block.
+  void leaveTokensUnless(Value condition);
   void complete();
 
   // DispatchCount.cpp
   void count();
+  void meetBlocks();
   void routeTokens();
   void countInChunks();
   void addUpChunks();
@@ -108,6 +110,9 @@ private:
       Value token, Value member,
       llvm::function_ref<void(Value row, Value peer, int64_t lanes)> putRows);
   std::pair<Value, Value> findRow(Value token, Value slot);
+  /// Where the counted rows with `key` start, in the block that counted
+  /// `token`.
+  Value startOf(Value token, Value key);
   std::pair<Value, Value> findReusedRow(Value token, Value slot);
   std::pair<Value, Value> loadInLanes(Value token, Value isFirst);
   std::pair<Value, Value> mergeInLanes(Value own, Value ownWeight);
@@ -121,11 +126,20 @@ private:
   }
   /// Whether the rows of a block start at a place that is known beforehand.
   bool isFixedStart() { return isSlab() && countsInChunks(); }
-  /// Whether subgroups take tokens one by one, so that fast ones get more. Any
-  /// block can find the rows of any token.
+  /// Whether subgroups take tokens one by one, so that fast ones get more.
   bool sharesOutTokens() {
-    return !movesInBulk() && b.launchShape().team == 1 && !isReplicated() &&
-           (op.isReuse() || countsInChunks());
+    if (movesInBulk() || b.launchShape().team > 1 || isReplicated())
+      return false;
+    return op.isReuse() || countsInChunks() || sharesStarts();
+  }
+  /// Whether any block can find the rows of any token, though they are numbered
+  /// within the blocks: all blocks' starts are in memory. What it takes to meet
+  /// once more pays with some tokens per subgroup.
+  bool sharesStarts() {
+    int64_t subgroups = b.launchShape().blocks * b.numSubgroups();
+    return keyIsExpert() && !op.isReuse() && !movesInBulk() &&
+           b.launchShape().team == 1 &&
+           static_cast<int64_t>(op.getTokenBound()) >= 4 * subgroups;
   }
   /// Whether sums over chunks of tokens fit shared memory.
   bool countsInChunks() {
@@ -193,6 +207,7 @@ private:
   Value ring, full; ///< stages of this subgroup, arrivals at all stages
   Value slabCounts; ///< flags that are counts
   Value status;     ///< not 0 after an error of this rank
+  Value haveMet; ///< whether this block has met the others; null if it need not
 };
 
 } // namespace mlir::moe

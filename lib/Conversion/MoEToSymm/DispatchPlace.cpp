@@ -167,6 +167,5 @@ void DispatchKernel::checkNeeds() {
       checkCapacity(b.select(areAlive, loadKey(needed, rank), zero), rank);
     });
   });
-  end = b.select(ok, end, first);
-  tokensToPut = b.select(ok, numTokens, zero);
+  leaveTokensUnless(ok);
 }

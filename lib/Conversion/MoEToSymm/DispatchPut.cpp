@@ -23,7 +23,7 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
   // A slot without a row may name no expert.
   Value hasRow = b.cmp(Pred::sge, number, zero);
   Value row = isFixedStart() ? firstSlabRow()
-                             : loadKey(start, b.select(hasRow, key, zero));
+                             : startOf(token, b.select(hasRow, key, zero));
   row = b.add(row, number);
   if (chunkStart) {
     Value chunk = arith::DivUIOp::create(b, token, b.index(kSubgroupSize));
@@ -33,6 +33,15 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
   // ranks are not to be trusted.
   Value isKept = b.both(hasRow, b.cmp(Pred::ult, row, b.index(capacity)));
   return {b.select(isKept, row, none), b.select(isKept, peer, zero)};
+}
+
+Value DispatchKernel::startOf(Value token, Value key) {
+  if (!sharesStarts())
+    return loadKey(start, key);
+  // Block b has tokens from T * b / blocks on.
+  Value bound = b.mul(b.add(token, b.index(1)), b.numBlocks());
+  Value block = arith::DivUIOp::create(b, b.sub(bound, b.index(1)), numTokens);
+  return loadKey({start.buffer, block}, key);
 }
 
 std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {

@@ -104,6 +104,18 @@ void KernelBuilder::forPeersAside(llvm::function_ref<void(Value)> body) {
 
 void KernelBuilder::syncBlock() { gpu::BarrierOp::create(*this); }
 
+Value KernelBuilder::syncBlockAll(Value condition) {
+  Value bit = arith::ExtUIOp::create(*this, getI32Type(), condition);
+  Value all =
+      NVVM::BarrierOp::create(*this, getI32Type(), /*barrierId=*/Value(),
+                              /*numberOfThreads=*/Value(),
+                              NVVM::BarrierReductionAttr::get(
+                                  getContext(), NVVM::BarrierReduction::AND),
+                              bit)
+          .getRes();
+  return cmp(Pred::ne, all, i32(0));
+}
+
 void KernelBuilder::syncSubgroup() { NVVM::SyncWarpOp::create(*this, i32(-1)); }
 
 void KernelBuilder::forOwnWords(llvm::function_ref<void(Value)> body) {
@@ -131,6 +143,28 @@ void KernelBuilder::noteError(Value isFine) {
   ifThen(isWrong, [&] { store(i64(1), status, index(0)); });
 }
 
+Value KernelBuilder::waitForPeers(Value flags, Value epoch) {
+  Value yes = integer(getI1Type(), 1);
+  Value isWaiting = cmp(Pred::eq, subgroupId, index(numSubgroups() - 1));
+  auto wait = scf::IfOp::create(*this, TypeRange{getI1Type()}, isWaiting,
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(wait.elseBlock());
+  scf::YieldOp::create(*this, yes);
+  setInsertionPointToStart(wait.thenBlock());
+  auto peers = scf::ForOp::create(*this, laneId, index(numRanks()),
+                                  index(kSubgroupSize), yes);
+  scf::YieldOp::create(*this, peers.getResult(0));
+  setInsertionPointToEnd(peers.getBody());
+  Value peer = rotated(peers.getInductionVar());
+  Value seen =
+      symm::WaitOp::create(*this, getI64Type(), flags, peer, peer, epoch)
+          .getSeen();
+  Value isThere = cmp(Pred::uge, seen, epoch);
+  scf::YieldOp::create(*this, both(peers.getRegionIterArg(0), isThere));
+  return wait.getResult(0);
+}
+
 Value KernelBuilder::checkedSendRow(Value row, int64_t capacity) {
   Value none = index(-1);
   Value inRange =
@@ -141,12 +175,10 @@ Value KernelBuilder::checkedSendRow(Value row, int64_t capacity) {
   return select(inRange, row, none);
 }
 
-/// With errors tracked, flags count by twos and are odd after one.
+/// Flags count by twos and are odd after an error.
 void KernelBuilder::signalFromBlock(Value flags, Value epoch) {
   syncBlock();
-  Value value = epoch;
-  if (status)
-    value = add(mul(epoch, i64(2)), load(status, index(0)));
+  Value value = add(mul(epoch, i64(2)), load(status, index(0)));
   forPeers([&](Value peer) {
     Value first = mul(me(), index(maxBlocks()));
     forOwnWords([&](Value word) {
@@ -156,15 +188,14 @@ void KernelBuilder::signalFromBlock(Value flags, Value epoch) {
 }
 
 void KernelBuilder::waitForBlocks(Value flags, Value epoch) {
-  Value value = status ? mul(epoch, i64(2)) : epoch;
+  Value value = mul(epoch, i64(2));
   onFirstBlock([&] {
     forThreads(index(numRanks() * maxBlocks()), [&](Value word) {
       Value peer = arith::DivUIOp::create(*this, word, index(maxBlocks()));
-      symm::WaitOp::create(*this, flags, word, peer, value);
-      if (!status)
-        return;
-      Value errors = sub(load(flags, {word}), value);
-      check(cmp(Pred::ne, errors, i64(1)), symm::Failure::peer_failed,
+      Value seen =
+          symm::WaitOp::create(*this, getI64Type(), flags, word, peer, value)
+              .getSeen();
+      check(cmp(Pred::ne, sub(seen, value), i64(1)), symm::Failure::peer_failed,
             "status of a peer", i64(0), i64(-1), peer);
     });
   });

@@ -74,6 +74,8 @@ public:
   void forPeersAside(llvm::function_ref<void(Value)> body);
 
   void syncBlock();
+  /// Meets the block; whether `condition` holds on all of its threads.
+  Value syncBlockAll(Value condition);
   void syncSubgroup();
 
   //===--------------------------------------------------------------------===//
@@ -90,14 +92,19 @@ public:
   Value beginRun(Value runs);
   /// Counts it; when all threads of the block have begun it.
   void endRun(Value runs, Value epoch);
-  /// From here on `noteError` tells the peers of this block's errors, with the
-  /// signals at its end. The block has to meet before it is used.
+  /// From here on the peers learn of this block's errors, with the signals at
+  /// its end. The block has to meet before `noteError` is used.
   void trackErrors();
   void noteError(Value isFine);
+  /// Waits until all ranks have signalled `epoch` in `flags` (a word per rank):
+  /// the last subgroup does. Returns, on each of its threads, whether the ranks
+  /// it looked at have; true on all others. Of interest when the block has met:
+  /// see `syncBlockAll`.
+  Value waitForPeers(Value flags, Value epoch);
   /// An entry of `send_row`, checked: -1 for one that is not below `capacity`.
   Value checkedSendRow(Value row, int64_t capacity);
   /// Meets the block, then tells all ranks that it is done, and whether without
-  /// errors. Release order.
+  /// errors, which have to be tracked. Release order.
   void signalFromBlock(Value flags, Value epoch);
   /// On the first block: until all blocks of all ranks are done. Checks that
   /// they had no errors.

@@ -241,7 +241,16 @@ struct WaitOpLowering : public SymmOpLowering<symm::WaitOp> {
     if (failed(callRuntime(rewriter, op.getLoc(), RuntimeFunction::Wait,
                            {word, adaptor.getValue(), adaptor.getPeer()})))
       return rewriter.notifyMatchFailure(op, "clash with a runtime function");
-    rewriter.eraseOp(op);
+    if (!op.getSeen()) {
+      rewriter.eraseOp(op);
+      return success();
+    }
+    // A wait that returns has seen the value; only its writer may know whether
+    // there is a later one.
+    rewriter.replaceOpWithNewOp<LLVM::LoadOp>(
+        op, rewriter.getI64Type(), word, /*alignment=*/8, /*isVolatile=*/false,
+        /*isNonTemporal=*/false, /*isInvariant=*/false,
+        /*isInvariantGroup=*/false, LLVM::AtomicOrdering::acquire);
     return success();
   }
 };

@@ -58,38 +58,52 @@ llvm.func internal @symm_record(
   llvm.return
 }
 
-// Whether a wait that began at `start` has to end: an error is recorded, or the
-// time is up. To be asked now and then: the record is across the bus.
+// Whether the time of a wait that began at `start` is up; then it is recorded.
+llvm.func internal @symm_late(
+    %start: i64, %timeout: i64, %status: !llvm.ptr<1>, %site: i32, %phase: i32,
+    %what: i32, %peer: i32, %expected: i64, %seen: i64) -> i1
+    attributes {no_inline} {
+  %timed_out = llvm.mlir.constant(6 : i32) : i32
+  %now = nvvm.read.ptx.sreg.globaltimer : i64
+  %passed = llvm.sub %now, %start : i64
+  %late = llvm.icmp "uge" %passed, %timeout : i64
+  llvm.cond_br %late, ^record, ^end
+^record:
+  llvm.call @symm_record(%status, %timed_out, %site, %phase, %what, %peer,
+                         %expected, %seen)
+      : (!llvm.ptr<1>, i32, i32, i32, i32, i32, i64, i64) -> ()
+  llvm.br ^end
+^end:
+  llvm.return %late : i1
+}
+
+// Whether such a wait has to end: an error is recorded, or the time is up. To
+// be asked now and then: the record is across the bus.
 llvm.func internal @symm_expired(
     %start: i64, %timeout: i64, %status: !llvm.ptr<1>, %site: i32, %phase: i32,
     %what: i32, %peer: i32, %expected: i64, %seen: i64) -> i1
     attributes {no_inline} {
   %none = llvm.mlir.constant(0 : i32) : i32
-  %timed_out = llvm.mlir.constant(6 : i32) : i32
-  %no = llvm.mlir.constant(false) : i1
   %yes = llvm.mlir.constant(true) : i1
   %code = llvm.load volatile %status {alignment = 4 : i64}
       : !llvm.ptr<1> -> i32
   %failed = llvm.icmp "ne" %code, %none : i32
   llvm.cond_br %failed, ^end(%yes : i1), ^clock
 ^clock:
-  %now = nvvm.read.ptx.sreg.globaltimer : i64
-  %passed = llvm.sub %now, %start : i64
-  %late = llvm.icmp "uge" %passed, %timeout : i64
-  llvm.cond_br %late, ^record, ^end(%no : i1)
-^record:
-  llvm.call @symm_record(%status, %timed_out, %site, %phase, %what, %peer,
-                         %expected, %seen)
-      : (!llvm.ptr<1>, i32, i32, i32, i32, i32, i64, i64) -> ()
-  llvm.br ^end(%yes : i1)
+  %late = llvm.call @symm_late(%start, %timeout, %status, %site, %phase, %what,
+                               %peer, %expected, %seen)
+      : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
+  llvm.br ^end(%late : i1)
 ^end(%result: i1):
   llvm.return %result : i1
 }
 
-// The clock is read when the first polls have failed: it is slow.
+// Returns the value seen last. The clock is read when the first polls have
+// failed: it is slow.
 llvm.func internal @symm_wait(
     %flag: !llvm.ptr<1>, %value: i64, %timeout: i64, %status: !llvm.ptr<1>,
-    %site: i32, %phase: i32, %what: i32, %peer: i32) attributes {no_inline} {
+    %site: i32, %phase: i32, %what: i32, %peer: i32) -> i64
+    attributes {no_inline} {
   %zero = llvm.mlir.constant(0 : i32) : i32
   %one = llvm.mlir.constant(1 : i32) : i32
   %mask = llvm.mlir.constant(1023 : i32) : i32
@@ -114,13 +128,13 @@ llvm.func internal @symm_wait(
       : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
   llvm.cond_br %expired, ^end, ^poll(%next, %began : i32, i64)
 ^end:
-  llvm.return
+  llvm.return %seen : i64
 }
 
-// Waits until the top bit of the counter is not that of `old`.
+// Waits until the top bit of the counter is not that of `old`; whether it is.
 llvm.func internal @symm_wait_for_grid(
     %counter: !llvm.ptr<1>, %old: i64, %timeout: i64, %status: !llvm.ptr<1>,
-    %site: i32, %phase: i32, %what: i32) attributes {no_inline} {
+    %site: i32, %phase: i32, %what: i32) -> i1 attributes {no_inline} {
   %zero = llvm.mlir.constant(0 : i32) : i32
   %one = llvm.mlir.constant(1 : i32) : i32
   %nobody = llvm.mlir.constant(-1 : i32) : i32
@@ -152,17 +166,18 @@ llvm.func internal @symm_wait_for_grid(
       : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
   llvm.cond_br %expired, ^end, ^poll(%next, %began : i32, i64)
 ^end:
-  llvm.return
+  llvm.return %there : i1
 }
 
 llvm.func internal @symm_grid_barrier(
     %counter: !llvm.ptr<1>, %timeout: i64, %status: !llvm.ptr<1>, %site: i32,
-    %phase: i32, %what: i32) attributes {always_inline, convergent} {
+    %phase: i32, %what: i32) -> i1 attributes {always_inline, convergent} {
   %zero = llvm.mlir.constant(0 : i32) : i32
+  %yes = llvm.mlir.constant(true) : i1
   nvvm.barrier
   %thread = nvvm.read.ptx.sreg.tid.x : i32
   %first = llvm.icmp "eq" %thread, %zero : i32
-  llvm.cond_br %first, ^meet, ^end
+  llvm.cond_br %first, ^meet, ^end(%yes : i1)
 ^meet:
   %one = llvm.mlir.constant(1 : i64) : i64
   %top = llvm.mlir.constant(-9223372036854775808 : i64) : i64
@@ -177,13 +192,15 @@ llvm.func internal @symm_grid_barrier(
   %old = llvm.inline_asm has_side_effects
       "atom.add.acq_rel.gpu.global.u64 $0, [$1], $2;", "=l,l,l,~{memory}"
       %counter, %amount : (!llvm.ptr<1>, i64) -> i64
-  llvm.call @symm_wait_for_grid(%counter, %old, %timeout, %status, %site,
-                                %phase, %what)
-      : (!llvm.ptr<1>, i64, i64, !llvm.ptr<1>, i32, i32, i32) -> ()
-  llvm.br ^end
-^end:
-  nvvm.barrier
-  llvm.return
+  %are_there = llvm.call @symm_wait_for_grid(%counter, %old, %timeout, %status,
+                                             %site, %phase, %what)
+      : (!llvm.ptr<1>, i64, i64, !llvm.ptr<1>, i32, i32, i32) -> i1
+  llvm.br ^end(%are_there : i1)
+^end(%seen: i1):
+  %bit = llvm.zext %seen : i1 to i32
+  %all = nvvm.barrier #nvvm.reduction<and> %bit -> i32
+  %met = llvm.icmp "ne" %all, %zero : i32
+  llvm.return %met : i1
 }
 
 llvm.func internal @symm_stage_is_ready(%counter: !llvm.ptr<3>, %parity: i32)
@@ -196,6 +213,8 @@ llvm.func internal @symm_stage_is_ready(%counter: !llvm.ptr<3>, %parity: i32)
   llvm.return %is_ready : i1
 }
 
+// Not ended by an error of the rank: what is waited for comes from this block
+// and the copies it has begun, and these may not outlive it.
 llvm.func internal @symm_stage_poll(
     %counter: !llvm.ptr<3>, %parity: i32, %timeout: i64,
     %status: !llvm.ptr<1>, %site: i32, %phase: i32, %what: i32)
@@ -221,10 +240,10 @@ llvm.func internal @symm_stage_poll(
   %now_ns = nvvm.read.ptx.sreg.globaltimer : i64
   %is_first = llvm.icmp "eq" %start, %unknown : i64
   %began = llvm.select %is_first, %now_ns, %start : i1, i64
-  %expired = llvm.call @symm_expired(%began, %timeout, %status, %site, %phase,
-                                     %what, %nobody, %wanted, %none)
+  %late = llvm.call @symm_late(%began, %timeout, %status, %site, %phase,
+                               %what, %nobody, %wanted, %none)
       : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
-  llvm.cond_br %expired, ^end, ^poll(%next, %began : i32, i64)
+  llvm.cond_br %late, ^end, ^poll(%next, %began : i32, i64)
 ^end:
   llvm.return
 }

@@ -18,11 +18,12 @@ namespace mlir::moe {
 inline constexpr llvm::StringLiteral kRecordName = "symm_record";
 
 /// Waits until a flag is at least a value, an error is recorded or the time is
-/// up, which it records:
-/// (flag, value, timeout, status, site, phase, what, peer).
+/// up, which it records; returns the value seen last:
+/// (flag, value, timeout, status, site, phase, what, peer) -> i64.
 inline constexpr llvm::StringLiteral kWaitName = "symm_wait";
 
-/// (counter, timeout, status, site, phase, what); all threads of all blocks.
+/// All threads of all blocks meet; returns whether they have:
+/// (counter, timeout, status, site, phase, what) -> i1.
 inline constexpr llvm::StringLiteral kGridBarrierName = "symm_grid_barrier";
 
 /// Waits until the phase of an arrival counter has ended:

@@ -64,6 +64,7 @@ private:
   void lower(symm::PutWaitOp op);
   void lower(symm::BulkFenceOp op);
   void putStage(symm::PutEachOp op);
+  int64_t maxHeldVectors();
   void lower(symm::GridBarrierOp op);
   void lower(symm::TakeOp op);
   void lower(symm::FailedOp op);
@@ -75,6 +76,7 @@ private:
   Value toI32(Value index);
   Value phaseIndex();
   Value call(StringRef name, Type result, ValueRange args);
+  void replaceOrErase(Operation *op, Value value);
 
   // Addresses in workgroup memory.
   Value elementAddress(Value buffer, ValueRange indices);
@@ -104,10 +106,11 @@ private:
 /// `target`, 0 for none. Addresses are i64, in global memory; `rotation` is the
 /// lane (i32, less than `lanes`) to start with. The row is shared by `team`
 /// subgroups, of which this is number `member` (i32). `width` divides the bytes
-/// and the addresses.
+/// and the addresses. A lane has at most `maxHeld` vectors in flight.
 void createRowCopies(OpBuilder &builder, Location loc, Value source,
                      Value target, Value rotation, int64_t lanes, Value member,
-                     int64_t team, int64_t bytes, int64_t width);
+                     int64_t team, int64_t bytes, int64_t width,
+                     int64_t maxHeld);
 
 } // namespace mlir::moe
 

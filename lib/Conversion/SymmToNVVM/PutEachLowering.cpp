@@ -18,18 +18,15 @@ using namespace mlir;
 /// Lanes of a subgroup.
 static constexpr int64_t kSubgroupSize = 32;
 
-/// Vectors that a lane holds at a time. Eight of 16 bytes take 32 registers and
-/// are enough loads in flight to hide their latency.
-static constexpr int64_t kMaxHeld = 8;
-
 namespace {
 
 /// Emits the copy of a row in chunks. A chunk is `count` vectors for each lane;
 /// vectors of neighbouring lanes are neighbours in memory.
 class RowCopies {
 public:
-  RowCopies(OpBuilder &builder, Location loc, int64_t team, int64_t width)
-      : builder(builder), loc(loc), width(width),
+  RowCopies(OpBuilder &builder, Location loc, int64_t team, int64_t width,
+            int64_t maxHeld)
+      : builder(builder), loc(loc), width(width), maxHeld(maxHeld),
         numLanes(team * kSubgroupSize) {}
 
   void run(Value source, Value target, Value rotation, int64_t lanes,
@@ -82,6 +79,7 @@ private:
   OpBuilder &builder;
   Location loc;
   int64_t width;
+  int64_t maxHeld;  ///< vectors that a lane holds at a time
   int64_t numLanes; ///< of the team
   int64_t numTargets = 0;
   /// This lane's vector in the source row, its byte in any row, and the row
@@ -213,10 +211,10 @@ void RowCopies::run(Value source, Value target, Value rotation, int64_t lanes,
   // The chunk that leaves the shortest rest, the longest one first.
   int64_t units = bytes / width;
   int64_t perLane = units / numLanes;
-  if (units <= kMaxHeld * numLanes)
+  if (units <= maxHeld * numLanes)
     return copyChunk(i64(0), units);
-  int64_t held = std::min(std::max<int64_t>(perLane, 1), kMaxHeld);
-  for (int64_t count = held; count > kMaxHeld / 2; --count)
+  int64_t held = std::min(std::max<int64_t>(perLane, 1), maxHeld);
+  for (int64_t count = held; count > maxHeld / 2; --count)
     if (perLane % count < perLane % held)
       held = count;
   int64_t chunkUnits = held * numLanes, numChunks = units / chunkUnits;
@@ -238,8 +236,8 @@ void RowCopies::run(Value source, Value target, Value rotation, int64_t lanes,
 void moe::createRowCopies(OpBuilder &builder, Location loc, Value source,
                           Value target, Value rotation, int64_t lanes,
                           Value member, int64_t team, int64_t bytes,
-                          int64_t width) {
+                          int64_t width, int64_t maxHeld) {
   if (bytes > 0)
-    RowCopies(builder, loc, team, width)
+    RowCopies(builder, loc, team, width, maxHeld)
         .run(source, target, rotation, lanes, member, bytes);
 }

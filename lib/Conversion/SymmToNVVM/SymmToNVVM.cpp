@@ -63,6 +63,13 @@ Value KernelLowering::call(StringRef name, Type result, ValueRange args) {
   return result ? op.getResult() : Value();
 }
 
+/// For an op whose result is optional.
+void KernelLowering::replaceOrErase(Operation *op, Value value) {
+  if (op->getNumResults() == 0)
+    return rewriter.eraseOp(op);
+  rewriter.replaceOp(op, value);
+}
+
 Type KernelLowering::globalPointer() {
   return LLVM::LLVMPointerType::get(rewriter.getContext(), kGlobalSpace);
 }
@@ -134,6 +141,14 @@ static int64_t getAccessWidth(MemRefType type, int64_t rowBytes,
               llvm::MinAlign(rowBytes, offsetBytes == 0 ? 16 : offsetBytes)));
 }
 
+/// Eight of 16 bytes take 32 registers and are enough loads in flight to hide
+/// their latency. With more than 512 threads each has only 64 registers, and
+/// there are more threads that have loads in flight.
+int64_t KernelLowering::maxHeldVectors() {
+  auto size = kernel.getKnownBlockSize();
+  return size && size->front() > 512 ? 7 : 8;
+}
+
 void KernelLowering::lower(symm::PutEachOp op) {
   if (symm::isStage(op.getSource().getType()))
     return putStage(op);
@@ -163,7 +178,8 @@ void KernelLowering::lower(symm::PutEachOp op) {
                              i32(static_cast<int32_t>(op.getLanes())));
   Value member = op.getMember() ? toI32(op.getMember()) : i32(0);
   createRowCopies(rewriter, loc, source, target, rotation, op.getLanes(),
-                  member, op.getTeam(), bytes * op.getRows(), width);
+                  member, op.getTeam(), bytes * op.getRows(), width,
+                  maxHeldVectors());
   rewriter.eraseOp(op);
 }
 
@@ -197,19 +213,20 @@ void KernelLowering::lower(symm::SignalOp op) {
 void KernelLowering::lower(symm::WaitOp op) {
   Value flag = rowAddress(op.getFlags(), op.getIndex());
   Value what = i32(strings.getIndex(rewriter.getStringAttr("signal")));
-  call(kWaitName, {},
-       {flag, op.getValue(), timeout, status, i32(place.site), phaseIndex(),
-        what, toI32(op.getPeer())});
-  rewriter.eraseOp(op);
+  Value seen = call(kWaitName, rewriter.getI64Type(),
+                    {flag, op.getValue(), timeout, status, i32(place.site),
+                     phaseIndex(), what, toI32(op.getPeer())});
+  replaceOrErase(op, seen);
 }
 
 void KernelLowering::lower(symm::GridBarrierOp op) {
   Value counter = rowAddress(op.getCounter(),
                              arith::ConstantIndexOp::create(rewriter, loc, 0));
   Value what = i32(strings.getIndex(rewriter.getStringAttr("blocks arrived")));
-  call(kGridBarrierName, {},
-       {counter, timeout, status, i32(place.site), phaseIndex(), what});
-  rewriter.eraseOp(op);
+  Value met =
+      call(kGridBarrierName, rewriter.getI1Type(),
+           {counter, timeout, status, i32(place.site), phaseIndex(), what});
+  replaceOrErase(op, met);
 }
 
 void KernelLowering::lower(symm::TakeOp op) {

@@ -11,16 +11,26 @@ shard.grid @ep(shape = 4)
 // CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<528xi64, #symm.space>
 // CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c132
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]],
+// CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>)
 // CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
 // CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
 // CHECK: symm.phase "exchange"
 // CHECK: symm.check %{{.*}}, invalid_count, "send_counts"
 // CHECK: symm.peer %[[ALL]]
 // CHECK: symm.signal %[[ARRIVED]][%[[ME]]] at %{{.*}}, %[[EPOCH]]
-// CHECK: symm.wait %[[ARRIVED]]
+// No row is put when a rank has not come in time: the block meets and agrees on that.
+// CHECK: %[[IS_THERE:.*]] = scf.if %{{.*}} -> (i1)
+// CHECK: %[[SEEN:.*]] = symm.wait %[[ARRIVED]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
+// CHECK-NEXT: arith.cmpi uge, %[[SEEN]], %[[EPOCH]]
+// CHECK: %[[BIT:.*]] = arith.extui %[[IS_THERE]]
+// CHECK-NEXT: %[[ALL_THERE:.*]] = nvvm.barrier #nvvm.reduction<and> %[[BIT]] -> i32
+// CHECK-NEXT: %[[ARE_THERE:.*]] = arith.cmpi ne, %[[ALL_THERE]], %c0_i32
+// CHECK: memref.store %c1_i64, %[[STATUS]][%c0]
 // CHECK: symm.phase "place"
 // CHECK: symm.check %{{.*}}, capacity_exceeded
+// CHECK: %[[OK:.*]] = arith.andi %[[ARE_THERE]],
 // CHECK: symm.phase "put"
+// CHECK: scf.if %[[OK]]
 // Rows of 256 bytes: sixteen at a time, as many as there are and have room.
 // CHECK: %[[ROOM:.*]] = arith.maxsi
 // CHECK: %[[ROWS:.*]] = arith.minsi %{{.*}}, %[[ROOM]]
@@ -29,20 +39,28 @@ shard.grid @ep(shape = 4)
 // CHECK: symm.put_each {{.*}} lanes 1 rows 16 :
 // CHECK: scf.for
 // CHECK: symm.put_each {{.*}} lanes 1 :
-// Each block signals its own words; the first waits for those of all.
+// Each block signals its own words: twice the epoch, and one more after an error. The
+// first waits for those of all.
 // CHECK: symm.phase "complete"
 // CHECK-NEXT: gpu.barrier
+// CHECK: %[[TWICE:.*]] = arith.muli %[[EPOCH]], %c2_i64
+// CHECK-NEXT: %[[ERRORS:.*]] = memref.load %[[STATUS]][%c0]
+// CHECK-NEXT: %[[VALUE:.*]] = arith.addi %[[TWICE]], %[[ERRORS]]
 // CHECK: %[[FIRST:.*]] = arith.muli %[[ME]], %c132
 // CHECK: scf.for %[[OWN:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
 // CHECK: %[[WORD:.*]] = arith.addi %[[FIRST]], %[[OWN]]
-// CHECK: symm.signal %[[DONE]][%[[WORD]]] at %{{.*}}, %[[EPOCH]]
+// CHECK: symm.signal %[[DONE]][%[[WORD]]] at %{{.*}}, %[[VALUE]]
 // CHECK: scf.for %[[OWN2:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
 // CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN2]]]
+// CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
 // CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
 // CHECK-NEXT: scf.if %[[IS_BLOCK]]
 // CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c528
 // CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c132
-// CHECK-NEXT: symm.wait %[[DONE]][%[[ANY]]] from %[[PEER]], %[[EPOCH]]
+// CHECK-NEXT: %[[SEEN2:.*]] = symm.wait %[[DONE]][%[[ANY]]] from %[[PEER]], %[[LEAST]]
+// CHECK-NEXT: %[[REST:.*]] = arith.subi %[[SEEN2]], %[[LEAST]]
+// CHECK-NEXT: %[[IS_FINE:.*]] = arith.cmpi ne, %[[REST]], %c1_i64
+// CHECK-NEXT: symm.check %[[IS_FINE]], peer_failed, {{.*}} peer %[[PEER]]
 // CHECK: gpu.terminator
 func.func @exchange(%send: memref<100x64xf32>, %counts: memref<4xi32>,
     %recv: memref<400x64xf32, #symm.space>, %recv_counts: memref<4xi32>) {

@@ -113,6 +113,44 @@ func.func @combine(%y: memref<1200x64xbf16, #symm.space>,
   return
 }
 
+// Short rows and stages to spare: the rows of three tokens are fetched together, those
+// of a token into the stage that is as far from the turn's as the token from the first.
+// CHECK-LABEL: func.func @combine_short_rows
+// CHECK-SAME: %[[Y:.*]]: memref<1200x2048xbf16, #symm.space>
+// CHECK: %[[LANE:.*]] = arith.remui %{{.*}}, %c32
+// Five teams of three.
+// CHECK: symm.stage_init %[[FULL:.*]] arrivals 1
+// CHECK: symm.stage_init %[[EMPTY:.*]] arrivals 3
+// CHECK: %[[TOKEN:.*]] = arith.divui %[[LANE]], %c2
+// CHECK: %[[NUMBER:.*]] = arith.remui %[[LANE]], %c2
+// CHECK: scf.for {{.*}} step %c16 iter_args(
+// CHECK: scf.for %[[FIRST:[a-z0-9_]+]] = %c0 to %[[TOKENS:[a-z0-9_]+]] step %c3 iter_args(%[[SLOT:[a-z0-9_]+]] = %{{[a-z0-9]+}}, %[[ROUND:[a-z0-9_]+]] =
+// CHECK: %[[LEFT:.*]] = arith.subi %[[TOKENS]], %[[FIRST]]
+// CHECK: %[[COUNT:.*]] = arith.minui %[[LEFT]], %c3
+// CHECK: %[[AHEAD:.*]] = arith.subi %[[TOKEN]], %[[FIRST]]
+// CHECK: %[[IS_OF_GROUP:.*]] = arith.cmpi ult, %[[AHEAD]], %[[COUNT]]
+// CHECK: %[[IS_LANE:.*]] = arith.cmpi eq, %[[NUMBER]], %c0
+// CHECK: %[[IS_FIRST:.*]] = arith.andi %[[IS_OF_GROUP]], %[[IS_LANE]]
+// CHECK: %[[FROM:.*]] = arith.addi %[[SLOT]], %[[AHEAD]]
+// CHECK: %[[WRAPS:.*]] = arith.cmpi uge, %[[FROM]], %c15
+// CHECK: %[[OWN:.*]] = arith.select %[[WRAPS]], %{{.*}}, %[[FROM]]
+// CHECK: symm.stage_wait %[[EMPTY]][%[[OWN]]] parity
+// CHECK: scf.if %[[IS_FIRST]]
+// CHECK: symm.stage_expect %[[FULL]][%[[OWN]]]
+// CHECK: symm.fetch %{{.*}} counted by %[[FULL]][%[[OWN]]]
+// The turn goes on by as many.
+// CHECK: arith.addi %[[SLOT]], %[[COUNT]]
+// CHECK: symm.phase "release"
+func.func @combine_short_rows(%y: memref<1200x2048xbf16, #symm.space>,
+    %rows: memref<600x2xi32>, %src: memref<1200xi32>, %from: memref<2xi32>,
+    %out: memref<600x2048xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep {num_experts = 16 : i64,
+      kernel = #moe.kernel<threads = 512, transfer = bulk, stages = 15>}
+    : (memref<1200x2048xbf16, #symm.space>, memref<600x2xi32>,
+       memref<1200xi32>, memref<2xi32>, memref<600x2048xbf16>) -> ()
+  return
+}
+
 // With one stage per team none could fill while a team adds: all subgroups share each.
 // CHECK-LABEL: func.func @combine_few_stages
 // CHECK: symm.stage_init %[[FULL:.*]] arrivals 1
@@ -147,5 +185,33 @@ func.func @many_ranks(%y: memref<1320x64xbf16, #symm.space>,
       kernel = #moe.kernel<threads = 128, transfer = bulk, stages = 3>}
     : (memref<1320x64xbf16, #symm.space>, memref<40x33xi32>, memref<1320xi32>,
        memref<33xi32>, memref<40x64xbf16>) -> ()
+  return
+}
+
+// -----
+
+shard.grid @ep(shape = 2)
+
+// Beside stages there is no room for the tables of 1600 experts; without them there is.
+// CHECK-LABEL: func.func @many_experts
+// CHECK-COUNT-3: memref.alloc() : memref<4x1600xi32>
+// CHECK: gpu.launch
+// CHECK-NOT: memref<1600xi32, #gpu.address_space<workgroup>>
+// CHECK: symm.phase "complete"
+func.func @many_experts(%x: memref<8x64xbf16>, %idx: memref<8x2xi32>,
+    %w: memref<8x2xf32>, %recv_x: memref<32x64xbf16, #symm.space>,
+    %recv_idx: memref<32xi32, #symm.space>,
+    %recv_w: memref<32xf32, #symm.space>, %src: memref<32xi32, #symm.space>,
+    %to: memref<2xi32>, %from: memref<2xi32>, %rows: memref<8x2xi32>,
+    %offsets: memref<800xi32>, %group_counts: memref<800xi32>) {
+  moe.dispatch %x, %idx, %w outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from,
+      %rows, %offsets, %group_counts)
+      on @ep {num_experts = 1600 : i64, layout = #moe.layout<expert_major>,
+      kernel = #moe.kernel<blocks = 4, threads = 128, transfer = bulk, stages = 3>}
+    : (memref<8x64xbf16>, memref<8x2xi32>, memref<8x2xf32>,
+       memref<32x64xbf16, #symm.space>, memref<32xi32, #symm.space>,
+       memref<32xf32, #symm.space>, memref<32xi32, #symm.space>,
+       memref<2xi32>, memref<2xi32>, memref<8x2xi32>, memref<800xi32>,
+       memref<800xi32>) -> ()
   return
 }

@@ -31,9 +31,11 @@ shard.grid @ep(shape = 4)
 // CHECK: gpu.shuffle idx
 // CHECK: symm.phase "ready"
 // CHECK: arith.cmpi eq, %{{.*}}, %c15
-// CHECK: symm.wait %[[READY]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
+// CHECK: %[[SEEN:.*]] = symm.wait %[[READY]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
+// CHECK-NEXT: arith.cmpi uge, %[[SEEN]], %[[EPOCH]]
+// CHECK: memref.store %c1_i64, %[[STATUS]][%c0]
 // CHECK: gpu.barrier
-// CHECK: symm.phase "reduce"
+// CHECK-NEXT: symm.phase "reduce"
 // The rows of a token are carried as words.
 // CHECK: scf.for %{{.*}} = %[[BEGIN]] to %c64 step %[[TEAMS]] iter_args(%[[ROW:[a-z0-9_]+]] = %{{.*}}, %[[PEER:[a-z0-9_]+]] = %{{.*}}) -> (i32, i32)
 // CHECK-NOT: symm.wait
@@ -66,7 +68,7 @@ shard.grid @ep(shape = 4)
 // CHECK-NEXT: scf.if %[[IS_BLOCK]]
 // CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c528
 // CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c132
-// CHECK-NEXT: symm.wait %[[RELEASED]][%[[ANY]]] from %[[PEER]], %[[LEAST]]
+// CHECK-NEXT: %[[SEEN2:.*]] = symm.wait %[[RELEASED]][%[[ANY]]] from %[[PEER]], %[[LEAST]]
 // CHECK: symm.check %{{.*}}, peer_failed, {{.*}} peer %[[PEER]]
 // CHECK: gpu.terminator
 func.func @rank_major(%y: memref<256x32xbf16, #symm.space>,

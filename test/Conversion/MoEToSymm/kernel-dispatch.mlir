@@ -23,6 +23,7 @@ shard.grid @ep(shape = 4)
 // CHECK-NOT: symm.alloc
 // CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%{{.*}} = %c256
+// CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>
 // CHECK-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
 // CHECK-SAME: %[[NUMBER:[a-z0-9_]+]] : memref<64x4xi32, #gpu.address_space<workgroup>>
 // CHECK: %[[SUBGROUP:.*]] = arith.divui %[[THREAD]], %c32
@@ -66,7 +67,13 @@ shard.grid @ep(shape = 4)
 // CHECK: memref.store %[[COUNT]], %[[THERE]][%[[ME]]
 // CHECK: gpu.barrier
 // CHECK: symm.signal %[[ARRIVED]][%[[ME]]] at %{{.*}}, %[[EPOCH]]
-// CHECK: symm.wait %[[ARRIVED]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
+// CHECK: %[[SEEN:.*]] = symm.wait %[[ARRIVED]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
+// CHECK-NEXT: arith.cmpi uge, %[[SEEN]], %[[EPOCH]]
+// A block puts no row when a rank has not come in time.
+// CHECK: %[[ALL_THERE:.*]] = nvvm.barrier #nvvm.reduction<and> %{{.*}} -> i32
+// CHECK-NEXT: %[[ARE_THERE:.*]] = arith.cmpi ne, %[[ALL_THERE]], %c0_i32
+// CHECK: memref.store %c1_i64, %[[STATUS]][%c0]
+// CHECK: arith.select %[[ARE_THERE]], %{{.*}}, %{{.*}} : index
 // CHECK: symm.phase "place"
 // CHECK: symm.check %{{.*}}, peer_failed
 // CHECK: symm.check %{{.*}}, capacity_exceeded
@@ -79,26 +86,34 @@ shard.grid @ep(shape = 4)
 // CHECK: symm.put_each %[[X]][%{{.*}}] to %{{.*}} lanes 4
 // CHECK: gpu.shuffle
 // CHECK: symm.peer
-// A block that is done meets, and signals its own words on every rank. A smaller
-// grid than planned may run: then a block has several.
+// A block that is done meets, and signals its own words on every rank: twice the epoch,
+// and one more after an error. A smaller grid than planned may run: then a block has
+// several.
 // CHECK: symm.phase "complete"
 // CHECK-NEXT: gpu.barrier
+// CHECK: %[[TWICE:.*]] = arith.muli %[[EPOCH]], %c2_i64
+// CHECK-NEXT: %[[ERRORS:.*]] = memref.load %[[STATUS]][%c0]
+// CHECK-NEXT: %[[VALUE:.*]] = arith.addi %[[TWICE]], %[[ERRORS]]
 // CHECK-NEXT: scf.for %{{.*}} = %[[THREAD]] to %c4
 // CHECK: %[[FIRST:.*]] = arith.muli %[[ME]], %c24
 // CHECK-NEXT: scf.for %[[OWN:.*]] = %[[BLOCK]] to %c24 step %[[GRID]] {
 // CHECK-NEXT: %[[WORD:.*]] = arith.addi %[[FIRST]], %[[OWN]]
-// CHECK-NEXT: symm.signal %[[DONE]][%[[WORD]]] at %{{.*}}, %[[EPOCH]]
+// CHECK-NEXT: symm.signal %[[DONE]][%[[WORD]]] at %{{.*}}, %[[VALUE]]
 // One of its threads counts the run.
 // CHECK: %[[IS_THREAD:.*]] = arith.cmpi eq, %[[THREAD]], %c0
 // CHECK-NEXT: scf.if %[[IS_THREAD]]
 // CHECK-NEXT: scf.for %[[OWN2:.*]] = %[[BLOCK]] to %c24 step %[[GRID]] {
 // CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN2]]]
 // The first block waits for all blocks of all ranks.
+// CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
 // CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
 // CHECK-NEXT: scf.if %[[IS_BLOCK]]
 // CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c96 step %c256
 // CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c24
-// CHECK-NEXT: symm.wait %[[DONE]][%[[ANY]]] from %[[PEER]], %[[EPOCH]]
+// CHECK-NEXT: %[[SEEN2:.*]] = symm.wait %[[DONE]][%[[ANY]]] from %[[PEER]], %[[LEAST]]
+// CHECK-NEXT: %[[REST:.*]] = arith.subi %[[SEEN2]], %[[LEAST]]
+// CHECK-NEXT: %[[IS_FINE:.*]] = arith.cmpi ne, %[[REST]], %c1_i64
+// CHECK-NEXT: symm.check %[[IS_FINE]], peer_failed, {{.*}} peer %[[PEER]]
 // CHECK-NOT: symm.{{signal|wait|check}}
 // CHECK: gpu.terminator
 // CHECK: symm.collective_end
@@ -126,7 +141,8 @@ shard.grid @ep(shape = 4)
 // MANY: memref.store %{{.*}}, %[[NUMBER]][%{{.*}}, %[[TO]]]
 // MANY: memref.store %{{.*}}, %[[COUNTS]][%[[TO]], %[[CHUNK]]]
 // MANY: memref.store %{{.*}}, %[[COUNTS]][%c4, %[[CHUNK]]]
-// MANY: symm.grid_barrier
+// MANY: %[[MET:.*]] = symm.grid_barrier
+// MANY: %[[LEFT:.*]] = arith.select %[[MET]], %c64, %c0
 // Every block adds up the counts of the chunks before each one, a lane per chunk.
 // MANY: scf.for %[[KEY:[a-z0-9_]+]] = %[[SUBGROUP]] to %c5
 // MANY: memref.load %[[COUNTS]][%[[KEY]], %{{.*}}]
@@ -141,12 +157,15 @@ shard.grid @ep(shape = 4)
 // MANY: gpu.barrier
 // MANY: %[[BAD_TOKENS:.*]] = memref.load %[[CHUNKS]][%c2, %c4]
 // MANY: %[[NUM_BAD:.*]] = arith.index_cast %[[BAD_TOKENS]]
-// MANY: %[[FAILED:.*]] = arith.cmpi ne, %[[NUM_BAD]], %c0 :
+// MANY: %[[HAS_BAD:.*]] = arith.cmpi ne, %[[NUM_BAD]], %c0 :
+// MANY: %[[NOT_MET:.*]] = arith.cmpi eq, %[[MET]], %false
+// MANY: %[[FAILED:.*]] = arith.ori %[[HAS_BAD]], %[[NOT_MET]]
 // MANY: arith.select %[[FAILED]], %c-1_i32
 // Each subgroup begins with a token of its own and then takes what is left. It asks
 // for the next one before it copies; no token is left after an error.
+// MANY: %[[LEFT2:.*]] = arith.select %{{.*}}, %[[LEFT]], %c0 :
 // MANY: symm.phase "place"
-// MANY: %[[TOKENS:.*]] = arith.select %{{.*}}, %c64, %c0 :
+// MANY: %[[TOKENS:.*]] = arith.select %{{.*}}, %[[LEFT2]], %c0 :
 // MANY: symm.phase "put"
 // MANY-NEXT: %[[FIRST:.*]] = arith.addi %[[BLOCK]], %[[SUBGROUP]]
 // MANY-NEXT: scf.while (%[[NEXT:[a-z0-9_]+]] = %[[FIRST]]) : (index) -> index {
@@ -211,7 +230,7 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<96xi64, #symm.space>
 // CHECK: %[[COUNTS:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
 // CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]],
-// CHECK-SAME: workgroup(%[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
+// CHECK-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
 // CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
 // CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
 // Lanes of the last subgroup signal, in the first block, and wait, in all. There is
@@ -224,12 +243,12 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // CHECK: symm.signal %[[READY]][%[[ME]]] at %{{.*}}, %[[EPOCH]] relaxed
 // CHECK: %[[IS_SUBGROUP:.*]] = arith.cmpi eq, %{{.*}}, %c7
 // CHECK-NEXT: scf.if %[[IS_SUBGROUP]]
-// CHECK: symm.wait %[[READY]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
+// CHECK: %{{.*}} = symm.wait %[[READY]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
 // CHECK: symm.phase "count"
 // CHECK: memref.store %{{.*}}, %[[CHUNKS]][%c2, %{{.*}}]
 // CHECK: symm.phase "exchange"
 // CHECK-NOT: symm.{{wait|failed}}
-// CHECK: gpu.barrier
+// CHECK: nvvm.barrier
 // The epoch lies above seven bits: a count, or all ones after an error.
 // CHECK: %[[IS_BLOCK2:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
 // CHECK-NEXT: scf.if %[[IS_BLOCK2]]
@@ -254,8 +273,7 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // CHECK-NEXT: %[[RECEIVES:.*]] = arith.cmpi eq, %{{.*}}, %c7
 // CHECK-NEXT: scf.if %[[RECEIVES]]
 // CHECK: %[[LEAST:.*]] = arith.shli %[[EPOCH]], %c7_i64
-// CHECK: symm.wait %[[COUNTS]][%[[FROM:.*]]] from %[[FROM]], %[[LEAST]]
-// CHECK: %[[SEEN:.*]] = memref.load %[[COUNTS]][%[[FROM]]]
+// CHECK: %[[SEEN:.*]] = symm.wait %[[COUNTS]][%[[FROM:.*]]] from %[[FROM]], %[[LEAST]]
 // CHECK: %[[ROWS:.*]] = arith.subi %[[SEEN]], %{{.*}} : i64
 // CHECK: %[[IS_COUNT:.*]] = arith.cmpi ne, %[[ROWS]], %c127_i64
 // CHECK: symm.check %[[IS_COUNT]], peer_failed, {{.*}} peer %[[FROM]]
@@ -274,7 +292,7 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // MANY: %[[CHUNK_COUNTS:.*]] = memref.alloc() : memref<5x2xi32>
 // MANY: %[[COUNTS:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
 // MANY: gpu.launch
-// MANY-SAME: workgroup(%[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
+// MANY-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
 // MANY: symm.signal %[[READY]]{{.*}} relaxed
 // MANY: symm.wait %[[READY]]
 // MANY: symm.phase "count"
@@ -284,7 +302,7 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // MANY: memref.store %{{.*}}, %[[CHUNKS]][
 // MANY-NOT: symm.{{grid_barrier|failed}}
 // MANY: symm.phase "exchange"
-// MANY: gpu.barrier
+// MANY: nvvm.barrier
 // MANY: memref.load %[[CHUNKS]][%c2, %c4]
 // MANY: symm.signal %[[COUNTS]]{{.*}} relaxed
 // MANY-NOT: symm.phase "place"
@@ -355,11 +373,11 @@ func.func @expert_major(%x: memref<16x8xf32>, %idx: memref<16x3xi32>,
 // CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>
 // CHECK: %[[SUBGROUP:.*]] = arith.divui %{{.*}}, %c32
 // CHECK: %[[EPOCH:.*]] = arith.addi %{{.*}}, %c1_i64
+// CHECK: memref.store %c0_i64, %[[STATUS]][
 // CHECK: symm.phase "ready"
 // CHECK: symm.signal %[[READY]]{{.*}} relaxed
 // CHECK: symm.wait %[[READY]]
-// CHECK: memref.store %c0_i64, %[[STATUS]][
-// CHECK: gpu.barrier
+// CHECK: nvvm.barrier
 // CHECK-NOT: symm.grid_barrier
 // CHECK: symm.phase "put"
 // CHECK: %[[BEFORE:.*]] = arith.muli %[[BLOCK]], %c8
@@ -382,8 +400,7 @@ func.func @expert_major(%x: memref<16x8xf32>, %idx: memref<16x3xi32>,
 // CHECK: symm.signal %[[DONE]][%{{.*}}] at %{{.*}}, %[[VALUE]] : memref
 // CHECK: memref.store %c0_i64, %[[TICKETS]][
 // CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
-// CHECK: symm.wait %[[DONE]][%[[ANY:.*]]] from %[[PEER:.*]], %[[LEAST]]
-// CHECK: %[[SEEN:.*]] = memref.load %[[DONE]][%[[ANY]]]
+// CHECK: %[[SEEN:.*]] = symm.wait %[[DONE]][%{{.*}}] from %[[PEER:.*]], %[[LEAST]]
 // CHECK: %[[REST:.*]] = arith.subi %[[SEEN]], %
 // CHECK: %[[IS_FINE:.*]] = arith.cmpi ne, %[[REST]], %c1_i64
 // CHECK: symm.check %[[IS_FINE]], peer_failed, {{.*}} peer %[[PEER]]

@@ -93,6 +93,16 @@ func.func @wait(%flags: memref<4xi64, #symm.space>, %i: index, %r: index, %v: i6
   return
 }
 
+// A wait that returns has seen the value: it can be loaded once more.
+// CHECK-LABEL: func.func @wait_and_see
+func.func @wait_and_see(%flags: memref<4xi64, #symm.space>, %i: index, %r: index, %v: i64) -> i64 {
+  // CHECK: llvm.call @moert_wait(%[[WORD:.*]], %{{.*}}, %{{.*}})
+  // CHECK-NEXT: %[[SEEN:.*]] = llvm.load %[[WORD]] atomic acquire {alignment = 8 : i64} : !llvm.ptr -> i64
+  // CHECK: return %[[SEEN]]
+  %seen = symm.wait %flags[%i] from %r, %v : memref<4xi64, #symm.space> -> i64
+  return %seen : i64
+}
+
 // -----
 
 // All signals come before all waits; each rank starts with itself.

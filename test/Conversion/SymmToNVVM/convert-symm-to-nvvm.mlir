@@ -71,8 +71,16 @@ module attributes {gpu.container_module} {
       // CHECK: %[[PEER:.*]] = arith.index_cast %{{.*}} : index to i32
       // CHECK: llvm.call @symm_wait(%[[FLAG]], %[[V]], %{{.*}}, %[[STATUS]], %{{.*}}, %{{.*}}, %{{.*}}, %[[PEER]])
       symm.wait %flags[%i] from %i, %v : memref<4xi64, #symm.space>
+      // CHECK: %[[SEEN:.*]] = llvm.call @symm_wait(
+      // CHECK: arith.cmpi uge, %[[SEEN]], %[[V]]
+      %seen = symm.wait %flags[%i] from %i, %v : memref<4xi64, #symm.space> -> i64
+      %arrived = arith.cmpi uge, %seen, %v : i64
       // CHECK: llvm.call @symm_grid_barrier(
       symm.grid_barrier %n : memref<1xi64, #symm.space>
+      // CHECK: %[[MET:.*]] = llvm.call @symm_grid_barrier(
+      // CHECK: arith.andi %{{.*}}, %[[MET]]
+      %met = symm.grid_barrier %n : memref<1xi64, #symm.space> -> i1
+      %both = arith.andi %arrived, %met : i1
       // CHECK: %[[C:.*]] = llvm.load volatile %[[STATUS]] {{.*}} : !llvm.ptr<1> -> i32
       // CHECK: arith.cmpi ne, %[[C]]
       %failed = symm.failed
@@ -96,6 +104,7 @@ module attributes {gpu.container_module} {
     // CHECK-DAG: llvm.func internal @symm_record(
     // CHECK-DAG: llvm.func internal @symm_wait(
     // CHECK-DAG: llvm.func internal @symm_expired(
+    // CHECK-DAG: llvm.func internal @symm_late(
     // CHECK-DAG: llvm.func internal @symm_grid_barrier(
     // CHECK-DAG: llvm.func internal @symm_wait_for_grid(
   }

@@ -20,13 +20,13 @@ module attributes {test.k = #moe.kernel<threads = 0>} {}
 
 // -----
 
-// expected-error @+1 {{expects 'stages' (0) to be from 1 to 16}}
+// expected-error @+1 {{expects 'stages' (0) to be from 1 to 32}}
 module attributes {test.k = #moe.kernel<stages = 0>} {}
 
 // -----
 
-// expected-error @+1 {{expects 'stages' (17) to be from 1 to 16}}
-module attributes {test.k = #moe.kernel<stages = 17>} {}
+// expected-error @+1 {{expects 'stages' (33) to be from 1 to 32}}
+module attributes {test.k = #moe.kernel<stages = 33>} {}
 
 // -----
 

@@ -10,7 +10,14 @@
 // RUN: moe-opt %s --moe-plan="target=cuda transfer=bulk stages=4 team=2" --remarks-filter=moe-plan > %t.bulk 2>&1
 // RUN: FileCheck %s --check-prefixes=CHECK,BULK < %t.bulk
 // RUN: moe-opt %s --moe-plan="target=cuda transfer=bulk threads=32" --remarks-filter=moe-plan 2>&1 | FileCheck %s --check-prefix=NARROW
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=8" | FileCheck %s --check-prefix=FEW
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=9" | FileCheck %s --check-prefix=MORE
 // RUN: moe-opt %s --moe-plan | FileCheck %s --check-prefix=HOST
+
+// On few blocks a dispatch has more threads.
+// FEW: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 8, threads = 1024>
+// FEW: moe.combine {{.*}}kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 6>
+// MORE: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 9>
 
 // NARROW: remark: [Missed] kernel{{.*}}Function=combine_many{{.*}}combine has rows that move by stores, not bulk copies: one subgroup brings rows, and blocks of 32 threads have no other
 
@@ -23,7 +30,8 @@
 // WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
 // WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (128 blocks of 512 threads, team 4)
 // WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (132 blocks
-// WHY: Function=combine_short_rows{{.*}}combine moves rows by stores: rows of 8192 bytes are short (132 blocks
+// WHY: Function=combine_short_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
+// WHY: Function=combine_shorter_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 25)
 // WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (132 blocks
 // WHY: Function=combine_many_slots{{.*}}combine moves rows by stores: 33 slots of a token are more than the 32 lanes of a subgroup (132 blocks
 // WHY-NOT: Function=planned
@@ -55,8 +63,8 @@
 // BLOCKS: error: moe-plan expects 'blocks' to be 0 or more (-1)
 // RUN: not moe-opt %s --moe-plan="target=cuda threads=100" 2>&1 | FileCheck %s --check-prefix=THREADS
 // THREADS: error: moe-plan expects 'threads' to be a multiple of 32 up to 1024 (100)
-// RUN: not moe-opt %s --moe-plan="target=cuda stages=17" 2>&1 | FileCheck %s --check-prefix=STAGES
-// STAGES: error: moe-plan expects 'stages' to be 0 to 16 (17)
+// RUN: not moe-opt %s --moe-plan="target=cuda stages=33" 2>&1 | FileCheck %s --check-prefix=STAGES
+// STAGES: error: moe-plan expects 'stages' to be 0 to 32 (33)
 // RUN: not moe-opt %s --moe-plan="target=cuda team=3" 2>&1 | FileCheck %s --check-prefix=TEAM
 // TEAM: error: moe-plan expects 'team' to be 0 or a power of two up to 32 (3)
 
@@ -133,14 +141,26 @@ func.func @combine_just_many(%y: memref<8448x7168xbf16>, %rows: memref<2112x4xi3
   return
 }
 
-// Many tokens, but rows of 8 KiB.
+// Shorter rows, more stages: six tokens of 32 KiB have room, and two for each of three
+// teams is what they make.
 // CHECK-LABEL: func.func @combine_short_rows(
-// AUTO: kernel = #moe.kernel<>,
+// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
 func.func @combine_short_rows(%y: memref<16384x4096xbf16>, %rows: memref<4096x4xi32>,
     %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x4096xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
     : (memref<16384x4096xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
        memref<4096x4096xbf16>) -> ()
+  return
+}
+
+// 26 tokens of 8 KiB have room: 24 stages for three teams, 25 for five.
+// CHECK-LABEL: func.func @combine_shorter_rows(
+// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 25>,
+func.func @combine_shorter_rows(%y: memref<16384x1024xbf16>, %rows: memref<4096x4xi32>,
+    %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x1024xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<16384x1024xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
+       memref<4096x1024xbf16>) -> ()
   return
 }
 

@@ -42,13 +42,16 @@ func.func @stages(%x: memref<128x256xbf16>, %y: memref<512x64xbf16, #symm.space>
 }
 
 // CHECK-LABEL: func.func @grids
-func.func @grids() -> i1 {
+func.func @grids() -> (i1, i1) {
   %counter = symm.alloc persistent : memref<1xi64, #symm.space>
   // CHECK: symm.grid_barrier %{{.*}} : memref<1xi64, #symm.space>
   symm.grid_barrier %counter : memref<1xi64, #symm.space>
+  // CHECK: %[[MET:.*]] = symm.grid_barrier %{{.*}} : memref<1xi64, #symm.space> -> i1
+  %met = symm.grid_barrier %counter : memref<1xi64, #symm.space> -> i1
   // CHECK: symm.failed
   %failed = symm.failed
-  return %failed : i1
+  // CHECK: return %{{.*}}, %[[MET]]
+  return %failed, %met : i1, i1
 }
 
 // CHECK-LABEL: func.func @tickets

@@ -50,6 +50,10 @@ func.func @synchronisation(%i: index) {
   symm.signal %flags[%i] at %i, %epoch relaxed : memref<4xi64, #symm.space>
   // CHECK: symm.wait %[[FLAGS]][%{{.*}}] from %{{.*}}, %[[EPOCH]] : memref<4xi64, #symm.space>
   symm.wait %flags[%i] from %i, %epoch : memref<4xi64, #symm.space>
+  // CHECK: %[[SEEN:.*]] = symm.wait %[[FLAGS]][%{{.*}}] from %{{.*}}, %[[EPOCH]] : memref<4xi64, #symm.space> -> i64
+  %seen = symm.wait %flags[%i] from %i, %epoch : memref<4xi64, #symm.space> -> i64
+  // CHECK: arith.cmpi uge, %[[SEEN]], %[[EPOCH]]
+  %is_there = arith.cmpi uge, %seen, %epoch : i64
   // CHECK: symm.barrier %[[FLAGS]], %[[EPOCH]] : memref<4xi64, #symm.space>
   symm.barrier %flags, %epoch : memref<4xi64, #symm.space>
   return

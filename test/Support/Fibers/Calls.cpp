@@ -45,6 +45,19 @@ MOE_FIBER_EXPORT void moe_fiber_barrier(int64_t site) {
   grid.meetBlock("a barrier", site, nullptr);
 }
 
+MOE_FIBER_EXPORT int64_t moe_fiber_barrier_and(int64_t site,
+                                               int64_t condition) {
+  grid.self().args[0] = condition;
+  grid.meetBlock("a vote of a block", site, [](Grid &, Meeting &meeting) {
+    uint64_t all = 1;
+    for (Fiber *fiber : meeting.there)
+      all &= fiber->args[0] != 0;
+    for (Fiber *fiber : meeting.there)
+      fiber->result = all;
+  });
+  return grid.self().result;
+}
+
 MOE_FIBER_EXPORT void moe_fiber_sync_subgroup(int64_t site) {
   grid.meetSubgroup("a barrier of a subgroup", site, nullptr);
 }
@@ -86,8 +99,8 @@ MOE_FIBER_EXPORT int64_t moe_fiber_sum(int64_t site, int64_t value) {
   return grid.self().result;
 }
 
-MOE_FIBER_EXPORT void moe_fiber_grid_barrier(int64_t site) {
-  grid.meetGrid("a barrier of the grid", site);
+MOE_FIBER_EXPORT int64_t moe_fiber_grid_barrier(int64_t site) {
+  return grid.meetGrid("a barrier of the grid", site);
 }
 
 MOE_FIBER_EXPORT int64_t moe_fiber_take(int64_t *counter) {
@@ -99,9 +112,9 @@ MOE_FIBER_EXPORT int64_t moe_fiber_take(int64_t *counter) {
 // Other ranks and errors
 //===----------------------------------------------------------------------===//
 
-MOE_FIBER_EXPORT void moe_fiber_wait(const uint64_t *flag, uint64_t value,
-                                     int64_t peer, const char *phase) {
-  grid.waitForFlag(flag, value, peer, phase);
+MOE_FIBER_EXPORT uint64_t moe_fiber_wait(const uint64_t *flag, uint64_t value,
+                                         int64_t peer, const char *phase) {
+  return grid.waitForFlag(flag, value, peer, phase);
 }
 
 MOE_FIBER_EXPORT void moe_fiber_record(int64_t code, const char *what,
@@ -119,6 +132,8 @@ MOE_FIBER_EXPORT void moe_fiber_put_each(int64_t site, const char *source,
                                          int64_t lanes, int64_t rotation,
                                          int64_t member, int64_t team) {
   Fiber &self = grid.self();
+  if (target && self.lane() < lanes)
+    grid.checkIsCurrent("a put");
   self.args[0] = self.lane() < lanes ? reinterpret_cast<uint64_t>(target) : 0;
   self.args[1] = reinterpret_cast<uint64_t>(source);
   Meeting &meeting =
@@ -169,8 +184,10 @@ MOE_FIBER_EXPORT void moe_fiber_put_stage(int64_t site, const char *source,
                                           int64_t lanes) {
   grid.meetSubgroup("a put from a stage", site, nullptr);
   ++grid.self().numPuts;
-  if (target && grid.self().lane() < lanes)
+  if (target && grid.self().lane() < lanes) {
+    grid.checkIsCurrent("a put");
     grid.putStage(target, source, bytes);
+  }
 }
 
 MOE_FIBER_EXPORT void moe_fiber_put_wait(int64_t site, int64_t pending,

@@ -31,9 +31,9 @@ void moe_fiber_sync_subgroup(int64_t);
 int64_t moe_fiber_shuffle(int64_t, int64_t, int64_t);
 int64_t moe_fiber_ballot(int64_t, int64_t);
 int64_t moe_fiber_sum(int64_t, int64_t);
-void moe_fiber_grid_barrier(int64_t);
+int64_t moe_fiber_grid_barrier(int64_t);
 int64_t moe_fiber_take(int64_t *);
-void moe_fiber_wait(const uint64_t *, uint64_t, int64_t, const char *);
+uint64_t moe_fiber_wait(const uint64_t *, uint64_t, int64_t, const char *);
 void moe_fiber_pause();
 void moe_fiber_record(int64_t, const char *, const char *, int64_t, int64_t,
                       int64_t);
@@ -408,6 +408,43 @@ TEST(Fibers, Signals) {
   EXPECT_EQ(runOnce(failAndWait, memory), MOERT_INVALID_COUNT);
   EXPECT_EQ(failWhat, "rows");
   EXPECT_GE(memory.ended, kThreads);
+}
+
+/// Puts a row when a signal or all blocks are there, or in any case.
+template <bool looks>
+static void putAfterWaits(void *captures, void *, int64_t block, int64_t thread,
+                          int64_t, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  if (thread >= 32)
+    return;
+  bool isThere = moe_fiber_wait(&memory->flag, 5, 0, "put") >= 5;
+  isThere = moe_fiber_ballot(0, !isThere) == 0;
+  char *target =
+      thread == 0 && (isThere || !looks) ? memory->out[block] : nullptr;
+  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1);
+}
+
+template <bool looks>
+static void putAfterMeeting(void *captures, void *, int64_t block,
+                            int64_t thread, int64_t, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  if (block == 0 && thread == 4)
+    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
+  bool haveMet = moe_fiber_grid_barrier(0);
+  char *target =
+      thread % 32 == 0 && (haveMet || !looks) ? memory->out[block] : nullptr;
+  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1);
+}
+
+/// A kernel that puts rows after a wait has ended in vain is found out.
+TEST(Fibers, WaitsInVain) {
+  auto isRight = [](const Memory &) { return true; };
+  setenv("MOE_FIBER_LATE", "1", /*overwrite=*/1);
+  EXPECT_EQ(runMany(putAfterWaits<true>, isRight).other, kRuns);
+  EXPECT_GT(runMany(putAfterWaits<false>, isRight).rejected, 0);
+  unsetenv("MOE_FIBER_LATE");
+  EXPECT_EQ(runMany(putAfterMeeting<true>, isRight).other, kRuns);
+  EXPECT_GT(runMany(putAfterMeeting<false>, isRight).rejected, 0);
 }
 
 int main(int argc, char **argv) {

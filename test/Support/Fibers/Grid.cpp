@@ -108,7 +108,8 @@ void Grid::reject(const char *format, ...) {
   vfprintf(stderr, format, args);
   va_end(args);
   fprintf(stderr, " (MOE_FIBER_SEED=%llu)\n", (unsigned long long)seed);
-  recordError({MOERT_INTERNAL, "use of the kernel's threads"});
+  // Of more interest than an error that a test has provoked.
+  error = {MOERT_INTERNAL, "use of the kernel's threads"};
   isAbandoned = true;
   _longjmp(scheduler, 1);
 }
@@ -131,6 +132,8 @@ void Grid::begin(int64_t blocks, int64_t threads, int64_t bytes) {
   isLazy = lot.below(2);
   isDrowsy = lot.below(4) == 0;
   newestFirst = lot.below(4) == 0;
+  hasLateSignals = readSetting("MOE_FIBER_LATE", 0);
+  isCutOff.assign(numBlocks, false);
   int64_t total = numBlocks * threads, subgroups = total / kSubgroupSize;
 
   while (int64_t(stacks.size()) < total) {
@@ -264,12 +267,12 @@ bool Grid::idle() {
     advanceCopies();
     return true;
   }
-  if (error.code != 0 && idleRounds > kRoundsToGiveUp) {
+  if (error.code != 0 && !flagWaits.empty() && idleRounds > kRoundsToGiveUp) {
     giveUpWaits();
-    return !runnable.empty();
+    return true;
   }
   if (flagWaits.empty())
-    return !copies.empty() || error.code != 0;
+    return !copies.empty();
   if (idleRounds < 16)
     sched_yield();
   else
@@ -286,18 +289,12 @@ bool Grid::idle() {
   return true;
 }
 
-/// As on a device, where waits end once an error is recorded.
+/// As on a device, where waits for other ranks end once an error is recorded.
+/// Those for stages do not.
 void Grid::giveUpWaits() {
   for (FlagWait &wait : flagWaits)
     makeRunnable(wait.fiber);
   flagWaits.clear();
-  if (!runnable.empty())
-    return;
-  for (auto &[word, counter] : counters) {
-    for (Fiber *fiber : counter.waiting)
-      makeRunnable(fiber);
-    counter.waiting.clear();
-  }
 }
 
 /// Some threads wait for others that have ended or wait elsewhere.
@@ -363,14 +360,40 @@ void Grid::meetBlock(const char *what, int64_t site, Completion all) {
   meet(blockMeetings[running->block], numThreads, what, site, all);
 }
 
-void Grid::meetGrid(const char *what, int64_t site) {
-  meet(gridMeeting, numBlocks * numThreads, what, site, nullptr);
+bool Grid::meetGrid(const char *what, int64_t site) {
+  meet(gridMeeting, numBlocks * numThreads, what, site,
+       [](Grid &grid, Meeting &meeting) {
+         // As on a device, a block may give up once an error is recorded.
+         uint64_t gaveUp = grid.hasFailed() ? grid.lot.next() : 0;
+         for (Fiber *fiber : meeting.there) {
+           fiber->result = (gaveUp >> fiber->block % 64 & 1) == 0;
+           if (!fiber->result)
+             grid.isCutOff[fiber->block] = true;
+         }
+       });
+  return running->result;
 }
 
-void Grid::waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
-                       const char *phase) {
-  if (__atomic_load_n(flag, __ATOMIC_ACQUIRE) >= value)
-    return yield();
-  flagWaits.push_back({running, flag, value, peer, phase});
-  block();
+uint64_t Grid::waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
+                           const char *phase) {
+  auto look = [&] { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); };
+  if (look() >= value) {
+    yield();
+  } else if (hasLateSignals && lot.below(8) == 0) {
+    recordError({MOERT_TIMEOUT, "signal", phase, int64_t(value),
+                 int64_t(look()), peer});
+    yield();
+  } else {
+    flagWaits.push_back({running, flag, value, peer, phase});
+    block();
+  }
+  uint64_t seen = look();
+  if (seen < value)
+    isCutOff[running->block] = true;
+  return seen;
+}
+
+void Grid::checkIsCurrent(const char *what) {
+  if (isCutOff[running->block])
+    reject("%s after a wait that ended in vain", what);
 }

@@ -129,9 +129,14 @@ public:
             Completion all);
   Meeting &meetSubgroup(const char *what, int64_t site, Completion all);
   void meetBlock(const char *what, int64_t site, Completion all);
-  void meetGrid(const char *what, int64_t site);
-  void waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
-                   const char *phase);
+  /// Whether the block of this fiber has waited for all others.
+  bool meetGrid(const char *what, int64_t site);
+  /// Returns the value seen last.
+  uint64_t waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
+                       const char *phase);
+  /// Rejects a kernel whose block puts a row after a wait of it for other ranks
+  /// or blocks has ended in vain.
+  void checkIsCurrent(const char *what);
   /// Reports a kernel that breaks the rules, and abandons it.
   [[noreturn]] void reject(const char *format, ...)
       __attribute__((format(printf, 2, 3)));
@@ -194,6 +199,8 @@ private:
   std::vector<Meeting> subgroupMeetings, blockMeetings;
   Meeting gridMeeting;
   std::vector<FlagWait> flagWaits;
+  /// Per block: whether a wait has ended in vain.
+  std::vector<char> isCutOff;
   int64_t idleSince = 0, idleRounds = 0;
   std::map<uint64_t *, Counter> counters;
   std::vector<Copy> copies;
@@ -203,6 +210,8 @@ private:
   /// This launch: copies happen late; the rank sleeps around signals; the
   /// latest fiber to become runnable goes first.
   bool isLazy = false, isDrowsy = false, newestFirst = false;
+  /// Some waits end at once, as if their time were up.
+  bool hasLateSignals = false;
   Record error;
 };
 

@@ -12,6 +12,8 @@
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/DenseMap.h"
 
+#include <algorithm>
+
 namespace mlir::moe {
 
 /// Numbers of the collective ops of a module, in program order: what ranks
@@ -34,6 +36,17 @@ inline int64_t getStageParts(int64_t rowBytes, int64_t rows, int64_t stages) {
         stages * rows * (rowBytes / parts) <= kStageBytes)
       return parts;
   return 0;
+}
+
+/// Most teams that `adding` subgroups can form to add what is in `stages`
+/// stages. A stage has to be of the same team in every round, or a team could
+/// wait for a round before the one before it has ended. And a team needs two,
+/// to have one that fills while it adds.
+inline int64_t getTeamsForStages(int64_t adding, int64_t stages) {
+  for (int64_t teams = std::min(adding, stages / 2); teams > 1; --teams)
+    if (adding % teams == 0 && stages % teams == 0)
+      return teams;
+  return 1;
 }
 
 /// Shape of a kernel. The runtime launches fewer blocks when not all of them

@@ -112,9 +112,9 @@ LogicalResult KernelAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   if (threads < 32 || threads > 1024 || threads % 32 != 0)
     return emitError() << "expects 'threads' (" << threads
                        << ") to be a multiple of 32 from 32 to 1024";
-  if (stages < 1 || stages > 16)
-    return emitError() << "expects 'stages' (" << stages
-                       << ") to be from 1 to 16";
+  if (stages < 1 || stages > kMaxStages)
+    return emitError() << "expects 'stages' (" << stages << ") to be from 1 to "
+                       << kMaxStages;
   if (team < 1 || !llvm::isPowerOf2_64(team) || threads / 32 % team != 0)
     return emitError() << "expects 'team' (" << team
                        << ") to be a power of two that divides the number of "

@@ -33,17 +33,17 @@ static constexpr int64_t kLanes = 32;
 /// Threads per block. With more, registers do not hold enough of the rows in
 /// flight.
 static constexpr int64_t kThreads = 512;
-/// Stages of bulk copies, when they fit. In a combine three teams of subgroups
-/// have two each.
+/// Stages of bulk copies in a dispatch, when they fit.
 static constexpr int64_t kDispatchStages = 3;
-static constexpr int64_t kCombineStages = 6;
-static constexpr int64_t kMostStages = 16;
+/// Subgroups of a combine's team, at most: more have too little to do for what
+/// it takes to begin.
+static constexpr int64_t kMaxAdders = 5;
 /// Tokens per block from which on a combine by bulk copies is at least as fast
 /// as one by loads.
 static constexpr int64_t kBulkTokens = 16;
-/// And bytes of the rows: what a block does for each token, whatever its
-/// length, takes longer than to load a short one.
-static constexpr int64_t kBulkRowBytes = 8192 + 1;
+/// Up to so many blocks, a multiprocessor's threads are what limits a dispatch.
+static constexpr int64_t kFewBlocks = 8;
+static constexpr int64_t kManyThreads = 1024;
 
 std::optional<KernelTarget> moe::getKernelTarget(StringRef chip) {
   unsigned capability = 0;
@@ -68,14 +68,13 @@ struct Traffic {
   int64_t rowBytes = 0;
   /// Tokens (alltoallv: rows) of a rank, at most.
   int64_t tokens = 0;
-  /// Bytes of the smallest stage, and how many stages there are by default.
+  /// Bytes of the smallest stage.
   int64_t stageBytes = 0;
-  int64_t stages = kDispatchStages;
   /// Tokens per block from which on bulk copies are chosen; 0: never.
   int64_t bulkTokens = 0;
   /// Rows of a token, at most, of a combine.
   int64_t rowsOfToken = 1;
-  bool isCombine = false;
+  bool isDispatch = false, isCombine = false;
   bool hasBulkForm = true;
   /// Whether the work is spread token by token.
   bool hasTokens = true;
@@ -88,6 +87,7 @@ static Traffic getTraffic(CollectiveOpInterface op) {
   traffic.rowBytes = ShapedType::getNumElements(rows.getShape().drop_front()) *
                      llvm::divideCeil(rows.getElementTypeBitWidth(), 8);
   if (auto dispatch = dyn_cast<DispatchOp>(*op)) {
+    traffic.isDispatch = true;
     traffic.stageBytes = traffic.rowBytes;
     traffic.tokens = dispatch.getTokenBound();
   } else if (auto combine = dyn_cast<CombineOp>(*op)) {
@@ -96,7 +96,6 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     traffic.isCombine = true;
     traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
     traffic.stageBytes = 16 * traffic.rowsOfToken;
-    traffic.stages = kCombineStages;
     traffic.bulkTokens = kBulkTokens;
   } else {
     auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
@@ -115,7 +114,7 @@ static Traffic getTraffic(CollectiveOpInterface op) {
 /// Stages that fit into shared memory, at most; fewer than kMinStages when not
 /// even those do.
 static int64_t getMaxStages(const Traffic &traffic) {
-  int64_t stages = kMostStages;
+  int64_t stages = kMaxStages;
   auto fit = [&] {
     if (traffic.isCombine)
       return getStageParts(traffic.rowBytes, traffic.rowsOfToken, stages) > 0;
@@ -124,6 +123,29 @@ static int64_t getMaxStages(const Traffic &traffic) {
   while (stages >= kMinStages && !fit())
     --stages;
   return stages;
+}
+
+/// Stages when none are asked for. In a combine as many whole tokens as have
+/// room, since what is in flight bounds the speed of few blocks; of the numbers
+/// of teams that add, the one with which that is most.
+static int64_t chooseStages(const Traffic &traffic, int64_t threads) {
+  if (!traffic.isCombine)
+    return kDispatchStages;
+  int64_t adding = threads / kLanes - 1;
+  int64_t tokenBytes = traffic.rowsOfToken * traffic.rowBytes;
+  int64_t room =
+      std::min(kMaxStages, kStageBytes / std::max<int64_t>(tokenBytes, 1));
+  int64_t best = 0, largest = 1;
+  for (int64_t size = std::min(adding, kMaxAdders); size > 0; --size) {
+    if (adding % size != 0)
+      continue;
+    largest = std::max(largest, size);
+    int64_t teams = adding / size, stages = room / teams * teams;
+    if (stages >= 2 * teams && stages >= best)
+      best = stages;
+  }
+  // Otherwise two parts of tokens for each team.
+  return best ? best : std::min(2 * (adding / largest), kMaxStages);
 }
 
 /// Why the rows of an op cannot move by bulk copies; empty when they can.
@@ -173,15 +195,12 @@ static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
     else if (traffic.bulkTokens == 0)
       choice.reason = "they are not slower than bulk copies, wherever both "
                       "were measured";
-    else if (traffic.rowBytes < kBulkRowBytes)
-      choice.reason = formatv("rows of {0} bytes are short", traffic.rowBytes);
     else if (!isMany)
       choice.reason = formatv("{0} blocks have fewer than {1} tokens each",
                               blocks, traffic.bulkTokens);
     else
       choice.reason = "they keep more rows in flight than loads";
-    bool isBulk = obstacle.empty() && traffic.bulkTokens > 0 && isMany &&
-                  traffic.rowBytes >= kBulkRowBytes;
+    bool isBulk = obstacle.empty() && traffic.bulkTokens > 0 && isMany;
     return isBulk ? Transfer::bulk : Transfer::stores;
   }
   choice.reason = "asked for by 'transfer'";
@@ -201,13 +220,17 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
   KernelChoice choice;
 
   int64_t blocks = request.blocks ? request.blocks : target.processors;
-  int64_t threads = request.threads ? request.threads : kThreads;
+  int64_t threads = request.threads;
+  if (!threads)
+    threads =
+        traffic.isDispatch && blocks <= kFewBlocks ? kManyThreads : kThreads;
   std::string obstacle = findBulkObstacle(traffic, target, threads);
   Transfer transfer =
       chooseTransfer(traffic, blocks, request, obstacle, choice);
   int64_t stages = kDispatchStages, team = 1;
   if (transfer == Transfer::bulk) {
-    int64_t wanted = request.stages ? request.stages : traffic.stages;
+    int64_t wanted =
+        request.stages ? request.stages : chooseStages(traffic, threads);
     stages = std::clamp(wanted, kMinStages, getMaxStages(traffic));
     if (request.stages && stages != request.stages)
       choice.missed.push_back(

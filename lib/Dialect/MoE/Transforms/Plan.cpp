@@ -80,8 +80,9 @@ private:
     if (threads < 0 || threads > 1024 || threads % 32 != 0)
       return emitOptionError("threads", "a multiple of 32 up to 1024")
              << threads.getValue() << ")";
-    if (stages < 0 || stages > 16)
-      return emitOptionError("stages", "0 to 16") << stages.getValue() << ")";
+    if (stages < 0 || stages > kMaxStages)
+      return emitOptionError("stages", "0 to " + std::to_string(kMaxStages))
+             << stages.getValue() << ")";
     if (team < 0 || team > 32 || (team > 0 && !llvm::isPowerOf2_64(team)))
       return emitOptionError("team", "0 or a power of two up to 32")
              << team.getValue() << ")";

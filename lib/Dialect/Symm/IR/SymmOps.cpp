@@ -40,6 +40,16 @@ void NextEpochOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   setName(getEpoch(), "epoch");
 }
 
+void WaitOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  if (getSeen())
+    setName(getSeen(), "seen");
+}
+
+void GridBarrierOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  if (getMet())
+    setName(getMet(), "met");
+}
+
 //===----------------------------------------------------------------------===//
 // AllocOp
 //===----------------------------------------------------------------------===//

@@ -27,6 +27,9 @@ inline constexpr llvm::StringLiteral kSymmetricAttrName = "moe.symmetric";
 /// Largest supported top-k.
 inline constexpr int64_t kMaxTopK = 32;
 
+/// Most stages of a kernel that moves rows by bulk copies.
+inline constexpr int64_t kMaxStages = 32;
+
 /// Number of ranks of the `shard.grid` that `grid` names as seen from `op`; 0
 /// when there is no such grid, or it has not one static dimension.
 int64_t getNumRanks(Operation *op, FlatSymbolRefAttr grid);

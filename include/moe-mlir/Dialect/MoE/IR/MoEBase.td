@@ -169,7 +169,7 @@ def MoE_KernelAttr : AttrDef<MoE_Dialect, "Kernel"> {
     **Constraints:**
     - `blocks` is at least 1.
     - `threads` is a multiple of 32 from 32 to 1024.
-    - `stages` is from 1 to 16.
+    - `stages` is from 1 to 32.
     - `team` is a power of two that divides `threads` / 32.
   }];
   let parameters = (ins

@@ -60,7 +60,7 @@ def MoEPlanPass : Pass<"moe-plan"> {
     Option<"transfer", "transfer", "std::string", "\"auto\"",
            "cuda: how kernels move rows: auto, stores or bulk">,
     Option<"stages", "stages", "int64_t", "0",
-           "cuda: rows in flight with bulk copies, up to 16; 0 to choose">,
+           "cuda: rows in flight with bulk copies, up to 32; 0 to choose">,
     Option<"team", "team", "int64_t", "0",
            "cuda: subgroups that move one token together with stores, a power "
            "of two up to 32; 0 to choose">

@@ -75,6 +75,7 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
 }
 
 def Symm_GridBarrierOp : Symm_Op<"grid_barrier", [
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>,
     MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "waits until all blocks of the grid have arrived";
   let description = [{
@@ -85,18 +86,26 @@ def Symm_GridBarrierOp : Symm_Op<"grid_barrier", [
     error (`symm.failed`) and leaves the counter unusable until the workspace is
     zeroed.
 
+    With a result, returns whether all blocks have arrived. All threads of a
+    block get the same answer. Where it is false, what depends on the other blocks
+    must not happen.
+
     Example:
 
     ```mlir
     %counter = symm.alloc persistent : memref<1xi64, #symm.space>
     symm.grid_barrier %counter : memref<1xi64, #symm.space>
+    %met = symm.grid_barrier %counter : memref<1xi64, #symm.space> -> i1
     ```
 
     **Constraints:**
     - `counter` has one element.
   }];
   let arguments = (ins Symm_Flags:$counter);
-  let assemblyFormat = "$counter attr-dict `:` type($counter)";
+  let results = (outs Optional<I1>:$met);
+  let assemblyFormat = [{
+    $counter attr-dict `:` type($counter) (`->` type($met)^)?
+  }];
   let hasVerifier = 1;
 }
 
@@ -220,7 +229,9 @@ def Symm_StageWaitOp : Symm_Op<"stage_wait", [
   let description = [{
     Waits until the phase of word `index` whose number, counted from 0, has the
     lowest bit `parity` has ended. Acquire order for the block; the bytes that
-    arrived are visible. Bounded like `symm.wait`.
+    arrived are visible. Bounded by time alone: unlike `symm.wait`, it does not
+    end early after an error of this rank, so that no bulk copy outlives the
+    memory of its block.
 
     Example:
 

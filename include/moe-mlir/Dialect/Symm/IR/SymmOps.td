@@ -216,12 +216,17 @@ def Symm_SignalOp : Symm_Op<"signal"> {
 }
 
 def Symm_WaitOp : Symm_Op<"wait", [
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>,
     MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "waits for a flag";
   let description = [{
     Returns when word `index` of this rank's `flags` is at least `value`.
     Acquire order, system scope. `peer` is the rank that signals the word; it is
     named in the error when the wait times out or the peer has failed.
+
+    With a result, returns the value that was seen last. In a GPU kernel, which
+    runs on after a wait that timed out, it is then less than `value`: what
+    depends on the signal must not happen.
 
     Example:
 
@@ -230,14 +235,22 @@ def Symm_WaitOp : Symm_Op<"wait", [
     %c2 = arith.constant 2 : index
     %epoch = arith.constant 1 : i64
     symm.wait %flags[%c2] from %c2, %epoch : memref<4xi64, #symm.space>
+    %seen = symm.wait %flags[%c2] from %c2, %epoch
+      : memref<4xi64, #symm.space> -> i64
     ```
   }];
   let arguments = (ins Symm_Flags:$flags, Index:$index, Index:$peer,
     I64:$value);
+  let results = (outs Optional<I64>:$seen);
   let assemblyFormat = [{
     $flags `[` $index `]` `from` $peer `,` $value attr-dict
-    `:` type($flags)
+    `:` type($flags) (`->` type($seen)^)?
   }];
+  let builders = [
+    OpBuilder<(ins "Value":$flags, "Value":$index, "Value":$peer,
+                   "Value":$value), [{
+      build($_builder, $_state, TypeRange(), flags, index, peer, value);
+    }]>];
 }
 
 def Symm_BarrierOp : Symm_Op<"barrier", [
