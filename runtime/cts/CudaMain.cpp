@@ -6,12 +6,26 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Group.h"
+#include "CUDA/Gpu.h"
+#include "RankPool.h"
+
+#include <map>
+
+using namespace moe::rt;
+
+/// Keeps the context's GPU open to the end of the process. Never closed, since
+/// the driver may end before statics do.
+static void keepGpu(Context &context) {
+  static std::mutex mutex;
+  static auto *kept = new std::map<int, std::shared_ptr<cuda::Gpu>>();
+  int ordinal = context.device().device().device_id;
+  auto gpu = cuda::Gpu::open(ordinal);
+  std::lock_guard<std::mutex> lock(mutex);
+  if (gpu.isOk())
+    (*kept)[ordinal] = gpu.take();
+}
 
 const moe::rt::cts::BackendUnderTest moe::rt::cts::backendUnderTest = {
-    "cuda", "cuda/", 16, false};
+    "cuda", "cuda/", 16, false, keepGpu};
 
-int main(int argc, char **argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}
+int main(int argc, char **argv) { return moe::rt::cts::runSuite(argc, argv); }

@@ -8,11 +8,14 @@
 
 #include "Group.h"
 
+#include "RankPool.h"
 #include "moe-runtime/SocketHub.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -32,6 +35,8 @@ static void runRank(std::unique_ptr<Bootstrap> bootstrap,
   options.symmReserveBytes = size_t(1) << 30;
   auto context = Context::create(std::move(bootstrap), options);
   ASSERT_TRUE(context.isOk()) << context.status().message();
+  if (PoolWorker::get() && backendUnderTest.keepAlive)
+    backendUnderTest.keepAlive(**context);
   body(**context);
 }
 
@@ -45,7 +50,7 @@ static GroupResult runThreads(int size,
         [&, r] { runRank(std::move(bootstraps[r]), body, timeoutSeconds); });
   for (std::thread &thread : threads)
     thread.join();
-  return {std::vector<int>(size, 0)};
+  return {std::vector<int>(size, 0), {}};
 }
 
 /// All threads in one child process, so that this one never touches a device.
@@ -66,7 +71,7 @@ static GroupResult runThreadsInChild(int size,
     return {};
   }
   int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return {std::vector<int>(size, code)};
+  return {std::vector<int>(size, code), {}};
 }
 
 static GroupResult runProcesses(int size,
@@ -100,7 +105,7 @@ static GroupResult runProcesses(int size,
   }
   theirs.clear();
   SocketHub hub(std::move(ours));
-  GroupResult result{std::vector<int>(size, -1)};
+  GroupResult result{std::vector<int>(size, -1), {}};
   size_t running = pids.size();
   // Like moe-run: serve the ranks, collect those that end.
   while (running) {
@@ -118,23 +123,61 @@ static GroupResult runProcesses(int size,
   return result;
 }
 
+static GroupResult runInPool(PoolWorker &worker, RankKind kind, int size,
+                             const std::function<void(Context &)> &body,
+                             double timeoutSeconds) {
+  if (kind == RankKind::Threads)
+    return worker.runThreads(
+        size, [&] { return runThreads(size, body, timeoutSeconds); });
+  return worker.runProcesses(size, [&](UniqueFd socket) {
+    runRank(createSocketBootstrap(std::move(socket), worker.rank(), size), body,
+            timeoutSeconds);
+  });
+}
+
 GroupResult moe::rt::cts::runGroup(RankKind kind, int size,
                                    const std::function<void(Context &)> &body,
                                    double timeoutSeconds,
                                    std::vector<int> mayDie) {
-  auto run = kind == RankKind::Processes     ? runProcesses
-             : backendUnderTest.survivesFork ? runThreads
-                                             : runThreadsInChild;
-  GroupResult result = run(size, body, timeoutSeconds);
+  GroupResult result;
+  if (PoolWorker *worker = PoolWorker::get()) {
+    if (!mayDie.empty()) {
+      ADD_FAILURE() << "ranks of a pool must not die";
+      return {std::vector<int>(size, -1), {}};
+    }
+    result = runInPool(*worker, kind, size, body, timeoutSeconds);
+  } else {
+    auto run = kind == RankKind::Processes     ? runProcesses
+               : backendUnderTest.survivesFork ? runThreads
+                                               : runThreadsInChild;
+    result = run(size, body, timeoutSeconds);
+  }
+  result.texts.resize(result.exitCodes.size());
   for (size_t r = 0; r < result.exitCodes.size(); ++r) {
     if (std::find(mayDie.begin(), mayDie.end(), int(r)) != mayDie.end())
       continue;
-    EXPECT_EQ(result.exitCodes[r], 0) << "rank " << r;
+    EXPECT_EQ(result.exitCodes[r], 0)
+        << "rank " << r << ": " << result.texts[r];
   }
   return result;
 }
 
-/// Tries the backend once, in a child process.
+/// Reads what a child writes until it ends; false after a minute.
+static bool readAll(int fd, std::string &text) {
+  int64_t deadline = nowNs() + int64_t(60e9);
+  char buffer[512];
+  for (;;) {
+    int64_t leftMs = (deadline - nowNs()) / 1000000;
+    pollfd entry{fd, POLLIN, 0};
+    if (leftMs <= 0 || poll(&entry, 1, static_cast<int>(leftMs)) <= 0)
+      return false;
+    ssize_t length = read(fd, buffer, sizeof(buffer));
+    if (length <= 0)
+      return true;
+    text.append(buffer, length);
+  }
+}
+
 static Status probeBackend() {
   int ends[2];
   if (pipe(ends) != 0)
@@ -152,18 +195,23 @@ static Status probeBackend() {
   }
   out.reset();
   std::string text;
-  char buffer[512];
-  ssize_t length;
-  while ((length = read(in.get(), buffer, sizeof(buffer))) > 0)
-    text.append(buffer, length);
+  if (pid > 0 && !readAll(in.get(), text)) {
+    kill(pid, SIGKILL);
+    return Status(MOERT_INTERNAL, "trying the backend took too long");
+  }
   int status = 0;
   if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
     return Status(MOERT_INTERNAL, "trying the backend ended the process");
   return Status(static_cast<moert_code>(WEXITSTATUS(status)), text);
 }
 
-void BackendTest::SetUp() {
+const Status &moe::rt::cts::backendStatus() {
   static const Status status = probeBackend();
+  return status;
+}
+
+void BackendTest::SetUp() {
+  const Status &status = backendStatus();
   if (status.isOk())
     return;
   if (status.code() == MOERT_UNAVAILABLE) {

@@ -33,6 +33,10 @@ struct BackendUnderTest {
   int manyRanks;
   /// Whether a process that has used it may fork ranks that use it.
   bool survivesFork;
+  /// Keeps what is expensive about a context's device for the rest of the
+  /// process, which has more groups to come; null when nothing is. Called by
+  /// ranks in threads at the same time.
+  void (*keepAlive)(Context &context);
 };
 extern const BackendUnderTest backendUnderTest;
 
@@ -41,14 +45,20 @@ enum class RankKind { Threads, Processes };
 /// How the ranks of a group ended.
 struct GroupResult {
   std::vector<int> exitCodes; ///< per rank, 128 + signal for a killed process
+  std::vector<std::string> texts; ///< per rank, why; may be empty
 };
 
 /// Runs `body` on `size` ranks of a new group. Test failures inside `body`
-/// count, in processes too.
+/// count, in processes too. Processes may be those of earlier groups (see
+/// RankPool.h), unless some may die: such tests are in the suite ProcessTest,
+/// which a pool leaves out.
 GroupResult runGroup(RankKind kind, int size,
                      const std::function<void(Context &)> &body,
                      double timeoutSeconds = 20.0,
                      std::vector<int> mayDie = {});
+
+/// Whether there is a backend. Tries it once, in a child process.
+const Status &backendStatus();
 
 /// Skips or fails the test when there is no backend.
 class BackendTest : public ::testing::Test {

@@ -6,12 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Group.h"
+#include "RankPool.h"
 
 const moe::rt::cts::BackendUnderTest moe::rt::cts::backendUnderTest = {
-    "host", "", 64, true};
+    "host", "", 64, true, nullptr};
 
-int main(int argc, char **argv) {
-  ::testing::InitGoogleTest(&argc, argv);
-  return RUN_ALL_TESTS();
-}
+int main(int argc, char **argv) { return moe::rt::cts::runSuite(argc, argv); }

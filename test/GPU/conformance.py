@@ -7,8 +7,8 @@
 #===----------------------------------------------------------------------===#
 """Runs moe-runtime-cts-<backend>; each of its tests counts as one.
 
-On a GPU nearly all of its time goes into starting processes, so that several
-shards run at the same time.
+Starting a process that uses a GPU takes seconds, so nearly all tests run in one
+pool of rank processes. Those whose ranks die run after them, without it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ import time
 
 from pool import Failure
 
-SECONDS = 300
-# A test starts up to eight ranks, each with a context on a GPU.
-CORES_PER_SHARD = 4
-MOST_SHARDS = 8
+SECONDS = 300  # for each of the two
+LIST_SECONDS = 20
+POOL = "--rank_pool"
 # A line that gtest prints when a test ends.
 ENDED = re.compile(r"^\[ +(OK|FAILED) +\] ([\w/]+\.[\w/]+) \(\d+ ms\)", re.M)
 
@@ -35,20 +34,40 @@ def gtest_filter(words):
     return ":".join(f"*{name}*" for name in names) or "*"
 
 
-class Shard:
-    def __init__(self, settings, program, index, count, tests):
-        self.index = index
-        self.result = settings.work / f"conformance.{index}.json"
-        self.log = open(settings.work / f"conformance.{index}.log", "w+b")
+def list_tests(program, tests, *flags):
+    """The names of the tests that a run with these flags would have."""
+    result = subprocess.run(
+        [str(program), "--gtest_list_tests", f"--gtest_filter={tests}", *flags],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=LIST_SECONDS,
+    )
+    if result.returncode:
+        raise Failure(f"{program} does not list its tests\n{result.stdout}")
+    names, suite = [], ""
+    for line in result.stdout.splitlines():
+        name = line.partition("#")[0].rstrip()
+        if not line.startswith(" "):
+            suite = name
+        elif suite.endswith("."):
+            names.append(suite + name.strip())
+    return names
+
+
+class Run:
+    """One run of the program."""
+
+    def __init__(self, settings, program, name, tests, *flags):
+        self.name = name
+        self.result = settings.work / f"conformance.{name}.json"
+        self.log = open(settings.work / f"conformance.{name}.log", "w+b")
         self.process = subprocess.Popen(
-            [str(program), f"--gtest_output=json:{self.result}"],
+            [str(program), f"--gtest_output=json:{self.result}", *flags],
             env={**os.environ,
-                 "GTEST_TOTAL_SHARDS": str(count),
-                 "GTEST_SHARD_INDEX": str(index),
                  "GTEST_FILTER": tests,
                  "MOE_TEST_ARTIFACT_DIR": str(settings.test_artifacts)},
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
         )
+        self.deadline = time.monotonic() + SECONDS
 
     def text(self):
         self.log.seek(0)
@@ -57,11 +76,12 @@ class Shard:
     def output(self):
         return self.text()[-6000:]
 
-    def finish(self, deadline):
-        """Waits for the shard; what went wrong with it as a whole, or None."""
+    def finish(self):
+        """Waits for the run; what went wrong with it as a whole, or None."""
         try:
-            code = self.process.wait(max(0.1, deadline - time.monotonic()))
+            code = self.process.wait(max(0.1, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
+            # Its ranks die with it.
             self.process.kill()
             self.process.wait()
             return f"did not end within {SECONDS} s\n{self.output()}"
@@ -70,10 +90,10 @@ class Shard:
         return None
 
 
-def add_results(report, shard):
-    """Adds the tests of a shard; whether one failed."""
+def add_results(report, run):
+    """Adds the tests of a run; whether one failed."""
     failed = False
-    for suite in json.loads(shard.result.read_text())["testsuites"]:
+    for suite in json.loads(run.result.read_text())["testsuites"]:
         for test in suite["testsuite"]:
             if test["status"] != "RUN":
                 continue
@@ -90,28 +110,33 @@ def add_results(report, shard):
     return failed
 
 
-def add_ended(report, shard):
-    """Adds the tests of a shard that did not come to its end."""
-    for result, name in ENDED.findall(shard.text()):
+def add_ended(report, run):
+    """Adds the tests of a run that did not come to its end."""
+    for result, name in ENDED.findall(run.text()):
         report.add(f"conformance/{name}",
-                   None if result == "OK" else "see the output of the shard")
+                   None if result == "OK" else "see the output of the run")
+
+
+def add_run(report, run):
+    error = run.finish()
+    if error is None and not add_results(report, run):
+        if run.process.returncode:
+            error = f"exit code {run.process.returncode}\n{run.output()}"
+    if error:
+        if not run.result.is_file():
+            add_ended(report, run)
+        report.add(f"conformance/{run.name}", error)
+    run.log.close()
 
 
 def run(report, settings):
     program = settings.bin / f"moe-runtime-cts-{settings.target}"
     if not os.access(program, os.X_OK):
         raise Failure(f"{program} is missing")
-    count = max(1, min(MOST_SHARDS, (os.cpu_count() or 1) // CORES_PER_SHARD))
     tests = gtest_filter(report.only)
-    shards = [Shard(settings, program, i, count, tests) for i in range(count)]
-    deadline = time.monotonic() + SECONDS
-    for shard in shards:
-        error = shard.finish(deadline)
-        if error is None and not add_results(report, shard):
-            if shard.process.returncode:
-                error = f"exit code {shard.process.returncode}\n{shard.output()}"
-        if error:
-            if not shard.result.is_file():
-                add_ended(report, shard)
-            report.add(f"conformance/shard{shard.index}", error)
-        shard.log.close()
+    pooled = list_tests(program, tests, POOL)
+    others = [name for name in list_tests(program, tests) if name not in pooled]
+    if pooled:
+        add_run(report, Run(settings, program, "pool", tests, POOL))
+    if others:
+        add_run(report, Run(settings, program, "processes", ":".join(others)))
