@@ -89,6 +89,9 @@ Status Context::callGuarded(Entry &entry,
     running = nullptr;
     if (communicates && !status.isOk())
       group->raise(status);
+  } else if (hasBegun && stream.isOwn && backend->isAsynchronous()) {
+    // Inputs may be on their way into memory that is given back next.
+    (void)waitForStream(stream, status);
   }
   if (hasBegun)
     backend->endCall();

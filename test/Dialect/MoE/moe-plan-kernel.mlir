@@ -17,7 +17,12 @@
 // On few blocks a dispatch has more threads.
 // FEW: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 8, threads = 1024>
 // FEW: moe.combine {{.*}}kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 6>
+// FEW-LABEL: func.func @combine_shorter_rows(
+// FEW: kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 25>
 // MORE: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 9>
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=32" | FileCheck %s --check-prefix=B32
+// B32-LABEL: func.func @combine_shorter_rows(
+// B32: kernel = #moe.kernel<blocks = 32, transfer = bulk, stages = 15>
 
 // NARROW: remark: [Missed] kernel{{.*}}Function=combine_many{{.*}}combine has rows that move by stores, not bulk copies: one subgroup brings rows, and blocks of 32 threads have no other
 
@@ -31,7 +36,7 @@
 // WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (128 blocks of 512 threads, team 4)
 // WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (132 blocks
 // WHY: Function=combine_short_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
-// WHY: Function=combine_shorter_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 25)
+// WHY: Function=combine_shorter_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 10)
 // WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (132 blocks
 // WHY: Function=combine_many_slots{{.*}}combine moves rows by stores: 33 slots of a token are more than the 32 lanes of a subgroup (132 blocks
 // WHY-NOT: Function=planned
@@ -153,9 +158,10 @@ func.func @combine_short_rows(%y: memref<16384x4096xbf16>, %rows: memref<4096x4x
   return
 }
 
-// 26 tokens of 8 KiB have room: 24 stages for three teams, 25 for five.
+// Tokens of 8 KiB: 26 have room, 24 of them for three teams or 25 for five; on 32 blocks
+// 16 are enough, which makes 15 for either, and on 132 two for each team are.
 // CHECK-LABEL: func.func @combine_shorter_rows(
-// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 25>,
+// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 10>,
 func.func @combine_shorter_rows(%y: memref<16384x1024xbf16>, %rows: memref<4096x4xi32>,
     %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x1024xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}

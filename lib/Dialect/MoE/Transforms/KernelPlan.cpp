@@ -38,6 +38,9 @@ static constexpr int64_t kDispatchStages = 3;
 /// Subgroups of a combine's team, at most: more have too little to do for what
 /// it takes to begin.
 static constexpr int64_t kMaxAdders = 5;
+/// Bytes of a combine's stages in all blocks: with more it does not get faster,
+/// and with 24 blocks or more slower.
+static constexpr int64_t kBytesInFlight = 4 << 20;
 /// Tokens per block from which on a combine by bulk copies is at least as fast
 /// as one by loads.
 static constexpr int64_t kBulkTokens = 16;
@@ -126,22 +129,30 @@ static int64_t getMaxStages(const Traffic &traffic) {
 }
 
 /// Stages when none are asked for. In a combine as many whole tokens as have
-/// room, since what is in flight bounds the speed of few blocks; of the numbers
-/// of teams that add, the one with which that is most.
-static int64_t chooseStages(const Traffic &traffic, int64_t threads) {
+/// room, since what is in flight bounds the speed of few blocks, and no more
+/// than all blocks together profit from; each team that adds has as many, two
+/// at least. Of the numbers of teams the one with which most is in flight.
+static int64_t chooseStages(const Traffic &traffic, int64_t blocks,
+                            int64_t threads) {
   if (!traffic.isCombine)
     return kDispatchStages;
   int64_t adding = threads / kLanes - 1;
-  int64_t tokenBytes = traffic.rowsOfToken * traffic.rowBytes;
-  int64_t room =
-      std::min(kMaxStages, kStageBytes / std::max<int64_t>(tokenBytes, 1));
+  int64_t tokenBytes =
+      std::max<int64_t>(traffic.rowsOfToken * traffic.rowBytes, 1);
+  int64_t room = std::min(kMaxStages, kStageBytes / tokenBytes);
+  int64_t useful = kBytesInFlight / blocks / tokenBytes;
   int64_t best = 0, largest = 1;
   for (int64_t size = std::min(adding, kMaxAdders); size > 0; --size) {
     if (adding % size != 0)
       continue;
     largest = std::max(largest, size);
-    int64_t teams = adding / size, stages = room / teams * teams;
-    if (stages >= 2 * teams && stages >= best)
+    int64_t teams = adding / size;
+    if (2 * teams > room)
+      continue;
+    int64_t stages = std::max(std::min(room, useful), 2 * teams);
+    stages = stages / teams * teams;
+    // More teams make up for a little less.
+    if (10 * stages >= 9 * best)
       best = stages;
   }
   // Otherwise two parts of tokens for each team.
@@ -229,8 +240,8 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
       chooseTransfer(traffic, blocks, request, obstacle, choice);
   int64_t stages = kDispatchStages, team = 1;
   if (transfer == Transfer::bulk) {
-    int64_t wanted =
-        request.stages ? request.stages : chooseStages(traffic, threads);
+    int64_t wanted = request.stages ? request.stages
+                                    : chooseStages(traffic, blocks, threads);
     stages = std::clamp(wanted, kMinStages, getMaxStages(traffic));
     if (request.stages && stages != request.stages)
       choice.missed.push_back(
