@@ -93,6 +93,8 @@ TEST_P(ErrorTest, CallsAreRefusedAfterAnErrorUntilReset) {
       ASSERT_OK(callExchange(context, entry, behave, 0,
                              rowsOf(context.rank(), round), result));
       EXPECT_EQ(result, gathered(4, round));
+      // An error stops ranks that are one call behind.
+      ASSERT_OK(context.boot().barrier());
       Status status = callExchange(context, entry, failHere, 2,
                                    rowsOf(context.rank(), round), result);
       EXPECT_FALSE(status.isOk());
@@ -267,6 +269,7 @@ TEST_P(ErrorTest, BadInputOnOneRank) {
               context.rank() == 1 ? MOERT_INVALID_ARGUMENT : MOERT_PEER_FAILED);
     expectParts(status, {"entry 'gather' has 3 arguments, but 0 were given"});
     ASSERT_OK(callExchange(context, entry, behave, 0, {}, result));
+    ASSERT_OK(context.boot().barrier());
     // At a later call the others are already running.
     status = context.rank() == 1
                  ? context.call(entry, {}, outputs)
