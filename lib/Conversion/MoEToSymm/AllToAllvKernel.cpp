@@ -18,8 +18,8 @@ static constexpr int64_t kPutBytes = 4096;
 
 namespace {
 
-/// Every block works out the few numbers for itself; one sends the counts; rows
-/// are spread over all subgroups.
+/// Every block works out the few numbers for itself, a thread for each rank;
+/// one sends the counts; rows are spread over all subgroups.
 class AllToAllvKernel {
 public:
   AllToAllvKernel(AllToAllvOp op, KernelBuilder &b)
@@ -30,8 +30,8 @@ public:
 
 private:
   void sendCounts();
-  Value findStarts();
-  void putRows(Value ok);
+  Value place();
+  void putRows();
   /// Sum of the counts of ranks below `peer` in `send_counts`.
   Value rowsBefore(Value peer) {
     return b.reduce(
@@ -46,6 +46,9 @@ private:
   int64_t capacity;
   Value send, numRows;
   Value all, arrived, epoch;
+  /// Per rank: its first row in `send`, where that goes, and how many there
+  /// are.
+  Value from, to, rows;
 };
 
 } // namespace
@@ -70,9 +73,9 @@ void AllToAllvKernel::lower() {
     Value haveArrived = b.syncBlockAll(b.waitForPeers(arrived, epoch));
     b.noteError(haveArrived);
     b.phase("place");
-    Value ok = b.both(haveArrived, findStarts());
+    Value ok = b.both(haveArrived, place());
     b.phase("put");
-    putRows(ok);
+    b.ifThen(ok, [&] { putRows(); });
     b.phase("complete");
     b.signalFromBlock(done, epoch);
     b.endRun(runs, epoch);
@@ -107,73 +110,71 @@ void AllToAllvKernel::sendCounts() {
   });
 }
 
-/// Whether all ranks have sane counts and room (alltoallv_s5); notes
-/// `recv_counts`.
-Value AllToAllvKernel::findStarts() {
-  Value zero = b.index(0), end = b.index(b.numRanks());
-  Value ok = b.reduce(
-      zero, end, b.integer(b.getI1Type(), 1),
-      [&](Value peer, ValueRange carried) -> SmallVector<Value> {
-        Value total =
-            b.reduce(zero, end, zero,
-                     [&](Value sender, ValueRange sum) -> SmallVector<Value> {
-                       return {b.add(sum[0], b.loadIndex(all, {sender, peer}))};
-                     })[0];
-        Value isAlive = b.cmp(Pred::sge, b.load(all, {peer, zero}), b.i32(0));
-        Value fits = b.cmp(Pred::sle, total, b.index(capacity));
-        Value ok = b.both(carried[0], isAlive);
-        if (op.getOverflow() == Overflow::error)
-          ok = b.both(ok, fits);
-        b.onFirstBlock([&] {
-          b.onThread(zero, [&] {
-            b.check(isAlive, symm::Failure::peer_failed, "status of a peer",
-                    b.i64(0), b.i64(-1), peer);
-            if (op.getOverflow() == Overflow::error)
-              b.check(fits, symm::Failure::capacity_exceeded, "rows received",
-                      b.index(capacity), total, peer);
-            b.store(b.load(all, {peer, b.me()}), op.getOuts()[1], {peer});
-          });
-        });
-        return {ok};
-      })[0];
-  return ok;
+/// A thread works out what concerns one rank, and notes `recv_counts`. Returns
+/// whether all ranks have sane counts and room (alltoallv_s5); meets the block.
+Value AllToAllvKernel::place() {
+  Value zero = b.index(0), yes = b.integer(b.getI1Type(), 1);
+  for (Value *table : {&from, &to, &rows})
+    *table = b.workgroup({b.numRanks()}, b.getI64Type());
+  auto peers =
+      scf::ForOp::create(b, b.thread(), b.index(b.numRanks()),
+                         b.index(b.launchShape().threads), ValueRange{yes});
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToEnd(peers.getBody());
+  Value peer = peers.getInductionVar();
+  auto [before, total] = b.sumOfSenders(all, peer);
+  Value isAlive = b.cmp(Pred::sge, b.load(all, {peer, zero}), b.i32(0));
+  Value fits = b.cmp(Pred::sle, total, b.index(capacity));
+  Value ok = isAlive;
+  if (op.getOverflow() == Overflow::error)
+    ok = b.both(ok, fits);
+  // Only `drop` exceeds the capacity.
+  Value room =
+      arith::MaxSIOp::create(b, b.sub(b.index(capacity), before), zero);
+  Value count = b.loadIndex(op.getSendCounts(), {peer});
+  b.storeIndex(rowsBefore(peer), from, {peer});
+  b.storeIndex(before, to, {peer});
+  b.storeIndex(arith::MinSIOp::create(b, count, room), rows, {peer});
+  b.onFirstBlock([&, total = total] {
+    b.check(isAlive, symm::Failure::peer_failed, "status of a peer", b.i64(0),
+            b.i64(-1), peer);
+    if (op.getOverflow() == Overflow::error)
+      b.check(fits, symm::Failure::capacity_exceeded, "rows received",
+              b.index(capacity), total, peer);
+    b.store(b.load(all, {peer, b.me()}), op.getOuts()[1], {peer});
+  });
+  scf::YieldOp::create(b, b.both(peers.getRegionIterArg(0), ok));
+  b.setInsertionPointAfter(peers);
+  return b.syncBlockAll(peers.getResult(0));
 }
 
 /// Rows for one rank follow one another on both sides, so that short ones move
-/// together; all subgroups of all blocks take part.
-void AllToAllvKernel::putRows(Value ok) {
-  Value zero = b.index(0), limit = b.index(capacity);
+/// together. All subgroups of all blocks share the rows for each rank, and turn
+/// to the ranks in different orders: rows that stay are copied beside those
+/// that leave, and no two subgroups have to use the same link.
+void AllToAllvKernel::putRows() {
   Value subgroups = b.index(b.numSubgroups());
   Value first = b.add(b.mul(b.block(), subgroups), b.subgroup());
   Value stride = b.mul(b.numBlocks(), subgroups);
   int64_t rowBytes = getRowBytes(cast<MemRefType>(send.getType()));
   int64_t together =
       std::max<int64_t>(kPutBytes / std::max<int64_t>(rowBytes, 1), 1);
-  b.ifThen(ok, [&] {
-    b.forEachPeer([&](Value peer) {
-      Value from = rowsBefore(peer);
-      Value to =
-          b.reduce(zero, b.me(), zero,
-                   [&](Value sender, ValueRange sum) -> SmallVector<Value> {
-                     return {b.add(sum[0], b.loadIndex(all, {sender, peer}))};
-                   })[0];
-      // Only `drop` exceeds the capacity.
-      Value room = arith::MaxSIOp::create(b, b.sub(limit, to), zero);
-      Value rows = arith::MinSIOp::create(
-          b, b.loadIndex(op.getSendCounts(), {peer}), room);
-      auto put = [&](Value row, int64_t count) {
-        symm::PutEachOp::create(b, send, b.add(from, row), op.getOuts()[0],
-                                b.add(to, row), peer, zero, /*lanes=*/1,
-                                /*member=*/Value(), /*team=*/1, count);
-      };
-      Value groups = arith::DivUIOp::create(b, rows, b.index(together));
-      b.step(first, groups, stride, [&](Value group) {
-        put(b.mul(group, b.index(together)), together);
-      });
-      if (together == 1)
-        return;
-      Value rest = b.mul(groups, b.index(together));
-      b.step(b.add(rest, first), rows, stride, [&](Value row) { put(row, 1); });
+  b.loop(b.numRanks(), [&](Value i) {
+    Value peer = b.rotated(b.add(first, i));
+    Value start = b.loadIndex(from, {peer}), there = b.loadIndex(to, {peer});
+    Value count = b.loadIndex(rows, {peer});
+    auto put = [&](Value row, int64_t number) {
+      symm::PutEachOp::create(b, send, b.add(start, row), op.getOuts()[0],
+                              b.add(there, row), peer, b.index(0), /*lanes=*/1,
+                              /*member=*/Value(), /*team=*/1, number);
+    };
+    Value groups = arith::DivUIOp::create(b, count, b.index(together));
+    b.step(first, groups, stride, [&](Value group) {
+      put(b.mul(group, b.index(together)), together);
     });
+    if (together == 1)
+      return;
+    Value rest = b.mul(groups, b.index(together));
+    b.step(b.add(rest, first), count, stride, [&](Value row) { put(row, 1); });
   });
 }

@@ -48,19 +48,12 @@ void moe::lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b) {
   // Blocks of lower senders come first.
   Value start = b.scratch({b.numRanks()}, b.getI32Type());
   b.loop(b.numRanks(), [&](Value peer) {
-    SmallVector<Value> sums =
-        b.reduce(zero, end, {zero, zero},
-                 [&](Value sender, ValueRange carried) -> SmallVector<Value> {
-                   Value rows = b.loadIndex(all, {sender, peer});
-                   Value isLower = b.cmp(Pred::ult, sender, b.me());
-                   return {b.add(carried[0], b.select(isLower, rows, zero)),
-                           b.add(carried[1], rows)};
-                 });
+    auto [before, total] = b.sumOfSenders(all, peer);
     if (op.getOverflow() == Overflow::error)
-      b.check(b.cmp(Pred::ule, sums[1], b.index(capacity)),
+      b.check(b.cmp(Pred::ule, total, b.index(capacity)),
               symm::Failure::capacity_exceeded, "rows received",
-              b.index(capacity), sums[1], peer);
-    b.storeIndex(sums[0], start, {peer});
+              b.index(capacity), total, peer);
+    b.storeIndex(before, start, {peer});
   });
   b.loop(b.numRanks(), [&](Value sender) {
     b.store(b.load(all, {sender, b.me()}), recvCounts, {sender});

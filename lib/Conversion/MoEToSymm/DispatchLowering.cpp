@@ -140,7 +140,7 @@ void DispatchLowering::exchangeAndPlace() {
 /// rank_major: rows of lower senders come first. `all` is R×R.
 void DispatchLowering::placeByRank(Value all) {
   b.loop(b.numRanks(), [&](Value peer) {
-    auto [before, total] = sumOfSenders(all, peer);
+    auto [before, total] = b.sumOfSenders(all, peer);
     checkCapacity(total, peer);
     if (!keyIsExpert())
       return b.storeIndex(before, start, {peer});
@@ -170,7 +170,7 @@ void DispatchLowering::placeByExpert(Value all) {
         first, last,
         [&](Value expert) {
           Value total;
-          std::tie(before, total) = sumOfSenders(all, expert);
+          std::tie(before, total) = b.sumOfSenders(all, expert);
           return total;
         },
         [&](Value expert, Value group, Value rows) {

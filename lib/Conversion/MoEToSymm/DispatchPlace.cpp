@@ -43,7 +43,7 @@ void DispatchKernel::placeByRank() {
   b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
     Value lower = countsInChunks() ? zero : countOfBlocks(peer, b.block());
     b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
-      auto [before, total] = sumOfSenders(all, peer);
+      auto [before, total] = b.sumOfSenders(all, peer);
       storeKey(total, needed, peer);
       storeKey(b.add(before, lower), start, peer);
     });
@@ -71,7 +71,7 @@ void DispatchKernel::placeInExpertOrder() {
   });
   b.syncBlock();
   b.forThreads(b.index(b.numRanks()), [&](Value peer) {
-    auto [before, total] = sumOfSenders(all, peer);
+    auto [before, total] = b.sumOfSenders(all, peer);
     storeKey(total, needed, peer);
     auto [first, last] = expertsOf(peer);
     b.reduce(first, last, before,
@@ -99,7 +99,7 @@ void DispatchKernel::placeByExpert() {
   b.forSubgroups(zero, numExperts, [&](Value expert) {
     Value lower = countOfBlocks(expert, b.block());
     b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
-      auto [before, total] = sumOfSenders(all, expert);
+      auto [before, total] = b.sumOfSenders(all, expert);
       storeKey(total, groupRows, expert);
       storeKey(b.add(before, lower), start, expert);
     });

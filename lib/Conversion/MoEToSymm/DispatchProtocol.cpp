@@ -77,19 +77,6 @@ Value DispatchProtocol::sumOverExpertsOf(
                   })[0];
 }
 
-std::pair<Value, Value> DispatchProtocol::sumOfSenders(Value all, Value key) {
-  Value zero = b.index(0);
-  SmallVector<Value> sums =
-      b.reduce(zero, b.index(b.numRanks()), {zero, zero},
-               [&](Value sender, ValueRange carried) -> SmallVector<Value> {
-                 Value rows = b.loadIndex(all, {sender, key});
-                 Value isLower = b.cmp(Pred::ult, sender, b.me());
-                 return {b.add(carried[0], b.select(isLower, rows, zero)),
-                         b.add(carried[1], rows)};
-               });
-  return {sums[0], sums[1]};
-}
-
 void DispatchProtocol::storeTokensToRank(Value peer) {
   Value zero = b.index(0);
   Value toRank = op.getOutput(Output::TokensToRank);

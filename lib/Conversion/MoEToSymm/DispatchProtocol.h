@@ -50,9 +50,6 @@ protected:
 
   /// Sum of `count(expert)` over the experts of `rank`.
   Value sumOverExpertsOf(Value rank, llvm::function_ref<Value(Value)> count);
-  /// Of the R×keys matrix `all`: rows with `key` of senders below this rank,
-  /// and of all senders.
-  std::pair<Value, Value> sumOfSenders(Value all, Value key);
   /// Writes `n_tokens_to_rank` of `peer` from `counts`.
   void storeTokensToRank(Value peer);
   /// First expert of `rank`, and the one after its last.

@@ -305,6 +305,20 @@ Value ProtocolBuilder::allGatherCounts(Value counts) {
   return all;
 }
 
+std::pair<Value, Value> ProtocolBuilder::sumOfSenders(Value counts,
+                                                      Value column) {
+  Value zero = index(0);
+  SmallVector<Value> sums =
+      reduce(zero, index(ranks), {zero, zero},
+             [&](Value sender, ValueRange carried) -> SmallVector<Value> {
+               Value number = loadIndex(counts, {sender, column});
+               Value isLower = cmp(Pred::ult, sender, me());
+               return {add(carried[0], select(isLower, number, zero)),
+                       add(carried[1], number)};
+             });
+  return {sums[0], sums[1]};
+}
+
 void ProtocolBuilder::end() {
   for (Value buffer : llvm::reverse(symmetricBuffers))
     symm::FreeOp::create(*this, buffer);

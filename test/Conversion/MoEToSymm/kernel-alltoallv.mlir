@@ -11,7 +11,7 @@ shard.grid @ep(shape = 4)
 // CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<528xi64, #symm.space>
 // CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c132
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]],
-// CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>)
+// CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>, %[[START:[a-z0-9_]+]] : memref<4xi64, {{.*}}>, %[[THERE:[a-z0-9_]+]] : memref<4xi64, {{.*}}>, %[[COUNT:[a-z0-9_]+]] : memref<4xi64,
 // CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
 // CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
 // CHECK: symm.phase "exchange"
@@ -26,15 +26,29 @@ shard.grid @ep(shape = 4)
 // CHECK-NEXT: %[[ALL_THERE:.*]] = nvvm.barrier #nvvm.reduction<and> %[[BIT]] -> i32
 // CHECK-NEXT: %[[ARE_THERE:.*]] = arith.cmpi ne, %[[ALL_THERE]], %c0_i32
 // CHECK: memref.store %c1_i64, %[[STATUS]][%c0]
+// A thread for each rank: where its rows start on both sides, and how many there are and
+// have room.
 // CHECK: symm.phase "place"
+// CHECK: %[[FITS:.*]] = scf.for %[[RANK:[a-z0-9_]+]] = %[[THREAD]] to %c4 step %c512 iter_args({{.*}}) -> (i1)
+// CHECK: %[[ROOM:.*]] = arith.maxsi
+// CHECK: memref.store %{{.*}}, %[[START]][%[[RANK]]]
+// CHECK: memref.store %{{.*}}, %[[THERE]][%[[RANK]]]
+// CHECK: %[[ROWS:.*]] = arith.minsi %{{.*}}, %[[ROOM]]
+// CHECK: memref.store %{{.*}}, %[[COUNT]][%[[RANK]]]
 // CHECK: symm.check %{{.*}}, capacity_exceeded
+// CHECK: arith.extui %[[FITS]]
+// CHECK: nvvm.barrier #nvvm.reduction<and>
 // CHECK: %[[OK:.*]] = arith.andi %[[ARE_THERE]],
+// Each subgroup begins with another rank. Rows of 256 bytes: sixteen at a time.
 // CHECK: symm.phase "put"
 // CHECK: scf.if %[[OK]]
-// Rows of 256 bytes: sixteen at a time, as many as there are and have room.
-// CHECK: %[[ROOM:.*]] = arith.maxsi
-// CHECK: %[[ROWS:.*]] = arith.minsi %{{.*}}, %[[ROOM]]
-// CHECK: arith.divui %[[ROWS]], %c16
+// CHECK: %[[SUBGROUP:.*]] = arith.addi %{{.*}}, %{{.*}} : index
+// CHECK: scf.for %[[I:[a-z0-9_]+]] = %c0 to %c4
+// CHECK-NEXT: %[[TURN:.*]] = arith.addi %[[SUBGROUP]], %[[I]]
+// CHECK-NEXT: %[[SUM:.*]] = arith.addi %[[ME]], %[[TURN]]
+// CHECK-NEXT: %[[TO:.*]] = arith.remui %[[SUM]], %c4
+// CHECK: memref.load %[[COUNT]][%[[TO]]]
+// CHECK: arith.divui %{{.*}}, %c16
 // CHECK: scf.for
 // CHECK: symm.put_each {{.*}} lanes 1 rows 16 :
 // CHECK: scf.for
