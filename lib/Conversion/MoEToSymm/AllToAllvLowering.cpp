@@ -36,7 +36,6 @@ void moe::lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b) {
   Value recv = op.getOuts()[0], recvCounts = op.getOuts()[1];
   int64_t capacity = cast<MemRefType>(recv.getType()).getDimSize(0);
   Value zero = b.index(0);
-  Value end = b.index(b.numRanks());
   Value send = b.withContiguousRows(op.getSend());
 
   b.phase("count");

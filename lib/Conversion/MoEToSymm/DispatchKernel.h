@@ -156,7 +156,9 @@ private:
   int64_t numStages() { return std::max(b.launchShape().stages, kMinStages); }
   int64_t copierBytes() { return numStages() * getRowBytes(rowType()); }
   int64_t numCopiers() {
-    return std::min(b.numSubgroups(), kStageBytes / copierBytes());
+    // Its stages, and their counters.
+    int64_t bytes = copierBytes() + 8 * numStages();
+    return std::clamp<int64_t>(kStageBytes / bytes, 1, b.numSubgroups());
   }
   /// Groups of 32 tokens, each counted by a subgroup.
   int64_t numChunks() {

@@ -94,7 +94,7 @@ LogicalResult moe::assemblePTX(Operation *module, StringRef ptx,
                                SmallVectorImpl<char> &image,
                                SmallVectorImpl<KernelResources> *resources) {
   SmallString<128> files[3];
-  auto removeFiles = llvm::make_scope_exit([&] {
+  llvm::scope_exit removeFiles([&] {
     for (StringRef file : files)
       if (!file.empty())
         (void)llvm::sys::fs::remove(file);

@@ -279,7 +279,9 @@ bool Grid::idle() {
     usleep(50);
   if (idleSince == 0)
     idleSince = nowNs();
-  if (nowNs() - idleSince < kIdleNs)
+  // The runtime waits until the signal is there: not while this rank has copies
+  // to make, for which another one may wait in turn.
+  if (!copies.empty() || nowNs() - idleSince < kIdleNs)
     return true;
   // The signal comes, or this ends the entry.
   size_t at = lot.below(flagWaits.size());

@@ -38,12 +38,18 @@ inline int64_t getStageParts(int64_t rowBytes, int64_t rows, int64_t stages) {
   return 0;
 }
 
-/// Most teams that `adding` subgroups can form to add what is in `stages`
-/// stages. A stage has to be of the same team in every round, or a team could
-/// wait for a round before the one before it has ended. And a team needs two,
-/// to have one that fills while it adds.
+/// Subgroups of a team that adds the rows of a stage together: with more, each
+/// has too little to do for what it takes to begin.
+inline constexpr int64_t kMinAdders = 3;
+inline constexpr int64_t kMaxAdders = 5;
+
+/// Most teams of at least kMinAdders that `adding` subgroups can form to add
+/// what is in `stages` stages, or one of all. A stage has to be of the same
+/// team in every round, or a team could wait for a round before the one before
+/// it has ended. And a team needs two, to have one that fills while it adds.
 inline int64_t getTeamsForStages(int64_t adding, int64_t stages) {
-  for (int64_t teams = std::min(adding, stages / 2); teams > 1; --teams)
+  for (int64_t teams = std::min(adding / kMinAdders, stages / 2); teams > 1;
+       --teams)
     if (adding % teams == 0 && stages % teams == 0)
       return teams;
   return 1;

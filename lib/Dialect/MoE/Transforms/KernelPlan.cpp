@@ -35,9 +35,8 @@ static constexpr int64_t kLanes = 32;
 static constexpr int64_t kThreads = 512;
 /// Stages of bulk copies in a dispatch, when they fit.
 static constexpr int64_t kDispatchStages = 3;
-/// Subgroups of a combine's team, at most: more have too little to do for what
-/// it takes to begin.
-static constexpr int64_t kMaxAdders = 5;
+/// Of a combine whose rows move in parts, at least.
+static constexpr int64_t kPartStages = 6;
 /// Bytes of a combine's stages in all blocks: with more it does not get faster,
 /// and with 24 blocks or more slower.
 static constexpr int64_t kBytesInFlight = 4 << 20;
@@ -137,26 +136,27 @@ static int64_t chooseStages(const Traffic &traffic, int64_t blocks,
   if (!traffic.isCombine)
     return kDispatchStages;
   int64_t adding = threads / kLanes - 1;
+  SmallVector<int64_t> teamCounts;
+  for (int64_t size = kMaxAdders; size >= kMinAdders; --size)
+    if (adding % size == 0)
+      teamCounts.push_back(adding / size);
+  // Other numbers of subgroups make one team of all.
+  if (teamCounts.empty())
+    teamCounts.push_back(1);
   int64_t tokenBytes =
       std::max<int64_t>(traffic.rowsOfToken * traffic.rowBytes, 1);
   int64_t room = std::min(kMaxStages, kStageBytes / tokenBytes);
   int64_t useful = kBytesInFlight / blocks / tokenBytes;
-  int64_t best = 0, largest = 1;
-  for (int64_t size = std::min(adding, kMaxAdders); size > 0; --size) {
-    if (adding % size != 0)
-      continue;
-    largest = std::max(largest, size);
-    int64_t teams = adding / size;
-    if (2 * teams > room)
-      continue;
+  int64_t best = 0;
+  for (int64_t teams : teamCounts) {
     int64_t stages = std::max(std::min(room, useful), 2 * teams);
     stages = stages / teams * teams;
     // More teams make up for a little less.
-    if (10 * stages >= 9 * best)
+    if (stages <= room && 10 * stages >= 9 * best)
       best = stages;
   }
-  // Otherwise two parts of tokens for each team.
-  return best ? best : std::min(2 * (adding / largest), kMaxStages);
+  // Rows that are too long for that move in parts.
+  return best ? best : std::max(2 * teamCounts.front(), kPartStages);
 }
 
 /// Why the rows of an op cannot move by bulk copies; empty when they can.
