@@ -40,6 +40,18 @@ static void runRank(std::unique_ptr<Bootstrap> bootstrap,
   body(**context);
 }
 
+bool moe::rt::cts::makeSocketPairs(int size, std::vector<UniqueFd> &ours,
+                                   std::vector<UniqueFd> &theirs) {
+  for (int r = 0; r < size; ++r) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+      return false;
+    ours.emplace_back(pair[0]);
+    theirs.emplace_back(pair[1]);
+  }
+  return true;
+}
+
 static GroupResult runThreads(int size,
                               const std::function<void(Context &)> &body,
                               double timeoutSeconds) {
@@ -78,14 +90,9 @@ static GroupResult runProcesses(int size,
                                 const std::function<void(Context &)> &body,
                                 double timeoutSeconds) {
   std::vector<UniqueFd> ours, theirs;
-  for (int r = 0; r < size; ++r) {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-      ADD_FAILURE() << "no socket";
-      return {};
-    }
-    ours.emplace_back(pair[0]);
-    theirs.emplace_back(pair[1]);
+  if (!makeSocketPairs(size, ours, theirs)) {
+    ADD_FAILURE() << "no socket";
+    return {};
   }
   std::fflush(nullptr);
   std::vector<pid_t> pids;

@@ -57,6 +57,10 @@ GroupResult runGroup(RankKind kind, int size,
                      double timeoutSeconds = 20.0,
                      std::vector<int> mayDie = {});
 
+/// A socket for each rank, and the other end of it; false when there is none.
+bool makeSocketPairs(int size, std::vector<UniqueFd> &ours,
+                     std::vector<UniqueFd> &theirs);
+
 /// Whether there is a backend. Tries it once, in a child process.
 const Status &backendStatus();
 

@@ -196,7 +196,7 @@ void PoolServer::handle(int rank, const PoolMessage &message) {
   lastHeardNs = nowNs();
   switch (message.kind) {
   case PoolMessage::Join:
-    join(rank, message.group, message.number);
+    join(rank, message);
     break;
   case PoolMessage::Ended: {
     auto it = groups.find(message.group);
@@ -218,17 +218,20 @@ void PoolServer::handle(int rank, const PoolMessage &message) {
   advanceAll();
 }
 
-void PoolServer::join(int rank, int number, int size) {
+void PoolServer::join(int rank, const PoolMessage &message) {
   Worker &worker = workers[rank];
-  worker.lastGroup = worker.waitsFor = number;
-  Group &group = groups[number];
+  worker.lastGroup = worker.waitsFor = message.group;
+  Group &group = groups[message.group];
   if (!group.size) {
-    group.size = size;
+    group.size = message.number;
+    group.test = message.text;
     group.hasJoined.resize(workers.size());
-    group.ends.resize(size);
-  } else if (group.size != size) {
-    group.error = format("rank %d asks for a group of %d ranks, others for %d",
-                         rank, size, group.size);
+    group.ends.resize(group.size);
+  } else if (group.size != message.number || group.test != message.text) {
+    // A worker that has left a test early is one group behind.
+    group.error = format(
+        "rank %d asks for a group of %d ranks in %s, others for %d in %s", rank,
+        message.number, message.text, group.size, group.test.c_str());
     complain(rank, group.error);
   }
   group.hasJoined[rank] = true;
@@ -286,14 +289,9 @@ void PoolServer::advance(int number, Group &group) {
 
 void PoolServer::startGroup(int number, Group &group) {
   std::vector<UniqueFd> ours, theirs;
-  for (int r = 0; r < group.size; ++r) {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-      group.error = format("no socket: %s", std::strerror(errno));
-      return;
-    }
-    ours.emplace_back(pair[0]);
-    theirs.emplace_back(pair[1]);
+  if (!makeSocketPairs(group.size, ours, theirs)) {
+    group.error = format("no socket: %s", std::strerror(errno));
+    return;
   }
   servers.emplace_back(std::move(ours));
   group.isStarted = true;

@@ -65,6 +65,7 @@ private:
   };
   struct Group {
     int size = 0;
+    std::string test; ///< that it belongs to
     bool isStarted = false;
     std::string error; ///< why it will not be
     std::vector<bool> hasJoined;
@@ -73,7 +74,7 @@ private:
 
   void receive(int rank);
   void handle(int rank, const PoolMessage &message);
-  void join(int rank, int number, int size);
+  void join(int rank, const PoolMessage &message);
   void advanceAll();
   void advance(int number, Group &group);
   void startGroup(int number, Group &group);

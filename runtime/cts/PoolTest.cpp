@@ -108,6 +108,20 @@ TEST(Scene, DISABLED_RankOneLeavesOutAGroup) {
     runGroup(RankKind::Processes, 2, meet);
 }
 
+/// Rank 1 has been in one group less when the second test begins.
+TEST(Scene, DISABLED_LeftEarlyByRankOne) {
+  static int rank = -1;
+  runGroup(RankKind::Processes, 4,
+           [](Context &context) { rank = context.rank(); });
+  if (rank == 1)
+    return;
+  runGroup(RankKind::Processes, 2, meet);
+}
+
+TEST(Scene, DISABLED_LeftEarlyAndThenThis) {
+  runGroup(RankKind::Processes, 2, meet);
+}
+
 TEST(ProcessTest, DISABLED_CannotBeInAPool) {}
 
 //===----------------------------------------------------------------------===//
@@ -229,6 +243,12 @@ TEST(Pool, SilentRankIsKilled) {
 TEST(Pool, RanksInDifferentGroups) {
   expectFailure(play("RankOneAsksForAnotherGroup"), "asks for a group of");
   expectFailure(play("RankOneLeavesOutAGroup"), "rank 1 is not in this group");
+  // Each test says so, and none runs with ranks of another one.
+  Outcome outcome = play("LeftEarly*");
+  EXPECT_EQ(outcome.exitCode, 1) << outcome.output;
+  EXPECT_TRUE(has(outcome.json, "others for 2 in Scene.DISABLED_LeftEarly"))
+      << outcome.json;
+  EXPECT_TRUE(has(outcome.json, "\"failures\": 2")) << outcome.json;
 }
 
 TEST(Pool, TestsOfDyingRanksAreLeftOut) {

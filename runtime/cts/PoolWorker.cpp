@@ -132,6 +132,8 @@ PoolWorker::runProcesses(int size, const std::function<void(UniqueFd)> &part) {
   join.kind = PoolMessage::Join;
   join.group = groups;
   join.number = size;
+  auto *test = ::testing::UnitTest::GetInstance()->current_test_info();
+  join.setText(format("%s.%s", test->test_suite_name(), test->name()));
   UniqueFd mine;
   send(join);
   receive(answer, &mine);

@@ -34,7 +34,8 @@ int runSuite(int argc, char **argv);
 /// A message between a worker and the pool.
 struct PoolMessage {
   enum Kind : int32_t {
-    Join = 1,  ///< worker: wants to be a rank of `group`, of `number` ranks
+    Join = 1,  ///< worker: wants to be a rank of `group`, of `number` ranks, in
+               ///< the test `text`
     Joined,    ///< pool: all have come; the rank's socket comes along
     Refused,   ///< pool: why there will be no such group
     Ended,     ///< worker: how its part of `group` ended
