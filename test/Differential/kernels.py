@@ -47,6 +47,16 @@ def kernel_recipes():
             capacity=capacity, routing="uniform", ranks=3, t_max=300,
             hidden=64, dtype="bf16", token_mode="full", bench=2,
         )
+        # Long rows, which move in pieces.
+        yield f"pieces_of_rows_{capacity}", build_alltoallv, dict(
+            capacity=capacity, routing="uniform", ranks=3, t_max=20,
+            hidden=8192, dtype="bf16", token_mode="full", bench=2,
+        )
+    # More ranks than a subgroup has lanes.
+    yield "many_ranks", build_alltoallv, dict(
+        capacity="exact", routing="uniform", ranks=40, t_max=2, hidden=16,
+        dtype="bf16", token_mode="full", bench=2,
+    )
 
 
 def make_kernel_cases(seed, count):

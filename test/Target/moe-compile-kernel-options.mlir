@@ -11,9 +11,9 @@
 // PINNED-NEXT: }
 // RUN: moe-compile %s --target cuda --report --transfer=stores --threads=64 --team=8 --remarks=moe-plan 2>&1 | FileCheck %s --check-prefix=TABLE
 // TABLE: remark: [Missed] kernel{{.*}}Function=exchange{{.*}}alltoallv has teams of 2 subgroups, not 8: a block has 2
-// TABLE: remark: [Passed] kernel{{.*}}Function=exchange{{.*}}alltoallv moves rows by stores: asked for by 'transfer' (132 blocks of 64 threads, team 2)
+// TABLE: remark: [Passed] kernel{{.*}}Function=exchange{{.*}}alltoallv moves rows by stores: asked for by 'transfer' (1 block of 64 threads, team 2)
 // TABLE: op location rows row bytes symmetric bytes wire bytes kernel
-// TABLE-NEXT: moe.alltoallv {{.*}} 132 x 64 stores, team 2
+// TABLE-NEXT: moe.alltoallv {{.*}} 1 x 64 stores, team 2
 // RUN: moe-compile %s --report | FileCheck %s --check-prefix=HOST
 // HOST: op location rows row bytes symmetric bytes wire bytes{{$}}
 

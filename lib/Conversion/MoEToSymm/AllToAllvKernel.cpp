@@ -13,48 +13,61 @@ using namespace mlir::moe;
 
 using Pred = ProtocolBuilder::Pred;
 
-/// Bytes that a subgroup moves at a time: what its lanes hold in registers.
-static constexpr int64_t kPutBytes = 4096;
-
 namespace {
 
 /// Every block works out the few numbers for itself, a thread for each rank;
-/// one sends the counts; rows are spread over all subgroups.
+/// one sends the counts.
+///
+/// Rows are shared out in pieces: several short rows, which follow one another
+/// on both sides, or a part of a long one. Subgroups of all blocks take pieces
+/// one by one, so that it does not matter how many there are for each rank, nor
+/// how fast its link is.
 class AllToAllvKernel {
 public:
-  AllToAllvKernel(AllToAllvOp op, KernelBuilder &b)
-      : op(op), b(b),
-        capacity(cast<MemRefType>(op.getOuts()[0].getType()).getDimSize(0)) {}
+  AllToAllvKernel(AllToAllvOp op, KernelBuilder &b);
 
   void lower();
 
 private:
   void sendCounts();
   Value place();
+  void numberPieces();
   void putRows();
+  void putPiece(Value piece);
   /// Sum of the counts of ranks below `peer` in `send_counts`.
-  Value rowsBefore(Value peer) {
-    return b.reduce(
-        b.index(0), peer, b.index(0),
-        [&](Value rank, ValueRange sum) -> SmallVector<Value> {
-          return {b.add(sum[0], b.loadIndex(op.getSendCounts(), {rank}))};
-        })[0];
-  }
+  Value rowsBefore(Value peer);
+  int64_t numGroups() { return llvm::divideCeil(b.numRanks(), kSubgroupSize); }
 
   AllToAllvOp op;
   KernelBuilder &b;
   int64_t capacity;
+  /// Rows of a piece, and pieces of a row; one of them is 1.
+  int64_t rowsOfPiece = 1, piecesOfRow = 1;
   Value send, numRows;
-  Value all, arrived, epoch;
+  Value all, arrived, tickets, epoch;
   /// Per rank: its first row in `send`, where that goes, and how many there
   /// are.
   Value from, to, rows;
+  /// Pieces for the ranks below that of this lane, in each group of 32 ranks.
+  SmallVector<Value> piecesBefore;
+  Value numPieces;
 };
 
 } // namespace
 
 void moe::lowerAllToAllvToKernel(AllToAllvOp op, KernelBuilder &b) {
   AllToAllvKernel(op, b).lower();
+}
+
+AllToAllvKernel::AllToAllvKernel(AllToAllvOp op, KernelBuilder &b)
+    : op(op), b(b) {
+  auto recv = cast<MemRefType>(op.getOuts()[0].getType());
+  capacity = recv.getDimSize(0);
+  if (b.launchShape().team > 1)
+    piecesOfRow = b.launchShape().team;
+  else
+    rowsOfPiece = std::max<int64_t>(
+        kPieceBytes / std::max<int64_t>(getRowBytes(recv), 1), 1);
 }
 
 void AllToAllvKernel::lower() {
@@ -65,6 +78,7 @@ void AllToAllvKernel::lower() {
   Value runs = b.runCounters();
   arrived = b.flags();
   Value done = b.blockFlags();
+  tickets = b.ticketCounters();
   b.launch(/*stageBytes=*/0, [&] {
     epoch = b.beginRun(runs);
     b.trackErrors();
@@ -79,6 +93,7 @@ void AllToAllvKernel::lower() {
     b.phase("complete");
     b.signalFromBlock(done, epoch);
     b.endRun(runs, epoch);
+    b.resetTickets(tickets, epoch);
     b.waitForBlocks(done, epoch);
   });
 }
@@ -86,21 +101,28 @@ void AllToAllvKernel::lower() {
 /// Checks the counts (alltoallv_s4) and sends them; bad ones are sent as -1,
 /// which tells all ranks to put nothing.
 void AllToAllvKernel::sendCounts() {
-  Value zero = b.index(0);
+  Value zero = b.index(0), none = b.index(-1);
   b.forPeers([&](Value peer) {
-    // Every thread checks all counts: they are few.
-    Value ok = b.reduce(
-        zero, b.index(b.numRanks()), {b.index(0), b.integer(b.getI1Type(), 1)},
-        [&](Value rank, ValueRange carried) -> SmallVector<Value> {
-          Value rows = b.loadIndex(op.getSendCounts(), {rank});
-          Value left = b.sub(numRows, carried[0]);
-          Value isFine = b.both(b.cmp(Pred::sge, rows, zero),
-                                b.cmp(Pred::sle, rows, left));
-          b.check(isFine, symm::Failure::invalid_count, "send_counts", left,
-                  rows, rank);
-          return {b.add(carried[0], b.select(isFine, rows, zero)),
-                  b.both(carried[1], isFine)};
-        })[1];
+    // Every thread checks all counts: they are few. It looks for the first bad
+    // one and reports that after the loop, whose loads then need not wait for
+    // one another.
+    SmallVector<Value> found =
+        b.reduce(zero, b.index(b.numRanks()), {zero, none, zero, zero},
+                 [&](Value rank, ValueRange carried) -> SmallVector<Value> {
+                   Value rows = b.loadIndex(op.getSendCounts(), {rank});
+                   Value left = b.sub(numRows, carried[0]);
+                   Value isFine = b.both(b.cmp(Pred::sge, rows, zero),
+                                         b.cmp(Pred::sle, rows, left));
+                   Value isLater = b.cmp(Pred::sge, carried[1], zero);
+                   Value keeps = arith::OrIOp::create(b, isFine, isLater);
+                   return {b.add(carried[0], b.select(isFine, rows, zero)),
+                           b.select(keeps, carried[1], rank),
+                           b.select(keeps, carried[2], left),
+                           b.select(keeps, carried[3], rows)};
+                 });
+    Value ok = b.cmp(Pred::slt, found[1], zero);
+    b.check(ok, symm::Failure::invalid_count, "send_counts", found[2], found[3],
+            found[1]);
     b.loop(b.numRanks(), [&](Value rank) {
       Value count = b.load(op.getSendCounts(), {rank});
       b.store(b.select(ok, count, b.i32(-1)),
@@ -108,6 +130,16 @@ void AllToAllvKernel::sendCounts() {
     });
     symm::SignalOp::create(b, arrived, b.me(), peer, epoch);
   });
+}
+
+Value AllToAllvKernel::rowsBefore(Value peer) {
+  Value zero = b.index(0);
+  return b.reduce(zero, b.index(b.numRanks()), zero,
+                  [&](Value rank, ValueRange sum) -> SmallVector<Value> {
+                    Value rows = b.loadIndex(op.getSendCounts(), {rank});
+                    Value isBelow = b.cmp(Pred::ult, rank, peer);
+                    return {b.add(sum[0], b.select(isBelow, rows, zero))};
+                  })[0];
 }
 
 /// A thread works out what concerns one rank, and notes `recv_counts`. Returns
@@ -148,33 +180,83 @@ Value AllToAllvKernel::place() {
   return b.syncBlockAll(peers.getResult(0));
 }
 
-/// Rows for one rank follow one another on both sides, so that short ones move
-/// together. All subgroups of all blocks share the rows for each rank, and turn
-/// to the ranks in different orders: rows that stay are copied beside those
-/// that leave, and no two subgroups have to use the same link.
+/// Each subgroup works out how many pieces there are before those of each rank:
+/// a lane for one rank of each group of 32.
+void AllToAllvKernel::numberPieces() {
+  Value zero = b.index(0);
+  numPieces = zero;
+  for (int64_t group = 0; group < numGroups(); ++group) {
+    Value peer = b.add(b.lane(), b.index(group * kSubgroupSize));
+    Value isRank = b.cmp(Pred::ult, peer, b.index(b.numRanks()));
+    Value count = b.loadIndex(rows, {b.select(isRank, peer, zero)});
+    Value pieces = b.mul(count, b.index(piecesOfRow));
+    if (rowsOfPiece > 1) {
+      // What is left moves row by row.
+      Value size = b.index(rowsOfPiece);
+      pieces = b.add(arith::DivUIOp::create(b, count, size),
+                     arith::RemUIOp::create(b, count, size));
+    }
+    pieces = b.select(isRank, pieces, zero);
+    piecesBefore.push_back(b.add(numPieces, b.sumOfLanesBelow(pieces)));
+    numPieces = b.add(numPieces, b.sumOverLanes(pieces));
+  }
+}
+
+/// Pieces are numbered rank by rank and taken from as many places of this list
+/// in turn as make it likely that each rank has one: in proportion to their
+/// rows, rows that stay are copied beside those that leave, and all links are
+/// in use.
 void AllToAllvKernel::putRows() {
-  Value subgroups = b.index(b.numSubgroups());
-  Value first = b.add(b.mul(b.block(), subgroups), b.subgroup());
-  Value stride = b.mul(b.numBlocks(), subgroups);
-  int64_t rowBytes = getRowBytes(cast<MemRefType>(send.getType()));
-  int64_t together =
-      std::max<int64_t>(kPutBytes / std::max<int64_t>(rowBytes, 1), 1);
-  b.loop(b.numRanks(), [&](Value i) {
-    Value peer = b.rotated(b.add(first, i));
-    Value start = b.loadIndex(from, {peer}), there = b.loadIndex(to, {peer});
-    Value count = b.loadIndex(rows, {peer});
-    auto put = [&](Value row, int64_t number) {
-      symm::PutEachOp::create(b, send, b.add(start, row), op.getOuts()[0],
-                              b.add(there, row), peer, b.index(0), /*lanes=*/1,
-                              /*member=*/Value(), /*team=*/1, number);
-    };
-    Value groups = arith::DivUIOp::create(b, count, b.index(together));
-    b.step(first, groups, stride, [&](Value group) {
-      put(b.mul(group, b.index(together)), together);
-    });
-    if (together == 1)
-      return;
-    Value rest = b.mul(groups, b.index(together));
-    b.step(b.add(rest, first), count, stride, [&](Value row) { put(row, 1); });
+  numberPieces();
+  Value places =
+      b.index(llvm::PowerOf2Ceil(std::max(kSubgroupSize, b.numRanks())));
+  Value length = arith::CeilDivUIOp::create(b, numPieces, places);
+  b.forTickets(tickets, epoch, b.mul(places, length), [&](Value number) {
+    Value piece =
+        b.add(b.mul(arith::RemUIOp::create(b, number, places), length),
+              arith::DivUIOp::create(b, number, places));
+    // The last places can be past the end of the list.
+    b.ifThen(b.cmp(Pred::ult, piece, numPieces), [&] { putPiece(piece); });
+  });
+}
+
+/// Puts piece `piece`, the same on all lanes.
+void AllToAllvKernel::putPiece(Value piece) {
+  // Its rank is the last one with no more pieces before its own than that.
+  Value one = b.index(1), upTo, before;
+  for (Value pieces : piecesBefore) {
+    Value lanes = b.countBits(b.ballot(b.cmp(Pred::ule, pieces, piece)));
+    if (!upTo) {
+      upTo = lanes;
+      before = b.shuffle(pieces, b.sub(lanes, one));
+      continue;
+    }
+    Value isHere = b.cmp(Pred::ne, lanes, b.index(0));
+    Value last = b.select(isHere, b.sub(lanes, one), b.index(0));
+    before = b.select(isHere, b.shuffle(pieces, last), before);
+    upTo = b.add(upTo, lanes);
+  }
+  Value peer = b.sub(upTo, one);
+  Value number = b.sub(piece, before);
+  Value start = b.loadIndex(from, {peer}), there = b.loadIndex(to, {peer});
+  auto put = [&](Value row, int64_t count, Value part) {
+    symm::PutEachOp::create(b, send, b.add(start, row), op.getOuts()[0],
+                            b.add(there, row), peer, b.index(0), /*lanes=*/1,
+                            part, piecesOfRow, count);
+  };
+  if (rowsOfPiece == 1) {
+    if (piecesOfRow == 1)
+      return put(number, 1, Value());
+    Value size = b.index(piecesOfRow);
+    return put(arith::DivUIOp::create(b, number, size), 1,
+               arith::RemUIOp::create(b, number, size));
+  }
+  Value size = b.index(rowsOfPiece);
+  Value whole = arith::DivUIOp::create(b, b.loadIndex(rows, {peer}), size);
+  Value isWhole = b.cmp(Pred::ult, number, whole);
+  b.ifThen(isWhole, [&] { put(b.mul(number, size), rowsOfPiece, Value()); });
+  Value isRest = b.cmp(Pred::uge, number, whole);
+  b.ifThen(isRest, [&] {
+    put(b.add(b.mul(whole, size), b.sub(number, whole)), 1, Value());
   });
 }

@@ -30,7 +30,7 @@ void DispatchKernel::allocate() {
   arrived = b.flags();
   done = b.blockFlags();
   if (sharesOutTokens())
-    tickets = b.persistent({2}, i64);
+    tickets = b.ticketCounters();
   if (op.isReuse())
     return;
 
@@ -158,11 +158,7 @@ void DispatchKernel::complete() {
   b.signalFromBlock(done, epoch);
   b.endRun(runs, epoch);
   if (tickets)
-    b.onFirstBlock([&] {
-      b.onThread(b.index(0), [&] {
-        b.store(b.i64(0), tickets, {ticketWord(b.add(epoch, b.i64(1)))});
-      });
-    });
+    b.resetTickets(tickets, epoch);
   if (slabCounts)
     receiveSlabCounts();
   b.waitForBlocks(done, epoch);

@@ -98,10 +98,6 @@ private:
   // DispatchPut.cpp
   void putTokens();
   void copyToken(Value token, Value member);
-  /// `body(token)` for all tokens of this rank, as subgroups of any block get
-  /// to them.
-  void forTickets(llvm::function_ref<void(Value)> body);
-  Value ticketWord(Value epoch);
   void putTokensInBulk();
   void fetchToken(Value token, Value slot);
   /// Finds the rows of a token, one per lane, and writes what goes with them;
@@ -200,7 +196,7 @@ private:
   Value blockCounts;   ///< keys×blocks: rows of each block
   Value chunkCounts;   ///< (R + 1)×chunks: those of each chunk of tokens
   Value chunkStart;    ///< (chunks + 1)×(R + 1): those before each chunk
-  Value tickets;       ///< next token that no subgroup has, in turn
+  Value tickets;       ///< of tokens that subgroups take one by one
   /// Scratch memory of tables that are too large for shared memory.
   Value startScratch, groupScratch, groupRowsScratch;
   KeyTable start;             ///< where the counted rows of a key start

@@ -188,7 +188,8 @@ void DispatchKernel::putToken(
 /// With loads and stores: a team copies each row.
 void DispatchKernel::putTokens() {
   if (sharesOutTokens())
-    return forTickets([&](Value token) { copyToken(token, b.index(0)); });
+    return b.forTickets(tickets, epoch, tokensToPut,
+                        [&](Value token) { copyToken(token, b.index(0)); });
   b.forTeams(first, end,
              [&](Value token, Value member) { copyToken(token, member); });
 }
@@ -205,42 +206,6 @@ void DispatchKernel::copyToken(Value token, Value member) {
                               op.getOutput(Output::RecvScales), row, peer,
                               rotation, lanes, share, team);
   });
-}
-
-Value DispatchKernel::ticketWord(Value epoch) {
-  return b.toIndex(arith::AndIOp::create(b, epoch, b.i64(1)));
-}
-
-/// The links do not serve all multiprocessors alike: those with the same number
-/// of tokens are done at very different times. So each subgroup begins with a
-/// token of its own and then takes the next one that is left. It asks for that
-/// before it copies. There are two counters: a run resets the one of the next.
-void DispatchKernel::forTickets(llvm::function_ref<void(Value)> body) {
-  Value zero = b.index(0), subgroups = b.index(b.numSubgroups());
-  Value own = b.add(b.mul(b.block(), subgroups), b.subgroup());
-  Value others = b.mul(b.numBlocks(), subgroups);
-  auto loop = scf::WhileOp::create(b, TypeRange{b.getIndexType()},
-                                   ValueRange{own}, nullptr, nullptr);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(&loop.getBefore().front());
-  Value next = loop.getBeforeArguments().front();
-  scf::ConditionOp::create(b, b.cmp(Pred::ult, next, tokensToPut), next);
-  b.setInsertionPointToStart(&loop.getAfter().front());
-  Value token = loop.getAfterArguments().front();
-  auto ask = scf::IfOp::create(b, TypeRange{b.getI64Type()},
-                               b.cmp(Pred::eq, b.lane(), zero),
-                               /*withElseRegion=*/true);
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(ask.thenBlock());
-    Value number = symm::TakeOp::create(b, tickets, ticketWord(epoch));
-    scf::YieldOp::create(b, number);
-    b.setInsertionPointToStart(ask.elseBlock());
-    scf::YieldOp::create(b, b.i64(0));
-  }
-  body(token);
-  Value number = b.shuffle(b.toIndex(ask.getResult(0)), zero);
-  scf::YieldOp::create(b, b.add(others, number));
 }
 
 /// Starts to bring the row of `token` into stage `slot` of this subgroup.

@@ -122,6 +122,50 @@ void KernelBuilder::forOwnWords(llvm::function_ref<void(Value)> body) {
   step(blockId, index(maxBlocks()), gridDim, body);
 }
 
+Value KernelBuilder::ticketWord(Value epoch) {
+  return toIndex(arith::AndIOp::create(*this, epoch, i64(1)));
+}
+
+void KernelBuilder::resetTickets(Value tickets, Value epoch) {
+  onFirstBlock([&] {
+    onThread(index(0),
+             [&] { store(i64(0), tickets, {ticketWord(add(epoch, i64(1)))}); });
+  });
+}
+
+/// The links do not serve all multiprocessors alike: those with the same amount
+/// of work are done at very different times. So each subgroup begins with an
+/// item of its own and then takes the next one that is left. It asks for that
+/// before it turns to the one it has. The first items are spread over blocks
+/// before they are spread over the subgroups of a block.
+void KernelBuilder::forTickets(Value tickets, Value epoch, Value total,
+                               llvm::function_ref<void(Value)> body) {
+  Value zero = index(0);
+  Value own = add(mul(subgroupId, gridDim), blockId);
+  Value others = mul(gridDim, index(numSubgroups()));
+  auto loop = scf::WhileOp::create(*this, TypeRange{getIndexType()},
+                                   ValueRange{own}, nullptr, nullptr);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(&loop.getBefore().front());
+  Value next = loop.getBeforeArguments().front();
+  scf::ConditionOp::create(*this, cmp(Pred::ult, next, total), next);
+  setInsertionPointToStart(&loop.getAfter().front());
+  auto ask = scf::IfOp::create(*this, TypeRange{getI64Type()},
+                               cmp(Pred::eq, laneId, zero),
+                               /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(*this);
+    setInsertionPointToStart(ask.thenBlock());
+    Value number = symm::TakeOp::create(*this, tickets, ticketWord(epoch));
+    scf::YieldOp::create(*this, number);
+    setInsertionPointToStart(ask.elseBlock());
+    scf::YieldOp::create(*this, i64(0));
+  }
+  body(loop.getAfterArguments().front());
+  Value number = shuffle(toIndex(ask.getResult(0)), zero);
+  scf::YieldOp::create(*this, add(others, number));
+}
+
 Value KernelBuilder::beginRun(Value runs) {
   return add(load(runs, blockId), i64(1));
 }

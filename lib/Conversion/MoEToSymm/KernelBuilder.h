@@ -65,6 +65,11 @@ public:
                 llvm::function_ref<void(Value, Value)> body);
   void step(Value from, Value to, Value step,
             llvm::function_ref<void(Value)> body);
+  /// `body(i)` for all i < total, one at a time, as subgroups of any block get
+  /// to them. `tickets` are those of `ticketCounters`, reset by `resetTickets`
+  /// in each run.
+  void forTickets(Value tickets, Value epoch, Value total,
+                  llvm::function_ref<void(Value)> body);
   void onThread(Value index, llvm::function_ref<void()> body);
   /// What concerns the rank as a whole: the threads of one block do it.
   void onFirstBlock(llvm::function_ref<void()> body);
@@ -88,6 +93,10 @@ public:
   Value blockFlags() {
     return persistent({numRanks() * maxBlocks()}, getI64Type());
   }
+  /// What `forTickets` counts in: a run resets what the next one uses. Outside
+  /// the kernel.
+  Value ticketCounters() { return persistent({2}, getI64Type()); }
+  void resetTickets(Value tickets, Value epoch);
   /// The epoch of this run, which `runs` counts.
   Value beginRun(Value runs);
   /// Counts it; when all threads of the block have begun it.
@@ -132,6 +141,7 @@ private:
   /// `body(word)` for the words of this block. A grid with fewer blocks than
   /// there are words shares them out.
   void forOwnWords(llvm::function_ref<void(Value)> body);
+  Value ticketWord(Value epoch);
 
   LaunchShape shape;
   Value status; ///< of this block, where errors are tracked: 1 after one

@@ -9,13 +9,19 @@ shard.grid @ep(shape = 4)
 // CHECK: %[[RUNS:.*]] = symm.alloc persistent : memref<132xi64, #symm.space>
 // CHECK: %[[ARRIVED:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
 // CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<528xi64, #symm.space>
+// CHECK: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
 // CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c132
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]],
 // CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>, %[[START:[a-z0-9_]+]] : memref<4xi64, {{.*}}>, %[[THERE:[a-z0-9_]+]] : memref<4xi64, {{.*}}>, %[[COUNT:[a-z0-9_]+]] : memref<4xi64,
 // CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
 // CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
 // CHECK: symm.phase "exchange"
-// CHECK: symm.check %{{.*}}, invalid_count, "send_counts"
+// The first bad count is what is reported.
+// CHECK: %[[BAD:.*]]:4 = scf.for %{{.*}} = %c0 to %c4 step %c1 iter_args({{.*}} = %c0, {{.*}} = %c-1, {{.*}} = %c0, {{.*}} = %c0)
+// CHECK: %[[IS_GOOD:.*]] = arith.cmpi slt, %[[BAD]]#1, %c0
+// CHECK: symm.check %[[IS_GOOD]], invalid_count, "send_counts" {{.*}} peer %[[BAD]]#1
+// CHECK: memref.load
+// CHECK-NEXT: arith.select %[[IS_GOOD]], %{{.*}}, %c-1_i32
 // CHECK: symm.peer %[[ALL]]
 // CHECK: symm.signal %[[ARRIVED]][%[[ME]]] at %{{.*}}, %[[EPOCH]]
 // No row is put when a rank has not come in time: the block meets and agrees on that.
@@ -39,20 +45,43 @@ shard.grid @ep(shape = 4)
 // CHECK: arith.extui %[[FITS]]
 // CHECK: nvvm.barrier #nvvm.reduction<and>
 // CHECK: %[[OK:.*]] = arith.andi %[[ARE_THERE]],
-// Each subgroup begins with another rank. Rows of 256 bytes: sixteen at a time.
+// Rows of 256 bytes: sixteen make a piece, and what is left moves row by row. Each lane
+// has the number of pieces before those of one rank.
 // CHECK: symm.phase "put"
 // CHECK: scf.if %[[OK]]
-// CHECK: %[[SUBGROUP:.*]] = arith.addi %{{.*}}, %{{.*}} : index
-// CHECK: scf.for %[[I:[a-z0-9_]+]] = %c0 to %c4
-// CHECK-NEXT: %[[TURN:.*]] = arith.addi %[[SUBGROUP]], %[[I]]
-// CHECK-NEXT: %[[SUM:.*]] = arith.addi %[[ME]], %[[TURN]]
-// CHECK-NEXT: %[[TO:.*]] = arith.remui %[[SUM]], %c4
-// CHECK: memref.load %[[COUNT]][%[[TO]]]
-// CHECK: arith.divui %{{.*}}, %c16
-// CHECK: scf.for
-// CHECK: symm.put_each {{.*}} lanes 1 rows 16 :
-// CHECK: scf.for
-// CHECK: symm.put_each {{.*}} lanes 1 :
+// CHECK: memref.load %[[COUNT]]
+// CHECK: %[[WHOLE:.*]] = arith.divui %[[MINE:.*]], %c16
+// CHECK-NEXT: %[[REST:.*]] = arith.remui %[[MINE]], %c16
+// CHECK-NEXT: %[[SUM:.*]] = arith.addi %[[WHOLE]], %[[REST]]
+// CHECK-NEXT: %[[OF_RANK:.*]] = arith.select %{{.*}}, %[[SUM]], %c0
+// CHECK: %[[BEFORE:.*]] = arith.subi %{{.*}}, %[[OF_RANK]]
+// CHECK: gpu.subgroup_reduce add
+// CHECK: %[[PIECES:.*]] = arith.index_cast %{{.*}} : i32 to index
+// From 32 places of the list in turn.
+// CHECK-NEXT: %[[LENGTH:.*]] = arith.ceildivui %[[PIECES]], %c32
+// CHECK-NEXT: %[[NUMBERS:.*]] = arith.muli %[[LENGTH]], %c32
+// The first one of a subgroup: all blocks have one before any has two.
+// CHECK-NEXT: %[[FIRST:.*]] = arith.muli %{{.*}}, %[[GRID]]
+// CHECK-NEXT: %[[OWN:.*]] = arith.addi %[[FIRST]], %[[BLOCK]]
+// CHECK: scf.while (%[[NEXT:.*]] = %[[OWN]])
+// CHECK-NEXT: arith.cmpi ult, %[[NEXT]], %[[NUMBERS]]
+// The next one is asked for before this one is moved.
+// CHECK: ^bb0(%[[NUMBER:.*]]: index):
+// CHECK: symm.take %[[TICKETS]]
+// CHECK: %[[PLACE:.*]] = arith.remui %[[NUMBER]], %c32
+// CHECK-NEXT: %[[BEGIN:.*]] = arith.muli %[[PLACE]], %[[LENGTH]]
+// CHECK-NEXT: %[[TURN:.*]] = arith.divui %[[NUMBER]], %c32
+// CHECK-NEXT: %[[PIECE:.*]] = arith.addi %[[BEGIN]], %[[TURN]]
+// CHECK-NEXT: %[[IS_PIECE:.*]] = arith.cmpi ult, %[[PIECE]], %[[PIECES]]
+// CHECK-NEXT: scf.if %[[IS_PIECE]]
+// CHECK-NEXT: arith.cmpi ule, %[[BEFORE]], %[[PIECE]]
+// CHECK: nvvm.vote.sync ballot
+// CHECK: gpu.shuffle idx
+// CHECK: %[[TO:.*]] = arith.subi %{{.*}}, %c1 : index
+// CHECK: memref.load %[[START]][%[[TO]]]
+// CHECK: memref.load %[[THERE]][%[[TO]]]
+// CHECK: symm.put_each {{.*}} at %[[TO]] rotated %c0 lanes 1 rows 16 :
+// CHECK: symm.put_each {{.*}} at %[[TO]] rotated %c0 lanes 1 :
 // Each block signals its own words: twice the epoch, and one more after an error. The
 // first waits for those of all.
 // CHECK: symm.phase "complete"
@@ -66,6 +95,8 @@ shard.grid @ep(shape = 4)
 // CHECK: symm.signal %[[DONE]][%[[WORD]]] at %{{.*}}, %[[VALUE]]
 // CHECK: scf.for %[[OWN2:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
 // CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN2]]]
+// The tickets of the next run.
+// CHECK: memref.store %c0_i64, %[[TICKETS]]
 // CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
 // CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
 // CHECK-NEXT: scf.if %[[IS_BLOCK]]
@@ -84,16 +115,37 @@ func.func @exchange(%send: memref<100x64xf32>, %counts: memref<4xi32>,
   return
 }
 
-// A long row goes alone.
+// A long row goes alone, and in pieces where the planner says so.
 // CHECK-LABEL: func.func @long_rows
 // CHECK: symm.phase "put"
-// CHECK: symm.put_each {{.*}} lanes 1 :
+// CHECK: scf.while
+// CHECK: %[[ROW:.*]] = arith.divui %[[NUMBER:.*]], %c2
+// CHECK: %[[PART:.*]] = arith.remui %[[NUMBER]], %c2
+// CHECK: symm.put_each {{.*}} lanes 1 share %[[PART]] of 2 :
 // CHECK-NOT: symm.put_each
 // CHECK: symm.phase "complete"
 func.func @long_rows(%send: memref<100x7168xbf16>, %counts: memref<4xi32>,
     %recv: memref<400x7168xbf16, #symm.space>, %recv_counts: memref<4xi32>) {
   moe.alltoallv %send, %counts outs(%recv, %recv_counts) on @ep
+      {kernel = #moe.kernel<team = 2>}
     : (memref<100x7168xbf16>, memref<4xi32>,
        memref<400x7168xbf16, #symm.space>, memref<4xi32>) -> ()
+  return
+}
+
+// More ranks than lanes: those of a piece are looked for among 32 at a time.
+// CHECK-LABEL: func.func @many_ranks
+// CHECK: symm.phase "put"
+// CHECK: arith.ceildivui %{{.*}}, %c64
+// CHECK: scf.while
+// CHECK-COUNT-2: nvvm.vote.sync ballot
+// CHECK-NOT: nvvm.vote.sync
+// CHECK: symm.put_each
+shard.grid @many(shape = 40)
+func.func @many_ranks(%send: memref<100x7168xbf16>, %counts: memref<40xi32>,
+    %recv: memref<400x7168xbf16, #symm.space>, %recv_counts: memref<40xi32>) {
+  moe.alltoallv %send, %counts outs(%recv, %recv_counts) on @many
+    : (memref<100x7168xbf16>, memref<40xi32>,
+       memref<400x7168xbf16, #symm.space>, memref<40xi32>) -> ()
   return
 }

@@ -167,7 +167,8 @@ shard.grid @ep(shape = 4)
 // MANY: symm.phase "place"
 // MANY: %[[TOKENS:.*]] = arith.select %{{.*}}, %[[LEFT2]], %c0 :
 // MANY: symm.phase "put"
-// MANY-NEXT: %[[FIRST:.*]] = arith.addi %[[BLOCK]], %[[SUBGROUP]]
+// MANY-NEXT: %[[BEFORE:.*]] = arith.muli %[[SUBGROUP]], %[[GRID]]
+// MANY-NEXT: %[[FIRST:.*]] = arith.addi %[[BEFORE]], %[[BLOCK]]
 // MANY-NEXT: scf.while (%[[NEXT:[a-z0-9_]+]] = %[[FIRST]]) : (index) -> index {
 // MANY-NEXT: %[[IS_TOKEN:.*]] = arith.cmpi ult, %[[NEXT]], %[[TOKENS]]
 // MANY-NEXT: scf.condition(%[[IS_TOKEN]]) %[[NEXT]]
@@ -380,8 +381,8 @@ func.func @expert_major(%x: memref<16x8xf32>, %idx: memref<16x3xi32>,
 // CHECK: nvvm.barrier
 // CHECK-NOT: symm.grid_barrier
 // CHECK: symm.phase "put"
-// CHECK: %[[BEFORE:.*]] = arith.muli %[[BLOCK]], %c8
-// CHECK: %[[FIRST:.*]] = arith.addi %[[BEFORE]], %[[SUBGROUP]]
+// CHECK: %[[BEFORE:.*]] = arith.muli %[[SUBGROUP]], %[[GRID]]
+// CHECK: %[[FIRST:.*]] = arith.addi %[[BEFORE]], %[[BLOCK]]
 // CHECK: %[[OTHERS:.*]] = arith.muli %[[GRID]], %c8
 // CHECK: scf.while (%{{.*}} = %[[FIRST]])
 // CHECK: symm.take %[[TICKETS]]

@@ -222,13 +222,28 @@ func.func @medium_rows(%x: memref<4096x32768xbf16>, %rows: memref<4096x4xi32>,
   return
 }
 
+// Blocks for all pieces of 4096 bytes: 8192 rows of 256 bytes make 512, of which 16
+// subgroups have one each.
 // CHECK-LABEL: func.func @blocks(
-// AUTO: kernel = #moe.kernel<>
-// BULK: kernel = #moe.kernel<team = 2>
+// AUTO: kernel = #moe.kernel<blocks = 32>
+// BULK: kernel = #moe.kernel<blocks = 32, team = 2>
 func.func @blocks(%x: memref<?x64xf32>, %n: memref<4xi32>,
     %recv: memref<8192x64xf32>, %counts: memref<4xi32>) {
   moe.alltoallv %x, %n outs(%recv, %counts) on @ep
     : (memref<?x64xf32>, memref<4xi32>, memref<8192x64xf32>, memref<4xi32>) -> ()
+  return
+}
+
+// A long row moves in pieces of that size; those of 14336 bytes in two, since teams are
+// powers of two.
+// CHECK-LABEL: func.func @pieces(
+// AUTO: kernel = #moe.kernel<team = 2>
+// BULK: kernel = #moe.kernel<team = 2>
+func.func @pieces(%x: memref<?x7168xbf16>, %n: memref<4xi32>,
+    %recv: memref<8192x7168xbf16>, %counts: memref<4xi32>) {
+  moe.alltoallv %x, %n outs(%recv, %counts) on @ep
+    : (memref<?x7168xbf16>, memref<4xi32>, memref<8192x7168xbf16>,
+       memref<4xi32>) -> ()
   return
 }
 

@@ -55,6 +55,10 @@ inline int64_t getTeamsForStages(int64_t adding, int64_t stages) {
   return 1;
 }
 
+/// Bytes of an alltoallv that a subgroup moves at a time: what its lanes hold in
+/// registers.
+inline constexpr int64_t kPieceBytes = 4096;
+
 /// Shape of a kernel. The runtime launches fewer blocks when not all of them
 /// fit on the device at the same time; kernels read the number they run with.
 struct LaunchShape {
@@ -66,7 +70,8 @@ struct LaunchShape {
   /// With bulk copies: rows (combine: tokens) in flight, per subgroup
   /// (combine: block).
   int64_t stages = 3;
-  /// Without: subgroups that move one token together.
+  /// Without: subgroups that move one token together; in an alltoallv, pieces
+  /// that a row is moved in.
   int64_t team = 1;
 };
 

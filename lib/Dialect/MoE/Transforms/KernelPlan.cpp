@@ -78,8 +78,8 @@ struct Traffic {
   int64_t rowsOfToken = 1;
   bool isDispatch = false, isCombine = false;
   bool hasBulkForm = true;
-  /// Whether the work is spread token by token.
-  bool hasTokens = true;
+  /// Whether the work is spread by bytes, not token by token.
+  bool hasPieces = false;
 };
 } // namespace
 
@@ -104,7 +104,7 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     traffic.tokens =
         rows.isDynamicDim(0) ? recv.getDimSize(0) : rows.getDimSize(0);
     traffic.hasBulkForm = false;
-    traffic.hasTokens = false;
+    traffic.hasPieces = true;
   }
   return traffic;
 }
@@ -185,14 +185,26 @@ static std::string findBulkObstacle(const Traffic &traffic,
 }
 
 /// Subgroups that share a token when all of `blocks` run, so that few tokens
-/// keep all subgroups busy.
+/// keep all subgroups busy. Of an alltoallv, pieces of a row.
 static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
                           int64_t threads) {
   int64_t subgroups = threads / kLanes;
-  int64_t perToken = blocks * subgroups / std::max<int64_t>(traffic.tokens, 1);
+  int64_t perToken =
+      traffic.hasPieces
+          ? traffic.rowBytes / kPieceBytes
+          : blocks * subgroups / std::max<int64_t>(traffic.tokens, 1);
   int64_t team = llvm::bit_floor<uint64_t>(std::max<int64_t>(perToken, 1));
   // The largest power of two that divides the subgroups.
   return std::min(team, subgroups & -subgroups);
+}
+
+/// Blocks that have something to move, when all tokens come.
+static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
+                                 int64_t team) {
+  if (!traffic.hasPieces)
+    return llvm::divideCeil(traffic.tokens, subgroups / team);
+  return llvm::divideCeil(traffic.tokens * traffic.rowBytes,
+                          kPieceBytes * subgroups);
 }
 
 static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
@@ -263,9 +275,9 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
     if (request.stages)
       choice.missed.push_back("no stages: rows move by stores");
     // Blocks without a token would only have to be waited for.
-    if (!request.blocks && traffic.hasTokens)
-      blocks = std::clamp<int64_t>(
-          llvm::divideCeil(traffic.tokens, subgroups / team), 1, blocks);
+    if (!request.blocks)
+      blocks = std::clamp<int64_t>(countUsefulBlocks(traffic, subgroups, team),
+                                   1, blocks);
   }
   choice.kernel = KernelAttr::get(op->getContext(), blocks, threads, transfer,
                                   stages, team);

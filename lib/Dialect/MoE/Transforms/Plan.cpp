@@ -132,11 +132,12 @@ private:
       remark::missed(op.getLoc(), opts) << (name + " has " + missed).str();
     bool isBulk = kernel.getTransfer() == Transfer::bulk;
     remark::passed(op.getLoc(), opts)
-        << llvm::formatv("{0} moves rows by {1}: {2} ({3} blocks of {4} "
-                         "threads, {5} {6})",
+        << llvm::formatv("{0} moves rows by {1}: {2} ({3} {4} of {5} "
+                         "threads, {6} {7})",
                          name, isBulk ? "bulk copies" : "stores", choice.reason,
-                         kernel.getBlocks(), kernel.getThreads(),
-                         isBulk ? "stages" : "team",
+                         kernel.getBlocks(),
+                         kernel.getBlocks() == 1 ? "block" : "blocks",
+                         kernel.getThreads(), isBulk ? "stages" : "team",
                          isBulk ? kernel.getStages() : kernel.getTeam())
                .str();
     return success();
