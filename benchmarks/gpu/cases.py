@@ -190,11 +190,11 @@ def nccl(this, unit):
     dispatch()
     ok = data.same_bits(state["received"], p.expected.x)
     key = {**p.key, "series": "nccl"}
-    this.measure({**key, "op": "dispatch"}, dispatch, p.dispatch_bytes, ok)
+    this.measure({**key, "op": "dispatch"}, dispatch, p.dispatch_bytes, ok, waits_for_cpu=True)
     state["y"] = data.transform(p.layout, this.rank, state["received"], None)
     combine()
     ok, note = data.compare_sums(state["out"], p.expected_combine(this, False))
-    this.measure({**key, "op": "combine"}, combine, p.combine_bytes, ok, note)
+    this.measure({**key, "op": "combine"}, combine, p.combine_bytes, ok, note, waits_for_cpu=True)
 
 
 def hand(this, unit):

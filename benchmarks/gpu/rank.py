@@ -18,9 +18,10 @@ import traceback
 import torch
 import torch.distributed as dist
 
-from . import cases, handwritten, runtime
+from . import cases, handwritten, runtime, sampling
 
-START_DELAY_NS = 100_000
+# How long GPUs are held back before each sample, for the CPU to enqueue it.
+START_DELAY_NS = 200_000
 GROUP_SECONDS = 20
 BARRIER_BYTES = 4096
 
@@ -79,21 +80,35 @@ class Rank:
 
     # --- measuring ---------------------------------------------------------- #
 
-    def eager(self, call, samples, warmup=3):
-        """Microseconds of each of `samples` calls: on the GPU, and until the CPU
-        has enqueued it."""
-        pairs, enqueued = [], []
-        for _ in range(warmup + samples):
+    def take(self, call, count):
+        """Samples of `count` calls in a row."""
+        enqueued = []
+        for _ in range(count):
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            before = time.perf_counter_ns()
             self.start_together()
             begin.record()
-            start = time.perf_counter()
+            start = time.perf_counter_ns()
             call()
-            enqueued.append((time.perf_counter() - start) * 1e6)
+            done = time.perf_counter_ns()
             end.record()
-            pairs.append((begin, end))
+            # The GPUs were not held back before that.
+            is_late = time.perf_counter_ns() - before > START_DELAY_NS
+            enqueued.append((begin, end, (done - start) / 1e3, is_late))
         self.finish()
-        return [b.elapsed_time(e) * 1e3 for b, e in pairs[warmup:]], enqueued[warmup:]
+        return [sampling.Sample(begin.elapsed_time(end) * 1e3, us, is_late) for begin, end, us, is_late in enqueued]
+
+    def late_anywhere(self, flags):
+        late = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(late, dist.ReduceOp.MAX)
+        return late.bool().tolist()
+
+    def eager(self, call, samples, warmup=3, waits_for_cpu=False):
+        """Samples of calls, and how many of them were late. With `waits_for_cpu`
+        the call itself waits for the CPU, and none is taken again."""
+        if waits_for_cpu:
+            return self.take(call, warmup + samples)[warmup:], 0
+        return sampling.take_samples(lambda count: self.take(call, count), self.late_anywhere, samples, warmup)
 
     def graph(self, call, samples, calls, warmup=2):
         """The same per call, `calls` of them in one CUDA graph."""
@@ -105,18 +120,20 @@ class Rank:
                 call()
         finally:
             graph.capture_end()
-        measured = self.eager(graph.replay, samples, warmup)
+        taken, late = self.eager(graph.replay, samples, warmup)
         del graph
-        return tuple([t / calls for t in times] for times in measured)
+        return [sampling.Sample(s.gpu_us / calls, s.enqueue_us / calls, s.is_late) for s in taken], late
 
     def record(self, key, measured, num_bytes, ok=None, note=None):
-        times, enqueued = measured
-        self.send(("record", key,
-                   {"times": times, "enqueue": enqueued, "bytes": num_bytes, "ok": ok, "note": note}))
+        samples, late = measured
+        self.send(("record", key, {
+            "times": [s.gpu_us for s in samples], "enqueue": [s.enqueue_us for s in samples], "late": late,
+            "bytes": num_bytes, "ok": ok, "note": note}))
 
-    def measure(self, key, call, num_bytes, ok=None, note=None, samples=15, graph_calls=0):
+    def measure(self, key, call, num_bytes, ok=None, note=None, samples=15, graph_calls=0, waits_for_cpu=False):
         """Records eager calls and, with `graph_calls`, replays."""
-        self.record({**key, "mode": "eager"}, self.eager(call, samples), num_bytes, ok, note)
+        self.record({**key, "mode": "eager"}, self.eager(call, samples, waits_for_cpu=waits_for_cpu), num_bytes, ok,
+                    note)
         if graph_calls:
             self.record({**key, "mode": "graph"}, self.graph(call, max(7, samples // 2), graph_calls), num_bytes, ok,
                         note)

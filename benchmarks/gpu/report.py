@@ -180,6 +180,8 @@ def tables(records):
     wrong = [r for r in records if r.get("correct") is False]
     failures = [r for r in records if "failed" in r]
     yield f"{len(records) - len(failures)} measurements, {len(wrong)} with wrong results, {len(failures)} failed or not run"
+    if late := sum("late" in r for r in records):
+        yield f"{late} measurements have samples that may have waited for a CPU"
     for r in wrong[:10]:
         yield "  wrong: " + ", ".join(f"{k}={r[k]}" for k in
                                       ("series", "op", "model", "layout", "tokens", "variant", "blocks", "note") if k in r)

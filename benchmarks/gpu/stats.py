@@ -39,7 +39,8 @@ def gigabytes_per_second(bytes_by_rank, microseconds):
 
 def merge(key, by_rank, failure=None):
     """One record from what each rank measured: dictionaries with `times` and
-    `enqueue` (microseconds), `bytes`, `ok` and `note`."""
+    `enqueue` (microseconds), `late` (how many of them may have waited for the
+    CPU of some rank), `bytes`, `ok` and `note`."""
     record = dict(key)
     if failure or any(r is None for r in by_rank):
         record["failed"] = failure or "not all ranks measured it"
@@ -47,6 +48,8 @@ def merge(key, by_rank, failure=None):
     figures = summary([r["times"] for r in by_rank])
     record |= {f"{k}_us" if k != "samples" else k: round(v, 3) for k, v in figures.items()}
     record["enqueue_us"] = round(summary([r["enqueue"] for r in by_rank])["median"], 1)
+    if late := by_rank[0]["late"]:
+        record["late"] = late
     record["bytes_out"] = [r["bytes"] for r in by_rank]
     record["gb_per_s"] = round(gigabytes_per_second(record["bytes_out"], figures["median"]), 2)
     checked = [r["ok"] for r in by_rank]

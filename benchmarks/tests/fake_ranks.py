@@ -16,7 +16,7 @@ def serve(rank, ranks, config, connection):
     while (unit := connection.recv()) is not None:
         what = unit["kind"]
         connection.send(("record", {"name": what},
-                         {"times": [1.0 + rank, 2.0 + rank, 3.0 + rank], "enqueue": [5.0], "bytes": 3000, "ok": True, "note": None}))
+                         {"times": [1.0 + rank, 2.0 + rank, 3.0 + rank], "enqueue": [5.0], "late": 0, "bytes": 3000, "ok": True, "note": None}))
         if what == "raise":
             connection.send(("error", None, f"rank {rank}: it went wrong"))
             os._exit(1)

@@ -60,5 +60,5 @@ def test_time_is_over():
 
 def test_a_record_of_one_rank_is_none():
     collector = group.Collector(2)
-    collector.add(0, {"name": "a"}, {"times": [1.0], "enqueue": [1.0], "bytes": 1, "ok": True, "note": None})
+    collector.add(0, {"name": "a"}, {"times": [1.0], "enqueue": [1.0], "late": 0, "bytes": 1, "ok": True, "note": None})
     assert collector.records() == []

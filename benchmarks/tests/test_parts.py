@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpu import modules, report, routing, shapes, stats
+from gpu import modules, report, routing, sampling, shapes, stats
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,8 +35,8 @@ def test_summary_is_of_the_slowest_rank():
 
 
 def test_merge():
-    part = {"times": [10.0, 10.0], "enqueue": [4.0], "bytes": 20_000, "ok": True, "note": None}
-    other = {"times": [20.0, 20.0], "enqueue": [6.0], "bytes": 40_000, "ok": True, "note": "a note"}
+    part = {"times": [10.0, 10.0], "enqueue": [4.0], "late": 0, "bytes": 20_000, "ok": True, "note": None}
+    other = {"times": [20.0, 20.0], "enqueue": [6.0], "late": 0, "bytes": 40_000, "ok": True, "note": "a note"}
     record = stats.merge({"op": "dispatch"}, [part, other])
     assert record["gb_per_s"] == 1.5
     assert record["enqueue_us"] == 6.0
@@ -45,6 +45,43 @@ def test_merge():
     assert stats.merge({}, [part, {**other, "ok": False}])["correct"] is False
     assert stats.merge({}, [part, {**other, "ok": None}])["correct"] is None
     assert "failed" in stats.merge({}, [part, None])
+
+
+def late_by_turns(late_counts, wanted, warmup=2, late_elsewhere=()):
+    """Samples of a rank whose CPU is late in the first `late_counts[i]` samples
+    of round i; another rank in those with the given numbers. Also how many
+    samples each round took."""
+    rounds = []
+
+    def take(count):
+        number = len(rounds)
+        rounds.append(count)
+        late = late_counts[number] if number < len(late_counts) else 0
+        return [sampling.Sample(100.0 * number + i, 1.0, i < warmup or i - warmup < late) for i in range(count)]
+
+    agree = lambda flags: [flag or (len(rounds) == 1 and i in late_elsewhere) for i, flag in enumerate(flags)]
+    samples, late = sampling.take_samples(take, agree, wanted, warmup)
+    return [s.gpu_us for s in samples], late, rounds
+
+
+def test_samples_are_taken_once_when_none_is_late():
+    assert late_by_turns([], 4) == ([2.0, 3.0, 4.0, 5.0], 0, [6])
+
+
+def test_samples_that_are_late_are_taken_again():
+    # Three of four, then one of three: the second round's first.
+    assert late_by_turns([3, 1], 4) == ([5.0, 103.0, 104.0, 202.0], 0, [6, 5, 3])
+
+
+def test_samples_that_are_late_elsewhere_are_taken_again():
+    assert late_by_turns([], 4, late_elsewhere=(0, 2)) == ([3.0, 5.0, 102.0, 103.0], 0, [6, 4])
+
+
+def test_samples_that_stay_late_are_kept_and_counted():
+    samples, late, rounds = late_by_turns([9] * 9, 4)
+    assert (samples, late, rounds) == ([2.0, 3.0, 4.0, 5.0], 4, [6] * sampling.ROUNDS)
+    samples, late, _ = late_by_turns([3] + [9] * 9, 4)
+    assert late == 3 and samples[0] == 5.0
 
 
 # --- bytes ------------------------------------------------------------------- #
