@@ -19,11 +19,10 @@ void DispatchKernel::count() {
       routeTokens();
     countByKey();
   }
-  if (isReplicated())
-    return addUpChunks();
-  meetBlocks();
+  if (!isReplicated())
+    meetBlocks();
   if (countsInChunks())
-    addUpChunksOfGrid();
+    addUpChunks();
 }
 
 void DispatchKernel::meetBlocks() {
@@ -144,8 +143,17 @@ void DispatchKernel::countInChunks() {
 /// Counts become sums of the chunks before; the last row has the totals. The
 /// block meets again before it reads them.
 void DispatchKernel::addUpChunks() {
+  if (isReplicated())
+    b.syncBlock();
+  if (addsUpByThreads())
+    addUpChunksByThreads();
+  else
+    addUpChunksByLanes();
+}
+
+/// A thread per key.
+void DispatchKernel::addUpChunksByThreads() {
   Value zero = b.index(0), chunks = b.index(numChunks());
-  b.syncBlock();
   b.forThreads(b.index(numChunkKeys()), [&](Value key) {
     Value total =
         b.reduce(zero, chunks, zero,
@@ -158,8 +166,8 @@ void DispatchKernel::addUpChunks() {
   });
 }
 
-/// The same for counts in memory; a lane adds up consecutive ones.
-void DispatchKernel::addUpChunksOfGrid() {
+/// A subgroup per key, of which each lane adds up consecutive counts.
+void DispatchKernel::addUpChunksByLanes() {
   Value zero = b.index(0), chunks = b.index(numChunks());
   int64_t perLane = llvm::divideCeil(numChunks(), kSubgroupSize);
   b.forSubgroups(zero, b.index(numChunkKeys()), [&](Value key) {
@@ -169,8 +177,9 @@ void DispatchKernel::addUpChunksOfGrid() {
     for (int64_t i = 0; i < perLane; ++i) {
       Value chunk = b.add(begin, b.index(i));
       Value isChunk = b.cmp(Pred::ult, chunk, chunks);
-      Value number =
-          b.loadIndex(chunkCounts, {key, b.select(isChunk, chunk, zero)});
+      Value safe = b.select(isChunk, chunk, zero);
+      Value number = isReplicated() ? b.loadIndex(chunkStart, {safe, key})
+                                    : b.loadIndex(chunkCounts, {key, safe});
       rows.push_back(b.select(isChunk, number, zero));
     }
     for (Value number : rows)
@@ -309,7 +318,7 @@ void DispatchKernel::publishCounts() {
       });
     }
     // Otherwise the thread that added up a rank's rows also stores them.
-    if (!isReplicated())
+    if (!addsUpByThreads())
       b.syncBlock();
     b.forThreads(b.index(b.numRanks()), [&](Value peer) {
       Value rows =

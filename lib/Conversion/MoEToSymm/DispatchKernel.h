@@ -58,7 +58,8 @@ private:
   void routeTokens();
   void countInChunks();
   void addUpChunks();
-  void addUpChunksOfGrid();
+  void addUpChunksByThreads();
+  void addUpChunksByLanes();
   void countByKey();
   /// The experts of a token, checked (placement_s2), and whether all are fine;
   /// -1 for none.
@@ -115,11 +116,17 @@ private:
   void putMetadataOfToken(Value token, Value row, Value base, int64_t lanes,
                           Value expert, Value weight);
 
-  /// Whether every block counts all tokens: at most one for each thread.
+  /// Whether every block counts all tokens: at most one for each thread, or
+  /// two where tokens are not shared out in any case. More take longer than it
+  /// takes to meet.
   bool isReplicated() {
-    return countsInChunks() &&
-           static_cast<int64_t>(op.getTokenBound()) <= b.launchShape().threads;
+    int64_t perThread = b.launchShape().team > 1 ? 2 : 1;
+    return countsInChunks() && static_cast<int64_t>(op.getTokenBound()) <=
+                                   perThread * b.launchShape().threads;
   }
+  /// Whether a thread adds up the counts of few chunks, and so need not meet
+  /// others to use the sum.
+  bool addsUpByThreads() { return isReplicated() && numChunks() <= 4; }
   /// Whether the rows of a block start at a place that is known beforehand.
   bool isFixedStart() { return isSlab() && countsInChunks(); }
   /// Whether subgroups take tokens one by one, so that fast ones get more.

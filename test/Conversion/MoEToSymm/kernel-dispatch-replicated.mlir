@@ -1,0 +1,68 @@
+// RUN: moe-opt %s --convert-moe-to-symm=target=cuda --canonicalize | FileCheck %s
+
+shard.grid @ep(shape = 4)
+
+// Where teams share tokens, each block counts up to two tokens per thread for itself, and
+// need not meet the others. Ten chunks of 32 tokens: a subgroup looks at every eighth.
+// CHECK-LABEL: func.func @two_per_thread
+// CHECK: gpu.launch
+// CHECK-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<11x5xi32, #gpu.address_space<workgroup>>
+// CHECK: %[[SUBGROUP:.*]] = arith.divui %{{.*}}, %c32
+// CHECK: %[[LANE:.*]] = arith.remui %{{.*}}, %c32
+// CHECK: symm.phase "count"
+// CHECK: scf.for %[[CHUNK:[a-z0-9_]+]] = %[[SUBGROUP]] to %c10 step %c8
+// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[CHUNK]], %c4]
+// CHECK-NOT: symm.grid_barrier
+// A subgroup adds up the counts for a rank, a lane for each chunk, and the next lane
+// stores the total.
+// CHECK: gpu.barrier
+// CHECK: scf.for %[[KEY:[a-z0-9_]+]] = %[[SUBGROUP]] to %c5 step %c8
+// CHECK: %[[IS_CHUNK:.*]] = arith.cmpi ult, %[[LANE]], %c10
+// CHECK: %[[SAFE:.*]] = arith.select %[[IS_CHUNK]], %[[LANE]], %c0
+// CHECK: memref.load %[[CHUNKS]][%[[SAFE]], %[[KEY]]]
+// CHECK: gpu.shuffle
+// CHECK: %[[STORES:.*]] = arith.cmpi ule, %[[LANE]], %c10
+// CHECK-NEXT: scf.if %[[STORES]]
+// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[LANE]], %[[KEY]]]
+// The block meets before it uses the totals.
+// CHECK: symm.phase "exchange"
+// CHECK: scf.if
+// CHECK-NEXT: gpu.barrier
+// CHECK: memref.load %[[CHUNKS]][%c10, %{{.*}}]
+func.func @two_per_thread(%x: memref<320x32xbf16>, %idx: memref<320x2xi32>,
+    %w: memref<320x2xf32>, %recv_x: memref<1280x32xbf16, #symm.space>,
+    %recv_idx: memref<1280x2xi32, #symm.space>,
+    %recv_w: memref<1280x2xf32, #symm.space>,
+    %src: memref<1280xi32, #symm.space>, %to: memref<4xi32>,
+    %from: memref<4xi32>, %rows: memref<320x4xi32>) {
+  moe.dispatch %x, %idx, %w outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from,
+      %rows) on @ep {num_experts = 16 : i64, layout = #moe.layout<slab>,
+      kernel = #moe.kernel<threads = 256, team = 2>}
+    : (memref<320x32xbf16>, memref<320x2xi32>, memref<320x2xf32>,
+       memref<1280x32xbf16, #symm.space>, memref<1280x2xi32, #symm.space>,
+       memref<1280x2xf32, #symm.space>, memref<1280xi32, #symm.space>,
+       memref<4xi32>, memref<4xi32>, memref<320x4xi32>) -> ()
+  return
+}
+
+// Where each subgroup takes tokens by itself, blocks share the counting out.
+// CHECK-LABEL: func.func @by_tickets
+// CHECK: symm.phase "count"
+// CHECK: symm.grid_barrier
+// CHECK: symm.phase "put"
+// CHECK: symm.take
+func.func @by_tickets(%x: memref<320x32xbf16>, %idx: memref<320x2xi32>,
+    %w: memref<320x2xf32>, %recv_x: memref<1280x32xbf16, #symm.space>,
+    %recv_idx: memref<1280x2xi32, #symm.space>,
+    %recv_w: memref<1280x2xf32, #symm.space>,
+    %src: memref<1280xi32, #symm.space>, %to: memref<4xi32>,
+    %from: memref<4xi32>, %rows: memref<320x4xi32>) {
+  moe.dispatch %x, %idx, %w outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from,
+      %rows) on @ep {num_experts = 16 : i64, layout = #moe.layout<slab>,
+      kernel = #moe.kernel<threads = 256>}
+    : (memref<320x32xbf16>, memref<320x2xi32>, memref<320x2xf32>,
+       memref<1280x32xbf16, #symm.space>, memref<1280x2xi32, #symm.space>,
+       memref<1280x2xf32, #symm.space>, memref<1280xi32, #symm.space>,
+       memref<4xi32>, memref<4xi32>, memref<320x4xi32>) -> ()
+  return
+}
