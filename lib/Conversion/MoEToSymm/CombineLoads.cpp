@@ -47,25 +47,18 @@ SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
   int64_t bytes = vectorLength() * elementBytes();
   SmallVector<Row> rows;
   SmallVector<SmallVector<Value>> loaded;
-  // All loads come before the first addition, so that they are in flight
-  // together.
+  // All loads come before the first addition and hang on no condition, so that
+  // they are in flight together: a load in a branch of its own is waited for at
+  // the end of it, where what is loaded is widened.
   for (int64_t u = 0; u < batchSize(); ++u) {
     Row row = rowAt(list, b.add(base, b.index(u)));
-    auto look = scf::IfOp::create(
-        b, SmallVector<Type>(columns.size(), vectorType()), row.isRow,
-        /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(look.thenBlock());
     SmallVector<Value> vectors;
     for (Value column : columns)
       vectors.push_back(vector::LoadOp::create(
           b, vectorType(), row.data, ValueRange{row.row, column},
           /*nontemporal=*/false, llvm::MaybeAlign(bytes)));
-    scf::YieldOp::create(b, vectors);
-    b.setInsertionPointToStart(look.elseBlock());
-    scf::YieldOp::create(b, SmallVector<Value>(columns.size(), zeros()));
     rows.push_back(row);
-    loaded.push_back(llvm::to_vector(ValueRange(look.getResults())));
+    loaded.push_back(vectors);
   }
   SmallVector<Value> results;
   Value isFirst = b.cmp(Pred::eq, base, b.index(0));
@@ -102,8 +95,12 @@ void CombineKernel::reduceTokens() {
   b.setInsertionPointToEnd(tokens.getBody());
   list.row = b.toIndex(tokens.getRegionIterArg(0));
   list.peer = b.toIndex(tokens.getRegionIterArg(1));
-  list.count = b.countBits(b.ballot(b.cmp(Pred::sge, list.row, b.index(0))));
+  Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
+  list.count = b.countBits(b.ballot(isRow));
   list.weight = loadWeight(list.row, list.peer);
+  // For a row that is not there a row of this rank is read, and not added.
+  list.row = b.select(isRow, list.row, b.index(0));
+  list.peer = b.select(isRow, list.peer, b.me());
   Value token = tokens.getInductionVar();
   reduceToken(token, member, list);
   Value next = b.add(token, teams);

@@ -39,9 +39,19 @@ shard.grid @ep(shape = 4)
 // The rows of a token are carried as words.
 // CHECK: scf.for %{{.*}} = %[[BEGIN]] to %c64 step %[[TEAMS]] iter_args(%[[ROW:[a-z0-9_]+]] = %{{.*}}, %[[PEER:[a-z0-9_]+]] = %{{.*}}) -> (i32, i32)
 // CHECK-NOT: symm.wait
-// CHECK: gpu.shuffle idx %[[ROW]], %c0_i32
-// CHECK: gpu.shuffle idx %[[PEER]], %c0_i32
+// All rows are loaded, without a branch: row 0 of this rank for one that is not there.
+// CHECK: %[[THEIRS:.*]] = arith.index_cast %[[ROW]]
+// CHECK-NEXT: %[[RANK:.*]] = arith.index_cast %[[PEER]]
+// CHECK-NEXT: %[[IS_ROW:.*]] = arith.cmpi sge, %[[THEIRS]], %c0
+// CHECK: %[[SAFE_ROW:.*]] = arith.select %[[IS_ROW]], %[[THEIRS]], %c0
+// CHECK-NEXT: %[[SAFE_RANK:.*]] = arith.select %[[IS_ROW]], %[[RANK]], %[[ME]]
+// CHECK: %[[ROW_WORD:.*]] = arith.index_cast %[[SAFE_ROW]]
+// CHECK-NEXT: gpu.shuffle idx %[[ROW_WORD]], %c0_i32
+// CHECK: %[[RANK_WORD:.*]] = arith.index_cast %[[SAFE_RANK]]
+// CHECK-NEXT: gpu.shuffle idx %[[RANK_WORD]], %c0_i32
+// CHECK-NOT: scf.if
 // CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK-NOT: scf.if
 // CHECK: arith.addf {{.*}} : vector<8xf32>
 // CHECK: arith.truncf {{.*}} : vector<8xf32> to vector<8xbf16>
 // CHECK: vector.store

@@ -33,8 +33,8 @@
 // WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 1)
 // WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
 // WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
-// WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (128 blocks of 512 threads, team 4)
-// WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 16 tokens each (132 blocks
+// WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 32 rows each (128 blocks of 512 threads, team 4)
+// WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 32 rows each (132 blocks
 // WHY: Function=combine_short_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
 // WHY: Function=combine_shorter_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 10)
 // WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (132 blocks
@@ -125,24 +125,24 @@ func.func @combine_few(%y: memref<2044x7168xbf16>, %rows: memref<511x4xi32>,
   return
 }
 
-// One token less than sixteen for each of 132 blocks, and as many as that.
+// Less than 32 rows for each of 132 blocks, and as many as that.
 // CHECK-LABEL: func.func @combine_not_many(
-// AUTO: kernel = #moe.kernel<>,
-func.func @combine_not_many(%y: memref<8444x7168xbf16>, %rows: memref<2111x4xi32>,
-    %src: memref<8444xi32>, %n: memref<4xi32>, %out: memref<2111x7168xbf16>) {
+// AUTO: kernel = #moe.kernel<team = 2>,
+func.func @combine_not_many(%y: memref<4220x7168xbf16>, %rows: memref<1055x4xi32>,
+    %src: memref<4220xi32>, %n: memref<4xi32>, %out: memref<1055x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<8444x7168xbf16>, memref<2111x4xi32>, memref<8444xi32>, memref<4xi32>,
-       memref<2111x7168xbf16>) -> ()
+    : (memref<4220x7168xbf16>, memref<1055x4xi32>, memref<4220xi32>, memref<4xi32>,
+       memref<1055x7168xbf16>) -> ()
   return
 }
 
 // CHECK-LABEL: func.func @combine_just_many(
 // AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
-func.func @combine_just_many(%y: memref<8448x7168xbf16>, %rows: memref<2112x4xi32>,
-    %src: memref<8448xi32>, %n: memref<4xi32>, %out: memref<2112x7168xbf16>) {
+func.func @combine_just_many(%y: memref<4224x7168xbf16>, %rows: memref<1056x4xi32>,
+    %src: memref<4224xi32>, %n: memref<4xi32>, %out: memref<1056x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<8448x7168xbf16>, memref<2112x4xi32>, memref<8448xi32>, memref<4xi32>,
-       memref<2112x7168xbf16>) -> ()
+    : (memref<4224x7168xbf16>, memref<1056x4xi32>, memref<4224xi32>, memref<4xi32>,
+       memref<1056x7168xbf16>) -> ()
   return
 }
 

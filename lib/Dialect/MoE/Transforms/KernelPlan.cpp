@@ -40,9 +40,9 @@ static constexpr int64_t kPartStages = 6;
 /// Bytes of a combine's stages in all blocks: with more it does not get faster,
 /// and with 24 blocks or more slower.
 static constexpr int64_t kBytesInFlight = 4 << 20;
-/// Tokens per block from which on a combine by bulk copies is at least as fast
-/// as one by loads.
-static constexpr int64_t kBulkTokens = 16;
+/// Rows per block, at most, from which on a combine by bulk copies is at least
+/// as fast as one by loads.
+static constexpr int64_t kBulkRows = 32;
 /// Up to so many blocks, a multiprocessor's threads are what limits a dispatch.
 static constexpr int64_t kFewBlocks = 8;
 static constexpr int64_t kManyThreads = 1024;
@@ -72,8 +72,8 @@ struct Traffic {
   int64_t tokens = 0;
   /// Bytes of the smallest stage.
   int64_t stageBytes = 0;
-  /// Tokens per block from which on bulk copies are chosen; 0: never.
-  int64_t bulkTokens = 0;
+  /// Rows per block from which on bulk copies are chosen; 0: never.
+  int64_t bulkRows = 0;
   /// Rows of a token, at most, of a combine.
   int64_t rowsOfToken = 1;
   bool isDispatch = false, isCombine = false;
@@ -98,7 +98,7 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     traffic.isCombine = true;
     traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
     traffic.stageBytes = 16 * traffic.rowsOfToken;
-    traffic.bulkTokens = kBulkTokens;
+    traffic.bulkRows = kBulkRows;
   } else {
     auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
     traffic.tokens =
@@ -212,18 +212,19 @@ static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
                                const std::string &obstacle,
                                KernelChoice &choice) {
   if (!request.transfer) {
-    bool isMany = traffic.tokens >= traffic.bulkTokens * blocks;
+    int64_t rows = traffic.tokens * traffic.rowsOfToken;
+    bool isMany = rows >= traffic.bulkRows * blocks;
     if (!obstacle.empty())
       choice.reason = obstacle;
-    else if (traffic.bulkTokens == 0)
+    else if (traffic.bulkRows == 0)
       choice.reason = "they are not slower than bulk copies, wherever both "
                       "were measured";
     else if (!isMany)
-      choice.reason = formatv("{0} blocks have fewer than {1} tokens each",
-                              blocks, traffic.bulkTokens);
+      choice.reason = formatv("{0} blocks have fewer than {1} rows each",
+                              blocks, traffic.bulkRows);
     else
       choice.reason = "they keep more rows in flight than loads";
-    bool isBulk = obstacle.empty() && traffic.bulkTokens > 0 && isMany;
+    bool isBulk = obstacle.empty() && traffic.bulkRows > 0 && isMany;
     return isBulk ? Transfer::bulk : Transfer::stores;
   }
   choice.reason = "asked for by 'transfer'";
