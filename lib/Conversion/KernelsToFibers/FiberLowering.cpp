@@ -14,6 +14,7 @@
 #include "mlir/Conversion/LLVMCommon/Pattern.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/FunctionCallUtils.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Interfaces/DataLayoutInterfaces.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -315,6 +316,16 @@ LogicalResult FiberLowering::lower(symm::TakeOp op) {
   return replace(op, "take", "ip", rowAddress(op.getCounters(), op.getIndex()));
 }
 
+/// No other fiber runs in between.
+LogicalResult FiberLowering::lower(symm::MarkOp op) {
+  Value word =
+      memref::LoadOp::create(rewriter, loc, op.getWords(), op.getIndex());
+  Value marked = arith::OrIOp::create(rewriter, loc, word, op.getBits());
+  rewriter.replaceOpWithNewOp<memref::StoreOp>(op, marked, op.getWords(),
+                                               op.getIndex());
+  return success();
+}
+
 LogicalResult FiberLowering::lower(symm::PhaseOp op) {
   phase = op.getPhase().str();
   rewriter.eraseOp(op);
@@ -328,10 +339,11 @@ LogicalResult FiberLowering::lower(Operation *op) {
       .Case<gpu::BarrierOp, gpu::DynamicSharedMemoryOp, gpu::ShuffleOp,
             gpu::SubgroupReduceOp, NVVM::BarrierOp, NVVM::SyncWarpOp,
             NVVM::VoteSyncOp, symm::BulkFenceOp, symm::CheckOp, symm::FailedOp,
-            symm::FetchOp, symm::GridBarrierOp, symm::PhaseOp, symm::PutEachOp,
-            symm::PutWaitOp, symm::SignalOp, symm::StageArriveOp,
-            symm::StageExpectOp, symm::StageInitOp, symm::StageWaitOp,
-            symm::TakeOp, symm::WaitOp>([&](auto op) { return lower(op); })
+            symm::FetchOp, symm::GridBarrierOp, symm::MarkOp, symm::PhaseOp,
+            symm::PutEachOp, symm::PutWaitOp, symm::SignalOp,
+            symm::StageArriveOp, symm::StageExpectOp, symm::StageInitOp,
+            symm::StageWaitOp, symm::TakeOp, symm::WaitOp>(
+          [&](auto op) { return lower(op); })
       // As in host code.
       .Case<symm::NextEpochOp, symm::PeerOp, symm::RankOp>(
           [](Operation *) { return success(); })

@@ -61,6 +61,7 @@ private:
   LogicalResult lower(symm::CheckOp op);
   LogicalResult lower(symm::FailedOp op);
   LogicalResult lower(symm::TakeOp op);
+  LogicalResult lower(symm::MarkOp op);
   LogicalResult lower(symm::FetchOp op);
   LogicalResult lower(symm::GridBarrierOp op);
   LogicalResult lower(symm::PhaseOp op);

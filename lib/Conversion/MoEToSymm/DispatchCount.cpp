@@ -12,6 +12,8 @@ using namespace mlir;
 using namespace mlir::moe;
 
 void DispatchKernel::count() {
+  if (marksTokens())
+    return markTokens();
   if (countsInChunks()) {
     countInChunks();
   } else {
@@ -40,6 +42,8 @@ void DispatchKernel::routeTokens() {
     Value token = b.add(first, arith::DivUIOp::create(b, i, perToken));
     Value k = arith::RemUIOp::create(b, i, perToken);
     routeSlot(token, k);
+    if (marksTokens())
+      return;
     // Slots that no row has; those that one has are numbered below.
     if (op.isExpertMajor())
       b.store(b.i32(-1), rowNumber, {token, k});
@@ -274,13 +278,15 @@ Value DispatchKernel::countOfBlocks(Value key, Value blocks) {
 Value DispatchKernel::totalOf(Value key) {
   if (countsInChunks())
     return b.loadIndex(chunkStart, {b.index(numChunks()), key});
+  if (marksTokens())
+    return numMarked(key);
   return b.loadIndex(counts, {b.index(0), key});
 }
 
-/// Where tokens with errors are counted, that number. Elsewhere one thread
+/// Where tokens with errors are counted or noted, that. Elsewhere one thread
 /// looks whether there is an error, across the bus and while others add.
 void DispatchKernel::noteStatus() {
-  if (countsInChunks())
+  if (countsInChunks() || marksTokens())
     return;
   status = b.workgroup({1}, b.getI32Type());
   b.onFirstBlock([&] {
@@ -310,7 +316,7 @@ void DispatchKernel::publishCounts() {
   Value toRank = op.getOutput(Output::TokensToRank);
   noteStatus();
   b.onFirstBlock([&] {
-    if (!countsInChunks()) {
+    if (!countsInChunks() && !marksTokens()) {
       b.forSubgroups(zero, b.index(numKeys()), [&](Value key) {
         Value total = countOfBlocks(key, b.numBlocks());
         b.ifThen(b.cmp(Pred::eq, b.lane(), zero),
@@ -320,14 +326,17 @@ void DispatchKernel::publishCounts() {
     // Otherwise the thread that added up a rank's rows also stores them.
     if (!addsUpByThreads())
       b.syncBlock();
-    b.forThreads(b.index(b.numRanks()), [&](Value peer) {
-      Value rows =
-          keyIsExpert()
-              ? sumOverExpertsOf(peer,
-                                 [&](Value expert) { return totalOf(expert); })
-              : totalOf(peer);
-      b.storeIndex(rows, toRank, {peer});
-    });
+    if (keyIsExpert())
+      b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
+        Value rows = sumOverExpertsInLanes(
+            peer, [&](Value expert) { return totalOf(expert); });
+        b.ifThen(b.cmp(Pred::eq, b.lane(), zero),
+                 [&] { b.storeIndex(rows, toRank, {peer}); });
+      });
+    else
+      b.forThreads(b.index(b.numRanks()), [&](Value peer) {
+        b.storeIndex(totalOf(peer), toRank, {peer});
+      });
     if (isSlab())
       return;
     b.syncBlock();

@@ -38,7 +38,7 @@ void DispatchKernel::allocate() {
   SmallVector<Value> dynamicSizes;
   if (rowType.isDynamicDim(0))
     dynamicSizes.push_back(numTokens);
-  if (!sharesRowNumbers())
+  if (!sharesRowNumbers() && !marksTokens())
     rowNumber = b.scratch(rowType.getShape(), i32, dynamicSizes);
   int64_t blocks = b.maxBlocks();
   if (!isReplicated())
@@ -46,7 +46,7 @@ void DispatchKernel::allocate() {
   if (countsInChunks()) {
     if (!isReplicated())
       chunkCounts = b.scratch({numChunkKeys(), numChunks()}, i32);
-  } else {
+  } else if (!marksTokens()) {
     blockCounts = b.scratch({numKeys(), blocks}, i32);
     counts = b.scratch({1, numKeys()}, i32);
   }

@@ -27,9 +27,10 @@ namespace mlir::moe {
 ///   counts of what comes before its rows.
 ///
 /// Where keys are ranks, a lane looks at a token for all of them, and rows are
-/// numbered within chunks of 32 tokens; where they are experts, a subgroup
-/// looks at all tokens of a block for one, and rows are numbered within the
-/// block.
+/// numbered within chunks of 32 tokens. Where they are experts and tokens few
+/// (`marksTokens`), a bit per expert and token says who has a row; the bits
+/// before a row's are its number. With many tokens a subgroup looks at all
+/// tokens of a block for one expert, and rows are numbered within the block.
 class DispatchKernel : public DispatchProtocol {
 public:
   DispatchKernel(DispatchOp op, KernelBuilder &b)
@@ -61,6 +62,12 @@ private:
   void addUpChunksByThreads();
   void addUpChunksByLanes();
   void countByKey();
+  // DispatchMarks.cpp
+  void markTokens();
+  /// Tokens with key `key`; of those, the ones before `token`.
+  Value numMarked(Value key);
+  Value numMarkedBefore(Value token, Value key);
+  // DispatchCount.cpp
   /// The experts of a token, checked (placement_s2), and whether all are fine;
   /// -1 for none.
   std::pair<SmallVector<Value>, Value> loadExperts(Value token, Value isToken);
@@ -94,6 +101,16 @@ private:
   void placeByRank();
   void placeInExpertOrder();
   void placeByExpert();
+  void placeGroupsOf(Value peer);
+  void noteTokensFromRanks();
+  /// `body(expert, isExpert, carried)` for the experts of `rank`, 32 at a time,
+  /// one on each lane; returns what is carried at the end.
+  SmallVector<Value> reduceExpertsInLanes(
+      Value rank, ValueRange init,
+      llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
+  /// `sumOverExpertsOf` on all lanes of a subgroup, which share the experts.
+  Value sumOverExpertsInLanes(Value rank,
+                              llvm::function_ref<Value(Value)> count);
   void checkNeeds();
 
   // DispatchPut.cpp
@@ -120,13 +137,27 @@ private:
   /// two where tokens are not shared out in any case. More take longer than it
   /// takes to meet.
   bool isReplicated() {
+    if (marksTokens())
+      return true;
     int64_t perThread = b.launchShape().team > 1 ? 2 : 1;
     return countsInChunks() && static_cast<int64_t>(op.getTokenBound()) <=
                                    perThread * b.launchShape().threads;
   }
   /// Whether a thread adds up the counts of few chunks, and so need not meet
   /// others to use the sum.
-  bool addsUpByThreads() { return isReplicated() && numChunks() <= 4; }
+  bool addsUpByThreads() {
+    return countsInChunks() && isReplicated() && numChunks() <= 4;
+  }
+  /// Whether a bit for each key and token fits shared memory, and a block has a
+  /// thread for each token.
+  bool marksTokens() {
+    return keyIsExpert() && !op.isReuse() && !movesInBulk() &&
+           static_cast<int64_t>(op.getTokenBound()) <=
+               b.launchShape().threads &&
+           numKeys() * wordsPerKey() <= kMaxMarkWords;
+  }
+  int64_t wordsPerKey() { return numChunks(); }
+  static constexpr int64_t kMaxMarkWords = 4096;
   /// Whether the rows of a block start at a place that is known beforehand.
   bool isFixedStart() { return isSlab() && countsInChunks(); }
   /// Whether subgroups take tokens one by one, so that fast ones get more.
@@ -140,9 +171,9 @@ private:
   /// once more pays with some tokens per subgroup.
   bool sharesStarts() {
     int64_t subgroups = b.launchShape().blocks * b.numSubgroups();
-    return keyIsExpert() && !op.isReuse() && !movesInBulk() &&
+    return keyIsExpert() && !op.isReuse() && !movesInBulk() && !marksTokens() &&
            b.launchShape().team == 1 &&
-           static_cast<int64_t>(op.getTokenBound()) >= 4 * subgroups;
+           static_cast<int64_t>(op.getTokenBound()) >= 2 * subgroups;
   }
   /// Whether sums over chunks of tokens fit shared memory.
   bool countsInChunks() {
@@ -202,6 +233,7 @@ private:
   Value rowNumber;     ///< like send_row: a row's number among those counted
   Value blockCounts;   ///< keys×blocks: rows of each block
   Value chunkCounts;   ///< (R + 1)×chunks: those of each chunk of tokens
+  Value marks;         ///< keys×words: a bit per token that has a row
   Value chunkStart;    ///< (chunks + 1)×(R + 1): those before each chunk
   Value tickets;       ///< of tokens that subgroups take one by one
   /// Scratch memory of tables that are too large for shared memory.

@@ -56,30 +56,71 @@ void DispatchKernel::placeByRank() {
   });
 }
 
+SmallVector<Value> DispatchKernel::reduceExpertsInLanes(
+    Value rank, ValueRange init,
+    llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
+  auto [first, last] = expertsOf(rank);
+  auto groups =
+      scf::ForOp::create(b, first, last, b.index(kSubgroupSize), init);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToEnd(groups.getBody());
+  Value expert = b.add(groups.getInductionVar(), b.lane());
+  Value isExpert = b.cmp(Pred::ult, expert, last);
+  // Lanes past the end look at the first one.
+  expert = b.select(isExpert, expert, first);
+  scf::YieldOp::create(b, body(expert, isExpert, groups.getRegionIterArgs()));
+  return llvm::to_vector(ValueRange(groups.getResults()));
+}
+
+Value DispatchKernel::sumOverExpertsInLanes(
+    Value rank, llvm::function_ref<Value(Value)> count) {
+  Value zero = b.index(0);
+  SmallVector<Value> sum = reduceExpertsInLanes(
+      rank, zero,
+      [&](Value expert, Value isExpert,
+          ValueRange carried) -> SmallVector<Value> {
+        return {b.add(carried[0], b.select(isExpert, count(expert), zero))};
+      });
+  return b.sumOverLanes(sum[0]);
+}
+
 /// Within a sender the rows are ordered by expert, then by block: one subgroup
-/// per expert for the sums, one thread per destination for their sequence.
+/// per expert for the sums, one per destination for their sequence.
 void DispatchKernel::placeInExpertOrder() {
   Value zero = b.index(0);
+  auto onFirstLane = [&](llvm::function_ref<void()> body) {
+    b.ifThen(b.cmp(Pred::eq, b.lane(), zero), body);
+  };
   groupRows = keyTable(numKeys(), groupRowsScratch);
-  b.forSubgroups(zero, b.index(numKeys()), [&](Value expert) {
-    Value lower = countOfBlocks(expert, b.block());
-    Value rows = countOfBlocks(expert, b.numBlocks());
-    b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
-      storeKey(lower, start, expert);
-      storeKey(rows, groupRows, expert);
+  if (marksTokens())
+    b.forThreads(b.index(numKeys()), [&](Value expert) {
+      storeKey(zero, start, expert);
+      storeKey(totalOf(expert), groupRows, expert);
     });
-  });
+  else
+    b.forSubgroups(zero, b.index(numKeys()), [&](Value expert) {
+      Value lower = countOfBlocks(expert, b.block());
+      Value rows = countOfBlocks(expert, b.numBlocks());
+      onFirstLane([&] {
+        storeKey(lower, start, expert);
+        storeKey(rows, groupRows, expert);
+      });
+    });
   b.syncBlock();
-  b.forThreads(b.index(b.numRanks()), [&](Value peer) {
+  b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
     auto [before, total] = b.sumOfSenders(all, peer);
-    storeKey(total, needed, peer);
-    auto [first, last] = expertsOf(peer);
-    b.reduce(first, last, before,
-             [&](Value expert, ValueRange row) -> SmallVector<Value> {
-               Value lower = loadKey(start, expert);
-               storeKey(b.add(row[0], lower), start, expert);
-               return {b.add(row[0], loadKey(groupRows, expert))};
-             });
+    onFirstLane([&, total = total] { storeKey(total, needed, peer); });
+    reduceExpertsInLanes(
+        peer, before,
+        [&](Value expert, Value isExpert,
+            ValueRange row) -> SmallVector<Value> {
+          Value rows = b.select(isExpert, loadKey(groupRows, expert), zero);
+          Value first = b.add(row[0], b.sumOfLanesBelow(rows));
+          b.ifThen(isExpert, [&] {
+            storeKey(b.add(first, loadKey(start, expert)), start, expert);
+          });
+          return {b.add(row[0], b.sumOverLanes(rows))};
+        });
   });
   b.onFirstBlock([&] {
     b.forThreads(b.index(b.numRanks()), [&](Value sender) {
@@ -89,43 +130,32 @@ void DispatchKernel::placeInExpertOrder() {
   });
 }
 
-/// expert_major: one subgroup per expert for the sums, one thread per rank for
-/// the groups, which follow one another.
+/// expert_major: rows of lower ranks come first in a group, then those of lower
+/// blocks of this rank. A thread per expert for the former, a subgroup per
+/// expert for the latter, and one per rank for the groups.
 void DispatchKernel::placeByExpert() {
   Value zero = b.index(0);
   Value numExperts = b.index(placement.numExperts);
   groups = keyTable(numKeys(), groupScratch);
   groupRows = keyTable(numKeys(), groupRowsScratch);
-  b.forSubgroups(zero, numExperts, [&](Value expert) {
-    Value lower = countOfBlocks(expert, b.block());
-    b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
-      auto [before, total] = b.sumOfSenders(all, expert);
-      storeKey(total, groupRows, expert);
-      storeKey(b.add(before, lower), start, expert);
-    });
-  });
-  b.syncBlock();
-  b.forThreads(b.index(b.numRanks()), [&](Value peer) {
-    Value first, last, groupsEnd, used;
-    std::tie(first, last) = expertsOf(peer);
-    std::tie(groupsEnd, used) = placeGroups(
-        first, last, [&](Value expert) { return loadKey(groupRows, expert); },
-        [&](Value expert, Value group, Value) {
-          storeKey(group, groups, expert);
-        });
-    storeKey(used, needed, peer);
-    if (placement.remainder() == 0)
-      return;
-    b.onFirstBlock([&] {
-      b.ifThen(b.cmp(Pred::eq, peer, b.me()),
-               [&] { storeSurplus(b.sub(last, first), groupsEnd); });
-    });
-  });
-  b.syncBlock();
   b.forThreads(numExperts, [&](Value expert) {
-    Value group = loadKey(groups, expert);
-    storeKey(b.add(group, loadKey(start, expert)), start, expert);
+    auto [before, total] = b.sumOfSenders(all, expert);
+    storeKey(total, groupRows, expert);
+    storeKey(before, start, expert);
   });
+  b.syncBlock();
+  if (!marksTokens()) {
+    b.forSubgroups(zero, numExperts, [&](Value expert) {
+      Value lower = countOfBlocks(expert, b.block());
+      b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+        storeKey(b.add(loadKey(start, expert), lower), start, expert);
+      });
+    });
+    b.syncBlock();
+  }
+  b.forSubgroups(zero, b.index(b.numRanks()),
+                 [&](Value peer) { placeGroupsOf(peer); });
+  b.syncBlock();
   b.onFirstBlock([&] {
     Value own, ownEnd;
     std::tie(own, ownEnd) = expertsOf(b.me());
@@ -136,11 +166,48 @@ void DispatchKernel::placeByExpert() {
       b.storeIndex(loadKey(groupRows, expert),
                    op.getOutput(Output::ExpertCounts), {local});
     });
-    b.forThreads(b.index(b.numRanks()), [&](Value sender) {
-      Value rows = sumOverExpertsOf(b.me(), [&](Value expert) {
+    b.forSubgroups(zero, b.index(b.numRanks()), [&](Value sender) {
+      Value rows = sumOverExpertsInLanes(b.me(), [&](Value expert) {
         return b.loadIndex(all, {sender, expert});
       });
-      b.storeIndex(rows, op.getOutput(Output::TokensFromRank), {sender});
+      b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+        b.storeIndex(rows, op.getOutput(Output::TokensFromRank), {sender});
+      });
+    });
+  });
+}
+
+/// The groups of a rank's experts follow one another (dispatch_s4), each from a
+/// multiple of the alignment on: so each takes up its rows, rounded up. The
+/// rank needs as many rows as reach to the end of the last group that has any.
+void DispatchKernel::placeGroupsOf(Value peer) {
+  Value zero = b.index(0);
+  SmallVector<Value> ends = reduceExpertsInLanes(
+      peer, {zero, zero},
+      [&](Value expert, Value isExpert,
+          ValueRange carried) -> SmallVector<Value> {
+        Value rows = b.select(isExpert, loadKey(groupRows, expert), zero);
+        Value room = b.alignUp(rows, op.getAlignment());
+        Value group = b.add(carried[0], b.sumOfLanesBelow(room));
+        b.ifThen(isExpert, [&] {
+          storeKey(group, groups, expert);
+          storeKey(b.add(group, loadKey(start, expert)), start, expert);
+        });
+        Value mask = b.ballot(b.cmp(Pred::sgt, rows, zero));
+        Value end = b.shuffle(b.add(group, rows), b.highestBit(mask));
+        Value hasRows = b.cmp(Pred::ne, mask, b.i32(0));
+        return {b.add(carried[0], b.sumOverLanes(room)),
+                b.select(hasRows, end, carried[1])};
+      });
+  b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+    storeKey(ends[1], needed, peer);
+    if (placement.remainder() == 0)
+      return;
+    auto [first, last] = expertsOf(peer);
+    Value owned = b.sub(last, first);
+    b.onFirstBlock([&] {
+      b.ifThen(b.cmp(Pred::eq, peer, b.me()),
+               [&] { storeSurplus(owned, ends[0]); });
     });
   });
 }

@@ -16,12 +16,20 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
   if (op.isReuse())
     return findReusedRow(token, slot);
   Value none = b.index(-1), zero = b.index(0);
-  Value number = b.loadIndex(rowNumber, {ownRow(token), slot});
-  Value peer = slot, key = slot;
+  Value peer = slot, key = slot, number, hasRow;
   if (keyIsExpert())
     std::tie(peer, key) = peerAndKey(token, slot);
   // A slot without a row may name no expert.
-  Value hasRow = b.cmp(Pred::sge, number, zero);
+  if (marksTokens()) {
+    hasRow = b.cmp(Pred::sge, key, zero);
+    Value safe = b.select(hasRow, key, zero);
+    if (!op.isExpertMajor())
+      hasRow = b.both(hasRow, b.cmp(Pred::eq, b.owner(safe, placement), slot));
+    number = numMarkedBefore(token, safe);
+  } else {
+    number = b.loadIndex(rowNumber, {ownRow(token), slot});
+    hasRow = b.cmp(Pred::sge, number, zero);
+  }
   Value row = isFixedStart() ? firstSlabRow()
                              : startOf(token, b.select(hasRow, key, zero));
   row = b.add(row, number);

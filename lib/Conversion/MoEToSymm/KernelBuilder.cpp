@@ -288,6 +288,15 @@ Value KernelBuilder::lowestBit(Value mask) {
       arith::AndIOp::create(*this, bit, i32(kSubgroupSize - 1)));
 }
 
+Value KernelBuilder::highestBit(Value mask) {
+  Value zeros = math::CountLeadingZerosOp::create(*this, mask);
+  // 32 for an empty mask.
+  return arith::IndexCastUIOp::create(
+      *this, getIndexType(),
+      arith::AndIOp::create(*this, sub(i32(kSubgroupSize - 1), zeros),
+                            i32(kSubgroupSize - 1)));
+}
+
 Value KernelBuilder::shuffle(Value value, Value lane) {
   bool isIndex = value.getType().isIndex();
   if (isIndex)

@@ -130,6 +130,8 @@ public:
   Value bitsBelow(Value mask);
   /// The lowest set bit of `mask` (i32), as an index; 0 when there is none.
   Value lowestBit(Value mask);
+  /// The highest one; 31 when there is none.
+  Value highestBit(Value mask);
   /// The value of `value` on lane `lane` (index).
   Value shuffle(Value value, Value lane);
   /// Sum of `value` (index, less than 2^31) over the lanes below this one.

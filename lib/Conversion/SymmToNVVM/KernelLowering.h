@@ -67,6 +67,7 @@ private:
   int64_t maxHeldVectors();
   void lower(symm::GridBarrierOp op);
   void lower(symm::TakeOp op);
+  void lower(symm::MarkOp op);
   void lower(symm::FailedOp op);
 
   // Values.

@@ -236,6 +236,14 @@ void KernelLowering::lower(symm::TakeOp op) {
       "device", /*alignment=*/8);
 }
 
+void KernelLowering::lower(symm::MarkOp op) {
+  Value word = elementAddress(op.getWords(), op.getIndex());
+  LLVM::AtomicRMWOp::create(rewriter, loc, LLVM::AtomicBinOp::_or, word,
+                            op.getBits(), LLVM::AtomicOrdering::monotonic,
+                            "block", /*alignment=*/4);
+  rewriter.eraseOp(op);
+}
+
 //===----------------------------------------------------------------------===//
 // Errors
 //===----------------------------------------------------------------------===//
@@ -271,7 +279,7 @@ LogicalResult KernelLowering::lower(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<symm::PeerOp, symm::NextEpochOp, symm::SignalOp, symm::WaitOp,
             symm::CheckOp, symm::PutEachOp, symm::GridBarrierOp, symm::FailedOp,
-            symm::TakeOp, symm::StageInitOp, symm::StageExpectOp,
+            symm::TakeOp, symm::MarkOp, symm::StageInitOp, symm::StageExpectOp,
             symm::StageArriveOp, symm::StageWaitOp, symm::FetchOp,
             symm::PutWaitOp, symm::BulkFenceOp>([&](auto op) {
         lower(op);

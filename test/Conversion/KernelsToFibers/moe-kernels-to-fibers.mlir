@@ -93,3 +93,19 @@ func.func @kernel(%x: memref<8x64xbf16>, %n: index, %blocks: index) {
   }
   return
 }
+
+// No other fiber runs while bits are set.
+// CHECK-LABEL: func.func private @marks_fiber_1(
+// CHECK: %[[WORD:.*]] = memref.load %[[WORDS:.*]][%[[I:.*]]] : memref<4xi32
+// CHECK-NEXT: %[[MARKED:.*]] = arith.ori %[[WORD]], %{{.*}} : i32
+// CHECK-NEXT: memref.store %[[MARKED]], %[[WORDS]][%[[I]]]
+func.func @marks(%i: index, %bits: i32) {
+  %one = arith.constant 1 : index
+  gpu.launch blocks(%b, %by, %bz) in (%gx = %one, %gy = %one, %gz = %one)
+      threads(%t, %ty, %tz) in (%sx = %one, %sy = %one, %sz = %one)
+      workgroup(%words : memref<4xi32, #gpu.address_space<workgroup>>) {
+    symm.mark %words[%i], %bits : memref<4xi32, #gpu.address_space<workgroup>>
+    gpu.terminator
+  }
+  return
+}

@@ -21,23 +21,23 @@ shard.grid @ep(shape = 4)
 // CHECK: %[[AFTER:.*]] = arith.addi %[[TOKEN]], %c1
 // CHECK-NEXT: %[[PRODUCT:.*]] = arith.muli %[[AFTER]], %[[GRID]]
 // CHECK-NEXT: %[[LAST:.*]] = arith.subi %[[PRODUCT]], %c1
-// CHECK-NEXT: %[[OWNER:.*]] = arith.divui %[[LAST]], %c24
+// CHECK-NEXT: %[[OWNER:.*]] = arith.divui %[[LAST]], %c96
 // CHECK-NEXT: memref.load %[[START]][%[[OWNER]], %{{.*}}]
 // CHECK: symm.put_each {{.*}} lanes 3
-func.func @shared_starts(%x: memref<24x8xf32>, %idx: memref<24x3xi32>,
-    %w: memref<24x3xf32>, %recv_x: memref<288x8xf32, #symm.space>,
-    %recv_idx: memref<288xi32, #symm.space>,
-    %recv_w: memref<288xf32, #symm.space>, %src: memref<288xi32, #symm.space>,
-    %to: memref<4xi32>, %from: memref<4xi32>, %rows: memref<24x3xi32>,
+func.func @shared_starts(%x: memref<96x8xf32>, %idx: memref<96x3xi32>,
+    %w: memref<96x3xf32>, %recv_x: memref<1152x8xf32, #symm.space>,
+    %recv_idx: memref<1152xi32, #symm.space>,
+    %recv_w: memref<1152xf32, #symm.space>, %src: memref<1152xi32, #symm.space>,
+    %to: memref<4xi32>, %from: memref<4xi32>, %rows: memref<96x3xi32>,
     %offsets: memref<3xi32>, %group_counts: memref<3xi32>) {
   moe.dispatch %x, %idx, %w outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from,
       %rows, %offsets, %group_counts)
       on @ep {num_experts = 9 : i64, layout = #moe.layout<expert_major>,
       kernel = #moe.kernel<blocks = 3, threads = 64>}
-    : (memref<24x8xf32>, memref<24x3xi32>, memref<24x3xf32>,
-       memref<288x8xf32, #symm.space>, memref<288xi32, #symm.space>,
-       memref<288xf32, #symm.space>, memref<288xi32, #symm.space>,
-       memref<4xi32>, memref<4xi32>, memref<24x3xi32>, memref<3xi32>,
+    : (memref<96x8xf32>, memref<96x3xi32>, memref<96x3xf32>,
+       memref<1152x8xf32, #symm.space>, memref<1152xi32, #symm.space>,
+       memref<1152xf32, #symm.space>, memref<1152xi32, #symm.space>,
+       memref<4xi32>, memref<4xi32>, memref<96x3xi32>, memref<3xi32>,
        memref<3xi32>) -> ()
   return
 }

@@ -333,32 +333,52 @@ func.func @slab(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
   return
 }
 
-// Keys are experts: nine counts per rank, groups laid out by one thread per
-// rank, and one lane per top-k slot when rows are put.
+// Keys are experts, and tokens more than a block has threads: nine counts per rank. A
+// thread sums up the rows of lower ranks for an expert, a subgroup adds those of lower
+// blocks, and one lays out the groups of a rank, a lane for each: they take up multiples
+// of the alignment, and what is needed ends where the last one with rows does. One lane
+// per top-k slot when rows are put.
 // CHECK-LABEL: func.func @expert_major
 // CHECK: symm.alloc persistent : memref<4x9xi32, #symm.space>
 // CHECK: gpu.launch
+// CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]],
+// CHECK-SAME: %[[START:[a-z0-9_]+]] : memref<9xi32, {{.*}}>, %[[NEEDED:[a-z0-9_]+]] : memref<4xi32, {{.*}}>, %[[GROUPS:[a-z0-9_]+]] : memref<9xi32, {{.*}}>, %[[ROWS:[a-z0-9_]+]] : memref<9xi32,
 // CHECK: symm.phase "count"
 // CHECK: symm.grid_barrier
 // CHECK: symm.phase "place"
-// CHECK: arith.ceildivui
+// CHECK: scf.for %[[EXPERT:[a-z0-9_]+]] = %[[THREAD]] to %c9 step %c32
+// CHECK: memref.store %{{.*}}, %[[ROWS]][%[[EXPERT]]]
+// CHECK: memref.store %{{.*}}, %[[START]][%[[EXPERT]]]
+// CHECK: gpu.barrier
+// CHECK: gpu.subgroup_reduce add
+// CHECK: memref.store %{{.*}}, %[[START]]
+// CHECK: gpu.barrier
+// CHECK: scf.for %{{.*}} to %{{.*}} step %c32 iter_args(%[[END:[a-z0-9_]+]] = %c0, %[[USED:[a-z0-9_]+]] = %c0)
+// CHECK: %[[ROOM:.*]] = arith.muli %{{.*}}, %c16
+// CHECK: %[[GROUP:.*]] = arith.addi %[[END]], %
+// CHECK: memref.store %{{.*}}, %[[GROUPS]]
+// CHECK: nvvm.vote.sync ballot
+// CHECK: %[[ZEROS:.*]] = math.ctlz
+// CHECK-NEXT: arith.subi %c31_i32, %[[ZEROS]]
+// CHECK: gpu.shuffle
+// CHECK: memref.store %{{.*}}, %[[NEEDED]]
 // CHECK: symm.phase "put"
 // CHECK: arith.maxsi
 // CHECK: symm.put_each {{.*}} lanes 3
-func.func @expert_major(%x: memref<16x8xf32>, %idx: memref<16x3xi32>,
-    %w: memref<16x3xf32>, %recv_x: memref<192x8xf32, #symm.space>,
-    %recv_idx: memref<192xi32, #symm.space>,
-    %recv_w: memref<192xf32, #symm.space>, %src: memref<192xi32, #symm.space>,
-    %to: memref<4xi32>, %from: memref<4xi32>, %rows: memref<16x3xi32>,
+func.func @expert_major(%x: memref<40x8xf32>, %idx: memref<40x3xi32>,
+    %w: memref<40x3xf32>, %recv_x: memref<480x8xf32, #symm.space>,
+    %recv_idx: memref<480xi32, #symm.space>,
+    %recv_w: memref<480xf32, #symm.space>, %src: memref<480xi32, #symm.space>,
+    %to: memref<4xi32>, %from: memref<4xi32>, %rows: memref<40x3xi32>,
     %offsets: memref<3xi32>, %group_counts: memref<3xi32>) {
   moe.dispatch %x, %idx, %w outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from,
       %rows, %offsets, %group_counts)
       on @ep {num_experts = 9 : i64, layout = #moe.layout<expert_major>,
-      alignment = 16 : i64}
-    : (memref<16x8xf32>, memref<16x3xi32>, memref<16x3xf32>,
-       memref<192x8xf32, #symm.space>, memref<192xi32, #symm.space>,
-       memref<192xf32, #symm.space>, memref<192xi32, #symm.space>,
-       memref<4xi32>, memref<4xi32>, memref<16x3xi32>, memref<3xi32>,
+      alignment = 16 : i64, kernel = #moe.kernel<blocks = 24, threads = 32>}
+    : (memref<40x8xf32>, memref<40x3xi32>, memref<40x3xf32>,
+       memref<480x8xf32, #symm.space>, memref<480xi32, #symm.space>,
+       memref<480xf32, #symm.space>, memref<480xi32, #symm.space>,
+       memref<4xi32>, memref<4xi32>, memref<40x3xi32>, memref<3xi32>,
        memref<3xi32>) -> ()
   return
 }

@@ -88,3 +88,11 @@ func.func @fetch_bytes(%x: memref<8x3xf32>, %stage: memref<2x3xf32, #gpu.address
     memref<2xi64, #gpu.address_space<workgroup>>
   return
 }
+
+// -----
+
+func.func @marks_of_64_bits(%words: memref<8xi64, #gpu.address_space<workgroup>>, %i: index, %bits: i32) {
+  // expected-error @+1 {{'symm.mark' op operand #0 must be rank-1 memref of i32 in workgroup memory (#gpu.address_space<workgroup>), but got 'memref<8xi64, #gpu.address_space<workgroup>>'}}
+  symm.mark %words[%i], %bits : memref<8xi64, #gpu.address_space<workgroup>>
+  return
+}

@@ -64,3 +64,11 @@ func.func @tickets(%i: index) -> i64 {
   // CHECK: return %[[NUMBER]] : i64
   return %number : i64
 }
+
+// CHECK-LABEL: func.func @mark
+// CHECK-SAME: %[[WORDS:.*]]: memref<8xi32, #gpu.address_space<workgroup>>, %[[I:.*]]: index, %[[BITS:.*]]: i32
+func.func @mark(%words: memref<8xi32, #gpu.address_space<workgroup>>, %i: index, %bits: i32) {
+  // CHECK: symm.mark %[[WORDS]][%[[I]]], %[[BITS]] : memref<8xi32, #gpu.address_space<workgroup>>
+  symm.mark %words[%i], %bits : memref<8xi32, #gpu.address_space<workgroup>>
+  return
+}

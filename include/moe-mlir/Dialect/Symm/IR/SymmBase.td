@@ -104,4 +104,11 @@ def Symm_Arrivals : Symm_WorkgroupMemRef<
                ".getElementType().isInteger(64)">]>,
     "rank-1 memref of i64">;
 
+/// Words whose bits threads of a block set.
+def Symm_Marks : Symm_WorkgroupMemRef<
+    And<[HasAnyRankOfPred<[1]>,
+         CPred<"::llvm::cast<::mlir::MemRefType>($_self)"
+               ".getElementType().isInteger(32)">]>,
+    "rank-1 memref of i32">;
+
 #endif // MOE_MLIR_DIALECT_SYMM_IR_SYMMBASE_TD

@@ -129,6 +129,32 @@ def Symm_TakeOp : Symm_Op<"take", [MemoryEffects<[MemRead, MemWrite]>]> {
   let assemblyFormat = "$counters `[` $index `]` attr-dict `:` type($counters)";
 }
 
+def Symm_MarkOp : Symm_Op<"mark"> {
+  let summary = "sets bits of a word that threads of a block share";
+  let description = [{
+    Inside a GPU kernel. Sets the bits of `bits` in word `index` of `words`, in one
+    step: threads that set bits of the same word at the same time lose none. Others
+    see them after a block barrier; the op says nothing about the order of other
+    memory accesses.
+
+    Example:
+
+    ```mlir
+    func.func @mark(%words: memref<8xi32, #gpu.address_space<workgroup>>,
+                    %index: index, %bits: i32) {
+      symm.mark %words[%index], %bits
+        : memref<8xi32, #gpu.address_space<workgroup>>
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Arg<Symm_Marks, "", [MemRead, MemWrite]>:$words,
+    Index:$index, I32:$bits);
+  let assemblyFormat = [{
+    $words `[` $index `]` `,` $bits attr-dict `:` type($words)
+  }];
+}
+
 def Symm_FailedOp : Symm_Op<"failed", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "whether this rank has recorded an error";
   let description = [{

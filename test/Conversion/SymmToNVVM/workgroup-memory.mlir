@@ -1,4 +1,4 @@
-// Bulk copies: which instruction each op becomes, and on which lanes.
+// Workgroup memory: which instruction each op becomes, and on which lanes.
 // RUN: moe-opt %s --convert-symm-to-nvvm | FileCheck %s
 
 !stage = memref<3x64xbf16, #gpu.address_space<workgroup>>
@@ -17,6 +17,12 @@ module attributes {gpu.container_module} {
       symm.stage_expect %full[%i], %i : !counters
       symm.stage_arrive %full[%i] : !counters
       symm.stage_wait %full[%i] parity %i : !counters
+      gpu.return
+    }
+    // CHECK-LABEL: gpu.func @marks
+    // CHECK: llvm.atomicrmw _or %{{.*}}, %{{.*}} syncscope("block") monotonic {alignment = 4 : i64} : !llvm.ptr<3>, i32
+    gpu.func @marks(%words: memref<8xi32, #gpu.address_space<workgroup>>, %i: index, %bits: i32) kernel {
+      symm.mark %words[%i], %bits : memref<8xi32, #gpu.address_space<workgroup>>
       gpu.return
     }
     // From any address, here one of a peer, into the stage.
