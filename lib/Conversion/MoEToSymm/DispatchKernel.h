@@ -134,12 +134,12 @@ private:
                           Value expert, Value weight);
 
   /// Whether every block counts all tokens: at most one for each thread, or
-  /// two where tokens are not shared out in any case. More take longer than it
-  /// takes to meet.
+  /// two where tokens are not shared out in any case and other ranks wait for
+  /// the counts. More take longer than it takes to meet.
   bool isReplicated() {
     if (marksTokens())
       return true;
-    int64_t perThread = b.launchShape().team > 1 ? 2 : 1;
+    int64_t perThread = b.launchShape().team > 1 && !isSlab() ? 2 : 1;
     return countsInChunks() && static_cast<int64_t>(op.getTokenBound()) <=
                                    perThread * b.launchShape().threads;
   }
@@ -173,7 +173,7 @@ private:
     int64_t subgroups = b.launchShape().blocks * b.numSubgroups();
     return keyIsExpert() && !op.isReuse() && !movesInBulk() && !marksTokens() &&
            b.launchShape().team == 1 &&
-           static_cast<int64_t>(op.getTokenBound()) >= 2 * subgroups;
+           static_cast<int64_t>(op.getTokenBound()) >= 4 * subgroups;
   }
   /// Whether sums over chunks of tokens fit shared memory.
   bool countsInChunks() {

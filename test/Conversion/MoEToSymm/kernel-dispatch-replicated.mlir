@@ -3,7 +3,7 @@
 shard.grid @ep(shape = 4)
 
 // Where teams share tokens, each block counts up to two tokens per thread for itself, and
-// need not meet the others. Ten chunks of 32 tokens: a subgroup looks at every eighth.
+// need not meet the others: these wait for the counts. Ten chunks of 32 tokens: a subgroup looks at every eighth.
 // CHECK-LABEL: func.func @two_per_thread
 // CHECK: gpu.launch
 // CHECK-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<11x5xi32, #gpu.address_space<workgroup>>
@@ -36,8 +36,7 @@ func.func @two_per_thread(%x: memref<320x32xbf16>, %idx: memref<320x2xi32>,
     %src: memref<1280xi32, #symm.space>, %to: memref<4xi32>,
     %from: memref<4xi32>, %rows: memref<320x4xi32>) {
   moe.dispatch %x, %idx, %w outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from,
-      %rows) on @ep {num_experts = 16 : i64, layout = #moe.layout<slab>,
-      kernel = #moe.kernel<threads = 256, team = 2>}
+      %rows) on @ep {num_experts = 16 : i64, kernel = #moe.kernel<threads = 256, team = 2>}
     : (memref<320x32xbf16>, memref<320x2xi32>, memref<320x2xf32>,
        memref<1280x32xbf16, #symm.space>, memref<1280x2xi32, #symm.space>,
        memref<1280x2xf32, #symm.space>, memref<1280xi32, #symm.space>,
