@@ -47,10 +47,21 @@ def kernel_recipes():
             capacity=capacity, routing="uniform", ranks=3, t_max=300,
             hidden=64, dtype="bf16", token_mode="full", bench=2,
         )
+        # Very short ones, which move in pieces of several sizes.
+        yield f"short_rows_{capacity}", build_alltoallv, dict(
+            capacity=capacity, routing="uniform", ranks=2, t_max=1500,
+            hidden=2, dtype="bf16", token_mode="full", bench=2,
+        )
         # Long rows, which move in pieces.
         yield f"pieces_of_rows_{capacity}", build_alltoallv, dict(
             capacity=capacity, routing="uniform", ranks=3, t_max=20,
             hidden=8192, dtype="bf16", token_mode="full", bench=2,
+        )
+    # An id that is no expert, where other blocks have the token.
+    for layout in ("rank_major", "expert_major"):
+        yield f"bad_expert_{layout}", "expert_high", dict(
+            full, layout=layout, k=2, num_experts=4, ranks=2, t_max=10,
+            hidden=16,
         )
     # More ranks than a subgroup has lanes.
     yield "many_ranks", build_alltoallv, dict(

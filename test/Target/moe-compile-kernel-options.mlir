@@ -10,10 +10,10 @@
 // PINNED-NEXT: "team": 2
 // PINNED-NEXT: }
 // RUN: moe-compile %s --target cuda --report --transfer=stores --threads=64 --team=8 --remarks=moe-plan 2>&1 | FileCheck %s --check-prefix=TABLE
-// TABLE: remark: [Missed] kernel{{.*}}Function=exchange{{.*}}alltoallv has teams of 2 subgroups, not 8: a block has 2
-// TABLE: remark: [Passed] kernel{{.*}}Function=exchange{{.*}}alltoallv moves rows by stores: asked for by 'transfer' (1 block of 64 threads, team 2)
+// TABLE: remark: [Missed] kernel{{.*}}Function=exchange{{.*}}alltoallv has rows that move in 2 pieces, not 8: as many as blocks of 2 subgroups and rows of 16384 bytes allow
+// TABLE: remark: [Passed] kernel{{.*}}Function=exchange{{.*}}alltoallv moves rows by stores: asked for by 'transfer' (32 blocks of 64 threads, team 2)
 // TABLE: op location rows row bytes symmetric bytes wire bytes kernel
-// TABLE-NEXT: moe.alltoallv {{.*}} 1 x 64 stores, team 2
+// TABLE-NEXT: moe.alltoallv {{.*}} 32 x 64 stores, team 2
 // RUN: moe-compile %s --report | FileCheck %s --check-prefix=HOST
 // HOST: op location rows row bytes symmetric bytes wire bytes{{$}}
 
@@ -39,8 +39,8 @@
 // RUN: env PATH=%t CUDA_HOME= moe-compile %s --target cuda --report | FileCheck %s --check-prefix=NONE --implicit-check-not=registers
 // NONE: artifact:
 shard.grid @ep(shape = 4)
-func.func @exchange(%x: tensor<16x64xf32>, %n: tensor<4xi32>) -> tensor<64x64xf32> {
+func.func @exchange(%x: tensor<16x4096xf32>, %n: tensor<4xi32>) -> tensor<64x4096xf32> {
   %r, %m = moe.alltoallv %x, %n on @ep
-    : (tensor<16x64xf32>, tensor<4xi32>) -> (tensor<64x64xf32>, tensor<4xi32>)
-  return %r : tensor<64x64xf32>
+    : (tensor<16x4096xf32>, tensor<4xi32>) -> (tensor<64x4096xf32>, tensor<4xi32>)
+  return %r : tensor<64x4096xf32>
 }

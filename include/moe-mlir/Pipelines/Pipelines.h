@@ -58,8 +58,8 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
       llvm::cl::init(0)};
   Option<int64_t> team{
       *this, "team",
-      llvm::cl::desc("Subgroups that move one token together with stores; 0 to "
-                     "choose"),
+      llvm::cl::desc("Subgroups that move one token together with stores "
+                     "(alltoallv: pieces of a row); 0 to choose"),
       llvm::cl::init(0)};
   Option<std::string> gpuFormat{
       *this, "gpu-format",

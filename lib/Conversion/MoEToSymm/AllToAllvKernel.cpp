@@ -13,15 +13,20 @@ using namespace mlir::moe;
 
 using Pred = ProtocolBuilder::Pred;
 
+/// Of the sizes of pieces: a rank has fewer of each than this, but of the
+/// largest.
+static constexpr int64_t kSizeRatio = 16;
+
 namespace {
 
 /// Every block works out the few numbers for itself, a thread for each rank;
 /// one sends the counts.
 ///
 /// Rows are shared out in pieces: several short rows, which follow one another
-/// on both sides, or a part of a long one. Subgroups of all blocks take pieces
-/// one by one, so that it does not matter how many there are for each rank, nor
-/// how fast its link is.
+/// on both sides, or a part of a long one. Short rows that do not fill a piece
+/// make smaller ones. Subgroups of all blocks take pieces one by one, so that
+/// it does not matter how many there are for each rank, nor how fast its link
+/// is.
 class AllToAllvKernel {
 public:
   AllToAllvKernel(AllToAllvOp op, KernelBuilder &b);
@@ -36,13 +41,23 @@ private:
   void putPiece(Value piece);
   /// Sum of the counts of ranks below `peer` in `send_counts`.
   Value rowsBefore(Value peer);
+  /// How many pieces of `size` rows `count` rows make, and the rows left.
+  std::pair<Value, Value> split(Value count, int64_t size) {
+    if (size == 1)
+      return {b.mul(count, b.index(piecesOfRow)), b.index(0)};
+    Value rows = b.index(size);
+    return {arith::DivUIOp::create(b, count, rows),
+            arith::RemUIOp::create(b, count, rows)};
+  }
   int64_t numGroups() { return llvm::divideCeil(b.numRanks(), kSubgroupSize); }
 
   AllToAllvOp op;
   KernelBuilder &b;
   int64_t capacity;
-  /// Rows of a piece, and pieces of a row; one of them is 1.
-  int64_t rowsOfPiece = 1, piecesOfRow = 1;
+  /// Rows of the pieces of each size, the largest first and the last 1.
+  SmallVector<int64_t> pieceSizes;
+  /// Pieces that a single row is moved in; 1 if there are larger sizes.
+  int64_t piecesOfRow;
   Value send, numRows;
   Value all, arrived, tickets, epoch;
   /// Per rank: its first row in `send`, where that goes, and how many there
@@ -63,11 +78,12 @@ AllToAllvKernel::AllToAllvKernel(AllToAllvOp op, KernelBuilder &b)
     : op(op), b(b) {
   auto recv = cast<MemRefType>(op.getOuts()[0].getType());
   capacity = recv.getDimSize(0);
-  if (b.launchShape().team > 1)
-    piecesOfRow = b.launchShape().team;
-  else
-    rowsOfPiece = std::max<int64_t>(
-        kPieceBytes / std::max<int64_t>(getRowBytes(recv), 1), 1);
+  int64_t rowBytes = std::max<int64_t>(getRowBytes(recv), 1);
+  piecesOfRow = std::min(b.launchShape().team, getMaxPiecesOfRow(rowBytes));
+  if (piecesOfRow == 1)
+    for (int64_t rows = kPieceBytes / rowBytes; rows > 1; rows /= kSizeRatio)
+      pieceSizes.push_back(rows);
+  pieceSizes.push_back(1);
 }
 
 void AllToAllvKernel::lower() {
@@ -189,12 +205,11 @@ void AllToAllvKernel::numberPieces() {
     Value peer = b.add(b.lane(), b.index(group * kSubgroupSize));
     Value isRank = b.cmp(Pred::ult, peer, b.index(b.numRanks()));
     Value count = b.loadIndex(rows, {b.select(isRank, peer, zero)});
-    Value pieces = b.mul(count, b.index(piecesOfRow));
-    if (rowsOfPiece > 1) {
-      // What is left moves row by row.
-      Value size = b.index(rowsOfPiece);
-      pieces = b.add(arith::DivUIOp::create(b, count, size),
-                     arith::RemUIOp::create(b, count, size));
+    Value pieces = zero;
+    for (int64_t size : pieceSizes) {
+      auto [number, rest] = split(count, size);
+      pieces = b.add(pieces, number);
+      count = rest;
     }
     pieces = b.select(isRank, pieces, zero);
     piecesBefore.push_back(b.add(numPieces, b.sumOfLanesBelow(pieces)));
@@ -244,19 +259,22 @@ void AllToAllvKernel::putPiece(Value piece) {
                             b.add(there, row), peer, b.index(0), /*lanes=*/1,
                             part, piecesOfRow, count);
   };
-  if (rowsOfPiece == 1) {
-    if (piecesOfRow == 1)
-      return put(number, 1, Value());
-    Value size = b.index(piecesOfRow);
-    return put(arith::DivUIOp::create(b, number, size), 1,
-               arith::RemUIOp::create(b, number, size));
+  if (piecesOfRow > 1) {
+    Value parts = b.index(piecesOfRow);
+    return put(arith::DivUIOp::create(b, number, parts), 1,
+               arith::RemUIOp::create(b, number, parts));
   }
-  Value size = b.index(rowsOfPiece);
-  Value whole = arith::DivUIOp::create(b, b.loadIndex(rows, {peer}), size);
-  Value isWhole = b.cmp(Pred::ult, number, whole);
-  b.ifThen(isWhole, [&] { put(b.mul(number, size), rowsOfPiece, Value()); });
-  Value isRest = b.cmp(Pred::uge, number, whole);
-  b.ifThen(isRest, [&] {
-    put(b.add(b.mul(whole, size), b.sub(number, whole)), 1, Value());
-  });
+  if (pieceSizes.size() == 1)
+    return put(number, 1, Value());
+  Value left = b.loadIndex(rows, {peer}), row = b.index(0);
+  for (int64_t size : pieceSizes) {
+    auto [pieces, rest] = split(left, size);
+    // Numbers of pieces of another size are negative or too large.
+    b.ifThen(b.cmp(Pred::ult, number, pieces), [&] {
+      put(b.add(row, b.mul(number, b.index(size))), size, Value());
+    });
+    number = b.sub(number, pieces);
+    row = b.add(row, b.sub(left, rest));
+    left = rest;
+  }
 }

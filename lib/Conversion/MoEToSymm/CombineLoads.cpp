@@ -54,9 +54,12 @@ SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
     Row row = rowAt(list, b.add(base, b.index(u)));
     SmallVector<Value> vectors;
     for (Value column : columns)
-      vectors.push_back(vector::LoadOp::create(
-          b, vectorType(), row.data, ValueRange{row.row, column},
-          /*nontemporal=*/false, llvm::MaybeAlign(bytes)));
+      vectors.push_back(
+          capacity == 0 ? zeros()
+                        : vector::LoadOp::create(b, vectorType(), row.data,
+                                                 ValueRange{row.row, column},
+                                                 /*nontemporal=*/false,
+                                                 llvm::MaybeAlign(bytes)));
     rows.push_back(row);
     loaded.push_back(vectors);
   }

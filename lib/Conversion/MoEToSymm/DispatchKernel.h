@@ -148,8 +148,9 @@ private:
   bool addsUpByThreads() {
     return countsInChunks() && isReplicated() && numChunks() <= 4;
   }
-  /// Whether a bit for each key and token fits shared memory, and a block has a
-  /// thread for each token.
+  /// Whether a bit says for each key and token who has a row: the bits fit
+  /// shared memory, and tokens are so few that it takes less to look at all of
+  /// them in each block than to meet.
   bool marksTokens() {
     return keyIsExpert() && !op.isReuse() && !movesInBulk() &&
            static_cast<int64_t>(op.getTokenBound()) <=

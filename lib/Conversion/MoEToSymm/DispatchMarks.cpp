@@ -14,7 +14,8 @@ using namespace mlir;
 using namespace mlir::moe;
 
 /// Sets a bit for each key and token, so that repeated experts of a token count
-/// once. Experts and weights of the block's own tokens are merged beside that.
+/// once, and checks all ids (placement_s2). Experts and weights of the block's
+/// own tokens are merged beside that.
 void DispatchKernel::markTokens() {
   Type id = cast<MemRefType>(op.getTopkIdx().getType()).getElementType();
   int64_t words = wordsPerKey();
@@ -40,8 +41,11 @@ void DispatchKernel::markTokens() {
       symm::MarkOp::create(b, marks, word,
                            arith::ShLIOp::create(b, b.i32(1), bit));
     });
-    // The block that has the token reports it.
+    // In each block, so that the first one has recorded why it then tells all
+    // ranks that this one has failed.
     Value isFine = arith::OrIOp::create(b, inRange, isNone);
+    b.check(isFine, symm::Failure::invalid_expert, "expert id",
+            b.index(placement.numExperts - 1), expert);
     b.ifThen(b.cmp(Pred::eq, isFine, b.integer(b.getI1Type(), 0)),
              [&] { b.store(b.i32(1), status, b.index(0)); });
   });

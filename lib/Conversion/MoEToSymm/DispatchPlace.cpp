@@ -48,6 +48,11 @@ void DispatchKernel::placeByRank() {
       storeKey(b.add(before, lower), start, peer);
     });
   });
+  noteTokensFromRanks();
+}
+
+/// Where ranks exchange their counts per rank.
+void DispatchKernel::noteTokensFromRanks() {
   b.onFirstBlock([&] {
     b.forThreads(b.index(b.numRanks()), [&](Value sender) {
       b.store(b.load(all, {sender, b.me()}),
@@ -122,12 +127,7 @@ void DispatchKernel::placeInExpertOrder() {
           return {b.add(row[0], b.sumOverLanes(rows))};
         });
   });
-  b.onFirstBlock([&] {
-    b.forThreads(b.index(b.numRanks()), [&](Value sender) {
-      b.store(b.load(all, {sender, b.me()}),
-              op.getOutput(Output::TokensFromRank), {sender});
-    });
-  });
+  noteTokensFromRanks();
 }
 
 /// expert_major: rows of lower ranks come first in a group, then those of lower

@@ -132,7 +132,7 @@ public:
   Value lowestBit(Value mask);
   /// The highest one; 31 when there is none.
   Value highestBit(Value mask);
-  /// The value of `value` on lane `lane` (index).
+  /// The value of `value` on lane `lane` (index); an index is less than 2^31.
   Value shuffle(Value value, Value lane);
   /// Sum of `value` (index, less than 2^31) over the lanes below this one.
   Value sumOfLanesBelow(Value value);

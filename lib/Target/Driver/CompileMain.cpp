@@ -81,7 +81,8 @@ struct Options {
   cl::opt<int64_t> team{
       "team",
       cl::desc("Subgroups of 32 threads that move one token together with "
-               "stores (target cuda; default: chosen)"),
+               "stores; alltoallv: pieces of a row (target cuda; default: "
+               "chosen)"),
       cl::init(0), cl::cat(category)};
   cl::opt<KernelPlace> kernels{
       "kernels",

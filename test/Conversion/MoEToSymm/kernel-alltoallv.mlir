@@ -45,7 +45,7 @@ shard.grid @ep(shape = 4)
 // CHECK: arith.extui %[[FITS]]
 // CHECK: nvvm.barrier #nvvm.reduction<and>
 // CHECK: %[[OK:.*]] = arith.andi %[[ARE_THERE]],
-// Rows of 256 bytes: sixteen make a piece, and what is left moves row by row. Each lane
+// Rows of 256 bytes: sixteen make a piece, and those left over a piece each. Each lane
 // has the number of pieces before those of one rank.
 // CHECK: symm.phase "put"
 // CHECK: scf.if %[[OK]]
@@ -115,7 +115,7 @@ func.func @exchange(%send: memref<100x64xf32>, %counts: memref<4xi32>,
   return
 }
 
-// A long row goes alone, and in pieces where the planner says so.
+// A long row goes alone, and in pieces where the planner says so: of 4096 bytes or more.
 // CHECK-LABEL: func.func @long_rows
 // CHECK: symm.phase "put"
 // CHECK: scf.while
@@ -127,9 +127,28 @@ func.func @exchange(%send: memref<100x64xf32>, %counts: memref<4xi32>,
 func.func @long_rows(%send: memref<100x7168xbf16>, %counts: memref<4xi32>,
     %recv: memref<400x7168xbf16, #symm.space>, %recv_counts: memref<4xi32>) {
   moe.alltoallv %send, %counts outs(%recv, %recv_counts) on @ep
-      {kernel = #moe.kernel<team = 2>}
+      {kernel = #moe.kernel<team = 4>}
     : (memref<100x7168xbf16>, memref<4xi32>,
        memref<400x7168xbf16, #symm.space>, memref<4xi32>) -> ()
+  return
+}
+
+// Very short rows: what does not fill a piece makes ever smaller ones.
+// CHECK-LABEL: func.func @short_rows
+// CHECK: symm.phase "put"
+// CHECK: scf.while
+// CHECK: symm.put_each {{.*}} rows 1024 :
+// CHECK: symm.put_each {{.*}} rows 64 :
+// CHECK: symm.put_each {{.*}} rows 4 :
+// CHECK: symm.put_each {{.*}} lanes 1 :
+// CHECK-NOT: symm.put_each
+// CHECK: symm.phase "complete"
+func.func @short_rows(%send: memref<100x1xi32>, %counts: memref<4xi32>,
+    %recv: memref<400x1xi32, #symm.space>, %recv_counts: memref<4xi32>) {
+  moe.alltoallv %send, %counts outs(%recv, %recv_counts) on @ep
+      {kernel = #moe.kernel<team = 4>}
+    : (memref<100x1xi32>, memref<4xi32>, memref<400x1xi32, #symm.space>,
+       memref<4xi32>) -> ()
   return
 }
 

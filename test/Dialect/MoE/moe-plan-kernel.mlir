@@ -226,7 +226,7 @@ func.func @medium_rows(%x: memref<4096x32768xbf16>, %rows: memref<4096x4xi32>,
 // subgroups have one each.
 // CHECK-LABEL: func.func @blocks(
 // AUTO: kernel = #moe.kernel<blocks = 32>
-// BULK: kernel = #moe.kernel<blocks = 32, team = 2>
+// BULK: kernel = #moe.kernel<blocks = 32>
 func.func @blocks(%x: memref<?x64xf32>, %n: memref<4xi32>,
     %recv: memref<8192x64xf32>, %counts: memref<4xi32>) {
   moe.alltoallv %x, %n outs(%recv, %counts) on @ep

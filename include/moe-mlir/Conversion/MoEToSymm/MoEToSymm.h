@@ -55,9 +55,17 @@ inline int64_t getTeamsForStages(int64_t adding, int64_t stages) {
   return 1;
 }
 
-/// Bytes of an alltoallv that a subgroup moves at a time: what its lanes hold in
-/// registers.
+/// Bytes of an alltoallv that a subgroup moves at a time: what its lanes hold
+/// in registers.
 inline constexpr int64_t kPieceBytes = 4096;
+
+/// Most pieces of at least that size that a row is moved in, a power of two.
+inline int64_t getMaxPiecesOfRow(int64_t rowBytes) {
+  int64_t pieces = 1;
+  while (2 * pieces * kPieceBytes <= rowBytes)
+    pieces *= 2;
+  return pieces;
+}
 
 /// Shape of a kernel. The runtime launches fewer blocks when not all of them
 /// fit on the device at the same time; kernels read the number they run with.

@@ -184,18 +184,25 @@ static std::string findBulkObstacle(const Traffic &traffic,
   return {};
 }
 
+/// The largest power of two that divides the subgroups; of an alltoallv, no
+/// more than the pieces that a row makes.
+static int64_t getLargestTeam(const Traffic &traffic, int64_t subgroups) {
+  int64_t largest = subgroups & -subgroups;
+  if (!traffic.hasPieces)
+    return largest;
+  return std::min(largest, getMaxPiecesOfRow(traffic.rowBytes));
+}
+
 /// Subgroups that share a token when all of `blocks` run, so that few tokens
 /// keep all subgroups busy. Of an alltoallv, pieces of a row.
 static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
                           int64_t threads) {
   int64_t subgroups = threads / kLanes;
-  int64_t perToken =
-      traffic.hasPieces
-          ? traffic.rowBytes / kPieceBytes
-          : blocks * subgroups / std::max<int64_t>(traffic.tokens, 1);
+  if (traffic.hasPieces)
+    return getLargestTeam(traffic, subgroups);
+  int64_t perToken = blocks * subgroups / std::max<int64_t>(traffic.tokens, 1);
   int64_t team = llvm::bit_floor<uint64_t>(std::max<int64_t>(perToken, 1));
-  // The largest power of two that divides the subgroups.
-  return std::min(team, subgroups & -subgroups);
+  return std::min(team, getLargestTeam(traffic, subgroups));
 }
 
 /// Blocks that have something to move, when all tokens come.
@@ -266,10 +273,16 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
                               "bulk copies");
   } else {
     int64_t subgroups = threads / kLanes;
-    int64_t largest = subgroups & -subgroups;
+    int64_t largest = getLargestTeam(traffic, subgroups);
     team = request.team ? std::min(request.team, largest)
                         : chooseTeam(traffic, blocks, threads);
-    if (team < request.team)
+    if (team < request.team && traffic.hasPieces)
+      choice.missed.push_back(
+          formatv("rows that move in {0} {1}, not {2}: as many as blocks of "
+                  "{3} subgroups and rows of {4} bytes allow",
+                  team, team == 1 ? "piece" : "pieces", request.team, subgroups,
+                  traffic.rowBytes));
+    else if (team < request.team)
       choice.missed.push_back(formatv("teams of {0} subgroups, not {1}: a "
                                       "block has {2}",
                                       team, request.team, subgroups));

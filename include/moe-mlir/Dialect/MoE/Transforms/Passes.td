@@ -62,8 +62,8 @@ def MoEPlanPass : Pass<"moe-plan"> {
     Option<"stages", "stages", "int64_t", "0",
            "cuda: rows in flight with bulk copies, up to 32; 0 to choose">,
     Option<"team", "team", "int64_t", "0",
-           "cuda: subgroups that move one token together with stores, a power "
-           "of two up to 32; 0 to choose">
+           "cuda: subgroups that move one token together with stores "
+           "(alltoallv: pieces of a row), a power of two up to 32; 0 to choose">
   ];
   let statistics = [
     Statistic<"numPull", "num-pull", "combines that pull">,
