@@ -71,12 +71,12 @@
 // BULK: ld.acquire.sys
 // BULK-NOT: trap;
 shard.grid @ep(shape = 2)
-func.func @round_trip(%x: tensor<4096x6144xbf16>, %idx: tensor<4096x8xi32>, %w: tensor<4096x8xf32>) -> tensor<4096x6144xbf16> {
+func.func @round_trip(%x: tensor<8192x6144xbf16>, %idx: tensor<8192x8xi32>, %w: tensor<8192x8xf32>) -> tensor<8192x6144xbf16> {
   %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep {num_experts = 64 : i64}
-    : (tensor<4096x6144xbf16>, tensor<4096x8xi32>, tensor<4096x8xf32>)
-   -> (tensor<8192x6144xbf16>, tensor<8192x8xi32>, tensor<8192x8xf32>, tensor<8192xi32>,
-       tensor<2xi32>, tensor<2xi32>, tensor<4096x2xi32>)
+    : (tensor<8192x6144xbf16>, tensor<8192x8xi32>, tensor<8192x8xf32>)
+   -> (tensor<16384x6144xbf16>, tensor<16384x8xi32>, tensor<16384x8xf32>, tensor<16384xi32>,
+       tensor<2xi32>, tensor<2xi32>, tensor<8192x2xi32>)
   %out = moe.combine %recv, %rows, %src, %from on @ep {num_experts = 64 : i64}
-    : (tensor<8192x6144xbf16>, tensor<4096x2xi32>, tensor<8192xi32>, tensor<2xi32>) -> tensor<4096x6144xbf16>
-  return %out : tensor<4096x6144xbf16>
+    : (tensor<16384x6144xbf16>, tensor<8192x2xi32>, tensor<16384xi32>, tensor<2xi32>) -> tensor<8192x6144xbf16>
+  return %out : tensor<8192x6144xbf16>
 }

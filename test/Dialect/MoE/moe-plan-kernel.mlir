@@ -33,8 +33,8 @@
 // WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 1)
 // WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
 // WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
-// WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 32 rows each (128 blocks of 512 threads, team 4)
-// WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 32 rows each (132 blocks
+// WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 40 tokens each (128 blocks of 512 threads, team 4)
+// WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 40 tokens each (132 blocks
 // WHY: Function=combine_short_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
 // WHY: Function=combine_shorter_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 10)
 // WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (132 blocks
@@ -56,6 +56,14 @@
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=medium_rows{{.*}}dispatch has 3 stages, not 4: at least 2 are used, and as many of 65536 bytes as fit into shared memory
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=blocks{{.*}}alltoallv has rows that move by stores, not bulk copies: it has no form with bulk copies
 
+// With few blocks, 16 tokens for each.
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=16" | FileCheck %s --check-prefix=B16
+// B16-LABEL: func.func @combine_few(
+// B16: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=24" | FileCheck %s --check-prefix=B24
+// B24-LABEL: func.func @combine_few(
+// B24: kernel = #moe.kernel<blocks = 24>
+
 // RUN: not moe-opt %s --moe-plan=target=tpu 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: error: moe-plan expects 'target' to be host or cuda (tpu)
 // RUN: not moe-opt %s --moe-plan="target=cuda chip=90" 2>&1 | FileCheck %s --check-prefix=CHIP
@@ -74,6 +82,7 @@
 // TEAM: error: moe-plan expects 'team' to be 0 or a power of two up to 32 (3)
 
 shard.grid @ep(shape = 4)
+shard.grid @ep8(shape = 8)
 shard.grid @ep33(shape = 33)
 
 // CHECK-LABEL: func.func @dispatch_many(
@@ -94,11 +103,11 @@ func.func @dispatch_many(%x: memref<4096x7168xbf16>, %rows: memref<4096x4xi32>,
 // SM80: kernel = #moe.kernel<blocks = 108{{(, stages = 6)?}}>,
 // STORES: kernel = #moe.kernel<blocks = 16, threads = 96{{(, stages = 6)?}}>,
 // BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>,
-func.func @combine_many(%y: memref<16384x7168xbf16>, %rows: memref<4096x4xi32>,
-    %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x7168xbf16>) {
+func.func @combine_many(%y: memref<32768x7168xbf16>, %rows: memref<8192x4xi32>,
+    %src: memref<32768xi32>, %n: memref<4xi32>, %out: memref<8192x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<16384x7168xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
-       memref<4096x7168xbf16>) -> ()
+    : (memref<32768x7168xbf16>, memref<8192x4xi32>, memref<32768xi32>, memref<4xi32>,
+       memref<8192x7168xbf16>) -> ()
   return
 }
 
@@ -125,24 +134,35 @@ func.func @combine_few(%y: memref<2044x7168xbf16>, %rows: memref<511x4xi32>,
   return
 }
 
-// Less than 32 rows for each of 132 blocks, and as many as that.
+// Less than 40 tokens for each of 132 blocks, and as many as that.
 // CHECK-LABEL: func.func @combine_not_many(
-// AUTO: kernel = #moe.kernel<team = 2>,
-func.func @combine_not_many(%y: memref<4220x7168xbf16>, %rows: memref<1055x4xi32>,
-    %src: memref<4220xi32>, %n: memref<4xi32>, %out: memref<1055x7168xbf16>) {
+// AUTO: kernel = #moe.kernel<>,
+func.func @combine_not_many(%y: memref<21116x7168xbf16>, %rows: memref<5279x4xi32>,
+    %src: memref<21116xi32>, %n: memref<4xi32>, %out: memref<5279x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<4220x7168xbf16>, memref<1055x4xi32>, memref<4220xi32>, memref<4xi32>,
-       memref<1055x7168xbf16>) -> ()
+    : (memref<21116x7168xbf16>, memref<5279x4xi32>, memref<21116xi32>, memref<4xi32>,
+       memref<5279x7168xbf16>) -> ()
   return
 }
 
 // CHECK-LABEL: func.func @combine_just_many(
 // AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
-func.func @combine_just_many(%y: memref<4224x7168xbf16>, %rows: memref<1056x4xi32>,
-    %src: memref<4224xi32>, %n: memref<4xi32>, %out: memref<1056x7168xbf16>) {
+func.func @combine_just_many(%y: memref<21120x7168xbf16>, %rows: memref<5280x4xi32>,
+    %src: memref<21120xi32>, %n: memref<4xi32>, %out: memref<5280x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<4224x7168xbf16>, memref<1056x4xi32>, memref<4224xi32>, memref<4xi32>,
-       memref<1056x7168xbf16>) -> ()
+    : (memref<21120x7168xbf16>, memref<5280x4xi32>, memref<21120xi32>, memref<4xi32>,
+       memref<5280x7168xbf16>) -> ()
+  return
+}
+
+// With more rows of a token than loads are good at, four tokens for each block.
+// CHECK-LABEL: func.func @combine_many_rows(
+// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
+func.func @combine_many_rows(%y: memref<4224x2048xbf16>, %rows: memref<528x8xi32>,
+    %src: memref<4224xi32>, %n: memref<8xi32>, %out: memref<528x2048xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep8 {num_experts = 64 : i64}
+    : (memref<4224x2048xbf16>, memref<528x8xi32>, memref<4224xi32>, memref<8xi32>,
+       memref<528x2048xbf16>) -> ()
   return
 }
 
@@ -150,11 +170,11 @@ func.func @combine_just_many(%y: memref<4224x7168xbf16>, %rows: memref<1056x4xi3
 // teams is what they make.
 // CHECK-LABEL: func.func @combine_short_rows(
 // AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
-func.func @combine_short_rows(%y: memref<16384x4096xbf16>, %rows: memref<4096x4xi32>,
-    %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x4096xbf16>) {
+func.func @combine_short_rows(%y: memref<32768x4096xbf16>, %rows: memref<8192x4xi32>,
+    %src: memref<32768xi32>, %n: memref<4xi32>, %out: memref<8192x4096xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<16384x4096xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
-       memref<4096x4096xbf16>) -> ()
+    : (memref<32768x4096xbf16>, memref<8192x4xi32>, memref<32768xi32>, memref<4xi32>,
+       memref<8192x4096xbf16>) -> ()
   return
 }
 
@@ -162,11 +182,11 @@ func.func @combine_short_rows(%y: memref<16384x4096xbf16>, %rows: memref<4096x4x
 // 16 are enough, which makes 15 for either, and on 132 two for each team are.
 // CHECK-LABEL: func.func @combine_shorter_rows(
 // AUTO: kernel = #moe.kernel<transfer = bulk, stages = 10>,
-func.func @combine_shorter_rows(%y: memref<16384x1024xbf16>, %rows: memref<4096x4xi32>,
-    %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x1024xbf16>) {
+func.func @combine_shorter_rows(%y: memref<32768x1024xbf16>, %rows: memref<8192x4xi32>,
+    %src: memref<32768xi32>, %n: memref<4xi32>, %out: memref<8192x1024xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<16384x1024xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
-       memref<4096x1024xbf16>) -> ()
+    : (memref<32768x1024xbf16>, memref<8192x4xi32>, memref<32768xi32>, memref<4xi32>,
+       memref<8192x1024xbf16>) -> ()
   return
 }
 

@@ -40,9 +40,14 @@ static constexpr int64_t kPartStages = 6;
 /// Bytes of a combine's stages in all blocks: with more it does not get faster,
 /// and with 24 blocks or more slower.
 static constexpr int64_t kBytesInFlight = 4 << 20;
-/// Rows per block, at most, from which on a combine by bulk copies is at least
-/// as fast as one by loads.
-static constexpr int64_t kBulkRows = 32;
+/// Tokens per block from which on a combine by bulk copies is at least as fast
+/// as one by loads; with fewer than kLoadingBlocks blocks; and with more than
+/// kLoadedRows rows of a token.
+static constexpr int64_t kBulkTokens = 40;
+static constexpr int64_t kLoadingBlocks = 24;
+static constexpr int64_t kBulkTokensOfFewBlocks = 16;
+static constexpr int64_t kLoadedRows = 4;
+static constexpr int64_t kBulkTokensOfManyRows = 4;
 /// Up to so many blocks, a multiprocessor's threads are what limits a dispatch.
 static constexpr int64_t kFewBlocks = 8;
 static constexpr int64_t kManyThreads = 1024;
@@ -72,8 +77,6 @@ struct Traffic {
   int64_t tokens = 0;
   /// Bytes of the smallest stage.
   int64_t stageBytes = 0;
-  /// Rows per block from which on bulk copies are chosen; 0: never.
-  int64_t bulkRows = 0;
   /// Rows of a token, at most, of a combine.
   int64_t rowsOfToken = 1;
   bool isDispatch = false, isCombine = false;
@@ -98,7 +101,6 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     traffic.isCombine = true;
     traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
     traffic.stageBytes = 16 * traffic.rowsOfToken;
-    traffic.bulkRows = kBulkRows;
   } else {
     auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
     traffic.tokens =
@@ -214,25 +216,31 @@ static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
                           kPieceBytes * subgroups);
 }
 
+/// Tokens per block from which on a combine moves rows by bulk copies.
+static int64_t getBulkTokens(const Traffic &traffic, int64_t blocks) {
+  if (traffic.rowsOfToken > kLoadedRows)
+    return kBulkTokensOfManyRows;
+  return blocks < kLoadingBlocks ? kBulkTokensOfFewBlocks : kBulkTokens;
+}
+
 static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
                                const KernelRequest &request,
                                const std::string &obstacle,
                                KernelChoice &choice) {
   if (!request.transfer) {
-    int64_t rows = traffic.tokens * traffic.rowsOfToken;
-    bool isMany = rows >= traffic.bulkRows * blocks;
+    int64_t enough = getBulkTokens(traffic, blocks);
+    bool isMany = traffic.isCombine && traffic.tokens >= enough * blocks;
     if (!obstacle.empty())
       choice.reason = obstacle;
-    else if (traffic.bulkRows == 0)
+    else if (!traffic.isCombine)
       choice.reason = "they are not slower than bulk copies, wherever both "
                       "were measured";
     else if (!isMany)
-      choice.reason = formatv("{0} blocks have fewer than {1} rows each",
-                              blocks, traffic.bulkRows);
+      choice.reason =
+          formatv("{0} blocks have fewer than {1} tokens each", blocks, enough);
     else
       choice.reason = "they keep more rows in flight than loads";
-    bool isBulk = obstacle.empty() && traffic.bulkRows > 0 && isMany;
-    return isBulk ? Transfer::bulk : Transfer::stores;
+    return obstacle.empty() && isMany ? Transfer::bulk : Transfer::stores;
   }
   choice.reason = "asked for by 'transfer'";
   if (*request.transfer == Transfer::bulk && !obstacle.empty()) {
