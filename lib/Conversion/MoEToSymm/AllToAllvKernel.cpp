@@ -13,8 +13,8 @@ using namespace mlir::moe;
 
 using Pred = ProtocolBuilder::Pred;
 
-/// Of the sizes of pieces: a rank has fewer of each than this, but of the
-/// largest.
+/// Ratio of the sizes of pieces: a rank has about as many of each size but the
+/// largest, at most.
 static constexpr int64_t kSizeRatio = 16;
 
 namespace {

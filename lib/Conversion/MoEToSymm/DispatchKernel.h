@@ -17,20 +17,21 @@ namespace mlir::moe {
 /// The protocol of a dispatch as one persistent kernel. Each block has a
 /// contiguous range of the tokens.
 ///
-/// Rows are numbered per key in the order of tokens, without atomics: a vote
-/// tells each lane which of 32 tokens have a row for the key. How far the
-/// numbers reach depends on the number of tokens:
+/// Rows are numbered per key in the order of tokens, whatever the order in
+/// which threads look at them. How far the numbers reach depends on the number
+/// of tokens:
 ///
 /// - Few tokens (`isReplicated`): every block looks at all tokens and so knows
 ///   all counts of this rank. Blocks need not meet.
 /// - Many: blocks share the tokens out and meet once. Each then adds up the
 ///   counts of what comes before its rows.
 ///
-/// Where keys are ranks, a lane looks at a token for all of them, and rows are
-/// numbered within chunks of 32 tokens. Where they are experts and tokens few
-/// (`marksTokens`), a bit per expert and token says who has a row; the bits
-/// before a row's are its number. With many tokens a subgroup looks at all
-/// tokens of a block for one expert, and rows are numbered within the block.
+/// Where keys are ranks, a lane looks at a token for all of them; votes tell it
+/// which of 32 tokens have a row, and rows are numbered within such chunks.
+/// Where keys are experts and tokens few (`marksTokens`), a bit per expert and
+/// token says who has a row; the bits before a row's are its number. With many
+/// tokens a subgroup looks at all tokens of a block for one expert, 32 at a
+/// time, and rows are numbered within the block.
 class DispatchKernel : public DispatchProtocol {
 public:
   DispatchKernel(DispatchOp op, KernelBuilder &b)
@@ -62,12 +63,6 @@ private:
   void addUpChunksByThreads();
   void addUpChunksByLanes();
   void countByKey();
-  // DispatchMarks.cpp
-  void markTokens();
-  /// Tokens with key `key`; of those, the ones before `token`.
-  Value numMarked(Value key);
-  Value numMarkedBefore(Value token, Value key);
-  // DispatchCount.cpp
   /// The experts of a token, checked (placement_s2), and whether all are fine;
   /// -1 for none.
   std::pair<SmallVector<Value>, Value> loadExperts(Value token, Value isToken);
@@ -92,6 +87,12 @@ private:
   Value slabEpoch() {
     return arith::ShLIOp::create(b, epoch, b.i64(slabCountBits()));
   }
+
+  // DispatchMarks.cpp
+  void markTokens();
+  /// Tokens with key `key`; of those, the ones before `token`.
+  Value numMarked(Value key);
+  Value numMarkedBefore(Value token, Value key);
 
   // DispatchPlace.cpp
   void place();
