@@ -109,7 +109,8 @@ private:
   SmallVector<Value> reduceExpertsInLanes(
       Value rank, ValueRange init,
       llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
-  /// `sumOverExpertsOf` on all lanes of a subgroup, which share the experts.
+  /// Sum of `count(expert)` over the experts of `rank`; on all lanes of a
+  /// subgroup, which share the experts.
   Value sumOverExpertsInLanes(Value rank,
                               llvm::function_ref<Value(Value)> count);
   void checkNeeds();

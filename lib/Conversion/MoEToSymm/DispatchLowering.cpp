@@ -32,6 +32,16 @@ private:
   void exchangeAndPlace();
   void placeByRank(Value all);
   void placeByExpert(Value all);
+  /// Lays out the groups of experts first .. last - 1, those of one rank
+  /// (dispatch_s4); calls `emit(expert, first row, rows)` for each. Returns the
+  /// end of the last group, and of the last one that has rows.
+  std::pair<Value, Value>
+  placeGroups(Value first, Value last, llvm::function_ref<Value(Value)> rowsOf,
+              llvm::function_ref<void(Value, Value, Value)> emit);
+  /// Sum of `count(expert)` over the experts of `rank`.
+  Value sumOverExpertsOf(Value rank, llvm::function_ref<Value(Value)> count);
+  /// Writes `n_tokens_to_rank` of `peer` from `counts`.
+  void storeTokensToRank(Value peer);
   void put();
   void putReused();
   void putRow(Value token, Value slot, Value peer, Value row);
@@ -106,6 +116,25 @@ void DispatchLowering::count() {
   b.loop(b.numRanks(), [&](Value peer) { storeTokensToRank(peer); });
 }
 
+Value DispatchLowering::sumOverExpertsOf(
+    Value rank, llvm::function_ref<Value(Value)> count) {
+  auto [first, last] = expertsOf(rank);
+  return b.reduce(first, last, b.index(0),
+                  [&](Value expert, ValueRange carried) -> SmallVector<Value> {
+                    return {b.add(carried[0], count(expert))};
+                  })[0];
+}
+
+void DispatchLowering::storeTokensToRank(Value peer) {
+  Value zero = b.index(0);
+  Value toRank = op.getOutput(Output::TokensToRank);
+  if (!keyIsExpert())
+    return b.store(b.load(counts, {zero, peer}), toRank, {peer});
+  Value rows = sumOverExpertsOf(
+      peer, [&](Value expert) { return b.loadIndex(counts, {zero, expert}); });
+  b.storeIndex(rows, toRank, {peer});
+}
+
 void DispatchLowering::exchangeAndPlace() {
   auto allocateStart = [&] { start = b.scratch({numKeys()}, b.getI32Type()); };
   if (isSlab()) {
@@ -157,6 +186,23 @@ void DispatchLowering::placeByRank(Value all) {
     b.store(b.load(all, {sender, b.me()}), op.getOutput(Output::TokensFromRank),
             {sender});
   });
+}
+
+std::pair<Value, Value> DispatchLowering::placeGroups(
+    Value first, Value last, llvm::function_ref<Value(Value)> rowsOf,
+    llvm::function_ref<void(Value, Value, Value)> emit) {
+  Value zero = b.index(0);
+  SmallVector<Value> ends =
+      b.reduce(first, last, {zero, zero},
+               [&](Value expert, ValueRange carried) -> SmallVector<Value> {
+                 Value group = b.alignUp(carried[0], op.getAlignment());
+                 Value rows = rowsOf(expert);
+                 emit(expert, group, rows);
+                 Value end = b.add(group, rows);
+                 Value isEmpty = b.cmp(Pred::eq, rows, zero);
+                 return {end, b.select(isEmpty, carried[1], end)};
+               });
+  return {ends[0], ends[1]};
 }
 
 /// expert_major: groups of rows per expert; in a group, rows of lower senders

@@ -68,45 +68,9 @@ void DispatchProtocol::routeSlot(Value token, Value k) {
   b.store(b.select(isNone, zero, weight), weightOf, {token, k});
 }
 
-Value DispatchProtocol::sumOverExpertsOf(
-    Value rank, llvm::function_ref<Value(Value)> count) {
-  auto [first, last] = expertsOf(rank);
-  return b.reduce(first, last, b.index(0),
-                  [&](Value expert, ValueRange carried) -> SmallVector<Value> {
-                    return {b.add(carried[0], count(expert))};
-                  })[0];
-}
-
-void DispatchProtocol::storeTokensToRank(Value peer) {
-  Value zero = b.index(0);
-  Value toRank = op.getOutput(Output::TokensToRank);
-  if (!keyIsExpert())
-    return b.store(b.load(counts, {zero, peer}), toRank, {peer});
-  Value rows = sumOverExpertsOf(
-      peer, [&](Value expert) { return b.loadIndex(counts, {zero, expert}); });
-  b.storeIndex(rows, toRank, {peer});
-}
-
 std::pair<Value, Value> DispatchProtocol::expertsOf(Value rank) {
   return {b.firstExpert(rank, placement),
           b.firstExpert(b.add(rank, b.index(1)), placement)};
-}
-
-std::pair<Value, Value> DispatchProtocol::placeGroups(
-    Value first, Value last, llvm::function_ref<Value(Value)> rowsOf,
-    llvm::function_ref<void(Value, Value, Value)> emit) {
-  Value zero = b.index(0);
-  SmallVector<Value> ends =
-      b.reduce(first, last, {zero, zero},
-               [&](Value expert, ValueRange carried) -> SmallVector<Value> {
-                 Value group = b.alignUp(carried[0], op.getAlignment());
-                 Value rows = rowsOf(expert);
-                 emit(expert, group, rows);
-                 Value end = b.add(group, rows);
-                 Value isEmpty = b.cmp(Pred::eq, rows, zero);
-                 return {end, b.select(isEmpty, carried[1], end)};
-               });
-  return {ends[0], ends[1]};
 }
 
 void DispatchProtocol::storeSurplus(Value owned, Value end) {

@@ -48,18 +48,8 @@ protected:
   /// experts into their first occurrence (placement_s3).
   void routeSlot(Value token, Value k);
 
-  /// Sum of `count(expert)` over the experts of `rank`.
-  Value sumOverExpertsOf(Value rank, llvm::function_ref<Value(Value)> count);
-  /// Writes `n_tokens_to_rank` of `peer` from `counts`.
-  void storeTokensToRank(Value peer);
   /// First expert of `rank`, and the one after its last.
   std::pair<Value, Value> expertsOf(Value rank);
-  /// Lays out the groups of experts first .. last - 1, those of one rank
-  /// (dispatch_s4); calls `emit(expert, first row, rows)` for each. Returns the
-  /// end of the last group, and of the last one that has rows.
-  std::pair<Value, Value>
-  placeGroups(Value first, Value last, llvm::function_ref<Value(Value)> rowsOf,
-              llvm::function_ref<void(Value, Value, Value)> emit);
   /// Outputs of this rank, which owns `owned` experts with groups up to `end`,
   /// for experts that only larger ranks have.
   void storeSurplus(Value owned, Value end);
