@@ -222,7 +222,7 @@ int64_t CombineKernel::adders() {
 
 /// Teams of all subgroups but the first take the stages in turn.
 void CombineKernel::addTokens(Value first, Value end) {
-  Value zero = b.index(0), one = b.index(1), depth = b.index(numStages());
+  Value one = b.index(1), depth = b.index(numStages());
   Value size = b.index(adders());
   Value other = b.sub(b.subgroup(), one);
   Value team = arith::DivUIOp::create(b, other, size);
@@ -238,8 +238,7 @@ void CombineKernel::addTokens(Value first, Value end) {
                               arith::AndIOp::create(b, round, one));
     addStage(token, part, slot, member);
     b.syncSubgroup();
-    b.ifThen(b.cmp(Pred::eq, b.lane(), zero),
-             [&] { symm::StageArriveOp::create(b, empty, slot); });
+    b.onFirstLane([&] { symm::StageArriveOp::create(b, empty, slot); });
   });
 }
 

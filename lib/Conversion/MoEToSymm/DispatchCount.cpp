@@ -123,7 +123,6 @@ void DispatchKernel::countInChunks() {
     auto [experts, areFine] = loadExperts(token, isToken);
     Value no = b.integer(b.getI1Type(), 0);
     Value bad = b.ballot(b.cmp(Pred::eq, areFine, no));
-    Value isFirstLane = b.cmp(Pred::eq, b.lane(), zero);
     b.loop(b.numRanks(), [&, experts = experts](Value peer) {
       Value hasRow = hasExpertOf(experts, peer);
       Value mask = b.ballot(hasRow);
@@ -132,9 +131,9 @@ void DispatchKernel::countInChunks() {
         b.storeIndex(b.select(hasRow, number, b.index(-1)), rowNumber,
                      {ownRow(token), peer});
       });
-      b.ifThen(isFirstLane, [&] { note(b.countBits(mask), chunk, peer); });
+      b.onFirstLane([&] { note(b.countBits(mask), chunk, peer); });
     });
-    b.ifThen(isFirstLane, [&] { note(b.countBits(bad), chunk, ranks); });
+    b.onFirstLane([&] { note(b.countBits(bad), chunk, ranks); });
   };
   Value chunks = b.index(numChunks());
   if (isReplicated())
@@ -257,7 +256,7 @@ void DispatchKernel::countByKey() {
       }
       scf::YieldOp::create(b, b.add(running, b.countBits(mask)));
     }
-    b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+    b.onFirstLane([&] {
       b.storeIndex(tokens.getResult(0), blockCounts, {key, b.block()});
     });
   });
@@ -319,8 +318,7 @@ void DispatchKernel::publishCounts() {
     if (!countsInChunks() && !marksTokens()) {
       b.forSubgroups(zero, b.index(numKeys()), [&](Value key) {
         Value total = countOfBlocks(key, b.numBlocks());
-        b.ifThen(b.cmp(Pred::eq, b.lane(), zero),
-                 [&] { b.storeIndex(total, counts, {zero, key}); });
+        b.onFirstLane([&] { b.storeIndex(total, counts, {zero, key}); });
       });
     }
     // Otherwise the thread that added up a rank's rows also stores them.
@@ -330,8 +328,7 @@ void DispatchKernel::publishCounts() {
       b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
         Value rows = sumOverExpertsInLanes(
             peer, [&](Value expert) { return totalOf(expert); });
-        b.ifThen(b.cmp(Pred::eq, b.lane(), zero),
-                 [&] { b.storeIndex(rows, toRank, {peer}); });
+        b.onFirstLane([&] { b.storeIndex(rows, toRank, {peer}); });
       });
     else
       b.forThreads(b.index(b.numRanks()), [&](Value peer) {

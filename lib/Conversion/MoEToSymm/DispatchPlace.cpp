@@ -31,8 +31,7 @@ void DispatchKernel::place() {
 void DispatchKernel::placeInSlab() {
   b.forSubgroups(b.index(0), b.index(b.numRanks()), [&](Value peer) {
     Value row = b.add(firstSlabRow(), countOfBlocks(peer, b.block()));
-    b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(0)),
-             [&] { storeKey(row, start, peer); });
+    b.onFirstLane([&] { storeKey(row, start, peer); });
   });
   b.syncBlock();
 }
@@ -42,7 +41,7 @@ void DispatchKernel::placeByRank() {
   Value zero = b.index(0);
   b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
     Value lower = countsInChunks() ? zero : countOfBlocks(peer, b.block());
-    b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+    b.onFirstLane([&] {
       auto [before, total] = b.sumOfSenders(all, peer);
       storeKey(total, needed, peer);
       storeKey(b.add(before, lower), start, peer);
@@ -93,9 +92,6 @@ Value DispatchKernel::sumOverExpertsInLanes(
 /// per expert for the sums, one per destination for their sequence.
 void DispatchKernel::placeInExpertOrder() {
   Value zero = b.index(0);
-  auto onFirstLane = [&](llvm::function_ref<void()> body) {
-    b.ifThen(b.cmp(Pred::eq, b.lane(), zero), body);
-  };
   groupRows = keyTable(numKeys(), groupRowsScratch);
   if (marksTokens())
     b.forThreads(b.index(numKeys()), [&](Value expert) {
@@ -106,7 +102,7 @@ void DispatchKernel::placeInExpertOrder() {
     b.forSubgroups(zero, b.index(numKeys()), [&](Value expert) {
       Value lower = countOfBlocks(expert, b.block());
       Value rows = countOfBlocks(expert, b.numBlocks());
-      onFirstLane([&] {
+      b.onFirstLane([&] {
         storeKey(lower, start, expert);
         storeKey(rows, groupRows, expert);
       });
@@ -114,7 +110,7 @@ void DispatchKernel::placeInExpertOrder() {
   b.syncBlock();
   b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
     auto [before, total] = b.sumOfSenders(all, peer);
-    onFirstLane([&, total = total] { storeKey(total, needed, peer); });
+    b.onFirstLane([&, total = total] { storeKey(total, needed, peer); });
     reduceExpertsInLanes(
         peer, before,
         [&](Value expert, Value isExpert,
@@ -147,7 +143,7 @@ void DispatchKernel::placeByExpert() {
   if (!marksTokens()) {
     b.forSubgroups(zero, numExperts, [&](Value expert) {
       Value lower = countOfBlocks(expert, b.block());
-      b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+      b.onFirstLane([&] {
         storeKey(b.add(loadKey(start, expert), lower), start, expert);
       });
     });
@@ -170,7 +166,7 @@ void DispatchKernel::placeByExpert() {
       Value rows = sumOverExpertsInLanes(b.me(), [&](Value expert) {
         return b.loadIndex(all, {sender, expert});
       });
-      b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+      b.onFirstLane([&] {
         b.storeIndex(rows, op.getOutput(Output::TokensFromRank), {sender});
       });
     });
@@ -199,7 +195,7 @@ void DispatchKernel::placeGroupsOf(Value peer) {
         return {b.add(carried[0], b.sumOverLanes(room)),
                 b.select(hasRows, end, carried[1])};
       });
-  b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
+  b.onFirstLane([&] {
     storeKey(ends[1], needed, peer);
     if (placement.remainder() == 0)
       return;

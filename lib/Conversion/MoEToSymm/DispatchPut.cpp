@@ -141,9 +141,8 @@ void DispatchKernel::putMetadataOfToken(Value token, Value row, Value base,
         b.store(b.select(isThere, weight, noWeight),
                 at(Output::RecvTopkWeights, peer), {there, b.lane()});
       });
-      b.ifThen(b.cmp(Pred::eq, b.lane(), zero), [&] {
-        b.storeIndex(source, at(Output::RecvSrcIdx, peer), {there});
-      });
+      b.onFirstLane(
+          [&] { b.storeIndex(source, at(Output::RecvSrcIdx, peer), {there}); });
     });
   });
 }
@@ -218,7 +217,7 @@ void DispatchKernel::copyToken(Value token, Value member) {
 
 /// Starts to bring the row of `token` into stage `slot` of this subgroup.
 void DispatchKernel::fetchToken(Value token, Value slot) {
-  b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(0)), [&] {
+  b.onFirstLane([&] {
     Value counter = b.add(b.mul(b.subgroup(), b.index(numStages())), slot);
     symm::StageExpectOp::create(b, full, counter,
                                 b.index(getRowBytes(rowType())));

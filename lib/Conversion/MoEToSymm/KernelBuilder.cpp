@@ -87,6 +87,10 @@ void KernelBuilder::onThread(Value which, llvm::function_ref<void()> body) {
   ifThen(cmp(Pred::eq, threadId, which), body);
 }
 
+void KernelBuilder::onFirstLane(llvm::function_ref<void()> body) {
+  ifThen(cmp(Pred::eq, laneId, index(0)), body);
+}
+
 void KernelBuilder::onFirstBlock(llvm::function_ref<void()> body) {
   ifThen(cmp(Pred::eq, blockId, index(0)), body);
 }

@@ -71,6 +71,8 @@ public:
   void forTickets(Value tickets, Value epoch, Value total,
                   llvm::function_ref<void(Value)> body);
   void onThread(Value index, llvm::function_ref<void()> body);
+  /// On one lane of each subgroup.
+  void onFirstLane(llvm::function_ref<void()> body);
   /// What concerns the rank as a whole: the threads of one block do it.
   void onFirstBlock(llvm::function_ref<void()> body);
   /// `body(peer)` for all ranks, one thread each, in rotated order.
