@@ -1,5 +1,5 @@
-// The kernels of many tokens: the blocks of a dispatch meet once and share tokens out
-// one by one, rows of a combine move by bulk copies, and those of a dispatch can.
+// The kernels of many tokens: the blocks of a dispatch post what they count and share
+// tokens out part by part, rows of a combine move by bulk copies, and those of a dispatch can.
 // RUN: moe-compile %s --target cuda --emit=ptx | FileCheck %s
 // RUN: moe-compile %s --target cuda --transfer=stores --emit=ptx | FileCheck %s --check-prefix=STORES
 // RUN: moe-compile %s --target cuda --transfer=bulk --emit=ptx | FileCheck %s --check-prefix=BULK
@@ -9,18 +9,21 @@
 // CHECK: .minnctapersm 1
 // Shared arrays are aligned for the widest access.
 // CHECK: .shared .align 16 .b8 __wg_
-// The grid meets, without a lock; then each block adds up the counts, by doubling
-// across the lanes.
-// CHECK: fence.acq_rel.gpu;
-// CHECK: atom.add.acq_rel.gpu.global.u64
+// Blocks do not meet: each posts its masks, collects all, and adds up the bits, by
+// doubling across the lanes.
+// CHECK-NOT: {{fence|atom}}
+// CHECK: st.relaxed.gpu.global.b64
+// CHECK-NOT: {{fence|atom}}
+// CHECK: symm_collect,
+// CHECK: bar.red.and.pred
 // CHECK-COUNT-5: shfl.sync.idx.b32
-// A subgroup takes its next token before it copies this one. Without a qualifier the
+// A subgroup takes its next share before it copies this one. Without a qualifier the
 // order is relaxed and the scope the GPU.
 // CHECK: atom.global.add.u64
 // CHECK: ld.global.nc.L1::no_allocate.v4.b32
 // CHECK: st.global.L1::no_allocate.v4.b32
 // CHECK-NOT: cp.async.bulk
-// Blocks meet no second time: each signals for itself.
+// Each block signals for itself.
 // CHECK-NOT: {{fence|atom}}
 // CHECK: bar.sync 0;
 // CHECK-NOT: {{bar|fence|atom}}
@@ -29,7 +32,8 @@
 // Two elements are rounded at a time.
 // CHECK: cvt.rn.bf16x2.f32
 // CHECK: cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes
-// CHECK: ld.acquire.gpu.global.b64
+// CHECK: .func (.param .b64 func_retval0) symm_collect(
+// CHECK: ld.relaxed.gpu.global.b64
 // CHECK-NOT: trap;
 // CHECK-NOT: .local
 

@@ -312,6 +312,30 @@ LogicalResult FiberLowering::lower(symm::FailedOp op) {
   return replace(op, "failed", "i", {});
 }
 
+LogicalResult FiberLowering::lower(symm::PostOp op) {
+  return replace(op, "post", "vpii",
+                 {rowAddress(op.getWords(), op.getIndex()), op.getEpoch(),
+                  toI64(op.getValue())});
+}
+
+LogicalResult FiberLowering::lower(symm::CollectOp op) {
+  FailureOr<Value> name = text(phase);
+  if (failed(name))
+    return failure();
+  FailureOr<Value> word =
+      call("collect", "ipip",
+           {rowAddress(op.getWords(), op.getIndex()), op.getEpoch(), *name});
+  if (failed(word))
+    return failure();
+  Value tag = arith::ShRUIOp::create(rewriter, loc, *word, i64(32));
+  Type tagType = rewriter.getI32Type();
+  Value isPosted = arith::CmpIOp::create(
+      rewriter, loc, arith::CmpIPredicate::eq, fromI64(tag, tagType),
+      fromI64(op.getEpoch(), tagType));
+  rewriter.replaceOp(op, {fromI64(*word, tagType), isPosted});
+  return success();
+}
+
 LogicalResult FiberLowering::lower(symm::TakeOp op) {
   return replace(op, "take", "ip", rowAddress(op.getCounters(), op.getIndex()));
 }
@@ -338,11 +362,11 @@ LogicalResult FiberLowering::lower(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<gpu::BarrierOp, gpu::DynamicSharedMemoryOp, gpu::ShuffleOp,
             gpu::SubgroupReduceOp, NVVM::BarrierOp, NVVM::SyncWarpOp,
-            NVVM::VoteSyncOp, symm::BulkFenceOp, symm::CheckOp, symm::FailedOp,
-            symm::FetchOp, symm::GridBarrierOp, symm::MarkOp, symm::PhaseOp,
-            symm::PutEachOp, symm::PutWaitOp, symm::SignalOp,
-            symm::StageArriveOp, symm::StageExpectOp, symm::StageInitOp,
-            symm::StageWaitOp, symm::TakeOp, symm::WaitOp>(
+            NVVM::VoteSyncOp, symm::BulkFenceOp, symm::CheckOp, symm::CollectOp,
+            symm::FailedOp, symm::FetchOp, symm::GridBarrierOp, symm::MarkOp,
+            symm::PhaseOp, symm::PostOp, symm::PutEachOp, symm::PutWaitOp,
+            symm::SignalOp, symm::StageArriveOp, symm::StageExpectOp,
+            symm::StageInitOp, symm::StageWaitOp, symm::TakeOp, symm::WaitOp>(
           [&](auto op) { return lower(op); })
       // As in host code.
       .Case<symm::NextEpochOp, symm::PeerOp, symm::RankOp>(

@@ -60,6 +60,8 @@ private:
   LogicalResult lower(symm::BulkFenceOp op);
   LogicalResult lower(symm::CheckOp op);
   LogicalResult lower(symm::FailedOp op);
+  LogicalResult lower(symm::PostOp op);
+  LogicalResult lower(symm::CollectOp op);
   LogicalResult lower(symm::TakeOp op);
   LogicalResult lower(symm::MarkOp op);
   LogicalResult lower(symm::FetchOp op);

@@ -16,15 +16,13 @@ void DispatchKernel::count() {
     return markTokens();
   if (countsInChunks()) {
     countInChunks();
-  } else {
-    if (keyIsExpert())
-      routeTokens();
-    countByKey();
+    collectChunks();
+    return addUpChunks();
   }
-  if (!isReplicated())
-    meetBlocks();
-  if (countsInChunks())
-    addUpChunks();
+  if (keyIsExpert())
+    routeTokens();
+  countByKey();
+  meetBlocks();
 }
 
 void DispatchKernel::meetBlocks() {
@@ -98,107 +96,6 @@ Value DispatchKernel::hasExpertOf(ValueRange experts, Value peer) {
     found = arith::OrIOp::create(b, found, isThere);
   }
   return found;
-}
-
-/// A lane looks at one token for all ranks. The blocks share the chunks out,
-/// unless each looks at all of them.
-void DispatchKernel::countInChunks() {
-  Value zero = b.index(0), ranks = b.index(b.numRanks());
-  chunkStart = b.workgroup({numChunks() + 1, numChunkKeys()}, b.getI32Type());
-  if (sharesRowNumbers())
-    rowNumber =
-        b.workgroup({static_cast<int64_t>(op.getTokenBound()), b.numRanks()},
-                    b.getI32Type());
-  auto note = [&](Value rows, Value chunk, Value key) {
-    if (isReplicated())
-      return b.storeIndex(rows, chunkStart, {chunk, key});
-    b.storeIndex(rows, chunkCounts, {key, chunk});
-  };
-  auto count = [&](Value chunk) {
-    Value token = b.add(b.mul(chunk, b.index(kSubgroupSize)), b.lane());
-    Value isToken = b.cmp(Pred::ult, token, numTokens), isOwn = isToken;
-    if (isReplicated())
-      isOwn =
-          b.both(b.cmp(Pred::uge, token, first), b.cmp(Pred::ult, token, end));
-    auto [experts, areFine] = loadExperts(token, isToken);
-    Value no = b.integer(b.getI1Type(), 0);
-    Value bad = b.ballot(b.cmp(Pred::eq, areFine, no));
-    b.loop(b.numRanks(), [&, experts = experts](Value peer) {
-      Value hasRow = hasExpertOf(experts, peer);
-      Value mask = b.ballot(hasRow);
-      b.ifThen(isOwn, [&] {
-        Value number = b.countBits(b.bitsBelow(mask));
-        b.storeIndex(b.select(hasRow, number, b.index(-1)), rowNumber,
-                     {ownRow(token), peer});
-      });
-      b.onFirstLane([&] { note(b.countBits(mask), chunk, peer); });
-    });
-    b.onFirstLane([&] { note(b.countBits(bad), chunk, ranks); });
-  };
-  Value chunks = b.index(numChunks());
-  if (isReplicated())
-    return b.forSubgroups(zero, chunks, count);
-  // One per block first, so that as many as can look at the same time.
-  b.step(b.add(b.block(), b.mul(b.subgroup(), b.numBlocks())), chunks,
-         b.mul(b.numBlocks(), b.index(b.numSubgroups())), count);
-}
-
-/// Counts become sums of the chunks before; the last row has the totals. The
-/// block meets again before it reads them.
-void DispatchKernel::addUpChunks() {
-  if (isReplicated())
-    b.syncBlock();
-  if (addsUpByThreads())
-    addUpChunksByThreads();
-  else
-    addUpChunksByLanes();
-}
-
-/// A thread per key.
-void DispatchKernel::addUpChunksByThreads() {
-  Value zero = b.index(0), chunks = b.index(numChunks());
-  b.forThreads(b.index(numChunkKeys()), [&](Value key) {
-    Value total =
-        b.reduce(zero, chunks, zero,
-                 [&](Value chunk, ValueRange sum) -> SmallVector<Value> {
-                   Value rows = b.loadIndex(chunkStart, {chunk, key});
-                   b.storeIndex(sum[0], chunkStart, {chunk, key});
-                   return {b.add(sum[0], rows)};
-                 })[0];
-    b.storeIndex(total, chunkStart, {chunks, key});
-  });
-}
-
-/// A subgroup per key, of which each lane adds up consecutive counts.
-void DispatchKernel::addUpChunksByLanes() {
-  Value zero = b.index(0), chunks = b.index(numChunks());
-  int64_t perLane = llvm::divideCeil(numChunks(), kSubgroupSize);
-  b.forSubgroups(zero, b.index(numChunkKeys()), [&](Value key) {
-    Value begin = b.mul(b.lane(), b.index(perLane));
-    SmallVector<Value> rows;
-    Value sum = zero;
-    for (int64_t i = 0; i < perLane; ++i) {
-      Value chunk = b.add(begin, b.index(i));
-      Value isChunk = b.cmp(Pred::ult, chunk, chunks);
-      Value safe = b.select(isChunk, chunk, zero);
-      Value number = isReplicated() ? b.loadIndex(chunkStart, {safe, key})
-                                    : b.loadIndex(chunkCounts, {key, safe});
-      rows.push_back(b.select(isChunk, number, zero));
-    }
-    for (Value number : rows)
-      sum = b.add(sum, number);
-    Value before = b.sumOfLanesBelow(sum);
-    for (int64_t i = 0; i < perLane; ++i) {
-      Value chunk = b.add(begin, b.index(i));
-      // The row after the last chunk is the total.
-      b.ifThen(b.cmp(Pred::ule, chunk, chunks),
-               [&] { b.storeIndex(before, chunkStart, {chunk, key}); });
-      before = b.add(before, rows[i]);
-    }
-    if (numChunks() % kSubgroupSize == 0)
-      b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(kSubgroupSize - 1)),
-               [&] { b.storeIndex(before, chunkStart, {chunks, key}); });
-  });
 }
 
 std::pair<Value, Value> DispatchKernel::findKey(Value token, Value key) {

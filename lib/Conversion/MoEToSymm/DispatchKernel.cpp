@@ -38,15 +38,13 @@ void DispatchKernel::allocate() {
   SmallVector<Value> dynamicSizes;
   if (rowType.isDynamicDim(0))
     dynamicSizes.push_back(numTokens);
-  if (!sharesRowNumbers() && !marksTokens())
-    rowNumber = b.scratch(rowType.getShape(), i32, dynamicSizes);
   int64_t blocks = b.maxBlocks();
-  if (!isReplicated())
-    barrierCounter = b.persistent({1}, i64);
   if (countsInChunks()) {
     if (!isReplicated())
-      chunkCounts = b.scratch({numChunkKeys(), numChunks()}, i32);
+      posted = b.persistent({numChunkKeys() * numChunks()}, i64);
   } else if (!marksTokens()) {
+    rowNumber = b.scratch(rowType.getShape(), i32, dynamicSizes);
+    barrierCounter = b.persistent({1}, i64);
     blockCounts = b.scratch({numKeys(), blocks}, i32);
     counts = b.scratch({1, numKeys()}, i32);
   }

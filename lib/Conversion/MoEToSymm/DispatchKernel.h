@@ -23,15 +23,21 @@ namespace mlir::moe {
 ///
 /// - Few tokens (`isReplicated`): every block looks at all tokens and so knows
 ///   all counts of this rank. Blocks need not meet.
-/// - Many: blocks share the tokens out and meet once. Each then adds up the
-///   counts of what comes before its rows.
+/// - Many: blocks share the tokens out, and each learns what the others have
+///   counted.
 ///
-/// Where keys are ranks, a lane looks at a token for all of them; votes tell it
-/// which of 32 tokens have a row, and rows are numbered within such chunks.
+/// Where keys are ranks, a lane looks at a token for all of them; votes make
+/// masks of the tokens that have a row, 32 in a chunk. A block that knows the
+/// masks of all chunks needs nothing else of the other blocks: the bits before
+/// a row's, and those of earlier chunks, are its number. So blocks post masks
+/// to each other and do not meet (like the states of a decoupled look-back;
+/// Merrill and Garland, "Single-pass Parallel Prefix Scan with Decoupled
+/// Look-back", 2016).
+///
 /// Where keys are experts and tokens few (`marksTokens`), a bit per expert and
-/// token says who has a row; the bits before a row's are its number. With many
-/// tokens a subgroup looks at all tokens of a block for one expert, 32 at a
-/// time, and rows are numbered within the block.
+/// token says who has a row. With many tokens a subgroup looks at all tokens of
+/// a block for one expert, 32 at a time; rows are numbered within the block,
+/// and blocks meet.
 class DispatchKernel : public DispatchProtocol {
 public:
   DispatchKernel(DispatchOp op, KernelBuilder &b)
@@ -58,10 +64,6 @@ private:
   void count();
   void meetBlocks();
   void routeTokens();
-  void countInChunks();
-  void addUpChunks();
-  void addUpChunksByThreads();
-  void addUpChunksByLanes();
   void countByKey();
   /// The experts of a token, checked (placement_s2), and whether all are fine;
   /// -1 for none.
@@ -87,6 +89,15 @@ private:
   Value slabEpoch() {
     return arith::ShLIOp::create(b, epoch, b.i64(slabCountBits()));
   }
+
+  // DispatchChunks.cpp
+  void countInChunks();
+  void collectChunks();
+  void addUpChunks();
+  void addUpChunksByThreads();
+  void addUpChunksByLanes();
+  /// Whether `token` has a row with key `key`; how many tokens before it have.
+  std::pair<Value, Value> findInChunks(Value token, Value key);
 
   // DispatchMarks.cpp
   void markTokens();
@@ -141,7 +152,8 @@ private:
   bool isReplicated() {
     if (marksTokens())
       return true;
-    int64_t perThread = b.launchShape().team > 1 && !isSlab() ? 2 : 1;
+    int64_t perThread =
+        b.launchShape().team > 1 && isOneRound() && !isSlab() ? 2 : 1;
     return countsInChunks() && static_cast<int64_t>(op.getTokenBound()) <=
                                    perThread * b.launchShape().threads;
   }
@@ -163,9 +175,16 @@ private:
   static constexpr int64_t kMaxMarkWords = 4096;
   /// Whether the rows of a block start at a place that is known beforehand.
   bool isFixedStart() { return isSlab() && countsInChunks(); }
-  /// Whether subgroups take tokens one by one, so that fast ones get more.
+  int64_t maxSubgroups() { return b.launchShape().blocks * b.numSubgroups(); }
+  /// Whether no subgroup has more than one share of a token.
+  bool isOneRound() {
+    return static_cast<int64_t>(op.getTokenBound()) * b.launchShape().team <=
+           maxSubgroups();
+  }
+  /// Whether subgroups take shares of tokens one by one, so that fast ones get
+  /// more.
   bool sharesOutTokens() {
-    if (movesInBulk() || b.launchShape().team > 1 || isReplicated())
+    if (movesInBulk() || isOneRound())
       return false;
     return op.isReuse() || countsInChunks() || sharesStarts();
   }
@@ -173,16 +192,16 @@ private:
   /// within the blocks: all blocks' starts are in memory. What it takes to meet
   /// once more pays with some tokens per subgroup.
   bool sharesStarts() {
-    int64_t subgroups = b.launchShape().blocks * b.numSubgroups();
     return keyIsExpert() && !op.isReuse() && !movesInBulk() && !marksTokens() &&
-           b.launchShape().team == 1 &&
-           static_cast<int64_t>(op.getTokenBound()) >= 4 * subgroups;
+           static_cast<int64_t>(op.getTokenBound()) >=
+               getSharedTokensByExpert(b.launchShape().blocks) * maxSubgroups();
   }
-  /// Whether sums over chunks of tokens fit shared memory.
+  /// Whether masks of chunks of tokens, and sums over them, fit shared memory.
   bool countsInChunks() {
     return !op.isReuse() && !keyIsExpert() &&
-           (numChunks() + 1) * numChunkKeys() <= kMaxSharedRows;
+           (numChunks() + 1) * numChunkKeys() <= kMaxChunkWords;
   }
+  static constexpr int64_t kMaxChunkWords = 2048;
   MemRefType rowType() { return cast<MemRefType>(op.getX().getType()); }
   /// Whether rows go through stages in shared memory. Then a subgroup has a
   /// ring of stages of its own; as many subgroups copy as have room.
@@ -209,19 +228,6 @@ private:
     return op.isExpertMajor() ? placement.numExperts : placement.numRanks;
   }
 
-  /// Whether the numbers of a block's rows fit shared memory: at most
-  /// kMaxSharedRows, however few blocks run.
-  bool sharesRowNumbers() {
-    return isReplicated() &&
-           static_cast<int64_t>(op.getTokenBound()) * b.numRanks() <=
-               kMaxSharedRows;
-  }
-  static constexpr int64_t kMaxSharedRows = 2048;
-  /// Where `rowNumber` has the rows of `token`.
-  Value ownRow(Value token) {
-    return sharesRowNumbers() ? b.sub(token, first) : token;
-  }
-
   KeyTable keyTable(int64_t keys, Value scratch);
   Value loadKey(const KeyTable &table, Value key);
   void storeKey(Value value, const KeyTable &table, Value key);
@@ -235,9 +241,10 @@ private:
   Value all;           ///< counts of all ranks: R×keys
   Value rowNumber;     ///< like send_row: a row's number among those counted
   Value blockCounts;   ///< keys×blocks: rows of each block
-  Value chunkCounts;   ///< (R + 1)×chunks: those of each chunk of tokens
+  Value posted;        ///< (R + 1)×chunks words: the masks of each chunk
+  Value chunkMask;     ///< chunks×(R + 1): a bit per token that has a row
+  Value chunkStart;    ///< (chunks + 1)×(R + 1): rows before each chunk
   Value marks;         ///< keys×words: a bit per token that has a row
-  Value chunkStart;    ///< (chunks + 1)×(R + 1): those before each chunk
   Value tickets;       ///< of tokens that subgroups take one by one
   /// Scratch memory of tables that are too large for shared memory.
   Value startScratch, groupScratch, groupRowsScratch;
@@ -247,7 +254,9 @@ private:
   Value ring, full; ///< stages of this subgroup, arrivals at all stages
   Value slabCounts; ///< flags that are counts
   Value status;     ///< not 0 after an error of this rank
-  Value haveMet; ///< whether this block has met the others; null if it need not
+  /// Whether this block has met the others, or has their masks; null if it
+  /// needs neither.
+  Value haveMet;
 };
 
 } // namespace mlir::moe

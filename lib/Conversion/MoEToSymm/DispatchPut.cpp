@@ -26,17 +26,15 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
     if (!op.isExpertMajor())
       hasRow = b.both(hasRow, b.cmp(Pred::eq, b.owner(safe, placement), slot));
     number = numMarkedBefore(token, safe);
+  } else if (countsInChunks()) {
+    std::tie(hasRow, number) = findInChunks(token, key);
   } else {
-    number = b.loadIndex(rowNumber, {ownRow(token), slot});
+    number = b.loadIndex(rowNumber, {token, slot});
     hasRow = b.cmp(Pred::sge, number, zero);
   }
   Value row = isFixedStart() ? firstSlabRow()
                              : startOf(token, b.select(hasRow, key, zero));
   row = b.add(row, number);
-  if (chunkStart) {
-    Value chunk = arith::DivUIOp::create(b, token, b.index(kSubgroupSize));
-    row = b.add(row, b.loadIndex(chunkStart, {chunk, key}));
-  }
   // Without errors only `drop` exceeds the capacity; with one, counts of other
   // ranks are not to be trusted.
   Value isKept = b.both(hasRow, b.cmp(Pred::ult, row, b.index(capacity)));
@@ -192,11 +190,17 @@ void DispatchKernel::putToken(
   }
 }
 
-/// With loads and stores: a team copies each row.
+/// With loads and stores: a team copies each row. Where subgroups take what is
+/// left, those of a team need not be of one block.
 void DispatchKernel::putTokens() {
-  if (sharesOutTokens())
-    return b.forTickets(tickets, epoch, tokensToPut,
-                        [&](Value token) { copyToken(token, b.index(0)); });
+  if (sharesOutTokens()) {
+    Value team = b.index(b.launchShape().team);
+    return b.forTickets(tickets, epoch, b.mul(tokensToPut, team),
+                        [&](Value share) {
+                          copyToken(arith::DivUIOp::create(b, share, team),
+                                    arith::RemUIOp::create(b, share, team));
+                        });
+  }
   b.forTeams(first, end,
              [&](Value token, Value member) { copyToken(token, member); });
 }

@@ -131,6 +131,43 @@ llvm.func internal @symm_wait(
   llvm.return %seen : i64
 }
 
+// Returns the word seen last. Only the word itself counts: no access is ordered
+// by it.
+llvm.func internal @symm_collect(
+    %word: !llvm.ptr<1>, %epoch: i64, %timeout: i64, %status: !llvm.ptr<1>,
+    %site: i32, %phase: i32, %what: i32) -> i64 attributes {no_inline} {
+  %zero = llvm.mlir.constant(0 : i32) : i32
+  %one = llvm.mlir.constant(1 : i32) : i32
+  %nobody = llvm.mlir.constant(-1 : i32) : i32
+  %mask = llvm.mlir.constant(1023 : i32) : i32
+  %half = llvm.mlir.constant(32 : i64) : i64
+  %tag_mask = llvm.mlir.constant(4294967295 : i64) : i64
+  %tag = llvm.and %epoch, %tag_mask : i64
+  %unknown = llvm.mlir.constant(0 : i64) : i64
+  llvm.br ^poll(%one, %unknown : i32, i64)
+^poll(%n: i32, %start: i64):
+  %seen = llvm.load %word atomic syncscope("device") monotonic
+      {alignment = 8 : i64} : !llvm.ptr<1> -> i64
+  %seen_tag = llvm.lshr %seen, %half : i64
+  %there = llvm.icmp "eq" %seen_tag, %tag : i64
+  llvm.cond_br %there, ^end, ^again
+^again:
+  %next = llvm.add %n, %one : i32
+  %low = llvm.and %n, %mask : i32
+  %look = llvm.icmp "eq" %low, %zero : i32
+  llvm.cond_br %look, ^check, ^poll(%next, %start : i32, i64)
+^check:
+  %now_ns = nvvm.read.ptx.sreg.globaltimer : i64
+  %is_first = llvm.icmp "eq" %start, %unknown : i64
+  %began = llvm.select %is_first, %now_ns, %start : i1, i64
+  %expired = llvm.call @symm_expired(%began, %timeout, %status, %site, %phase,
+                                     %what, %nobody, %tag, %seen_tag)
+      : (i64, i64, !llvm.ptr<1>, i32, i32, i32, i32, i64, i64) -> i1
+  llvm.cond_br %expired, ^end, ^poll(%next, %began : i32, i64)
+^end:
+  llvm.return %seen : i64
+}
+
 // Waits until the top bit of the counter is not that of `old`; whether it is.
 llvm.func internal @symm_wait_for_grid(
     %counter: !llvm.ptr<1>, %old: i64, %timeout: i64, %status: !llvm.ptr<1>,

@@ -26,6 +26,11 @@ inline constexpr llvm::StringLiteral kWaitName = "symm_wait";
 /// (counter, timeout, status, site, phase, what) -> i1.
 inline constexpr llvm::StringLiteral kGridBarrierName = "symm_grid_barrier";
 
+/// Waits until the high half of a word is the low half of an epoch, an error is
+/// recorded or the time is up, which it records; returns the word seen last:
+/// (word, epoch, timeout, status, site, phase, what) -> i64.
+inline constexpr llvm::StringLiteral kCollectName = "symm_collect";
+
 /// Waits until the phase of an arrival counter has ended:
 /// (counter, parity, timeout, status, site, phase, what).
 inline constexpr llvm::StringLiteral kStageWaitName = "symm_stage_wait";

@@ -66,6 +66,8 @@ private:
   void putStage(symm::PutEachOp op);
   int64_t maxHeldVectors();
   void lower(symm::GridBarrierOp op);
+  void lower(symm::PostOp op);
+  void lower(symm::CollectOp op);
   void lower(symm::TakeOp op);
   void lower(symm::MarkOp op);
   void lower(symm::FailedOp op);

@@ -9,6 +9,8 @@
 #include "DeviceLibrary.h"
 #include "KernelLowering.h"
 
+#include "moe-mlir/Conversion/SymmToNVVM/SymmToNVVM.h"
+
 #include "mlir/Conversion/LLVMCommon/MemRefBuilder.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
@@ -141,12 +143,9 @@ static int64_t getAccessWidth(MemRefType type, int64_t rowBytes,
               llvm::MinAlign(rowBytes, offsetBytes == 0 ? 16 : offsetBytes)));
 }
 
-/// Eight of 16 bytes take 32 registers and are enough loads in flight to hide
-/// their latency. With more than 512 threads each has only 64 registers, and
-/// there are more threads that have loads in flight.
 int64_t KernelLowering::maxHeldVectors() {
   auto size = kernel.getKnownBlockSize();
-  return size && size->front() > 512 ? 7 : 8;
+  return getMaxHeldVectors(size ? size->front() : 1);
 }
 
 void KernelLowering::lower(symm::PutEachOp op) {
@@ -229,6 +228,38 @@ void KernelLowering::lower(symm::GridBarrierOp op) {
   replaceOrErase(op, met);
 }
 
+void KernelLowering::lower(symm::PostOp op) {
+  Value bits = i64(32);
+  Type i64Type = rewriter.getI64Type();
+  Value word = arith::OrIOp::create(
+      rewriter, loc, arith::ShLIOp::create(rewriter, loc, op.getEpoch(), bits),
+      arith::ExtUIOp::create(rewriter, loc, i64Type, op.getValue()));
+  Value address = rowAddress(op.getWords(), op.getIndex());
+  LLVM::StoreOp::create(rewriter, loc, word, address, /*alignment=*/8,
+                        /*isVolatile=*/false, /*isNonTemporal=*/false,
+                        /*isInvariantGroup=*/false,
+                        LLVM::AtomicOrdering::monotonic, "device");
+  rewriter.eraseOp(op);
+}
+
+void KernelLowering::lower(symm::CollectOp op) {
+  Value address = rowAddress(op.getWords(), op.getIndex());
+  Value what =
+      i32(strings.getIndex(rewriter.getStringAttr("signal of a block")));
+  Value word = call(kCollectName, rewriter.getI64Type(),
+                    {address, op.getEpoch(), timeout, status, i32(place.site),
+                     phaseIndex(), what});
+  Value value =
+      arith::TruncIOp::create(rewriter, loc, rewriter.getI32Type(), word);
+  Value tag = arith::ShRUIOp::create(rewriter, loc, word, i64(32));
+  Type tagType = rewriter.getI32Type();
+  Value isPosted = arith::CmpIOp::create(
+      rewriter, loc, arith::CmpIPredicate::eq,
+      arith::TruncIOp::create(rewriter, loc, tagType, tag),
+      arith::TruncIOp::create(rewriter, loc, tagType, op.getEpoch()));
+  rewriter.replaceOp(op, {value, isPosted});
+}
+
 void KernelLowering::lower(symm::TakeOp op) {
   Value word = rowAddress(op.getCounters(), op.getIndex());
   rewriter.replaceOpWithNewOp<LLVM::AtomicRMWOp>(
@@ -279,9 +310,10 @@ LogicalResult KernelLowering::lower(Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case<symm::PeerOp, symm::NextEpochOp, symm::SignalOp, symm::WaitOp,
             symm::CheckOp, symm::PutEachOp, symm::GridBarrierOp, symm::FailedOp,
-            symm::TakeOp, symm::MarkOp, symm::StageInitOp, symm::StageExpectOp,
-            symm::StageArriveOp, symm::StageWaitOp, symm::FetchOp,
-            symm::PutWaitOp, symm::BulkFenceOp>([&](auto op) {
+            symm::PostOp, symm::CollectOp, symm::TakeOp, symm::MarkOp,
+            symm::StageInitOp, symm::StageExpectOp, symm::StageArriveOp,
+            symm::StageWaitOp, symm::FetchOp, symm::PutWaitOp,
+            symm::BulkFenceOp>([&](auto op) {
         lower(op);
         return success();
       })

@@ -109,3 +109,31 @@ func.func @marks(%i: index, %bits: i32) {
   }
   return
 }
+
+// A collected word has the value below and the low half of the epoch above.
+// CHECK-LABEL: func.func private @posts_fiber_2(
+// CHECK-DAG: %[[HALF:.*]] = arith.constant 32 : i64
+// CHECK: %[[BITS:.*]] = arith.extui %[[VALUE:.*]] : i32 to i64
+// CHECK: llvm.call @moe_fiber_post(%{{.*}}, %[[EPOCH:.*]], %[[BITS]]) : (!llvm.ptr, i64, i64) -> ()
+// CHECK: %[[WORD:.*]] = llvm.call @moe_fiber_collect(%{{.*}}, %[[EPOCH]], %{{.*}}) : (!llvm.ptr, i64, !llvm.ptr) -> i64
+// CHECK: %[[HIGH:.*]] = arith.shrui %[[WORD]], %[[HALF]]
+// CHECK-DAG: %[[TAG:.*]] = arith.trunci %[[HIGH]] : i64 to i32
+// CHECK-DAG: %[[WANTED:.*]] = arith.trunci %[[EPOCH]] : i64 to i32
+// CHECK: %[[POSTED:.*]] = arith.cmpi eq, %[[TAG]], %[[WANTED]] : i32
+// CHECK: %[[LOW:.*]] = arith.trunci %[[WORD]] : i64 to i32
+// CHECK: arith.select %[[POSTED]], %[[LOW]], %[[VALUE]] : i32
+func.func @posts(%i: index, %value: i32, %epoch: i64) {
+  %one = arith.constant 1 : index
+  %words = symm.alloc persistent at 0 : memref<4xi64, #symm.space>
+  gpu.launch blocks(%b, %by, %bz) in (%gx = %one, %gy = %one, %gz = %one)
+      threads(%t, %ty, %tz) in (%sx = %one, %sy = %one, %sz = %one)
+      workgroup(%out : memref<1xi32, #gpu.address_space<workgroup>>) {
+    %c0 = arith.constant 0 : index
+    symm.post %value to %words[%i] in %epoch : memref<4xi64, #symm.space>
+    %there, %posted = symm.collect %words[%i] in %epoch : memref<4xi64, #symm.space>
+    %seen = arith.select %posted, %there, %value : i32
+    memref.store %seen, %out[%c0] : memref<1xi32, #gpu.address_space<workgroup>>
+    gpu.terminator
+  }
+  return
+}

@@ -3,7 +3,7 @@
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=24 threads=32 transfer=stores" \
 // RUN:   --convert-moe-to-symm=target=cuda --canonicalize \
 // RUN:   | FileCheck %s --check-prefix=MANY
-// RUN: moe-opt %s --moe-plan="target=cuda blocks=24 threads=256 transfer=stores team=4" \
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=32 threads=256 transfer=stores team=4" \
 // RUN:   --convert-moe-to-symm=target=cuda --canonicalize \
 // RUN:   | FileCheck %s --check-prefix=TEAM
 
@@ -24,15 +24,15 @@ shard.grid @ep(shape = 4)
 // CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%{{.*}} = %c256
 // CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>
+// CHECK-SAME: %[[MASKS:[a-z0-9_]+]] : memref<2x5xi32, #gpu.address_space<workgroup>>
 // CHECK-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
-// CHECK-SAME: %[[NUMBER:[a-z0-9_]+]] : memref<64x4xi32, #gpu.address_space<workgroup>>
 // CHECK: %[[SUBGROUP:.*]] = arith.divui %[[THREAD]], %c32
 // A block has its own count.
 // CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
 // CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
 // Every block counts all tokens: a subgroup takes 32 of them, a token per lane, and
-// votes number the rows. A failed check does not end a kernel: the id is replaced,
-// and the token counted among those with errors.
+// votes tell which have a row on a rank. A failed check does not end a kernel: the id is
+// replaced, and the token is one of those with errors.
 // CHECK: symm.phase "count"
 // CHECK: scf.for %[[CHUNK:[a-z0-9_]+]] = %[[SUBGROUP]] to %c2 step %c8
 // CHECK: memref.load %[[IDX]][%[[TOKEN:.*]], %c0]
@@ -44,18 +44,16 @@ shard.grid @ep(shape = 4)
 // CHECK: %[[BAD:.*]] = nvvm.vote.sync ballot
 // CHECK: scf.for %[[TO:[a-z0-9_]+]] = %c0 to %c4
 // CHECK: %[[VOTE:.*]] = nvvm.vote.sync ballot
-// CHECK: memref.store %{{.*}}, %[[NUMBER]][
-// CHECK: math.ctpop %[[VOTE]]
-// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[CHUNK]], %[[TO]]]
-// CHECK: math.ctpop %[[BAD]]
-// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[CHUNK]], %c4]
+// CHECK: memref.store %[[VOTE]], %[[MASKS]][%[[CHUNK]], %[[TO]]]
+// CHECK: memref.store %[[BAD]], %[[MASKS]][%[[CHUNK]], %c4]
 // Then each chunk learns of the rows of those before it, and of the tokens with errors.
 // CHECK: gpu.barrier
 // CHECK: scf.for %[[RANK:[a-z0-9_]+]] = %[[THREAD]] to %c5
-// CHECK: memref.load %[[CHUNKS]][%[[C:.*]], %[[RANK]]]
+// CHECK: %[[MASK:.*]] = memref.load %[[MASKS]][%[[C:.*]], %[[RANK]]]
 // CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[C]], %[[RANK]]]
+// CHECK: math.ctpop %[[MASK]]
 // CHECK: memref.store %{{.*}}, %[[CHUNKS]][%c2, %[[RANK]]]
-// CHECK-NOT: symm.{{grid_barrier|failed}}
+// CHECK-NOT: symm.{{grid_barrier|post|failed}}
 // One block sends; a rank with an error sends -1.
 // CHECK: symm.phase "exchange"
 // CHECK: gpu.barrier
@@ -79,10 +77,21 @@ shard.grid @ep(shape = 4)
 // CHECK: symm.check %{{.*}}, capacity_exceeded
 // One subgroup per token; the row is read once for all ranks. Experts are loaded
 // before it, so that the loads are in flight together; the lanes store those of a row
-// together.
+// together. Which row a token has is the number of bits before its own.
 // CHECK: symm.phase "put"
 // CHECK-NOT: symm.take
 // CHECK: memref.load %[[IDX]]
+// CHECK: %[[CHUNK_OF:.*]] = arith.divui %[[OWN_TOKEN:.*]], %c32
+// CHECK-NEXT: %[[TOKENS:.*]] = memref.load %[[MASKS]][%[[CHUNK_OF]], %[[SLOT:.*]]]
+// CHECK-NEXT: %[[IN_CHUNK:.*]] = arith.remui %[[OWN_TOKEN]], %c32
+// CHECK-NEXT: %[[PLACE:.*]] = arith.index_cast %[[IN_CHUNK]]
+// CHECK-NEXT: %[[BIT:.*]] = arith.shli %c1_i32, %[[PLACE]]
+// CHECK-NEXT: %[[OWN_BIT:.*]] = arith.andi %[[TOKENS]], %[[BIT]]
+// CHECK-NEXT: arith.cmpi ne, %[[OWN_BIT]], %c0_i32
+// CHECK-NEXT: %[[LOWER:.*]] = arith.subi %[[BIT]], %c1_i32
+// CHECK-NEXT: %[[BEFORE:.*]] = arith.andi %[[TOKENS]], %[[LOWER]]
+// CHECK-NEXT: memref.load %[[CHUNKS]][%[[CHUNK_OF]], %[[SLOT]]]
+// CHECK: math.ctpop %[[BEFORE]]
 // CHECK: symm.put_each %[[X]][%{{.*}}] to %{{.*}} lanes 4
 // CHECK: gpu.shuffle
 // CHECK: symm.peer
@@ -118,16 +127,18 @@ shard.grid @ep(shape = 4)
 // CHECK: gpu.terminator
 // CHECK: symm.collective_end
 
-// More tokens than threads: blocks share the chunks out and meet once. The last key
-// counts tokens with errors.
+// More tokens than threads: blocks share the chunks out and post what they find, a word
+// for each key and chunk. The last key has the tokens with errors.
 // MANY-LABEL: func.func @rank_major
 // MANY: symm.alloc persistent : memref<24xi64, #symm.space>
 // MANY: symm.alloc persistent : memref<4xi64, #symm.space>
 // MANY: symm.alloc persistent : memref<96xi64, #symm.space>
 // MANY: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
-// MANY: %[[NUMBER:.*]] = memref.alloc() : memref<64x4xi32>
-// MANY: %[[COUNTS:.*]] = memref.alloc() : memref<5x2xi32>
+// MANY: %[[POSTED:.*]] = symm.alloc persistent : memref<10xi64, #symm.space>
+// MANY-NOT: memref.alloc
 // MANY: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
+// MANY-SAME: threads(%[[THREAD:[a-z0-9_]+]],
+// MANY-SAME: %[[MASKS:[a-z0-9_]+]] : memref<2x5xi32, #gpu.address_space<workgroup>>
 // MANY-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
 // MANY: %[[SUBGROUP:.*]] = arith.divui %{{.*}}, %c32
 // MANY: %[[LANE:.*]] = arith.remui %{{.*}}, %c32
@@ -136,16 +147,28 @@ shard.grid @ep(shape = 4)
 // MANY: %[[BEFORE:.*]] = arith.muli %[[SUBGROUP]], %[[GRID]]
 // MANY: %[[OWN:.*]] = arith.addi %[[BLOCK]], %[[BEFORE]]
 // MANY: scf.for %[[CHUNK:[a-z0-9_]+]] = %[[OWN]] to %c2 step %[[GRID]]
-// MANY: nvvm.vote.sync ballot
+// MANY: %[[BAD:.*]] = nvvm.vote.sync ballot
 // MANY: scf.for %[[TO:[a-z0-9_]+]] = %c0 to %c4
-// MANY: memref.store %{{.*}}, %[[NUMBER]][%{{.*}}, %[[TO]]]
-// MANY: memref.store %{{.*}}, %[[COUNTS]][%[[TO]], %[[CHUNK]]]
-// MANY: memref.store %{{.*}}, %[[COUNTS]][%c4, %[[CHUNK]]]
-// MANY: %[[MET:.*]] = symm.grid_barrier
+// MANY: %[[VOTE:.*]] = nvvm.vote.sync ballot
+// MANY: %[[ROW:.*]] = arith.muli %[[TO]], %c2
+// MANY: %[[WORD:.*]] = arith.addi %[[ROW]], %[[CHUNK]]
+// MANY: symm.post %[[VOTE]] to %[[POSTED]][%[[WORD]]] in %[[EPOCH]]
+// MANY: symm.post %[[BAD]] to %[[POSTED]][%{{.*}}] in %[[EPOCH]]
+// Every block collects all words, a thread each, and meets by itself. It puts no row when
+// one has not come.
+// MANY: %[[COME:.*]] = scf.for %[[WORD:[a-z0-9_]+]] = %[[THREAD]] to %c10 step %c32 iter_args(%[[SO_FAR:[a-z0-9_]+]] = %true)
+// MANY: %[[VALUE:.*]], %[[IS_POSTED:.*]] = symm.collect %[[POSTED]][%[[WORD]]] in %[[EPOCH]]
+// MANY-NEXT: %[[OF:.*]] = arith.divui %[[WORD]], %c2
+// MANY-NEXT: %[[AT:.*]] = arith.remui %[[WORD]], %c2
+// MANY-NEXT: memref.store %[[VALUE]], %[[MASKS]][%[[AT]], %[[OF]]]
+// MANY-NEXT: arith.andi %[[SO_FAR]], %[[IS_POSTED]]
+// MANY: %[[HAS_COME:.*]] = arith.extui %[[COME]]
+// MANY-NEXT: %[[HAVE_COME:.*]] = nvvm.barrier #nvvm.reduction<and> %[[HAS_COME]] -> i32
+// MANY-NEXT: %[[MET:.*]] = arith.cmpi ne, %[[HAVE_COME]], %c0_i32
 // MANY: %[[LEFT:.*]] = arith.select %[[MET]], %c64, %c0
-// Every block adds up the counts of the chunks before each one, a lane per chunk.
+// It adds up the bits of the chunks before each one, a lane per chunk.
 // MANY: scf.for %[[KEY:[a-z0-9_]+]] = %[[SUBGROUP]] to %c5
-// MANY: memref.load %[[COUNTS]][%[[KEY]], %{{.*}}]
+// MANY: memref.load %[[MASKS]][%{{.*}}, %[[KEY]]]
 // MANY-COUNT-5: gpu.shuffle idx
 // MANY: %[[IS_CHUNK:.*]] = arith.cmpi ule, %[[LANE]], %c2
 // MANY-NEXT: scf.if %[[IS_CHUNK]]
@@ -178,8 +201,8 @@ shard.grid @ep(shape = 4)
 // MANY: %[[PARITY:.*]] = arith.andi %[[EPOCH]], %c1_i64
 // MANY-NEXT: %[[WORD:.*]] = arith.index_cast %[[PARITY]]
 // MANY-NEXT: symm.take %[[TICKETS]][%[[WORD]]]
-// MANY: memref.load %[[NUMBER]][%[[TOKEN]],
 // MANY: %[[CHUNK_OF:.*]] = arith.divui %[[TOKEN]], %c32
+// MANY: memref.load %[[MASKS]][%[[CHUNK_OF]],
 // MANY: memref.load %[[CHUNKS]][%[[CHUNK_OF]],
 // MANY: symm.put_each %{{.*}}[%[[TOKEN]]]
 // MANY: arith.index_cast %[[TICKET]]
@@ -195,8 +218,8 @@ shard.grid @ep(shape = 4)
 // MANY: memref.store %c0_i64, %[[TICKETS]][%[[NEXT_WORD]]]
 // MANY: symm.wait
 
-// A team shares each row; its last member writes what goes with it. Tokens are not
-// shared out one by one.
+// A team shares each row; its last member writes what goes with it. Each has one share
+// at most, and does not ask for more.
 // TEAM-LABEL: func.func @rank_major
 // TEAM: symm.phase "put"
 // TEAM-NOT: symm.take
@@ -282,24 +305,25 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // CHECK: symm.wait %[[DONE]]
 // CHECK: gpu.terminator
 
-// With many tokens blocks meet once, and each adds up the counts of all chunks: a rank's
-// part of the slab starts where it always does.
+// With many tokens each block collects the masks of all chunks: a rank's part of the slab
+// starts where it always does.
 // MANY-LABEL: func.func @slab
 // MANY: %[[ME:.*]] = symm.rank
 // MANY: symm.alloc persistent : memref<24xi64, #symm.space>
 // MANY: %[[READY:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
 // MANY: %[[DONE:.*]] = symm.alloc persistent : memref<96xi64, #symm.space>
 // MANY: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
-// MANY: %[[CHUNK_COUNTS:.*]] = memref.alloc() : memref<5x2xi32>
+// MANY: %[[POSTED:.*]] = symm.alloc persistent : memref<10xi64, #symm.space>
 // MANY: %[[COUNTS:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
 // MANY: gpu.launch
+// MANY-SAME: %[[MASKS:[a-z0-9_]+]] : memref<2x5xi32, #gpu.address_space<workgroup>>
 // MANY-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
 // MANY: symm.signal %[[READY]]{{.*}} relaxed
 // MANY: symm.wait %[[READY]]
 // MANY: symm.phase "count"
-// MANY: memref.store %{{.*}}, %[[CHUNK_COUNTS]][
-// MANY: symm.grid_barrier
-// MANY: memref.load %[[CHUNK_COUNTS]][
+// MANY: symm.post %{{.*}} to %[[POSTED]][
+// MANY: symm.collect %[[POSTED]][
+// MANY: memref.load %[[MASKS]][
 // MANY: memref.store %{{.*}}, %[[CHUNKS]][
 // MANY-NOT: symm.{{grid_barrier|failed}}
 // MANY: symm.phase "exchange"
@@ -383,16 +407,15 @@ func.func @expert_major(%x: memref<40x8xf32>, %idx: memref<40x3xi32>,
   return
 }
 
-// reuse counts nothing, and shares tokens out one by one, however few. A block with an
-// error says so at the end: its flags have twice the epoch, and one more.
+// reuse counts nothing. A block with an error says so at the end: its flags have twice
+// the epoch, and one more.
 // CHECK-LABEL: func.func @reuse
 // CHECK: symm.alloc persistent : memref<24xi64, #symm.space>
 // CHECK: %[[READY:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
 // CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<96xi64, #symm.space>
-// CHECK: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
-// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
+// CHECK-NOT: symm.alloc
+// CHECK: gpu.launch
 // CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>
-// CHECK: %[[SUBGROUP:.*]] = arith.divui %{{.*}}, %c32
 // CHECK: %[[EPOCH:.*]] = arith.addi %{{.*}}, %c1_i64
 // CHECK: memref.store %c0_i64, %[[STATUS]][
 // CHECK: symm.phase "ready"
@@ -401,25 +424,18 @@ func.func @expert_major(%x: memref<40x8xf32>, %idx: memref<40x3xi32>,
 // CHECK: nvvm.barrier
 // CHECK-NOT: symm.grid_barrier
 // CHECK: symm.phase "put"
-// CHECK: %[[BEFORE:.*]] = arith.muli %[[SUBGROUP]], %[[GRID]]
-// CHECK: %[[FIRST:.*]] = arith.addi %[[BEFORE]], %[[BLOCK]]
-// CHECK: %[[OTHERS:.*]] = arith.muli %[[GRID]], %c8
-// CHECK: scf.while (%{{.*}} = %[[FIRST]])
-// CHECK: symm.take %[[TICKETS]]
+// CHECK-NOT: symm.take
 // CHECK: symm.check %[[FINE:.*]], invalid_count, "send_row"
 // CHECK: %[[WRONG:.*]] = arith.cmpi eq, %[[FINE]], %false
 // CHECK-NEXT: scf.if %[[WRONG]]
 // CHECK-NEXT: memref.store %c1_i64, %[[STATUS]][
 // CHECK: symm.put_each
-// CHECK: %[[NEXT:.*]] = arith.addi %[[OTHERS]], %
-// CHECK-NEXT: scf.yield %[[NEXT]]
 // CHECK: symm.phase "complete"
 // CHECK-NEXT: gpu.barrier
 // CHECK: %[[TWICE:.*]] = arith.muli %[[EPOCH]], %c2_i64
 // CHECK: %[[ERRORS:.*]] = memref.load %[[STATUS]]
 // CHECK: %[[VALUE:.*]] = arith.addi %[[TWICE]], %[[ERRORS]]
 // CHECK: symm.signal %[[DONE]][%{{.*}}] at %{{.*}}, %[[VALUE]] : memref
-// CHECK: memref.store %c0_i64, %[[TICKETS]][
 // CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
 // CHECK: %[[SEEN:.*]] = symm.wait %[[DONE]][%{{.*}}] from %[[PEER:.*]], %[[LEAST]]
 // CHECK: %[[REST:.*]] = arith.subi %[[SEEN]], %
@@ -427,6 +443,23 @@ func.func @expert_major(%x: memref<40x8xf32>, %idx: memref<40x3xi32>,
 // CHECK: symm.check %[[IS_FINE]], peer_failed, {{.*}} peer %[[PEER]]
 // CHECK-NOT: symm.{{signal|wait}}
 // CHECK: gpu.terminator
+
+// It shares out more tokens than there are subgroups.
+// MANY-LABEL: func.func @reuse
+// MANY: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
+// MANY: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
+// MANY: %[[SUBGROUP:.*]] = arith.divui %{{.*}}, %c32
+// MANY: symm.phase "put"
+// MANY: %[[BEFORE:.*]] = arith.muli %[[SUBGROUP]], %[[GRID]]
+// MANY: %[[FIRST:.*]] = arith.addi %[[BEFORE]], %[[BLOCK]]
+// MANY: scf.while (%{{.*}} = %[[FIRST]])
+// MANY: symm.take %[[TICKETS]]
+// MANY: symm.check %{{.*}}, invalid_count, "send_row"
+// MANY: symm.put_each
+// MANY: %[[NEXT:.*]] = arith.addi %[[GRID]], %
+// MANY-NEXT: scf.yield %[[NEXT]]
+// MANY: symm.phase "complete"
+// MANY: memref.store %c0_i64, %[[TICKETS]][
 func.func @reuse(%x: memref<64x32xbf16>, %rows: memref<64x4xi32>,
     %recv_x: memref<256x32xbf16, #symm.space>) {
   moe.dispatch %x reuse(%rows) outs(%recv_x) on @ep {num_experts = 16 : i64}

@@ -48,6 +48,43 @@ module attributes {gpu.container_module} {
 
 // -----
 
+// What a block posts is one word: the value, and above it the low half of the epoch. Who
+// collects it learns whether it has come by comparing that half alone: epochs wrap around.
+// CHECK: symm.device_strings = ["signal of a block"]
+module attributes {gpu.container_module} {
+  gpu.module @kernels {
+    // CHECK: gpu.func @posts(
+    // CHECK-SAME: %[[VALUE:[a-z0-9_]+]]: i32, %{{[a-z0-9_]+}}: index, %[[EPOCH:[a-z0-9_]+]]: i64, %[[OUT:[a-z0-9_]+]]: memref<1xi32>
+    gpu.func @posts(%words: memref<96xi64, #symm.space>, %value: i32, %i: index, %epoch: i64,
+                    %out: memref<1xi32>) kernel {
+      // CHECK: %[[HIGH:.*]] = arith.shli %[[EPOCH]], %{{.*}} : i64
+      // CHECK: %[[LOW:.*]] = arith.extui %[[VALUE]] : i32 to i64
+      // CHECK: %[[WORD:.*]] = arith.ori %[[HIGH]], %[[LOW]] : i64
+      // CHECK: llvm.store %[[WORD]], %{{.*}} atomic syncscope("device") monotonic {alignment = 8 : i64} : i64, !llvm.ptr<1>
+      symm.post %value to %words[%i] in %epoch : memref<96xi64, #symm.space>
+      // CHECK: %[[PLACE:.*]] = llvm.getelementptr {{.*}} -> !llvm.ptr<1>, i8
+      // CHECK: %[[SEEN:.*]] = llvm.call @symm_collect(%[[PLACE]], %[[EPOCH]], %{{.*}})
+      // CHECK: %[[THERE:.*]] = arith.trunci %[[SEEN]] : i64 to i32
+      // CHECK: %[[SHIFTED:.*]] = arith.shrui %[[SEEN]], %{{.*}} : i64
+      // CHECK: %[[TAG:.*]] = arith.trunci %[[SHIFTED]] : i64 to i32
+      // CHECK: %[[WANTED:.*]] = arith.trunci %[[EPOCH]] : i64 to i32
+      // CHECK: %[[IS_POSTED:.*]] = arith.cmpi eq, %[[TAG]], %[[WANTED]] : i32
+      %there, %posted = symm.collect %words[%i] in %epoch : memref<96xi64, #symm.space>
+      // CHECK: scf.if %[[IS_POSTED]]
+      scf.if %posted {
+        %c0 = arith.constant 0 : index
+        // CHECK: memref.store %[[THERE]], %[[OUT]]
+        memref.store %there, %out[%c0] : memref<1xi32>
+      }
+      gpu.return
+    }
+    // CHECK: llvm.func internal @symm_collect(
+    // CHECK: llvm.load %{{.*}} atomic syncscope("device") monotonic {alignment = 8 : i64}
+  }
+}
+
+// -----
+
 // Records name the collective the host is in, and the phase that stands last
 // before: the host's until the kernel has its own.
 // CHECK: symm.device_strings = ["prepare", "row", "signal", "exchange", "blocks arrived"]

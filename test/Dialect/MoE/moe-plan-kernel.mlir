@@ -15,11 +15,11 @@
 // RUN: moe-opt %s --moe-plan | FileCheck %s --check-prefix=HOST
 
 // On few blocks a dispatch has more threads.
-// FEW: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 8, threads = 1024>
+// FEW: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 8, threads = 1024, team = 4>
 // FEW: moe.combine {{.*}}kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 6>
 // FEW-LABEL: func.func @combine_shorter_rows(
 // FEW: kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 25>
-// MORE: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 9>
+// MORE: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 9, team = 4>
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=32" | FileCheck %s --check-prefix=B32
 // B32-LABEL: func.func @combine_shorter_rows(
 // B32: kernel = #moe.kernel<blocks = 32, transfer = bulk, stages = 15>
@@ -30,7 +30,7 @@
 // HOST: moe.combine {{.*}} {algorithm = #moe.algorithm<pull>, num_experts = 64 : i64}
 
 // RUN: FileCheck %s --check-prefix=WHY < %t.auto
-// WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 1)
+// WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 8)
 // WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
 // WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
 // WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 40 tokens each (128 blocks of 512 threads, team 4)
@@ -85,9 +85,10 @@ shard.grid @ep(shape = 4)
 shard.grid @ep8(shape = 8)
 shard.grid @ep33(shape = 33)
 
+// Subgroups take shares of the rows: moe-plan-shares.mlir.
 // CHECK-LABEL: func.func @dispatch_many(
-// AUTO: kernel = #moe.kernel<>
-// SM80: kernel = #moe.kernel<blocks = 108>,
+// AUTO: kernel = #moe.kernel<team = 8>
+// SM80: kernel = #moe.kernel<blocks = 108, team = 8>,
 // STORES: kernel = #moe.kernel<blocks = 16, threads = 96>
 // BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
 func.func @dispatch_many(%x: memref<4096x7168xbf16>, %rows: memref<4096x4xi32>,
@@ -224,7 +225,7 @@ func.func @odd_rows(%x: memref<4096x7xbf16>, %rows: memref<4096x4xi32>,
 
 // Too long for two stages.
 // CHECK-LABEL: func.func @long_rows(
-// AUTO: kernel = #moe.kernel<>
+// AUTO: kernel = #moe.kernel<team = 16>
 // BULK: kernel = #moe.kernel<team = 2>
 func.func @long_rows(%x: memref<4096x65536xbf16>, %rows: memref<4096x4xi32>,
     %recv: memref<16384x65536xbf16>) {

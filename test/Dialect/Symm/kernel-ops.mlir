@@ -54,6 +54,19 @@ func.func @grids() -> (i1, i1) {
   return %failed, %met : i1, i1
 }
 
+// CHECK-LABEL: func.func @posts
+// CHECK-SAME: %[[V:.*]]: i32, %[[I:.*]]: index, %[[EPOCH:.*]]: i64
+func.func @posts(%v: i32, %i: index, %epoch: i64) -> (i32, i1) {
+  // CHECK: %[[WORDS:.*]] = symm.alloc persistent
+  %words = symm.alloc persistent : memref<96xi64, #symm.space>
+  // CHECK: symm.post %[[V]] to %[[WORDS]][%[[I]]] in %[[EPOCH]] : memref<96xi64, #symm.space>
+  symm.post %v to %words[%i] in %epoch : memref<96xi64, #symm.space>
+  // CHECK: %[[VALUE:value]], %[[POSTED:posted]] = symm.collect %[[WORDS]][%[[I]]] in %[[EPOCH]] : memref<96xi64, #symm.space>
+  %0:2 = symm.collect %words[%i] in %epoch : memref<96xi64, #symm.space>
+  // CHECK: return %[[VALUE]], %[[POSTED]] : i32, i1
+  return %0#0, %0#1 : i32, i1
+}
+
 // CHECK-LABEL: func.func @tickets
 // CHECK-SAME: %[[I:.*]]: index
 func.func @tickets(%i: index) -> i64 {

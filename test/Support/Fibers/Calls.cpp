@@ -103,6 +103,16 @@ MOE_FIBER_EXPORT int64_t moe_fiber_grid_barrier(int64_t site) {
   return grid.meetGrid("a barrier of the grid", site);
 }
 
+MOE_FIBER_EXPORT void moe_fiber_post(uint64_t *word, uint64_t epoch,
+                                     uint64_t value) {
+  grid.post(word, epoch, value);
+}
+
+MOE_FIBER_EXPORT uint64_t moe_fiber_collect(const uint64_t *word,
+                                            uint64_t epoch, const char *phase) {
+  return grid.collect(word, epoch, phase);
+}
+
 MOE_FIBER_EXPORT int64_t moe_fiber_take(int64_t *counter) {
   grid.yield();
   return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);

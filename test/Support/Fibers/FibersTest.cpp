@@ -32,6 +32,8 @@ int64_t moe_fiber_shuffle(int64_t, int64_t, int64_t);
 int64_t moe_fiber_ballot(int64_t, int64_t);
 int64_t moe_fiber_sum(int64_t, int64_t);
 int64_t moe_fiber_grid_barrier(int64_t);
+void moe_fiber_post(uint64_t *, uint64_t, uint64_t);
+uint64_t moe_fiber_collect(const uint64_t *, uint64_t, const char *);
 int64_t moe_fiber_take(int64_t *);
 uint64_t moe_fiber_wait(const uint64_t *, uint64_t, int64_t, const char *);
 void moe_fiber_pause();
@@ -209,6 +211,57 @@ TEST(Fibers, Grid) {
   auto isRight = [](const Memory &memory) { return memory.sums[1] == 0; };
   EXPECT_RIGHT(runMany(tellGrid<true>, isRight));
   EXPECT_GT(runMany(tellGrid<false>, isRight).wrong, 0);
+}
+
+/// Each block posts a value; all threads add up those of all blocks. Epochs
+/// that differ by 2^32 look the same.
+template <bool collects>
+static void addUpPosts(void *captures, void *, int64_t block, int64_t thread,
+                       int64_t blocks, int64_t threads) {
+  auto *memory = static_cast<Memory *>(captures);
+  constexpr uint64_t epoch = (uint64_t(1) << 32) + 7;
+  if (thread == 1)
+    moe_fiber_post(&memory->words[block], epoch, uint64_t(block + 1));
+  uint64_t sum = 0;
+  for (int64_t i = 0; i < blocks; ++i) {
+    uint64_t word = collects
+                        ? moe_fiber_collect(&memory->words[i], epoch, "count")
+                        : memory->words[i];
+    sum += word & 0xffffffff;
+    memory->missed += word >> 32 != 7;
+  }
+  memory->sums[block * threads + thread] = int64_t(sum);
+  memory->missed += sum != uint64_t(blocks * (blocks + 1) / 2);
+}
+
+TEST(Fibers, Posts) {
+  auto isRight = [](const Memory &memory) { return memory.missed == 0; };
+  EXPECT_RIGHT(runMany(addUpPosts<true>, isRight));
+  EXPECT_GT(runMany(addUpPosts<false>, isRight).wrong, 0);
+}
+
+/// One block never posts: threads that wait for it are found stuck.
+static void collectInVain(void *captures, void *, int64_t, int64_t, int64_t,
+                          int64_t) {
+  moe_fiber_collect(&static_cast<Memory *>(captures)->words[0], 3, "count");
+}
+
+/// A failed kernel runs to its end.
+static void failAndCollect(void *captures, void *, int64_t block,
+                           int64_t thread, int64_t, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  if (block == 0 && thread == 4)
+    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
+  moe_fiber_collect(&memory->words[0], 3, "count");
+  ++memory->ended;
+}
+
+TEST(Fibers, PostsThatNeverCome) {
+  Memory memory{};
+  EXPECT_EQ(runOnce(collectInVain, memory), MOERT_INTERNAL);
+  EXPECT_EQ(runOnce(failAndCollect, memory), MOERT_INVALID_COUNT);
+  EXPECT_EQ(failWhat, "rows");
+  EXPECT_GE(memory.ended, kThreads);
 }
 
 /// Each subgroup takes two numbers; without `isTake` in two steps each.
@@ -436,12 +489,33 @@ static void putAfterMeeting(void *captures, void *, int64_t block,
   moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1);
 }
 
+/// Puts a row when all blocks have posted, or in any case.
+template <bool looks>
+static void putAfterPosts(void *captures, void *, int64_t block, int64_t thread,
+                          int64_t blocks, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  if (thread >= 32)
+    return;
+  if (thread == 0)
+    moe_fiber_post(&memory->words[block], 5, 1);
+  uint64_t word =
+      moe_fiber_collect(&memory->words[thread % blocks], 5, "count");
+  bool isThere = moe_fiber_ballot(0, word >> 32 != 5) == 0;
+  char *target =
+      thread == 0 && (isThere || !looks) ? memory->out[block] : nullptr;
+  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1);
+}
+
 /// A kernel that puts rows after a wait has ended in vain is found out.
 TEST(Fibers, WaitsInVain) {
   auto isRight = [](const Memory &) { return true; };
   setenv("MOE_FIBER_LATE", "1", /*overwrite=*/1);
   EXPECT_EQ(runMany(putAfterWaits<true>, isRight).other, kRuns);
   EXPECT_GT(runMany(putAfterWaits<false>, isRight).rejected, 0);
+  Outcome posts = runMany(putAfterPosts<true>, isRight);
+  EXPECT_EQ(posts.rejected, 0);
+  EXPECT_GT(posts.other, 0);
+  EXPECT_GT(runMany(putAfterPosts<false>, isRight).rejected, 0);
   unsetenv("MOE_FIBER_LATE");
   EXPECT_EQ(runMany(putAfterMeeting<true>, isRight).other, kRuns);
   EXPECT_GT(runMany(putAfterMeeting<false>, isRight).rejected, 0);

@@ -170,6 +170,7 @@ void Grid::begin(int64_t blocks, int64_t threads, int64_t bytes) {
   blockMeetings.resize(numBlocks);
   gridMeeting = Meeting();
   flagWaits.clear();
+  collectWaits.clear();
   counters.clear();
   copies.clear();
   live = total;
@@ -242,22 +243,6 @@ Fiber *Grid::pick() {
   return fiber;
 }
 
-bool Grid::pollFlags() {
-  bool any = false;
-  for (size_t i = 0; i < flagWaits.size();) {
-    FlagWait &wait = flagWaits[i];
-    if (__atomic_load_n(wait.flag, __ATOMIC_ACQUIRE) < wait.value) {
-      ++i;
-      continue;
-    }
-    makeRunnable(wait.fiber);
-    wait = flagWaits.back();
-    flagWaits.pop_back();
-    any = true;
-  }
-  return any;
-}
-
 bool Grid::idle() {
   if (pollFlags())
     return true;
@@ -267,12 +252,13 @@ bool Grid::idle() {
     advanceCopies();
     return true;
   }
-  if (error.code != 0 && !flagWaits.empty() && idleRounds > kRoundsToGiveUp) {
+  bool isWaiting = !flagWaits.empty() || !collectWaits.empty();
+  if (error.code != 0 && isWaiting && idleRounds > kRoundsToGiveUp) {
     giveUpWaits();
     return true;
   }
   if (flagWaits.empty())
-    return !copies.empty();
+    return !copies.empty() || (error.code != 0 && isWaiting);
   if (idleRounds < 16)
     sched_yield();
   else
@@ -289,14 +275,6 @@ bool Grid::idle() {
   moert_phase(wait.phase);
   moert_wait(wait.flag, wait.value, wait.peer);
   return true;
-}
-
-/// As on a device, where waits for other ranks end once an error is recorded.
-/// Those for stages do not.
-void Grid::giveUpWaits() {
-  for (FlagWait &wait : flagWaits)
-    makeRunnable(wait.fiber);
-  flagWaits.clear();
 }
 
 /// Some threads wait for others that have ended or wait elsewhere.
@@ -316,6 +294,9 @@ void Grid::describeStuck() {
   for (size_t i = 0; i < blockMeetings.size(); ++i)
     describe("block", i, blockMeetings[i]);
   describe("grid", 0, gridMeeting);
+  if (!collectWaits.empty())
+    fprintf(stderr, "fibers:   grid: %zu threads wait for a value of a block\n",
+            collectWaits.size());
   for (auto &[word, counter] : counters)
     if (!counter.waiting.empty())
       fprintf(stderr,
@@ -327,7 +308,7 @@ void Grid::describeStuck() {
 }
 
 //===----------------------------------------------------------------------===//
-// Meetings and flags
+// Meetings
 //===----------------------------------------------------------------------===//
 
 void Grid::meet(Meeting &meeting, size_t size, const char *what, int64_t site,
@@ -374,28 +355,4 @@ bool Grid::meetGrid(const char *what, int64_t site) {
          }
        });
   return running->result;
-}
-
-uint64_t Grid::waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
-                           const char *phase) {
-  auto look = [&] { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); };
-  if (look() >= value) {
-    yield();
-  } else if (hasLateSignals && lot.below(8) == 0) {
-    recordError({MOERT_TIMEOUT, "signal", phase, int64_t(value),
-                 int64_t(look()), peer});
-    yield();
-  } else {
-    flagWaits.push_back({running, flag, value, peer, phase});
-    block();
-  }
-  uint64_t seen = look();
-  if (seen < value)
-    isCutOff[running->block] = true;
-  return seen;
-}
-
-void Grid::checkIsCurrent(const char *what) {
-  if (isCutOff[running->block])
-    reject("%s after a wait that ended in vain", what);
 }

@@ -1,5 +1,4 @@
-//===- Grid.h - the threads of a kernel as fibers ----------------*- C++
-//-*-===//
+//===- Grid.h - the threads of a kernel as fibers ---------------*- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -134,6 +133,9 @@ public:
   /// Returns the value seen last.
   uint64_t waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
                        const char *phase);
+  /// Posts a value in a word of this rank; returns the word seen last.
+  void post(uint64_t *word, uint64_t epoch, uint64_t value);
+  uint64_t collect(const uint64_t *word, uint64_t epoch, const char *phase);
   /// Rejects a kernel whose block puts a row after a wait of it for other ranks
   /// or blocks has ended in vain.
   void checkIsCurrent(const char *what);
@@ -156,6 +158,13 @@ private:
     uint64_t value;
     int64_t peer;
     const char *phase;
+  };
+
+  /// For a word whose upper half is `tag`.
+  struct CollectWait {
+    Fiber *fiber;
+    const uint64_t *word;
+    uint64_t tag;
   };
 
   static void enter();
@@ -199,6 +208,7 @@ private:
   std::vector<Meeting> subgroupMeetings, blockMeetings;
   Meeting gridMeeting;
   std::vector<FlagWait> flagWaits;
+  std::vector<CollectWait> collectWaits;
   /// Per block: whether a wait has ended in vain.
   std::vector<char> isCutOff;
   int64_t idleSince = 0, idleRounds = 0;

@@ -55,6 +55,13 @@ inline int64_t getTeamsForStages(int64_t adding, int64_t stages) {
   return 1;
 }
 
+/// Tokens per subgroup from which on the subgroups of a dispatch whose rows are
+/// ordered by expert take shares of tokens one by one. It takes one more
+/// meeting of the blocks, and few blocks gain more from it.
+inline int64_t getSharedTokensByExpert(int64_t blocks) {
+  return blocks < 64 ? 2 : 4;
+}
+
 /// Bytes of an alltoallv that a subgroup moves at a time: what its lanes hold
 /// in registers.
 inline constexpr int64_t kPieceBytes = 4096;

@@ -11,12 +11,22 @@
 
 #include "llvm/ADT/StringRef.h"
 
+#include <cstdint>
+
 namespace mlir::moe {
 
 /// Module attribute: the strings that error records of kernels refer to by
 /// their index.
 inline constexpr llvm::StringLiteral kDeviceStringsAttrName =
     "symm.device_strings";
+
+/// Vectors of 16 bytes that a thread of a block of `threads` threads has in
+/// flight at most, while it copies a row. Eight take 32 registers and are
+/// enough to hide the latency of loads. With more than 512 threads each has
+/// only 64 registers, and there are more threads that have loads in flight.
+inline int64_t getMaxHeldVectors(int64_t threads) {
+  return threads > 512 ? 7 : 8;
+}
 
 } // namespace mlir::moe
 

@@ -15,6 +15,7 @@
 #include "KernelPlan.h"
 
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
+#include "moe-mlir/Conversion/SymmToNVVM/SymmToNVVM.h"
 
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -48,6 +49,13 @@ static constexpr int64_t kLoadingBlocks = 24;
 static constexpr int64_t kBulkTokensOfFewBlocks = 16;
 static constexpr int64_t kLoadedRows = 4;
 static constexpr int64_t kBulkTokensOfManyRows = 4;
+/// Bytes of a subgroup's share of a row, at least, where subgroups take shares
+/// one by one: smaller ones are moved sooner than the counter gives out the
+/// next.
+static constexpr int64_t kShareBytes = 1792;
+/// Bytes of shares that all subgroups together have in flight, enough for the
+/// links.
+static constexpr int64_t kSharesInFlight = 672 << 10;
 /// Up to so many blocks, a multiprocessor's threads are what limits a dispatch.
 static constexpr int64_t kFewBlocks = 8;
 static constexpr int64_t kManyThreads = 1024;
@@ -80,6 +88,8 @@ struct Traffic {
   /// Rows of a token, at most, of a combine.
   int64_t rowsOfToken = 1;
   bool isDispatch = false, isCombine = false;
+  /// Whether rows of a dispatch are ordered by expert, anew.
+  bool isByExpert = false;
   bool hasBulkForm = true;
   /// Whether the work is spread by bytes, not token by token.
   bool hasPieces = false;
@@ -95,6 +105,9 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     traffic.isDispatch = true;
     traffic.stageBytes = traffic.rowBytes;
     traffic.tokens = dispatch.getTokenBound();
+    traffic.isByExpert =
+        !dispatch.isReuse() &&
+        (dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert);
   } else if (auto combine = dyn_cast<CombineOp>(*op)) {
     traffic.tokens = combine.getTokenBound();
     // A stage holds a part of each row of a token.
@@ -195,16 +208,53 @@ static int64_t getLargestTeam(const Traffic &traffic, int64_t subgroups) {
   return std::min(largest, getMaxPiecesOfRow(traffic.rowBytes));
 }
 
-/// Subgroups that share a token when all of `blocks` run, so that few tokens
-/// keep all subgroups busy. Of an alltoallv, pieces of a row.
+/// Whether the subgroups of a dispatch take shares of tokens one by one, and
+/// each has more than one. Where rows are ordered by expert and tokens are few,
+/// blocks know their own tokens only.
+static bool takesShares(const Traffic &traffic, int64_t blocks,
+                        int64_t threads) {
+  int64_t all = blocks * (threads / kLanes);
+  if (traffic.isByExpert)
+    return traffic.tokens > threads &&
+           traffic.tokens >= all * getSharedTokensByExpert(blocks);
+  return traffic.isDispatch && traffic.tokens > all;
+}
+
+/// The most shares of a row that are large enough for the counter, and with
+/// which either a subgroup has no less in flight than with the whole row, or
+/// all together enough. A subgroup loads as much as registers hold before it
+/// stores: what is left over at the end of a share fills them only in part.
+static int64_t chooseShares(const Traffic &traffic, int64_t all,
+                            int64_t threads) {
+  int64_t held = getMaxHeldVectors(threads) * 16 * kLanes;
+  auto inFlight = [&](int64_t shares) {
+    int64_t bytes = traffic.rowBytes / shares;
+    return bytes / std::max<int64_t>(llvm::divideCeil(bytes, held), 1);
+  };
+  int64_t best = 1;
+  for (int64_t shares = 2; traffic.rowBytes >= shares * kShareBytes;
+       shares *= 2)
+    if (inFlight(shares) >= inFlight(1) ||
+        inFlight(shares) * all >= kSharesInFlight)
+      best = shares;
+  return best;
+}
+
+/// Subgroups that share a token when all of `blocks` run: as many as keep all
+/// of them busy with few tokens, and let the fast ones take more of many. Of an
+/// alltoallv, pieces of a row.
 static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
                           int64_t threads) {
   int64_t subgroups = threads / kLanes;
+  int64_t largest = getLargestTeam(traffic, subgroups);
   if (traffic.hasPieces)
-    return getLargestTeam(traffic, subgroups);
+    return largest;
+  if (takesShares(traffic, blocks, threads))
+    return std::min(chooseShares(traffic, blocks * subgroups, threads),
+                    largest);
   int64_t perToken = blocks * subgroups / std::max<int64_t>(traffic.tokens, 1);
   int64_t team = llvm::bit_floor<uint64_t>(std::max<int64_t>(perToken, 1));
-  return std::min(team, getLargestTeam(traffic, subgroups));
+  return std::min(team, largest);
 }
 
 /// Blocks that have something to move, when all tokens come.

@@ -50,6 +50,11 @@ void GridBarrierOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
     setName(getMet(), "met");
 }
 
+void CollectOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
+  setName(getValue(), "value");
+  setName(getPosted(), "posted");
+}
+
 //===----------------------------------------------------------------------===//
 // AllocOp
 //===----------------------------------------------------------------------===//

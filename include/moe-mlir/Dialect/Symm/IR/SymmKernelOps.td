@@ -109,6 +109,62 @@ def Symm_GridBarrierOp : Symm_Op<"grid_barrier", [
   let hasVerifier = 1;
 }
 
+def Symm_PostOp : Symm_Op<"post"> {
+  let summary = "tells the other blocks of the grid a value";
+  let description = [{
+    Inside a GPU kernel. Stores `value` together with the low 32 bits of `epoch`
+    in word `index` of this rank's `words`, in one step. Threads of this rank read
+    it with `symm.collect`. Says nothing about the order of other memory accesses:
+    the value is all that they learn. In one epoch a word is posted once.
+
+    Example:
+
+    ```mlir
+    func.func @post(%value: i32, %index: index, %epoch: i64) {
+      %words = symm.alloc persistent : memref<96xi64, #symm.space>
+      symm.post %value to %words[%index] in %epoch : memref<96xi64, #symm.space>
+      return
+    }
+    ```
+  }];
+  let arguments = (ins I32:$value, Arg<Symm_Flags, "", [MemWrite]>:$words,
+    Index:$index, I64:$epoch);
+  let assemblyFormat = [{
+    $value `to` $words `[` $index `]` `in` $epoch attr-dict `:` type($words)
+  }];
+}
+
+def Symm_CollectOp : Symm_Op<"collect", [
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>,
+    MemoryEffects<[MemRead, MemWrite]>]> {
+  let summary = "waits for a value that a block of the grid posts";
+  let description = [{
+    Inside a GPU kernel whose blocks all run at the same time. Returns when word
+    `index` of this rank's `words` has been posted in `epoch`, with its value:
+    each block that collects what all blocks post knows it without one more
+    meeting. Says nothing about the order of other memory accesses.
+
+    Bounded: a wait that times out records an error (`symm.failed`). Then `posted`
+    is false, and what depends on the value must not happen.
+
+    Example:
+
+    ```mlir
+    func.func @collect(%index: index, %epoch: i64) -> (i32, i1) {
+      %words = symm.alloc persistent : memref<96xi64, #symm.space>
+      %value, %posted = symm.collect %words[%index] in %epoch
+        : memref<96xi64, #symm.space>
+      return %value, %posted : i32, i1
+    }
+    ```
+  }];
+  let arguments = (ins Symm_Flags:$words, Index:$index, I64:$epoch);
+  let results = (outs I32:$value, I1:$posted);
+  let assemblyFormat = [{
+    $words `[` $index `]` `in` $epoch attr-dict `:` type($words)
+  }];
+}
+
 def Symm_TakeOp : Symm_Op<"take", [MemoryEffects<[MemRead, MemWrite]>]> {
   let summary = "takes the next number of a counter";
   let description = [{

@@ -1,0 +1,137 @@
+//===- DispatchChunks.cpp - rows by rank, counted in chunks of tokens -----===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "DispatchKernel.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// A lane looks at one token for all ranks. The blocks share the chunks out,
+/// unless each looks at all of them. One more key has the tokens with errors.
+void DispatchKernel::countInChunks() {
+  Value ranks = b.index(b.numRanks()), chunks = b.index(numChunks());
+  chunkMask = b.workgroup({numChunks(), numChunkKeys()}, b.getI32Type());
+  chunkStart = b.workgroup({numChunks() + 1, numChunkKeys()}, b.getI32Type());
+  auto note = [&](Value mask, Value chunk, Value key) {
+    b.onFirstLane([&] {
+      if (isReplicated())
+        return b.store(mask, chunkMask, {chunk, key});
+      Value word = b.add(b.mul(key, chunks), chunk);
+      symm::PostOp::create(b, mask, posted, word, epoch);
+    });
+  };
+  auto count = [&](Value chunk) {
+    Value token = b.add(b.mul(chunk, b.index(kSubgroupSize)), b.lane());
+    Value isToken = b.cmp(Pred::ult, token, numTokens);
+    auto [experts, areFine] = loadExperts(token, isToken);
+    Value no = b.integer(b.getI1Type(), 0);
+    Value bad = b.ballot(b.cmp(Pred::eq, areFine, no));
+    b.loop(b.numRanks(), [&, experts = experts](Value peer) {
+      note(b.ballot(hasExpertOf(experts, peer)), chunk, peer);
+    });
+    note(bad, chunk, ranks);
+  };
+  if (isReplicated())
+    return b.forSubgroups(b.index(0), chunks, count);
+  // One per block first, so that as many as can look at the same time.
+  b.step(b.add(b.block(), b.mul(b.subgroup(), b.numBlocks())), chunks,
+         b.mul(b.numBlocks(), b.index(b.numSubgroups())), count);
+}
+
+/// Until the masks of all chunks are in the block's memory, a thread per word.
+void DispatchKernel::collectChunks() {
+  if (isReplicated())
+    return b.syncBlock();
+  Value chunks = b.index(numChunks());
+  Value words = b.index(numChunks() * numChunkKeys());
+  Value yes = b.integer(b.getI1Type(), 1);
+  auto own = scf::ForOp::create(b, b.thread(), words,
+                                b.index(b.launchShape().threads), yes);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToEnd(own.getBody());
+    Value word = own.getInductionVar();
+    auto collect = symm::CollectOp::create(b, posted, word, epoch);
+    Value key = arith::DivUIOp::create(b, word, chunks);
+    Value chunk = arith::RemUIOp::create(b, word, chunks);
+    b.store(collect.getValue(), chunkMask, {chunk, key});
+    scf::YieldOp::create(b,
+                         b.both(own.getRegionIterArg(0), collect.getPosted()));
+  }
+  haveMet = b.syncBlockAll(own.getResult(0));
+  b.noteError(haveMet);
+  leaveTokensUnless(haveMet);
+}
+
+/// Rows of the chunks before each; after the last one, the totals. The block
+/// meets before it reads those of other keys.
+void DispatchKernel::addUpChunks() {
+  if (addsUpByThreads())
+    addUpChunksByThreads();
+  else
+    addUpChunksByLanes();
+}
+
+/// A thread per key.
+void DispatchKernel::addUpChunksByThreads() {
+  Value zero = b.index(0), chunks = b.index(numChunks());
+  b.forThreads(b.index(numChunkKeys()), [&](Value key) {
+    Value total =
+        b.reduce(zero, chunks, zero,
+                 [&](Value chunk, ValueRange sum) -> SmallVector<Value> {
+                   Value mask = b.load(chunkMask, {chunk, key});
+                   b.storeIndex(sum[0], chunkStart, {chunk, key});
+                   return {b.add(sum[0], b.countBits(mask))};
+                 })[0];
+    b.storeIndex(total, chunkStart, {chunks, key});
+  });
+}
+
+/// A subgroup per key, of which each lane adds up consecutive counts.
+void DispatchKernel::addUpChunksByLanes() {
+  Value zero = b.index(0), chunks = b.index(numChunks());
+  int64_t perLane = llvm::divideCeil(numChunks(), kSubgroupSize);
+  b.forSubgroups(zero, b.index(numChunkKeys()), [&](Value key) {
+    Value begin = b.mul(b.lane(), b.index(perLane));
+    SmallVector<Value> rows;
+    Value sum = zero;
+    for (int64_t i = 0; i < perLane; ++i) {
+      Value chunk = b.add(begin, b.index(i));
+      Value isChunk = b.cmp(Pred::ult, chunk, chunks);
+      Value safe = b.select(isChunk, chunk, zero);
+      Value number = b.countBits(b.load(chunkMask, {safe, key}));
+      rows.push_back(b.select(isChunk, number, zero));
+    }
+    for (Value number : rows)
+      sum = b.add(sum, number);
+    Value before = b.sumOfLanesBelow(sum);
+    for (int64_t i = 0; i < perLane; ++i) {
+      Value chunk = b.add(begin, b.index(i));
+      // The row after the last chunk is the total.
+      b.ifThen(b.cmp(Pred::ule, chunk, chunks),
+               [&] { b.storeIndex(before, chunkStart, {chunk, key}); });
+      before = b.add(before, rows[i]);
+    }
+    if (numChunks() % kSubgroupSize == 0)
+      b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(kSubgroupSize - 1)),
+               [&] { b.storeIndex(before, chunkStart, {chunks, key}); });
+  });
+}
+
+std::pair<Value, Value> DispatchKernel::findInChunks(Value token, Value key) {
+  Value lanes = b.index(kSubgroupSize);
+  Value chunk = arith::DivUIOp::create(b, token, lanes);
+  Value mask = b.load(chunkMask, {chunk, key});
+  Value bit = arith::ShLIOp::create(
+      b, b.i32(1),
+      b.fromIndex(arith::RemUIOp::create(b, token, lanes), b.getI32Type()));
+  Value hasRow = b.cmp(Pred::ne, arith::AndIOp::create(b, mask, bit), b.i32(0));
+  Value below = arith::AndIOp::create(b, mask, b.sub(bit, b.i32(1)));
+  Value before = b.loadIndex(chunkStart, {chunk, key});
+  return {hasRow, b.add(before, b.countBits(below))};
+}
