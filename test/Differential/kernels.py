@@ -83,6 +83,20 @@ def make_kernel_cases(seed, count):
     ]
 
 
+def shape_options(lot):
+    """A shape for the kernels of a module: options of moe-compile."""
+    threads = lot.choice((32, 32, 64, 64, 128, 256, 352))
+    options = [f"--blocks={lot.randint(1, 5)}", f"--threads={threads}"]
+    if lot.random() < 0.6:
+        # With many stages a combine brings several tokens at a time.
+        stages = lot.choice((2, 2, 3, 4, 9, 15, None))
+        return options + ["--transfer=bulk"] + (
+            [f"--stages={stages}"] if stages else []
+        )
+    teams = [team for team in (1, 2, 4) if team <= threads // 32]
+    return options + ["--transfer=stores", f"--team={lot.choice(teams)}"]
+
+
 class Kernels:
     """How modules are compiled and run when fibers execute their kernels."""
 
@@ -98,19 +112,7 @@ class Kernels:
 
     def compile_options(self, module):
         lot = random.Random(f"{self.seed} {module}")
-        threads = lot.choice((32, 32, 64, 64, 128, 256, 352))
-        options = [
-            "--kernels=fibers", f"--blocks={lot.randint(1, 5)}",
-            f"--threads={threads}",
-        ]
-        if lot.random() < 0.6:
-            # With many stages a combine brings several tokens at a time.
-            stages = lot.choice((2, 2, 3, 4, 9, 15, None))
-            return options + ["--transfer=bulk"] + (
-                [f"--stages={stages}"] if stages else []
-            )
-        teams = [team for team in (1, 2, 4) if team <= threads // 32]
-        return options + ["--transfer=stores", f"--team={lot.choice(teams)}"]
+        return ["--kernels=fibers", *shape_options(lot)]
 
     def run_prefix(self, case):
         schedule = random.Random(f"{self.seed} {case.name}").randrange(2**32)

@@ -13,12 +13,20 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
 from pool import Failure
 
 COMPILE_SECONDS = 300
+
+
+def with_options(text, options):
+    """The text of a module that is compiled for GPUs with these options. They
+    stand at its end, so that lines keep their numbers."""
+    return f"{text}// options: {shlex.join(options)}\n"
 
 
 class Artifacts:
@@ -51,6 +59,9 @@ class Artifacts:
             str(self.compiler), f"{key}.mlir", "--target", self.target, "-o",
             f"{key}.so",
         ]
+        options = re.search(r"^// options: (.*)$", text, re.MULTILINE)
+        if options and self.target == "cuda":
+            command += shlex.split(options[1])
         try:
             result = subprocess.run(
                 command, cwd=folder, stdin=subprocess.DEVNULL, text=True,

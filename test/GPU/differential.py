@@ -6,16 +6,22 @@
 #
 #===----------------------------------------------------------------------===#
 """The same cases as test/Differential, each called in one of three ways: with
-inputs in host memory, with inputs on the device, through a stream."""
+inputs in host memory, with inputs on the device, through a stream. On GPUs also
+those whose size brings something about in kernels. The kernels of these, and of
+every other module, have a shape that is drawn: few blocks, few threads, rows by
+stores or by bulk copies."""
 
 from __future__ import annotations
 
+import random
 import shutil
 
 import scenes
+from artifacts import with_options
 from harness import Modules, Run, compare, group_cases, line_of, missing_in_report
 from harness import Failure as HarnessFailure
 from cases import make_cases
+from kernels import make_kernel_cases, shape_options
 from oracle import SpecifiedError
 from pool import Failure, Pool
 from program import module_text
@@ -26,17 +32,25 @@ WAYS = ("host", "device", "stream")
 
 def case_modules(seed, count, target):
     """{key: cases}, {key: text}."""
-    cases = make_cases(seed, count)
-    for op in (op for case in cases for op in case.entry.body):
-        # Kernels pull; a module that asks for a push is refused.
-        if target == "cuda" and getattr(op, "algorithm", None) == "push":
-            op.algorithm = "pull"
-    members = group_cases(cases)
+    cases = (make_kernel_cases if target == "cuda" else make_cases)(seed, count)
+    members = group_cases([case for case in cases if not is_of_kernels(case)])
+    own = [c for c in cases if is_of_kernels(c) and c.ranks <= MOST_RANKS]
+    for key, group in group_cases(own, most=2).items():
+        members[f"kernels_{key}"] = group
     texts = {
         key: module_text(group[0].ranks, [case.entry for case in group])
         for key, group in members.items()
     }
+    if target == "cuda":
+        for number, (key, group) in enumerate(sorted(members.items())):
+            if number % 2 or is_of_kernels(group[0]):
+                lot = random.Random(f"{seed} {key}")
+                texts[key] = with_options(texts[key], shape_options(lot))
     return members, texts
+
+
+def is_of_kernels(case):
+    return case.name.startswith("fixed_kernel_")
 
 
 def call(pool, key, case, way, seconds=60):
@@ -176,7 +190,10 @@ def run_tool(report, settings, artifacts, members):
     """A dozen of them through moe-run, in processes of its own."""
     folder = settings.work / "moe-run"
     folder.mkdir()
-    cases = {case.name: case for group in members.values() for case in group}
+    cases = {
+        case.name: case for group in members.values() for case in group
+        if not is_of_kernels(case)
+    }
     modules = Modules(settings.bin, folder, cases.values(), settings.target)
     wanted = [f"fixed_{name}" for name in (
         "dispatch_bf16", "combine_f8E4M3FN", "round_trip_rank_major",

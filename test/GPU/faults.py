@@ -29,17 +29,17 @@ GiB = 1 << 30
 
 
 class Group:
-    """A pool whose ranks have called everything once."""
+    """A pool whose ranks have called everything of a module once."""
 
     def __init__(self, settings, artifacts, ranks, timeout=TIMEOUT, reserve=0,
-                 environment=None):
-        self.settings, self.ranks = settings, ranks
-        self.key = f"faults{ranks}"
+                 environment=None, kind="faults"):
+        self.settings, self.ranks, self.kind = settings, ranks, kind
+        self.key = f"{kind}{ranks}"
         self.pool = Pool(settings, ranks, environment=environment)
         self.pool.join(ranks, timeout, reserve)
         self.pool.all("load", self.key, str(artifacts.path(self.key)), seconds=120)
         self.number = 0
-        for name in scenes.FAULT_SCENES:
+        for name in scenes.FEW_SCENES if kind == "few" else scenes.FAULT_SCENES:
             self.check_good(name)
 
     def __enter__(self):
@@ -53,7 +53,7 @@ class Group:
     def case(self, name):
         self.number += 1
         return scenes.scene(
-            "faults", name, self.ranks, self.settings.seed, self.number
+            self.kind, name, self.ranks, self.settings.seed, self.number
         )
 
     def check_good(self, name="send", way="host"):
@@ -127,16 +127,16 @@ def capacity(settings, artifacts, ranks, way):
         group.check_good("tight", way)
 
 
-def never_arrives(settings, artifacts, ranks, way):
+def never_arrives(settings, artifacts, ranks, way, kind="faults", name="send"):
     """One rank stays away: bounded waits, and every rank has the story."""
-    with Group(settings, artifacts, ranks) as group:
+    with Group(settings, artifacts, ranks, kind=kind) as group:
         absent = 1 % ranks
         present = [r for r in range(ranks) if r != absent]
-        case = group.case("send")
+        case = group.case(name)
         for rank in present:
             group.pool.send(
                 rank, "launch" if way == "stream" else "call", group.key,
-                "send", scenes.tensors(case, rank),
+                name, scenes.tensors(case, rank),
             )
         answers = group.collect(present, "a call that rank 1 does not make")
         expect(answers, ("TIMEOUT", "PEER_FAILED"), "moe.dispatch", "phase '",
@@ -148,6 +148,11 @@ def never_arrives(settings, artifacts, ranks, way):
         late = group.collect([absent], "the call of the late rank")
         expect(late, ("PEER_FAILED",), "moe.dispatch", "phase '",
                rf"\brank {absent}\b")
+
+
+def never_arrives_among_blocks(settings, artifacts, ranks):
+    """The rank is named, not the blocks that wait for each other."""
+    never_arrives(settings, artifacts, ranks, "host", "few", "many")
 
 
 def never_arrives_then_reset(settings, artifacts, ranks):
@@ -327,7 +332,8 @@ def run(report, settings, artifacts):
                     f"faults/{ranks}/{test.__name__}/{way}", test, settings,
                     artifacts, ranks, way,
                 )
-        for test in (never_arrives_then_reset, killed, different_calls):
+        for test in (never_arrives_among_blocks, never_arrives_then_reset, killed,
+                     different_calls):
             report.test(
                 f"faults/{ranks}/{test.__name__}", test, settings, artifacts,
                 ranks,

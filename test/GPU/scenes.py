@@ -19,6 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Differential"))
 
+from artifacts import with_options  # noqa: E402
 from entries import (  # noqa: E402
     Builder, build_compute, build_dispatch, build_reuse, build_round_trip,
 )
@@ -83,18 +84,23 @@ FAULT_SCENES = {
     "other": (build_exchange, {}),
     "tight": (build_own_experts, {}),
 }
+# One block, whose two subgroups share the counting out; one waits for ranks.
+FEW_THREADS = ["--blocks=1", "--threads=64", "--transfer=stores"]
+FEW_SCENES = {
+    "many": (build_dispatch, dict(layout="slab", t_max=200, hidden=64)),
+}
 
 
 def scene(kind, name, ranks, seed, number):
     """A case; its entry depends on name and ranks alone, its inputs on all."""
-    build, changes = {**GRAPH_SCENES, **FAULT_SCENES}[name]
+    build, changes = {**GRAPH_SCENES, **FAULT_SCENES, **FEW_SCENES}[name]
     values = dict(
         ranks=ranks, layout="rank_major", order="token", dtype="bf16",
         hidden=256, k=3, num_experts=2 * ranks + 1, idx_dtype="i32",
         token_mode="static", t_max=24, routing="uniform", capacity="default",
         alignment=1, scales=None, weighted=False, algorithm=None, bench=0,
     )
-    if kind == "faults":
+    if kind in ("faults", "few"):
         values["num_experts"] = ranks
         values["k"] = min(2, ranks)
     params = Params(**{**values, **changes})
@@ -115,10 +121,16 @@ def scene(kind, name, ranks, seed, number):
 def modules(sizes):
     """{key: text} of all of them, for groups of these sizes."""
     texts = {}
-    for kind, scenes in (("graphs", GRAPH_SCENES), ("faults", FAULT_SCENES)):
+    for kind, scenes, options in (
+        ("graphs", GRAPH_SCENES, []), ("faults", FAULT_SCENES, []),
+        ("few", FEW_SCENES, FEW_THREADS),
+    ):
         for ranks in sizes:
             entries = [scene(kind, name, ranks, 0, 0).entry for name in scenes]
-            texts[f"{kind}{ranks}"] = module_text(ranks, entries)
+            text = module_text(ranks, entries)
+            texts[f"{kind}{ranks}"] = (
+                with_options(text, options) if options else text
+            )
     return texts
 
 

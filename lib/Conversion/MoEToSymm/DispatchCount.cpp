@@ -16,6 +16,11 @@ void DispatchKernel::count() {
     return markTokens();
   if (countsInChunks()) {
     countInChunks();
+    if (isSlab() && postsMasks()) {
+      b.phase("ready");
+      waitForRanks();
+      b.phase("count");
+    }
     collectChunks();
     return addUpChunks();
   }

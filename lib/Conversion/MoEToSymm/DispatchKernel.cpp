@@ -40,7 +40,7 @@ void DispatchKernel::allocate() {
     dynamicSizes.push_back(numTokens);
   int64_t blocks = b.maxBlocks();
   if (countsInChunks()) {
-    if (!isReplicated())
+    if (postsMasks())
       posted = b.persistent({numChunkKeys() * numChunks()}, i64);
   } else if (!marksTokens()) {
     rowNumber = b.scratch(rowType.getShape(), i32, dynamicSizes);
@@ -101,7 +101,6 @@ void DispatchKernel::lower() {
     // Rows have a place as soon as all ranks are done with those of their last
     // run. Otherwise their counts tell that.
     bool isFree = op.isReuse() || isSlab();
-    Value haveArrived;
     if (isFree) {
       b.phase("ready");
       // What earlier kernels of this rank did is complete: there is nothing to
@@ -112,7 +111,8 @@ void DispatchKernel::lower() {
                                  /*relaxed=*/true);
         });
       });
-      haveArrived = b.waitForPeers(arrived, epoch);
+      if (!postsMasks())
+        waitForRanks();
     }
     if (!op.isReuse()) {
       if (!isFixedStart())
@@ -123,7 +123,7 @@ void DispatchKernel::lower() {
       publishCounts();
     }
     if (!isFree)
-      haveArrived = b.waitForPeers(arrived, epoch);
+      waitForRanks();
     haveArrived = b.syncBlockAll(haveArrived);
     b.noteError(haveArrived);
     leaveTokensUnless(haveArrived);
@@ -143,6 +143,10 @@ void DispatchKernel::lower() {
     b.phase("complete");
     complete();
   });
+}
+
+void DispatchKernel::waitForRanks() {
+  haveArrived = b.waitForPeers(arrived, epoch);
 }
 
 void DispatchKernel::leaveTokensUnless(Value condition) {

@@ -15,7 +15,7 @@
 namespace mlir::moe {
 
 /// The protocol of a dispatch as one persistent kernel. Each block has a
-/// contiguous range of the tokens.
+/// contiguous range of the tokens, unless subgroups take them one by one.
 ///
 /// Rows are numbered per key in the order of tokens, whatever the order in
 /// which threads look at them. How far the numbers reach depends on the number
@@ -55,6 +55,10 @@ private:
   };
 
   void allocate();
+  /// One subgroup of the block does. Where blocks wait for each other's masks,
+  /// after it has posted its own: the others would not find out which rank has
+  /// not come.
+  void waitForRanks();
   /// Puts no row unless `condition` holds, which is the same on all threads of
   /// the block.
   void leaveTokensUnless(Value condition);
@@ -148,31 +152,26 @@ private:
 
   /// Whether every block counts all tokens: at most one for each thread, or
   /// two where tokens are not shared out in any case and other ranks wait for
-  /// the counts. More take longer than it takes to meet.
+  /// the counts. More take longer than to learn of what other blocks count.
   bool isReplicated() {
     if (marksTokens())
       return true;
-    int64_t perThread =
-        b.launchShape().team > 1 && isOneRound() && !isSlab() ? 2 : 1;
+    int64_t perThread = isOneRound() && !isSlab() ? 2 : 1;
     return countsInChunks() && static_cast<int64_t>(op.getTokenBound()) <=
                                    perThread * b.launchShape().threads;
   }
+  bool postsMasks() { return countsInChunks() && !isReplicated(); }
   /// Whether a thread adds up the counts of few chunks, and so need not meet
   /// others to use the sum.
   bool addsUpByThreads() {
     return countsInChunks() && isReplicated() && numChunks() <= 4;
   }
-  /// Whether a bit says for each key and token who has a row: the bits fit
-  /// shared memory, and tokens are so few that it takes less to look at all of
-  /// them in each block than to meet.
+  /// Whether a bit says for each key and token who has a row.
   bool marksTokens() {
     return keyIsExpert() && !op.isReuse() && !movesInBulk() &&
-           static_cast<int64_t>(op.getTokenBound()) <=
-               b.launchShape().threads &&
-           numKeys() * wordsPerKey() <= kMaxMarkWords;
+           fitsMarks(op.getTokenBound(), numKeys(), b.launchShape().threads);
   }
   int64_t wordsPerKey() { return numChunks(); }
-  static constexpr int64_t kMaxMarkWords = 4096;
   /// Whether the rows of a block start at a place that is known beforehand.
   bool isFixedStart() { return isSlab() && countsInChunks(); }
   int64_t maxSubgroups() { return b.launchShape().blocks * b.numSubgroups(); }
@@ -196,12 +195,11 @@ private:
            static_cast<int64_t>(op.getTokenBound()) >=
                getSharedTokensByExpert(b.launchShape().blocks) * maxSubgroups();
   }
-  /// Whether masks of chunks of tokens, and sums over them, fit shared memory.
+  /// Whether rows are numbered by masks of chunks of tokens.
   bool countsInChunks() {
     return !op.isReuse() && !keyIsExpert() &&
-           (numChunks() + 1) * numChunkKeys() <= kMaxChunkWords;
+           fitsChunkTables(op.getTokenBound(), b.numRanks(), movesInBulk());
   }
-  static constexpr int64_t kMaxChunkWords = 2048;
   MemRefType rowType() { return cast<MemRefType>(op.getX().getType()); }
   /// Whether rows go through stages in shared memory. Then a subgroup has a
   /// ring of stages of its own; as many subgroups copy as have room.
@@ -245,7 +243,7 @@ private:
   Value chunkMask;     ///< chunks×(R + 1): a bit per token that has a row
   Value chunkStart;    ///< (chunks + 1)×(R + 1): rows before each chunk
   Value marks;         ///< keys×words: a bit per token that has a row
-  Value tickets;       ///< of tokens that subgroups take one by one
+  Value tickets;       ///< of shares that subgroups take one by one
   /// Scratch memory of tables that are too large for shared memory.
   Value startScratch, groupScratch, groupRowsScratch;
   KeyTable start;             ///< where the counted rows of a key start
@@ -254,6 +252,8 @@ private:
   Value ring, full; ///< stages of this subgroup, arrivals at all stages
   Value slabCounts; ///< flags that are counts
   Value status;     ///< not 0 after an error of this rank
+  /// Whether the ranks have arrived that this thread has waited for.
+  Value haveArrived;
   /// Whether this block has met the others, or has their masks; null if it
   /// needs neither.
   Value haveMet;

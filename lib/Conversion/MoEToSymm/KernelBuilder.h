@@ -16,8 +16,6 @@
 
 namespace mlir::moe {
 
-inline constexpr int64_t kSubgroupSize = 32;
-
 /// Whether rows of `type` can be moved by bulk copies: their size and addresses
 /// are multiples of 16 bytes.
 bool allowsBulkCopies(MemRefType type);

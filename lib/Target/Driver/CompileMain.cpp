@@ -80,7 +80,7 @@ struct Options {
       cl::init(0), cl::cat(category)};
   cl::opt<int64_t> team{
       "team",
-      cl::desc("Subgroups of 32 threads that move one token together with "
+      cl::desc("Subgroups of 32 threads that share the row of one token with "
                "stores; alltoallv: pieces of a row (target cuda; default: "
                "chosen)"),
       cl::init(0), cl::cat(category)};

@@ -52,11 +52,13 @@ Status moe::rt::describeRecord(const moert_device_record &record,
     where += ", phase '" + text(record.phase, "?") + "'";
   std::string what = text(record.what, "value");
   moert_code code = toCode(record.code);
+  std::string whom = record.peer >= 0 ? format("rank %d", record.peer)
+                                      : "other blocks of this rank";
   if (code == MOERT_TIMEOUT)
     return makeError(code,
-                     "%s: timed out after %g s waiting for rank %d: expected "
+                     "%s: timed out after %g s waiting for %s: expected "
                      "%s %lld, seen %lld%s%s",
-                     where.c_str(), timeoutSeconds, record.peer, what.c_str(),
+                     where.c_str(), timeoutSeconds, whom.c_str(), what.c_str(),
                      (long long)record.expected, (long long)record.seen,
                      lastSeen.empty() ? "" : "; ", lastSeen.c_str());
   if (code == MOERT_PEER_FAILED)

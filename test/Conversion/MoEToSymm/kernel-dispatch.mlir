@@ -318,10 +318,15 @@ func.func @rank_major(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // MANY: gpu.launch
 // MANY-SAME: %[[MASKS:[a-z0-9_]+]] : memref<2x5xi32, #gpu.address_space<workgroup>>
 // MANY-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
+// MANY: symm.phase "ready"
 // MANY: symm.signal %[[READY]]{{.*}} relaxed
-// MANY: symm.wait %[[READY]]
+// MANY-NOT: symm.wait
 // MANY: symm.phase "count"
 // MANY: symm.post %{{.*}} to %[[POSTED]][
+// A subgroup that waits for ranks has posted its masks: other blocks do not wait for it.
+// MANY: symm.phase "ready"
+// MANY: symm.wait %[[READY]]
+// MANY: symm.phase "count"
 // MANY: symm.collect %[[POSTED]][
 // MANY: memref.load %[[MASKS]][
 // MANY: memref.store %{{.*}}, %[[CHUNKS]][

@@ -15,11 +15,11 @@
 // RUN: moe-opt %s --moe-plan | FileCheck %s --check-prefix=HOST
 
 // On few blocks a dispatch has more threads.
-// FEW: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 8, threads = 1024, team = 4>
+// FEW: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 8, threads = 1024>
 // FEW: moe.combine {{.*}}kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 6>
 // FEW-LABEL: func.func @combine_shorter_rows(
 // FEW: kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 25>
-// MORE: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 9, team = 4>
+// MORE: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 9>
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=32" | FileCheck %s --check-prefix=B32
 // B32-LABEL: func.func @combine_shorter_rows(
 // B32: kernel = #moe.kernel<blocks = 32, transfer = bulk, stages = 15>

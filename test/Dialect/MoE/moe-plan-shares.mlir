@@ -1,35 +1,28 @@
 // In how many shares moe-plan divides the rows of a dispatch with many tokens. A share has
-// 1792 bytes at least; all subgroups together have 672 KiB in flight, or each no less than
-// with whole rows. In blocks of 512 threads a subgroup holds 4096 bytes, in those of 1024
-// it holds 3584.
+// 1792 bytes at least; 384 subgroups or more together have 576 KiB in flight, to all ranks.
+// A subgroup holds 4096 bytes at a time.
 //
 // RUN: moe-opt %s --moe-plan="target=cuda" | FileCheck %s --check-prefixes=CHECK,ALL
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=24" | FileCheck %s --check-prefixes=CHECK,B24
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=16" | FileCheck %s --check-prefixes=CHECK,B16
-// RUN: moe-opt %s --moe-plan="target=cuda blocks=8" | FileCheck %s --check-prefixes=CHECK,B8
 
 shard.grid @ep(shape = 2)
+shard.grid @ep16(shape = 16)
+shard.grid @ep64(shape = 64)
 
-// Eight of 1792 bytes on 24 blocks are 672 KiB in flight, and on 16 less: there four of
-// 3584 have as much in flight as whole rows, which take seven loads of 512 at a time.
 // CHECK-LABEL: func.func @bytes_14336(
 // ALL: kernel = #moe.kernel<team = 8>
 // B24: kernel = #moe.kernel<blocks = 24, team = 8>
-// B16: kernel = #moe.kernel<blocks = 16, team = 4>
-// B8: kernel = #moe.kernel<blocks = 8, threads = 1024, team = 4>
+// B16: kernel = #moe.kernel<blocks = 16>
 func.func @bytes_14336(%x: memref<4096x7168xbf16>, %rows: memref<4096x2xi32>, %recv: memref<8192x7168xbf16>) {
   moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
     : (memref<4096x7168xbf16>, memref<4096x2xi32>, memref<8192x7168xbf16>) -> ()
   return
 }
 
-// Two of 4096 bytes are what a subgroup holds. With 1024 threads that is more than it
-// holds, and the rest of a share takes as long.
 // CHECK-LABEL: func.func @bytes_8192(
 // ALL: kernel = #moe.kernel<team = 4>
 // B24: kernel = #moe.kernel<blocks = 24, team = 4>
-// B16: kernel = #moe.kernel<blocks = 16, team = 2>
-// B8: kernel = #moe.kernel<blocks = 8, threads = 1024>
 func.func @bytes_8192(%x: memref<4096x4096xbf16>, %rows: memref<4096x2xi32>, %recv: memref<8192x4096xbf16>) {
   moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
     : (memref<4096x4096xbf16>, memref<4096x2xi32>, memref<8192x4096xbf16>) -> ()
@@ -39,8 +32,6 @@ func.func @bytes_8192(%x: memref<4096x4096xbf16>, %rows: memref<4096x2xi32>, %re
 // CHECK-LABEL: func.func @bytes_4096(
 // ALL: kernel = #moe.kernel<team = 2>
 // B24: kernel = #moe.kernel<blocks = 24, team = 2>
-// B16: kernel = #moe.kernel<blocks = 16>
-// B8: kernel = #moe.kernel<blocks = 8, threads = 1024, team = 2>
 func.func @bytes_4096(%x: memref<4096x2048xbf16>, %rows: memref<4096x2xi32>, %recv: memref<8192x2048xbf16>) {
   moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
     : (memref<4096x2048xbf16>, memref<4096x2xi32>, memref<8192x2048xbf16>) -> ()
@@ -51,12 +42,44 @@ func.func @bytes_4096(%x: memref<4096x2048xbf16>, %rows: memref<4096x2xi32>, %re
 // CHECK-LABEL: func.func @bytes_3072(
 // ALL: kernel = #moe.kernel<>
 // B24: kernel = #moe.kernel<blocks = 24>
-// B16: kernel = #moe.kernel<blocks = 16>
-// B8: kernel = #moe.kernel<blocks = 8, threads = 1024>
 func.func @bytes_3072(%x: memref<4096x1536xbf16>, %rows: memref<4096x2xi32>, %recv: memref<8192x1536xbf16>) {
   moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
     : (memref<4096x1536xbf16>, memref<4096x2xi32>, memref<8192x1536xbf16>) -> ()
   return
+}
+
+// One expert per token: half of the rows leave. Four shares of 2560 bytes on 24 blocks are
+// 480 KiB to the other rank, and on all enough.
+// CHECK-LABEL: func.func @one_expert(
+// ALL: kernel = #moe.kernel<team = 4>
+// B24: kernel = #moe.kernel<blocks = 24>
+func.func @one_expert(%x: tensor<4096x5120xbf16>, %idx: tensor<4096x1xi32>, %w: tensor<4096x1xf32>) -> tensor<8192x5120xbf16> {
+  %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep {num_experts = 16 : i64}
+    : (tensor<4096x5120xbf16>, tensor<4096x1xi32>, tensor<4096x1xf32>)
+   -> (tensor<8192x5120xbf16>, tensor<8192x1xi32>, tensor<8192x1xf32>, tensor<8192xi32>,
+       tensor<2xi32>, tensor<2xi32>, tensor<4096x2xi32>)
+  return %recv : tensor<8192x5120xbf16>
+}
+
+// Tables of 4096 tokens for 16 ranks fit shared memory; those for 64 do not, so that
+// blocks know their own tokens only, and do not share them out.
+// CHECK-LABEL: func.func @ranks_16(
+// ALL: kernel = #moe.kernel<team = 8>
+func.func @ranks_16(%x: tensor<4096x7168xbf16>, %idx: tensor<4096x8xi32>, %w: tensor<4096x8xf32>) -> tensor<65536x7168xbf16> {
+  %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep16 {num_experts = 256 : i64}
+    : (tensor<4096x7168xbf16>, tensor<4096x8xi32>, tensor<4096x8xf32>)
+   -> (tensor<65536x7168xbf16>, tensor<65536x8xi32>, tensor<65536x8xf32>, tensor<65536xi32>,
+       tensor<16xi32>, tensor<16xi32>, tensor<4096x16xi32>)
+  return %recv : tensor<65536x7168xbf16>
+}
+// CHECK-LABEL: func.func @ranks_64(
+// ALL: kernel = #moe.kernel<>
+func.func @ranks_64(%x: tensor<4096x7168xbf16>, %idx: tensor<4096x8xi32>, %w: tensor<4096x8xf32>) -> tensor<262144x7168xbf16> {
+  %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep64 {num_experts = 256 : i64}
+    : (tensor<4096x7168xbf16>, tensor<4096x8xi32>, tensor<4096x8xf32>)
+   -> (tensor<262144x7168xbf16>, tensor<262144x8xi32>, tensor<262144x8xf32>, tensor<262144xi32>,
+       tensor<64xi32>, tensor<64xi32>, tensor<4096x64xi32>)
+  return %recv : tensor<262144x7168xbf16>
 }
 
 // Rows ordered by expert have shares from two tokens per subgroup on, where blocks are
@@ -64,14 +87,27 @@ func.func @bytes_3072(%x: memref<4096x1536xbf16>, %rows: memref<4096x2xi32>, %re
 // CHECK-LABEL: func.func @by_expert(
 // ALL: kernel = #moe.kernel<blocks = 125, team = 2>
 // B24: kernel = #moe.kernel<blocks = 24, team = 8>
-// B16: kernel = #moe.kernel<blocks = 16, team = 4>
-// On eight, of 1024 threads, each block knows its own tokens only.
-// B8: kernel = #moe.kernel<blocks = 8, threads = 1024>
 func.func @by_expert(%x: tensor<1000x7168xbf16>, %idx: tensor<1000x8xi32>, %w: tensor<1000x8xf32>) -> tensor<16000x7168xbf16> {
   %recv, %ri, %rw, %src, %to, %from, %rows, %offsets, %counts = moe.dispatch %x, %idx, %w
       on @ep {num_experts = 256 : i64, layout = #moe.layout<expert_major>}
     : (tensor<1000x7168xbf16>, tensor<1000x8xi32>, tensor<1000x8xf32>)
    -> (tensor<16000x7168xbf16>, tensor<16000xi32>, tensor<16000xf32>, tensor<16000xi32>,
        tensor<2xi32>, tensor<2xi32>, tensor<1000x8xi32>, tensor<128xi32>, tensor<128xi32>)
+  return %recv : tensor<16000x7168xbf16>
+}
+
+// Bits for 16 experts and 1000 tokens fit shared memory: each block knows its own tokens.
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=12 threads=1024" | FileCheck %s --check-prefix=MARKS
+// MARKS-LABEL: func.func @by_few_experts(
+// MARKS: kernel = #moe.kernel<blocks = 12, threads = 1024>
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=24" | FileCheck %s --check-prefix=NOMARKS
+// NOMARKS-LABEL: func.func @by_few_experts(
+// NOMARKS: kernel = #moe.kernel<blocks = 24, team = 8>
+func.func @by_few_experts(%x: tensor<1000x7168xbf16>, %idx: tensor<1000x8xi32>, %w: tensor<1000x8xf32>) -> tensor<16000x7168xbf16> {
+  %recv, %ri, %rw, %src, %to, %from, %rows, %offsets, %counts = moe.dispatch %x, %idx, %w
+      on @ep {num_experts = 16 : i64, layout = #moe.layout<expert_major>}
+    : (tensor<1000x7168xbf16>, tensor<1000x8xi32>, tensor<1000x8xf32>)
+   -> (tensor<16000x7168xbf16>, tensor<16000xi32>, tensor<16000xf32>, tensor<16000xi32>,
+       tensor<2xi32>, tensor<2xi32>, tensor<1000x8xi32>, tensor<8xi32>, tensor<8xi32>)
   return %recv : tensor<16000x7168xbf16>
 }

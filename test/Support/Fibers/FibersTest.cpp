@@ -234,10 +234,18 @@ static void addUpPosts(void *captures, void *, int64_t block, int64_t thread,
   memory->missed += sum != uint64_t(blocks * (blocks + 1) / 2);
 }
 
+/// Two threads post the same word.
+static void postTwice(void *captures, void *, int64_t, int64_t thread, int64_t,
+                      int64_t) {
+  if (thread < 2)
+    moe_fiber_post(&static_cast<Memory *>(captures)->words[0], 7, 1);
+}
+
 TEST(Fibers, Posts) {
   auto isRight = [](const Memory &memory) { return memory.missed == 0; };
   EXPECT_RIGHT(runMany(addUpPosts<true>, isRight));
   EXPECT_GT(runMany(addUpPosts<false>, isRight).wrong, 0);
+  EXPECT_EQ(runMany(postTwice, isRight).rejected, kRuns);
 }
 
 /// One block never posts: threads that wait for it are found stuck.

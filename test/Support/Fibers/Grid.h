@@ -133,8 +133,9 @@ public:
   /// Returns the value seen last.
   uint64_t waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
                        const char *phase);
-  /// Posts a value in a word of this rank; returns the word seen last.
+  /// Posts a value in a word of this rank, once in an epoch.
   void post(uint64_t *word, uint64_t epoch, uint64_t value);
+  /// Returns the word seen last.
   uint64_t collect(const uint64_t *word, uint64_t epoch, const char *phase);
   /// Rejects a kernel whose block puts a row after a wait of it for other ranks
   /// or blocks has ended in vain.

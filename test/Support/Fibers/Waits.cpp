@@ -27,8 +27,8 @@ bool Grid::pollFlags() {
   return any;
 }
 
-/// As on a device, where waits for other ranks end once an error is recorded.
-/// Those for stages do not.
+/// As on a device, where waits for other ranks and blocks end once an error is
+/// recorded. Those for stages do not.
 void Grid::giveUpWaits() {
   for (FlagWait &wait : flagWaits)
     makeRunnable(wait.fiber);
@@ -70,6 +70,8 @@ static uint64_t tagOf(uint64_t word) { return word >> 32; }
 void Grid::post(uint64_t *word, uint64_t epoch, uint64_t value) {
   yield();
   uint64_t posted = epoch << 32 | value;
+  if (tagOf(*word) == tagOf(posted))
+    reject("a word is posted again in epoch %llu", (unsigned long long)epoch);
   __atomic_store_n(word, posted, __ATOMIC_RELAXED);
   for (size_t i = 0; i < collectWaits.size();) {
     CollectWait &wait = collectWaits[i];

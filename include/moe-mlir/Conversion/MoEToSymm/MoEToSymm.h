@@ -55,9 +55,28 @@ inline int64_t getTeamsForStages(int64_t adding, int64_t stages) {
   return 1;
 }
 
-/// Tokens per subgroup from which on the subgroups of a dispatch whose rows are
-/// ordered by expert take shares of tokens one by one. It takes one more
-/// meeting of the blocks, and few blocks gain more from it.
+/// Threads of a subgroup, and tokens that it looks at together.
+inline constexpr int64_t kSubgroupSize = 32;
+
+/// A dispatch whose rows are numbered by rank: whether tables with a word for
+/// each rank and chunk of kSubgroupSize tokens fit shared memory, beside the
+/// stages of bulk copies if there are any. Then any block can find any row.
+inline bool fitsChunkTables(int64_t tokens, int64_t ranks, bool hasStages) {
+  int64_t chunks = (tokens + kSubgroupSize - 1) / kSubgroupSize;
+  return (chunks + 1) * (ranks + 1) <= (hasStages ? 2048 : 5632);
+}
+
+/// A dispatch whose rows are numbered by expert: whether a bit for each expert
+/// and token fits shared memory, and tokens are so few that it takes less to
+/// look at all of them in each block than to meet.
+inline bool fitsMarks(int64_t tokens, int64_t experts, int64_t threads) {
+  int64_t words = (tokens + kSubgroupSize - 1) / kSubgroupSize;
+  return tokens <= threads && experts * words <= 4096;
+}
+
+/// Tokens per subgroup from which on, where such bits do not fit, subgroups
+/// take shares of tokens one by one. It takes one more meeting of the blocks,
+/// which pays sooner when they are few.
 inline int64_t getSharedTokensByExpert(int64_t blocks) {
   return blocks < 64 ? 2 : 4;
 }
@@ -85,8 +104,8 @@ struct LaunchShape {
   /// With bulk copies: rows (combine: tokens) in flight, per subgroup
   /// (combine: block).
   int64_t stages = 3;
-  /// Without: subgroups that move one token together; in an alltoallv, pieces
-  /// that a row is moved in.
+  /// Without: subgroups that move one token together, or shares of it that
+  /// subgroups take one by one; in an alltoallv, pieces that a row is moved in.
   int64_t team = 1;
 };
 

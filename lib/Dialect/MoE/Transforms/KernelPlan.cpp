@@ -7,8 +7,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// The rules of the planner, which docs/CUDA.md states. All numbers that come
-/// from measurements stand at the top of this file.
+/// The rules of the planner, which docs/CUDA.md states. Numbers that come from
+/// measurements stand at the top of this file, or in MoEToSymm.h where kernels
+/// need them as well.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -24,8 +25,7 @@ using namespace mlir;
 using namespace mlir::moe;
 using llvm::formatv;
 
-/// Threads of a subgroup.
-static constexpr int64_t kLanes = 32;
+static constexpr int64_t kLanes = kSubgroupSize;
 
 //===----------------------------------------------------------------------===//
 // Numbers
@@ -53,9 +53,12 @@ static constexpr int64_t kBulkTokensOfManyRows = 4;
 /// one by one: smaller ones are moved sooner than the counter gives out the
 /// next.
 static constexpr int64_t kShareBytes = 1792;
-/// Bytes of shares that all subgroups together have in flight, enough for the
-/// links.
-static constexpr int64_t kSharesInFlight = 672 << 10;
+/// Subgroups from which on shares are divided: fewer do not hide the time from
+/// one share to the next.
+static constexpr int64_t kSharingSubgroups = 384;
+/// Bytes of shares in flight, in all subgroups and to all ranks, that are
+/// enough for the links.
+static constexpr int64_t kSharesInFlight = 576 << 10;
 /// Up to so many blocks, a multiprocessor's threads are what limits a dispatch.
 static constexpr int64_t kFewBlocks = 8;
 static constexpr int64_t kManyThreads = 1024;
@@ -88,8 +91,11 @@ struct Traffic {
   /// Rows of a token, at most, of a combine.
   int64_t rowsOfToken = 1;
   bool isDispatch = false, isCombine = false;
-  /// Whether rows of a dispatch are ordered by expert, anew.
-  bool isByExpert = false;
+  /// How a dispatch finds its rows.
+  bool isReuse = false, isByExpert = false;
+  int64_t ranks = 1, experts = 1;
+  /// Copies of a row that leave the rank, expected of a uniform routing.
+  double rowsOut = 1;
   bool hasBulkForm = true;
   /// Whether the work is spread by bytes, not token by token.
   bool hasPieces = false;
@@ -105,9 +111,19 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     traffic.isDispatch = true;
     traffic.stageBytes = traffic.rowBytes;
     traffic.tokens = dispatch.getTokenBound();
+    traffic.isReuse = dispatch.isReuse();
     traffic.isByExpert =
-        !dispatch.isReuse() &&
-        (dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert);
+        dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert;
+    traffic.experts = dispatch.getNumExperts();
+    traffic.ranks = op.getNumRanks();
+    if (!traffic.isReuse) {
+      double ranks = traffic.ranks, missed = 1;
+      int64_t topK =
+          cast<ShapedType>(dispatch.getTopkIdx().getType()).getDimSize(1);
+      for (int64_t k = 0; k < topK; ++k)
+        missed *= 1 - 1 / ranks;
+      traffic.rowsOut = (ranks - 1) * (1 - missed);
+    }
   } else if (auto combine = dyn_cast<CombineOp>(*op)) {
     traffic.tokens = combine.getTokenBound();
     // A stage holds a part of each row of a token.
@@ -208,35 +224,37 @@ static int64_t getLargestTeam(const Traffic &traffic, int64_t subgroups) {
   return std::min(largest, getMaxPiecesOfRow(traffic.rowBytes));
 }
 
-/// Whether the subgroups of a dispatch take shares of tokens one by one, and
-/// each has more than one. Where rows are ordered by expert and tokens are few,
-/// blocks know their own tokens only.
+/// Whether the subgroups of a dispatch take shares of tokens one by one, if
+/// each has more than one (DispatchKernel::sharesOutTokens).
 static bool takesShares(const Traffic &traffic, int64_t blocks,
                         int64_t threads) {
   int64_t all = blocks * (threads / kLanes);
-  if (traffic.isByExpert)
-    return traffic.tokens > threads &&
-           traffic.tokens >= all * getSharedTokensByExpert(blocks);
-  return traffic.isDispatch && traffic.tokens > all;
+  if (!traffic.isDispatch || traffic.tokens <= all)
+    return false;
+  if (traffic.isReuse)
+    return true;
+  if (!traffic.isByExpert)
+    return fitsChunkTables(traffic.tokens, traffic.ranks, /*hasStages=*/false);
+  return !fitsMarks(traffic.tokens, traffic.experts, threads) &&
+         traffic.tokens >= all * getSharedTokensByExpert(blocks);
 }
 
 /// The most shares of a row that are large enough for the counter, and with
-/// which either a subgroup has no less in flight than with the whole row, or
-/// all together enough. A subgroup loads as much as registers hold before it
-/// stores: what is left over at the end of a share fills them only in part.
+/// which enough is in flight. A subgroup loads as much as registers hold before
+/// it stores: what is left over at the end of a share fills them only in part.
 static int64_t chooseShares(const Traffic &traffic, int64_t all,
                             int64_t threads) {
   int64_t held = getMaxHeldVectors(threads) * 16 * kLanes;
-  auto inFlight = [&](int64_t shares) {
-    int64_t bytes = traffic.rowBytes / shares;
-    return bytes / std::max<int64_t>(llvm::divideCeil(bytes, held), 1);
-  };
+  double rowsOut = std::min(traffic.rowsOut, 1.0);
   int64_t best = 1;
-  for (int64_t shares = 2; traffic.rowBytes >= shares * kShareBytes;
-       shares *= 2)
-    if (inFlight(shares) >= inFlight(1) ||
-        inFlight(shares) * all >= kSharesInFlight)
+  for (int64_t shares = 2;
+       all >= kSharingSubgroups && traffic.rowBytes >= shares * kShareBytes;
+       shares *= 2) {
+    int64_t bytes = traffic.rowBytes / shares;
+    int64_t inFlight = bytes / llvm::divideCeil(bytes, held) * all;
+    if (inFlight * rowsOut >= kSharesInFlight)
       best = shares;
+  }
   return best;
 }
 

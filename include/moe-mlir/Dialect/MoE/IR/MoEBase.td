@@ -161,8 +161,9 @@ def MoE_KernelAttr : AttrDef<MoE_Dialect, "Kernel"> {
     - `transfer`: how rows move.
     - `stages`: rows in flight per subgroup of 32 threads (combine: tokens per
       block) with `bulk`; of no meaning otherwise.
-    - `team`: subgroups that move one token together with `stores` (alltoallv:
-      pieces that a row is moved in); of no meaning otherwise.
+    - `team`: subgroups that move one token together with `stores`, or shares of
+      it that subgroups take one by one (alltoallv: pieces that a row is moved
+      in); of no meaning otherwise.
 
     Example: `#moe.kernel<blocks = 132, threads = 256, transfer = bulk, stages = 2>`
 
