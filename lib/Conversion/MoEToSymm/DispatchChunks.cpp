@@ -15,12 +15,13 @@ using namespace mlir::moe;
 /// unless each looks at all of them. One more key has the tokens with errors.
 void DispatchKernel::countInChunks() {
   Value ranks = b.index(b.numRanks()), chunks = b.index(numChunks());
-  chunkMask = b.workgroup({numChunks(), numChunkKeys()}, b.getI32Type());
-  chunkStart = b.workgroup({numChunks() + 1, numChunkKeys()}, b.getI32Type());
+  chunkMask = makeTable({numChunks(), numChunkKeys()}, maskScratch);
+  chunkStart = makeTable({numChunks() + 1, numChunkKeys()}, chunkScratch);
   auto note = [&](Value mask, Value chunk, Value key) {
     b.onFirstLane([&] {
       if (isReplicated())
-        return b.store(mask, chunkMask, {chunk, key});
+        return b.store(mask, chunkMask.buffer,
+                       indicesOf(chunkMask, {chunk, key}));
       Value word = b.add(b.mul(key, chunks), chunk);
       symm::PostOp::create(b, mask, posted, word, epoch);
     });
@@ -43,7 +44,11 @@ void DispatchKernel::countInChunks() {
          b.mul(b.numBlocks(), b.index(b.numSubgroups())), count);
 }
 
-/// Until the masks of all chunks are in the block's memory, a thread per word.
+Value DispatchKernel::loadMask(Value chunk, Value key) {
+  return b.load(chunkMask.buffer, indicesOf(chunkMask, {chunk, key}));
+}
+
+/// Until the block has the masks of all chunks, a thread per word.
 void DispatchKernel::collectChunks() {
   if (isReplicated())
     return b.syncBlock();
@@ -59,7 +64,8 @@ void DispatchKernel::collectChunks() {
     auto collect = symm::CollectOp::create(b, posted, word, epoch);
     Value key = arith::DivUIOp::create(b, word, chunks);
     Value chunk = arith::RemUIOp::create(b, word, chunks);
-    b.store(collect.getValue(), chunkMask, {chunk, key});
+    b.store(collect.getValue(), chunkMask.buffer,
+            indicesOf(chunkMask, {chunk, key}));
     scf::YieldOp::create(b,
                          b.both(own.getRegionIterArg(0), collect.getPosted()));
   }
@@ -84,11 +90,11 @@ void DispatchKernel::addUpChunksByThreads() {
     Value total =
         b.reduce(zero, chunks, zero,
                  [&](Value chunk, ValueRange sum) -> SmallVector<Value> {
-                   Value mask = b.load(chunkMask, {chunk, key});
-                   b.storeIndex(sum[0], chunkStart, {chunk, key});
+                   Value mask = loadMask(chunk, key);
+                   storeEntry(sum[0], chunkStart, {chunk, key});
                    return {b.add(sum[0], b.countBits(mask))};
                  })[0];
-    b.storeIndex(total, chunkStart, {chunks, key});
+    storeEntry(total, chunkStart, {chunks, key});
   });
 }
 
@@ -104,7 +110,7 @@ void DispatchKernel::addUpChunksByLanes() {
       Value chunk = b.add(begin, b.index(i));
       Value isChunk = b.cmp(Pred::ult, chunk, chunks);
       Value safe = b.select(isChunk, chunk, zero);
-      Value number = b.countBits(b.load(chunkMask, {safe, key}));
+      Value number = b.countBits(loadMask(safe, key));
       rows.push_back(b.select(isChunk, number, zero));
     }
     for (Value number : rows)
@@ -114,24 +120,24 @@ void DispatchKernel::addUpChunksByLanes() {
       Value chunk = b.add(begin, b.index(i));
       // The row after the last chunk is the total.
       b.ifThen(b.cmp(Pred::ule, chunk, chunks),
-               [&] { b.storeIndex(before, chunkStart, {chunk, key}); });
+               [&] { storeEntry(before, chunkStart, {chunk, key}); });
       before = b.add(before, rows[i]);
     }
     if (numChunks() % kSubgroupSize == 0)
       b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(kSubgroupSize - 1)),
-               [&] { b.storeIndex(before, chunkStart, {chunks, key}); });
+               [&] { storeEntry(before, chunkStart, {chunks, key}); });
   });
 }
 
 std::pair<Value, Value> DispatchKernel::findInChunks(Value token, Value key) {
   Value lanes = b.index(kSubgroupSize);
   Value chunk = arith::DivUIOp::create(b, token, lanes);
-  Value mask = b.load(chunkMask, {chunk, key});
+  Value mask = loadMask(chunk, key);
   Value bit = arith::ShLIOp::create(
       b, b.i32(1),
       b.fromIndex(arith::RemUIOp::create(b, token, lanes), b.getI32Type()));
   Value hasRow = b.cmp(Pred::ne, arith::AndIOp::create(b, mask, bit), b.i32(0));
   Value below = arith::AndIOp::create(b, mask, b.sub(bit, b.i32(1)));
-  Value before = b.loadIndex(chunkStart, {chunk, key});
+  Value before = loadEntry(chunkStart, {chunk, key});
   return {hasRow, b.add(before, b.countBits(below))};
 }

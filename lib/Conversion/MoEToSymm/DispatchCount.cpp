@@ -24,9 +24,8 @@ void DispatchKernel::count() {
     collectChunks();
     return addUpChunks();
   }
-  if (keyIsExpert())
-    routeTokens();
-  countByKey();
+  routeTokens();
+  countByExpert();
   meetBlocks();
 }
 
@@ -103,7 +102,7 @@ Value DispatchKernel::hasExpertOf(ValueRange experts, Value peer) {
   return found;
 }
 
-std::pair<Value, Value> DispatchKernel::findKey(Value token, Value key) {
+std::pair<Value, Value> DispatchKernel::findExpert(Value token, Value wanted) {
   Value zero = b.index(0);
   Value no = b.integer(b.getI1Type(), 0);
   Value isToken = b.cmp(Pred::ult, token, end);
@@ -115,7 +114,7 @@ std::pair<Value, Value> DispatchKernel::findKey(Value token, Value key) {
       b.reduce(zero, b.index(topK), {no, zero},
                [&](Value k, ValueRange carried) -> SmallVector<Value> {
                  Value expert = b.loadIndex(expertOf, {token, k});
-                 Value isKey = b.cmp(Pred::eq, expert, key);
+                 Value isKey = b.cmp(Pred::eq, expert, wanted);
                  return {arith::OrIOp::create(b, carried[0], isKey),
                          b.select(isKey, k, carried[1])};
                });
@@ -125,10 +124,10 @@ std::pair<Value, Value> DispatchKernel::findKey(Value token, Value key) {
   return {look.getResult(0), look.getResult(1)};
 }
 
-/// One subgroup per key, one lane per token.
-void DispatchKernel::countByKey() {
+/// One subgroup per expert, one lane per token.
+void DispatchKernel::countByExpert() {
   Value zero = b.index(0);
-  b.forSubgroups(zero, b.index(numKeys()), [&](Value key) {
+  b.forSubgroups(zero, b.index(numKeys()), [&](Value expert) {
     auto tokens = scf::ForOp::create(b, first, end, b.index(kSubgroupSize),
                                      ValueRange{zero});
     {
@@ -136,30 +135,18 @@ void DispatchKernel::countByKey() {
       b.setInsertionPointToEnd(tokens.getBody());
       Value running = tokens.getRegionIterArg(0);
       Value token = b.add(tokens.getInductionVar(), b.lane());
-      Value hasRow, slot = key;
-      if (keyIsExpert()) {
-        std::tie(hasRow, slot) = findKey(token, key);
-        if (!op.isExpertMajor())
-          slot = b.owner(key, placement);
-      } else {
-        Value isToken = b.cmp(Pred::ult, token, end);
-        hasRow = hasExpertOf(loadExperts(token, isToken).first, key);
-      }
+      auto [hasRow, slot] = findExpert(token, expert);
+      if (!op.isExpertMajor())
+        slot = b.owner(expert, placement);
       Value mask = b.ballot(hasRow);
       Value number = b.add(running, b.countBits(b.bitsBelow(mask)));
-      if (keyIsExpert()) {
-        b.ifThen(hasRow,
-                 [&] { b.storeIndex(number, rowNumber, {token, slot}); });
-      } else {
-        b.ifThen(b.cmp(Pred::ult, token, end), [&] {
-          b.storeIndex(b.select(hasRow, number, b.index(-1)), rowNumber,
-                       {token, slot});
-        });
-      }
+      b.ifThen(hasRow, [&, slot = slot] {
+        b.storeIndex(number, rowNumber, {token, slot});
+      });
       scf::YieldOp::create(b, b.add(running, b.countBits(mask)));
     }
     b.onFirstLane([&] {
-      b.storeIndex(tokens.getResult(0), blockCounts, {key, b.block()});
+      b.storeIndex(tokens.getResult(0), blockCounts, {expert, b.block()});
     });
   });
 }
@@ -178,7 +165,7 @@ Value DispatchKernel::countOfBlocks(Value key, Value blocks) {
 
 Value DispatchKernel::totalOf(Value key) {
   if (countsInChunks())
-    return b.loadIndex(chunkStart, {b.index(numChunks()), key});
+    return loadEntry(chunkStart, {b.index(numChunks()), key});
   if (marksTokens())
     return numMarked(key);
   return b.loadIndex(counts, {b.index(0), key});

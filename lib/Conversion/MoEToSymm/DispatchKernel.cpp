@@ -15,6 +15,9 @@ using namespace mlir::moe;
 /// stages (three tables).
 static constexpr int64_t kMaxSharedKeys = 2048;
 static constexpr int64_t kMaxKeysBesideStages = 1024;
+/// Entries of each of two tables by chunk and rank, likewise.
+static constexpr int64_t kMaxChunkEntries = 5632;
+static constexpr int64_t kMaxChunkEntriesBesideStages = 2048;
 
 void moe::lowerDispatchToKernel(DispatchOp op, KernelBuilder &b) {
   DispatchKernel(op, b).lower();
@@ -38,14 +41,19 @@ void DispatchKernel::allocate() {
   SmallVector<Value> dynamicSizes;
   if (rowType.isDynamicDim(0))
     dynamicSizes.push_back(numTokens);
-  int64_t blocks = b.maxBlocks();
   if (countsInChunks()) {
     if (postsMasks())
       posted = b.persistent({numChunkKeys() * numChunks()}, i64);
+    int64_t mostEntries =
+        movesInBulk() ? kMaxChunkEntriesBesideStages : kMaxChunkEntries;
+    if ((numChunks() + 1) * numChunkKeys() > mostEntries) {
+      maskScratch = scratchTable({numChunks(), numChunkKeys()});
+      chunkScratch = scratchTable({numChunks() + 1, numChunkKeys()});
+    }
   } else if (!marksTokens()) {
     rowNumber = b.scratch(rowType.getShape(), i32, dynamicSizes);
     barrierCounter = b.persistent({1}, i64);
-    blockCounts = b.scratch({numKeys(), blocks}, i32);
+    blockCounts = b.scratch({numKeys(), b.maxBlocks()}, i32);
     counts = b.scratch({1, numKeys()}, i32);
   }
   if (keyIsExpert())
@@ -53,12 +61,10 @@ void DispatchKernel::allocate() {
   bool isLarge =
       numKeys() > (movesInBulk() ? kMaxKeysBesideStages : kMaxSharedKeys);
   if (isLarge || sharesStarts())
-    startScratch = b.scratch({blocks, numKeys()}, i32);
-  if (isLarge) {
-    if (keyIsExpert()) {
-      groupScratch = b.scratch({blocks, numKeys()}, i32);
-      groupRowsScratch = b.scratch({blocks, numKeys()}, i32);
-    }
+    startScratch = scratchTable(numKeys());
+  if (isLarge && keyIsExpert()) {
+    groupScratch = scratchTable(numKeys());
+    groupRowsScratch = scratchTable(numKeys());
   }
   if (isSlab()) {
     slabCounts = b.flags();
@@ -67,22 +73,35 @@ void DispatchKernel::allocate() {
   all = b.persistent({b.numRanks(), numExchanged()}, i32);
 }
 
-DispatchKernel::KeyTable DispatchKernel::keyTable(int64_t keys, Value scratch) {
+Value DispatchKernel::scratchTable(ArrayRef<int64_t> shape) {
+  SmallVector<int64_t> perBlock = {b.maxBlocks()};
+  llvm::append_range(perBlock, shape);
+  return b.scratch(perBlock, b.getI32Type());
+}
+
+DispatchKernel::Table DispatchKernel::makeTable(ArrayRef<int64_t> shape,
+                                                Value scratch) {
   if (scratch)
     return {scratch, b.block()};
-  return {b.workgroup({keys}, b.getI32Type()), Value()};
+  return {b.workgroup(shape, b.getI32Type()), Value()};
 }
 
-Value DispatchKernel::loadKey(const KeyTable &table, Value key) {
+SmallVector<Value> DispatchKernel::indicesOf(const Table &table,
+                                             ValueRange entry) {
+  SmallVector<Value> indices;
   if (table.block)
-    return b.loadIndex(table.buffer, {table.block, key});
-  return b.loadIndex(table.buffer, {key});
+    indices.push_back(table.block);
+  llvm::append_range(indices, entry);
+  return indices;
 }
 
-void DispatchKernel::storeKey(Value value, const KeyTable &table, Value key) {
-  if (table.block)
-    return b.storeIndex(value, table.buffer, {table.block, key});
-  b.storeIndex(value, table.buffer, {key});
+Value DispatchKernel::loadEntry(const Table &table, ValueRange entry) {
+  return b.loadIndex(table.buffer, indicesOf(table, entry));
+}
+
+void DispatchKernel::storeEntry(Value value, const Table &table,
+                                ValueRange entry) {
+  b.storeIndex(value, table.buffer, indicesOf(table, entry));
 }
 
 //===----------------------------------------------------------------------===//
@@ -115,8 +134,8 @@ void DispatchKernel::lower() {
         waitForRanks();
     }
     if (!op.isReuse()) {
-      if (!isFixedStart())
-        start = keyTable(numKeys(), startScratch);
+      if (!isSlab())
+        start = makeTable(numKeys(), startScratch);
       b.phase("count");
       count();
       b.phase("exchange");
@@ -129,7 +148,7 @@ void DispatchKernel::lower() {
     leaveTokensUnless(haveArrived);
     if (slabCounts)
       sendSlabCounts();
-    if (!op.isReuse() && !isFixedStart()) {
+    if (!op.isReuse() && !isSlab()) {
       b.phase("place");
       place();
       if (sharesStarts())

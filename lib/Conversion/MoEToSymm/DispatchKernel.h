@@ -48,8 +48,8 @@ public:
 private:
   using Pred = ProtocolBuilder::Pred;
 
-  /// A number per key that the threads of a block share.
-  struct KeyTable {
+  /// Numbers that the threads of a block share.
+  struct Table {
     Value buffer;
     Value block; ///< null: the buffer belongs to one block
   };
@@ -68,14 +68,14 @@ private:
   void count();
   void meetBlocks();
   void routeTokens();
-  void countByKey();
+  void countByExpert();
   /// The experts of a token, checked (placement_s2), and whether all are fine;
   /// -1 for none.
   std::pair<SmallVector<Value>, Value> loadExperts(Value token, Value isToken);
   /// Whether one of them is on rank `peer`.
   Value hasExpertOf(ValueRange experts, Value peer);
-  /// Whether one of the experts of a token has key `key`, and in which slot.
-  std::pair<Value, Value> findKey(Value token, Value key);
+  /// Whether `wanted` is one of the experts of a token, and in which slot.
+  std::pair<Value, Value> findExpert(Value token, Value wanted);
   void publishCounts();
   /// Rows of the first `blocks` blocks of this rank with key `key`; on all
   /// lanes of a subgroup.
@@ -97,6 +97,7 @@ private:
   // DispatchChunks.cpp
   void countInChunks();
   void collectChunks();
+  Value loadMask(Value chunk, Value key);
   void addUpChunks();
   void addUpChunksByThreads();
   void addUpChunksByLanes();
@@ -111,7 +112,6 @@ private:
 
   // DispatchPlace.cpp
   void place();
-  void placeInSlab();
   /// Of this rank's part of a slab.
   Value firstSlabRow() { return b.mul(b.me(), b.index(op.getTokenBound())); }
   void placeByRank();
@@ -172,8 +172,6 @@ private:
            fitsMarks(op.getTokenBound(), numKeys(), b.launchShape().threads);
   }
   int64_t wordsPerKey() { return numChunks(); }
-  /// Whether the rows of a block start at a place that is known beforehand.
-  bool isFixedStart() { return isSlab() && countsInChunks(); }
   int64_t maxSubgroups() { return b.launchShape().blocks * b.numSubgroups(); }
   /// Whether no subgroup has more than one share of a token.
   bool isOneRound() {
@@ -196,10 +194,7 @@ private:
                getSharedTokensByExpert(b.launchShape().blocks) * maxSubgroups();
   }
   /// Whether rows are numbered by masks of chunks of tokens.
-  bool countsInChunks() {
-    return !op.isReuse() && !keyIsExpert() &&
-           fitsChunkTables(op.getTokenBound(), b.numRanks(), movesInBulk());
-  }
+  bool countsInChunks() { return !op.isReuse() && !keyIsExpert(); }
   MemRefType rowType() { return cast<MemRefType>(op.getX().getType()); }
   /// Whether rows go through stages in shared memory. Then a subgroup has a
   /// ring of stages of its own; as many subgroups copy as have room.
@@ -226,9 +221,12 @@ private:
     return op.isExpertMajor() ? placement.numExperts : placement.numRanks;
   }
 
-  KeyTable keyTable(int64_t keys, Value scratch);
-  Value loadKey(const KeyTable &table, Value key);
-  void storeKey(Value value, const KeyTable &table, Value key);
+  /// In shared memory, unless there is scratch memory for it: blocks×shape.
+  Table makeTable(ArrayRef<int64_t> shape, Value scratch);
+  Value scratchTable(ArrayRef<int64_t> shape);
+  SmallVector<Value> indicesOf(const Table &table, ValueRange entry);
+  Value loadEntry(const Table &table, ValueRange entry);
+  void storeEntry(Value value, const Table &table, ValueRange entry);
 
   KernelBuilder &b;
   Value first, end;  ///< this block's tokens
@@ -240,18 +238,19 @@ private:
   Value rowNumber;     ///< like send_row: a row's number among those counted
   Value blockCounts;   ///< keys×blocks: rows of each block
   Value posted;        ///< (R + 1)×chunks words: the masks of each chunk
-  Value chunkMask;     ///< chunks×(R + 1): a bit per token that has a row
-  Value chunkStart;    ///< (chunks + 1)×(R + 1): rows before each chunk
+  Table chunkMask;     ///< chunks×(R + 1): a bit per token that has a row
+  Table chunkStart;    ///< (chunks + 1)×(R + 1): rows before each chunk
   Value marks;         ///< keys×words: a bit per token that has a row
   Value tickets;       ///< of shares that subgroups take one by one
   /// Scratch memory of tables that are too large for shared memory.
   Value startScratch, groupScratch, groupRowsScratch;
-  KeyTable start;             ///< where the counted rows of a key start
-  KeyTable groups, groupRows; ///< place and size of each expert's group
-  KeyTable needed;            ///< rows that each rank needs
-  Value ring, full; ///< stages of this subgroup, arrivals at all stages
-  Value slabCounts; ///< flags that are counts
-  Value status;     ///< not 0 after an error of this rank
+  Value maskScratch, chunkScratch;
+  Table start;             ///< where the counted rows of a key start; no slab
+  Table groups, groupRows; ///< place and size of each expert's group
+  Table needed;            ///< rows that each rank needs
+  Value ring, full;        ///< stages of this subgroup, arrivals at all stages
+  Value slabCounts;        ///< flags that are counts
+  Value status;            ///< not 0 after an error of this rank
   /// Whether the ranks have arrived that this thread has waited for.
   Value haveArrived;
   /// Whether this block has met the others, or has their masks; null if it

@@ -15,9 +15,7 @@ using namespace mlir::moe;
 /// no row is put: no token is left. Ranks with slabs do not know that in time
 /// (placement_s2).
 void DispatchKernel::place() {
-  if (isSlab())
-    return placeInSlab();
-  needed = keyTable(b.numRanks(), Value());
+  needed = makeTable(b.numRanks(), Value());
   if (op.isExpertMajor())
     placeByExpert();
   else if (keyIsExpert())
@@ -28,23 +26,14 @@ void DispatchKernel::place() {
   checkNeeds();
 }
 
-void DispatchKernel::placeInSlab() {
-  b.forSubgroups(b.index(0), b.index(b.numRanks()), [&](Value peer) {
-    Value row = b.add(firstSlabRow(), countOfBlocks(peer, b.block()));
-    b.onFirstLane([&] { storeKey(row, start, peer); });
-  });
-  b.syncBlock();
-}
-
 /// rank_major: one subgroup per destination.
 void DispatchKernel::placeByRank() {
   Value zero = b.index(0);
   b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
-    Value lower = countsInChunks() ? zero : countOfBlocks(peer, b.block());
     b.onFirstLane([&] {
       auto [before, total] = b.sumOfSenders(all, peer);
-      storeKey(total, needed, peer);
-      storeKey(b.add(before, lower), start, peer);
+      storeEntry(total, needed, peer);
+      storeEntry(before, start, peer);
     });
   });
   noteTokensFromRanks();
@@ -92,33 +81,33 @@ Value DispatchKernel::sumOverExpertsInLanes(
 /// per expert for the sums, one per destination for their sequence.
 void DispatchKernel::placeInExpertOrder() {
   Value zero = b.index(0);
-  groupRows = keyTable(numKeys(), groupRowsScratch);
+  groupRows = makeTable(numKeys(), groupRowsScratch);
   if (marksTokens())
     b.forThreads(b.index(numKeys()), [&](Value expert) {
-      storeKey(zero, start, expert);
-      storeKey(totalOf(expert), groupRows, expert);
+      storeEntry(zero, start, expert);
+      storeEntry(totalOf(expert), groupRows, expert);
     });
   else
     b.forSubgroups(zero, b.index(numKeys()), [&](Value expert) {
       Value lower = countOfBlocks(expert, b.block());
       Value rows = countOfBlocks(expert, b.numBlocks());
       b.onFirstLane([&] {
-        storeKey(lower, start, expert);
-        storeKey(rows, groupRows, expert);
+        storeEntry(lower, start, expert);
+        storeEntry(rows, groupRows, expert);
       });
     });
   b.syncBlock();
   b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
     auto [before, total] = b.sumOfSenders(all, peer);
-    b.onFirstLane([&, total = total] { storeKey(total, needed, peer); });
+    b.onFirstLane([&, total = total] { storeEntry(total, needed, peer); });
     reduceExpertsInLanes(
         peer, before,
         [&](Value expert, Value isExpert,
             ValueRange row) -> SmallVector<Value> {
-          Value rows = b.select(isExpert, loadKey(groupRows, expert), zero);
+          Value rows = b.select(isExpert, loadEntry(groupRows, expert), zero);
           Value first = b.add(row[0], b.sumOfLanesBelow(rows));
           b.ifThen(isExpert, [&] {
-            storeKey(b.add(first, loadKey(start, expert)), start, expert);
+            storeEntry(b.add(first, loadEntry(start, expert)), start, expert);
           });
           return {b.add(row[0], b.sumOverLanes(rows))};
         });
@@ -132,19 +121,19 @@ void DispatchKernel::placeInExpertOrder() {
 void DispatchKernel::placeByExpert() {
   Value zero = b.index(0);
   Value numExperts = b.index(placement.numExperts);
-  groups = keyTable(numKeys(), groupScratch);
-  groupRows = keyTable(numKeys(), groupRowsScratch);
+  groups = makeTable(numKeys(), groupScratch);
+  groupRows = makeTable(numKeys(), groupRowsScratch);
   b.forThreads(numExperts, [&](Value expert) {
     auto [before, total] = b.sumOfSenders(all, expert);
-    storeKey(total, groupRows, expert);
-    storeKey(before, start, expert);
+    storeEntry(total, groupRows, expert);
+    storeEntry(before, start, expert);
   });
   b.syncBlock();
   if (!marksTokens()) {
     b.forSubgroups(zero, numExperts, [&](Value expert) {
       Value lower = countOfBlocks(expert, b.block());
       b.onFirstLane([&] {
-        storeKey(b.add(loadKey(start, expert), lower), start, expert);
+        storeEntry(b.add(loadEntry(start, expert), lower), start, expert);
       });
     });
     b.syncBlock();
@@ -157,9 +146,9 @@ void DispatchKernel::placeByExpert() {
     std::tie(own, ownEnd) = expertsOf(b.me());
     b.forThreads(b.sub(ownEnd, own), [&](Value local) {
       Value expert = b.add(own, local);
-      b.storeIndex(loadKey(groups, expert), op.getOutput(Output::ExpertOffsets),
-                   {local});
-      b.storeIndex(loadKey(groupRows, expert),
+      b.storeIndex(loadEntry(groups, expert),
+                   op.getOutput(Output::ExpertOffsets), {local});
+      b.storeIndex(loadEntry(groupRows, expert),
                    op.getOutput(Output::ExpertCounts), {local});
     });
     b.forSubgroups(zero, b.index(b.numRanks()), [&](Value sender) {
@@ -182,12 +171,12 @@ void DispatchKernel::placeGroupsOf(Value peer) {
       peer, {zero, zero},
       [&](Value expert, Value isExpert,
           ValueRange carried) -> SmallVector<Value> {
-        Value rows = b.select(isExpert, loadKey(groupRows, expert), zero);
+        Value rows = b.select(isExpert, loadEntry(groupRows, expert), zero);
         Value room = b.alignUp(rows, op.getAlignment());
         Value group = b.add(carried[0], b.sumOfLanesBelow(room));
         b.ifThen(isExpert, [&] {
-          storeKey(group, groups, expert);
-          storeKey(b.add(group, loadKey(start, expert)), start, expert);
+          storeEntry(group, groups, expert);
+          storeEntry(b.add(group, loadEntry(start, expert)), start, expert);
         });
         Value mask = b.ballot(b.cmp(Pred::sgt, rows, zero));
         Value end = b.shuffle(b.add(group, rows), b.highestBit(mask));
@@ -196,7 +185,7 @@ void DispatchKernel::placeGroupsOf(Value peer) {
                 b.select(hasRows, end, carried[1])};
       });
   b.onFirstLane([&] {
-    storeKey(ends[1], needed, peer);
+    storeEntry(ends[1], needed, peer);
     if (placement.remainder() == 0)
       return;
     auto [first, last] = expertsOf(peer);
@@ -217,7 +206,7 @@ void DispatchKernel::checkNeeds() {
         Value isAlive = b.cmp(Pred::sge, b.load(all, {rank, zero}), b.i32(0));
         Value fits = yes;
         if (op.getOverflow() == Overflow::error)
-          fits = b.cmp(Pred::ule, loadKey(needed, rank), b.index(capacity));
+          fits = b.cmp(Pred::ule, loadEntry(needed, rank), b.index(capacity));
         return {b.both(carried[0], isAlive), b.both(carried[1], fits)};
       });
   Value areAlive = verdicts[0], ok = b.both(areAlive, verdicts[1]);
@@ -227,7 +216,7 @@ void DispatchKernel::checkNeeds() {
       b.check(isAlive, symm::Failure::peer_failed, "status of a peer", b.i64(0),
               b.i64(-1), rank);
       // The counts of a rank that failed are none.
-      checkCapacity(b.select(areAlive, loadKey(needed, rank), zero), rank);
+      checkCapacity(b.select(areAlive, loadEntry(needed, rank), zero), rank);
     });
   });
   leaveTokensUnless(ok);

@@ -32,8 +32,8 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
     number = b.loadIndex(rowNumber, {token, slot});
     hasRow = b.cmp(Pred::sge, number, zero);
   }
-  Value row = isFixedStart() ? firstSlabRow()
-                             : startOf(token, b.select(hasRow, key, zero));
+  Value row =
+      isSlab() ? firstSlabRow() : startOf(token, b.select(hasRow, key, zero));
   row = b.add(row, number);
   // Without errors only `drop` exceeds the capacity; with one, counts of other
   // ranks are not to be trusted.
@@ -43,11 +43,11 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
 
 Value DispatchKernel::startOf(Value token, Value key) {
   if (!sharesStarts())
-    return loadKey(start, key);
+    return loadEntry(start, key);
   // Block b has tokens from T * b / blocks on.
   Value bound = b.mul(b.add(token, b.index(1)), b.numBlocks());
   Value block = arith::DivUIOp::create(b, b.sub(bound, b.index(1)), numTokens);
-  return loadKey({start.buffer, block}, key);
+  return loadEntry({start.buffer, block}, key);
 }
 
 std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {

@@ -7,8 +7,6 @@
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=16" | FileCheck %s --check-prefixes=CHECK,B16
 
 shard.grid @ep(shape = 2)
-shard.grid @ep16(shape = 16)
-shard.grid @ep64(shape = 64)
 
 // CHECK-LABEL: func.func @bytes_14336(
 // ALL: kernel = #moe.kernel<team = 8>
@@ -59,27 +57,6 @@ func.func @one_expert(%x: tensor<4096x5120xbf16>, %idx: tensor<4096x1xi32>, %w: 
    -> (tensor<8192x5120xbf16>, tensor<8192x1xi32>, tensor<8192x1xf32>, tensor<8192xi32>,
        tensor<2xi32>, tensor<2xi32>, tensor<4096x2xi32>)
   return %recv : tensor<8192x5120xbf16>
-}
-
-// Tables of 4096 tokens for 16 ranks fit shared memory; those for 64 do not, so that
-// blocks know their own tokens only, and do not share them out.
-// CHECK-LABEL: func.func @ranks_16(
-// ALL: kernel = #moe.kernel<team = 8>
-func.func @ranks_16(%x: tensor<4096x7168xbf16>, %idx: tensor<4096x8xi32>, %w: tensor<4096x8xf32>) -> tensor<65536x7168xbf16> {
-  %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep16 {num_experts = 256 : i64}
-    : (tensor<4096x7168xbf16>, tensor<4096x8xi32>, tensor<4096x8xf32>)
-   -> (tensor<65536x7168xbf16>, tensor<65536x8xi32>, tensor<65536x8xf32>, tensor<65536xi32>,
-       tensor<16xi32>, tensor<16xi32>, tensor<4096x16xi32>)
-  return %recv : tensor<65536x7168xbf16>
-}
-// CHECK-LABEL: func.func @ranks_64(
-// ALL: kernel = #moe.kernel<>
-func.func @ranks_64(%x: tensor<4096x7168xbf16>, %idx: tensor<4096x8xi32>, %w: tensor<4096x8xf32>) -> tensor<262144x7168xbf16> {
-  %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep64 {num_experts = 256 : i64}
-    : (tensor<4096x7168xbf16>, tensor<4096x8xi32>, tensor<4096x8xf32>)
-   -> (tensor<262144x7168xbf16>, tensor<262144x8xi32>, tensor<262144x8xf32>, tensor<262144xi32>,
-       tensor<64xi32>, tensor<64xi32>, tensor<4096x64xi32>)
-  return %recv : tensor<262144x7168xbf16>
 }
 
 // Rows ordered by expert have shares from two tokens per subgroup on, where blocks are

@@ -58,14 +58,6 @@ inline int64_t getTeamsForStages(int64_t adding, int64_t stages) {
 /// Threads of a subgroup, and tokens that it looks at together.
 inline constexpr int64_t kSubgroupSize = 32;
 
-/// A dispatch whose rows are numbered by rank: whether tables with a word for
-/// each rank and chunk of kSubgroupSize tokens fit shared memory, beside the
-/// stages of bulk copies if there are any. Then any block can find any row.
-inline bool fitsChunkTables(int64_t tokens, int64_t ranks, bool hasStages) {
-  int64_t chunks = (tokens + kSubgroupSize - 1) / kSubgroupSize;
-  return (chunks + 1) * (ranks + 1) <= (hasStages ? 2048 : 5632);
-}
-
 /// A dispatch whose rows are numbered by expert: whether a bit for each expert
 /// and token fits shared memory, and tokens are so few that it takes less to
 /// look at all of them in each block than to meet.

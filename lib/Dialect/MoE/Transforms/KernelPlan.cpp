@@ -91,9 +91,9 @@ struct Traffic {
   /// Rows of a token, at most, of a combine.
   int64_t rowsOfToken = 1;
   bool isDispatch = false, isCombine = false;
-  /// How a dispatch finds its rows.
-  bool isReuse = false, isByExpert = false;
-  int64_t ranks = 1, experts = 1;
+  /// Whether rows of a dispatch are ordered by expert, anew, and of how many.
+  bool isByExpert = false;
+  int64_t experts = 1;
   /// Copies of a row that leave the rank, expected of a uniform routing.
   double rowsOut = 1;
   bool hasBulkForm = true;
@@ -111,13 +111,12 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     traffic.isDispatch = true;
     traffic.stageBytes = traffic.rowBytes;
     traffic.tokens = dispatch.getTokenBound();
-    traffic.isReuse = dispatch.isReuse();
     traffic.isByExpert =
-        dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert;
+        !dispatch.isReuse() &&
+        (dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert);
     traffic.experts = dispatch.getNumExperts();
-    traffic.ranks = op.getNumRanks();
-    if (!traffic.isReuse) {
-      double ranks = traffic.ranks, missed = 1;
+    if (!dispatch.isReuse()) {
+      double ranks = op.getNumRanks(), missed = 1;
       int64_t topK =
           cast<ShapedType>(dispatch.getTopkIdx().getType()).getDimSize(1);
       for (int64_t k = 0; k < topK; ++k)
@@ -231,10 +230,8 @@ static bool takesShares(const Traffic &traffic, int64_t blocks,
   int64_t all = blocks * (threads / kLanes);
   if (!traffic.isDispatch || traffic.tokens <= all)
     return false;
-  if (traffic.isReuse)
-    return true;
   if (!traffic.isByExpert)
-    return fitsChunkTables(traffic.tokens, traffic.ranks, /*hasStages=*/false);
+    return true;
   return !fitsMarks(traffic.tokens, traffic.experts, threads) &&
          traffic.tokens >= all * getSharedTokensByExpert(blocks);
 }
