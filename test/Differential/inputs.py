@@ -135,6 +135,7 @@ class Params:
     weighted: bool
     algorithm: str | None  # of combine; None leaves it to the compiler
     bench: int
+    kernel: str | None = None  # pins the kernels of dispatches
 
     @property
     def static_tokens(self):
@@ -157,6 +158,7 @@ class Params:
             ranks=self.ranks, num_experts=self.num_experts, layout=self.layout,
             order=self.order, alignment=self.alignment,
             max_tokens=self.max_tokens, static_tokens=self.static_tokens,
+            kernel=self.kernel,
         )
         return DispatchAttrs(**{**values, **changes})
 
@@ -218,5 +220,5 @@ def sample(rng, pick, **fixed) -> Params:
             choose("weighted", (False, True)) and dtype in oracle.FLOATS
         ),
         algorithm=algorithm,
-        bench=choose("bench", (0, 0, 0, 3)),
+        bench=choose("bench", (0, 0, 0, 3)), kernel=fixed.get("kernel"),
     )

@@ -14,7 +14,9 @@ import random
 from pathlib import Path
 
 from cases import fixed_case, make_cases
-from entries import build_alltoallv, build_reuse, build_round_trip
+from entries import (
+    build_alltoallv, build_dispatch, build_reuse, build_round_trip,
+)
 
 
 def kernel_recipes():
@@ -40,6 +42,13 @@ def kernel_recipes():
         yield f"long_{layout}", build_round_trip, dict(
             full, layout=layout, k=4, num_experts=16, ranks=4, t_max=200,
             hidden=64, dtype="bf16", weighted=i > 0, bench=3 * (i % 2),
+        )
+    # Tables that do not fit shared memory beside stages.
+    for layout in ("rank_major", "slab"):
+        yield f"large_tables_{layout}", build_dispatch, dict(
+            full, layout=layout, k=1, num_experts=3, ranks=2, t_max=22000,
+            hidden=8, dtype="bf16",
+            kernel="blocks = 2, threads = 64, transfer = bulk",
         )
     # Short rows, of which a subgroup moves many at a time, and some alone.
     for capacity in ("exact", "drop"):

@@ -111,6 +111,7 @@ class DispatchAttrs:
     capacity: int | None = None
     max_tokens: int | None = None
     static_tokens: int | None = None
+    kernel: str | None = None  # without a meaning: how it is done
 
     @property
     def t_max(self) -> int:

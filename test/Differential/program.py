@@ -171,6 +171,8 @@ def dispatch_attrs(attrs):
         pairs.append(("alignment", f"{attrs.alignment} : i64"))
     if attrs.capacity is not None:
         pairs.append(("capacity", f"{attrs.capacity} : i64"))
+    if attrs.kernel is not None:
+        pairs.append(("kernel", f"#moe.kernel<{attrs.kernel}>"))
     return pairs
 
 

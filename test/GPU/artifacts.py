@@ -15,10 +15,12 @@ import concurrent.futures
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 from pool import Failure
+from report import Skip
 
 COMPILE_SECONDS = 300
 
@@ -29,11 +31,22 @@ def with_options(text, options):
     return f"{text}// options: {shlex.join(options)}\n"
 
 
+def needs_ptxas(text):
+    return re.search(r"^// options: .*--gpu-format=cubin", text, re.MULTILINE)
+
+
+def has_ptxas():
+    """Whether moe-compile finds it."""
+    home = os.environ.get("CUDA_HOME")
+    return shutil.which("ptxas") or (home and (Path(home) / "bin/ptxas").is_file())
+
+
 class Artifacts:
     def __init__(self, compiler: Path, target: str, made: Path, work: Path):
         self.compiler, self.target = compiler, target
         self.made, self.work = made, work
         self.paths, self.texts = {}, {}
+        self.without_ptxas = set()
         self.num_compiled = self.num_found = 0
 
     @property
@@ -86,6 +99,9 @@ class Artifacts:
             if path:
                 self.paths[key] = path, None
                 self.num_found += 1
+            elif needs_ptxas(text) and not (self.can_compile and has_ptxas()):
+                # Also for a host target, where nobody asks for it.
+                self.without_ptxas.add(key)
             else:
                 missing[key] = text
         if missing and not self.can_compile:
@@ -106,6 +122,11 @@ class Artifacts:
             self.num_compiled += 1
 
     def path(self, key) -> Path:
+        if key in self.without_ptxas:
+            raise Skip(
+                "its kernels are to be assembled: no such artifact came along, "
+                "and here is no moe-compile that finds ptxas"
+            )
         path, error = self.paths[key]
         if error:
             raise Failure(error)

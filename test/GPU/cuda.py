@@ -53,6 +53,13 @@ class Driver:
         self.call("cuDeviceGetName", buffer, c_int(100), device)
         return buffer.value.decode()
 
+    def capability(self, ordinal):
+        """The major number of its compute capability."""
+        device, major = c_int(), c_int()
+        self.call("cuDeviceGet", byref(device), c_int(ordinal))
+        self.call("cuDeviceGetAttribute", byref(major), c_int(75), device)
+        return major.value
+
     def reaches(self, ordinal, peer):
         can = c_int()
         self.call("cuDeviceCanAccessPeer", byref(can), c_int(ordinal), c_int(peer))

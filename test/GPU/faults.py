@@ -152,6 +152,10 @@ def never_arrives(settings, artifacts, ranks, way, kind="faults", name="send"):
 
 def never_arrives_among_blocks(settings, artifacts, ranks):
     """The rank is named, not the blocks that wait for each other."""
+    if settings.target == "cuda":
+        path = artifacts.path(f"few{ranks}")
+        if b".maxntid 64" not in path.read_bytes():
+            raise Failure(f"the kernels of {path.name} have other blocks")
     never_arrives(settings, artifacts, ranks, "host", "few", "many")
 
 

@@ -66,40 +66,60 @@ def run(report, settings, artifacts):
     if settings.target != "cuda":
         raise Skip("graphs are a matter of GPUs")
     for ranks in scenes.group_sizes(settings.gpus):
-        key = f"graphs{ranks}"
-        pool = None
-        for name in (*scenes.GRAPH_SCENES, "error"):
+        run_group(report, settings, artifacts, ranks, f"graphs{ranks}",
+                  (*scenes.GRAPH_SCENES, "error"))
+    run_group(report, settings, artifacts, settings.gpus,
+              f"cubin{settings.gpus}", scenes.CUBIN_SCENES)
 
-            def test():
-                nonlocal pool
-                if pool is None or not pool.alive:
-                    pool = Pool(settings, ranks)
-                    pool.join(ranks, settings.timeout)
-                    pool.all("load", key, str(artifacts.path(key)), seconds=120)
-                if name == "error":
-                    good, bad = (
-                        scenes.scene(
-                            "graphs", "dispatch_rank_major", ranks,
-                            settings.seed, number,
-                        )
-                        for number in range(2)
+
+def check_assembled(settings, path):
+    """Kernels that were assembled before are for one kind of chip."""
+    if settings.capability != 9:
+        raise Skip(f"they are for sm_90, and here is sm_{settings.capability}0")
+    if b".target sm_" in path.read_bytes():
+        raise Failure(f"{path.name} has PTX")
+
+
+def run_group(report, settings, artifacts, ranks, key, names):
+    """Each name is a scene, or "error"."""
+    place = f"graphs/{ranks}" if key.startswith("graphs") else f"graphs/{key}"
+    pool = None
+    for name in names:
+
+        def test():
+            nonlocal pool
+            path = artifacts.path(key)
+            if key.startswith("cubin"):
+                check_assembled(settings, path)
+            if pool is None or not pool.alive:
+                pool = Pool(settings, ranks)
+                pool.join(ranks, settings.timeout)
+                pool.all("load", key, str(path), seconds=120)
+            if name == "error":
+                good, bad = (
+                    scenes.scene(
+                        "graphs", "dispatch_rank_major", ranks, settings.seed,
+                        number,
                     )
-                    bad.inputs[1].arrays[ranks - 1][3, 1] = 1000
-                    check_error_in_replay(pool, key, good, bad)
-                    return
-                cases = [
-                    scenes.scene("graphs", name, ranks, settings.seed, number)
-                    for number in range(INPUT_SETS)
-                ]
-                check_replays(cases, capture(pool, key, name, cases))
+                    for number in range(2)
+                )
+                bad.inputs[1].arrays[ranks - 1][3, 1] = 1000
+                check_error_in_replay(pool, key, good, bad)
+                return
+            cases = [
+                scenes.scene("graphs", name, ranks, settings.seed, number)
+                for number in range(INPUT_SETS)
+            ]
+            check_replays(cases, capture(pool, key, name, cases))
 
-            if not report.test(f"graphs/{ranks}/{name}", test) and pool:
-                if pool.alive:
-                    pool.kill()
+        if not report.test(f"{place}/{name}", test) and pool:
+            if pool.alive:
+                pool.kill()
 
-        def end():
-            if pool and pool.alive:
-                with pool:
-                    pool.leave()
+    def end():
+        if pool and pool.alive:
+            with pool:
+                pool.leave()
 
-        report.test(f"graphs/{ranks}/end", end)
+    if pool:
+        report.test(f"{place}/end", end)

@@ -64,6 +64,7 @@ class Settings:
     test_artifacts: Path
     artifacts_made: Path
     work: Path
+    capability: int  # of the GPUs, its major number
     timeout: float = 20.0  # of waits for other ranks
 
 
@@ -90,6 +91,7 @@ def parse():
 
 def use_gpus(count):
     """Checks that `count` GPUs are there and makes them the only visible ones.
+    Returns the major number of their compute capability.
 
     In a process of its own: this one must not start the driver, since its
     children are to see fewer GPUs.
@@ -100,27 +102,30 @@ def use_gpus(count):
         try:
             driver = Driver()
             found = driver.num_devices()
-            lines = [f"{found}", f"driver of CUDA {driver.version()}"]
+            major = driver.capability(0) if found else 0
+            lines = [f"{found} {major}", f"driver of CUDA {driver.version()}"]
             for i in range(min(found, count)):
                 reach = [j for j in range(min(found, count))
                          if j == i or driver.reaches(i, j)]
                 lines.append(f"GPU {i}: {driver.name(i)}, reaches {reach}")
         except CudaError as error:
-            lines = ["0", str(error)]
+            lines = ["0 0", str(error)]
         os.write(write, "\n".join(lines).encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as pipe:
-        found, *lines = pipe.read().splitlines() or ["0", "the driver crashed"]
+        first, *lines = pipe.read().splitlines() or ["0 0", "the driver crashed"]
+        found, major = map(int, first.split())
     os.waitpid(pid, 0)
-    if int(found) < count:
+    if found < count:
         die(f"found {found} GPUs, but {count} are asked for (--gpus)\n"
             + "\n".join(lines))
     for line in lines:
         print(line)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    every = visible.split(",") if visible else [str(i) for i in range(int(found))]
+    every = visible.split(",") if visible else [str(i) for i in range(found)]
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(every[:count])
+    return major
 
 
 def choose_seed(options, made):
@@ -142,8 +147,9 @@ def main():
     made = build / "test" / "GPU" / options.target
     if options.gpus < 2 and options.target == "cuda":
         die("there is nothing to exchange on fewer than 2 GPUs")
+    capability = 0
     if options.target == "cuda" and not options.prepare:
-        use_gpus(options.gpus)
+        capability = use_gpus(options.gpus)
     report = Report(options.only)
     seed, cases = choose_seed(options, made)
     print(f"seed {seed}, {cases} random cases "
@@ -154,6 +160,7 @@ def main():
             options.target, options.gpus, seed, build / "bin",
             str(build / "lib" / "libmoe_runtime.so"),
             build / "runtime" / "tests" / "artifacts", made, Path(work),
+            capability,
         )
         folder = settings.work
         if options.prepare:
@@ -186,6 +193,9 @@ def main():
         store.prepare(wanted)
         print(f"{store.num_found} artifacts found, {store.num_compiled} compiled "
               f"in {time.monotonic() - begin:.1f} s")
+        if store.without_ptxas:
+            print("no ptxas to assemble the kernels of "
+                  + ", ".join(sorted(store.without_ptxas)))
         if options.prepare:
             bad = [f"{key}: {error}" for key, (_, error) in store.paths.items()
                    if error]

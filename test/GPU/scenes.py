@@ -89,6 +89,11 @@ FEW_THREADS = ["--blocks=1", "--threads=64", "--transfer=stores"]
 FEW_SCENES = {
     "many": (build_dispatch, dict(layout="slab", t_max=200, hidden=64)),
 }
+CUBIN = ["--gpu-format=cubin"]
+CUBIN_SCENES = {
+    name: GRAPH_SCENES[name]
+    for name in ("dispatch_rank_major", "round_trip_slab", "alltoallv")
+}
 
 
 def scene(kind, name, ranks, seed, number):
@@ -123,7 +128,7 @@ def modules(sizes):
     texts = {}
     for kind, scenes, options in (
         ("graphs", GRAPH_SCENES, []), ("faults", FAULT_SCENES, []),
-        ("few", FEW_SCENES, FEW_THREADS),
+        ("few", FEW_SCENES, FEW_THREADS), ("cubin", CUBIN_SCENES, CUBIN),
     ):
         for ranks in sizes:
             entries = [scene(kind, name, ranks, 0, 0).entry for name in scenes]

@@ -101,31 +101,26 @@ void DispatchKernel::addUpChunksByThreads() {
 /// A subgroup per key, of which each lane adds up consecutive counts.
 void DispatchKernel::addUpChunksByLanes() {
   Value zero = b.index(0), chunks = b.index(numChunks());
-  int64_t perLane = llvm::divideCeil(numChunks(), kSubgroupSize);
+  Value perLane = b.index(llvm::divideCeil(numChunks(), kSubgroupSize));
   b.forSubgroups(zero, b.index(numChunkKeys()), [&](Value key) {
-    Value begin = b.mul(b.lane(), b.index(perLane));
-    SmallVector<Value> rows;
-    Value sum = zero;
-    for (int64_t i = 0; i < perLane; ++i) {
-      Value chunk = b.add(begin, b.index(i));
-      Value isChunk = b.cmp(Pred::ult, chunk, chunks);
-      Value safe = b.select(isChunk, chunk, zero);
-      Value number = b.countBits(loadMask(safe, key));
-      rows.push_back(b.select(isChunk, number, zero));
-    }
-    for (Value number : rows)
-      sum = b.add(sum, number);
+    Value begin = arith::MinUIOp::create(b, b.mul(b.lane(), perLane), chunks);
+    Value end = arith::MinUIOp::create(b, b.add(begin, perLane), chunks);
+    Value sum =
+        b.reduce(begin, end, zero,
+                 [&](Value chunk, ValueRange sum) -> SmallVector<Value> {
+                   Value mask = loadMask(chunk, key);
+                   return {b.add(sum[0], b.countBits(mask))};
+                 })[0];
     Value before = b.sumOfLanesBelow(sum);
-    for (int64_t i = 0; i < perLane; ++i) {
-      Value chunk = b.add(begin, b.index(i));
-      // The row after the last chunk is the total.
-      b.ifThen(b.cmp(Pred::ule, chunk, chunks),
-               [&] { storeEntry(before, chunkStart, {chunk, key}); });
-      before = b.add(before, rows[i]);
-    }
-    if (numChunks() % kSubgroupSize == 0)
-      b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(kSubgroupSize - 1)),
-               [&] { storeEntry(before, chunkStart, {chunks, key}); });
+    Value total =
+        b.reduce(begin, end, before,
+                 [&](Value chunk, ValueRange before) -> SmallVector<Value> {
+                   storeEntry(before[0], chunkStart, {chunk, key});
+                   Value mask = loadMask(chunk, key);
+                   return {b.add(before[0], b.countBits(mask))};
+                 })[0];
+    b.ifThen(b.cmp(Pred::eq, b.lane(), b.index(kSubgroupSize - 1)),
+             [&] { storeEntry(total, chunkStart, {chunks, key}); });
   });
 }
 

@@ -15,9 +15,9 @@ using namespace mlir::moe;
 /// stages (three tables).
 static constexpr int64_t kMaxSharedKeys = 2048;
 static constexpr int64_t kMaxKeysBesideStages = 1024;
-/// Entries of each of two tables by chunk and rank, likewise.
-static constexpr int64_t kMaxChunkEntries = 5632;
-static constexpr int64_t kMaxChunkEntriesBesideStages = 2048;
+/// Entries of all tables of a dispatch by rank, likewise.
+static constexpr int64_t kMaxSharedEntries = 12000;
+static constexpr int64_t kMaxEntriesBesideStages = 4096;
 
 void moe::lowerDispatchToKernel(DispatchOp op, KernelBuilder &b) {
   DispatchKernel(op, b).lower();
@@ -44,9 +44,9 @@ void DispatchKernel::allocate() {
   if (countsInChunks()) {
     if (postsMasks())
       posted = b.persistent({numChunkKeys() * numChunks()}, i64);
-    int64_t mostEntries =
-        movesInBulk() ? kMaxChunkEntriesBesideStages : kMaxChunkEntries;
-    if ((numChunks() + 1) * numChunkKeys() > mostEntries) {
+    int64_t entries = (2 * numChunks() + 1) * numChunkKeys() + 2 * b.numRanks();
+    if (entries >
+        (movesInBulk() ? kMaxEntriesBesideStages : kMaxSharedEntries)) {
       maskScratch = scratchTable({numChunks(), numChunkKeys()});
       chunkScratch = scratchTable({numChunks() + 1, numChunkKeys()});
     }
@@ -60,7 +60,7 @@ void DispatchKernel::allocate() {
     allocateRouting();
   bool isLarge =
       numKeys() > (movesInBulk() ? kMaxKeysBesideStages : kMaxSharedKeys);
-  if (isLarge || sharesStarts())
+  if (!isSlab() && (isLarge || sharesStarts()))
     startScratch = scratchTable(numKeys());
   if (isLarge && keyIsExpert()) {
     groupScratch = scratchTable(numKeys());

@@ -26,15 +26,12 @@ void DispatchKernel::place() {
   checkNeeds();
 }
 
-/// rank_major: one subgroup per destination.
+/// rank_major: one thread per destination.
 void DispatchKernel::placeByRank() {
-  Value zero = b.index(0);
-  b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
-    b.onFirstLane([&] {
-      auto [before, total] = b.sumOfSenders(all, peer);
-      storeEntry(total, needed, peer);
-      storeEntry(before, start, peer);
-    });
+  b.forThreads(b.index(b.numRanks()), [&](Value peer) {
+    auto [before, total] = b.sumOfSenders(all, peer);
+    storeEntry(total, needed, peer);
+    storeEntry(before, start, peer);
   });
   noteTokensFromRanks();
 }

@@ -52,8 +52,9 @@ Status moe::rt::describeRecord(const moert_device_record &record,
     where += ", phase '" + text(record.phase, "?") + "'";
   std::string what = text(record.what, "value");
   moert_code code = toCode(record.code);
-  std::string whom = record.peer >= 0 ? format("rank %d", record.peer)
-                                      : "other blocks of this rank";
+  // Without a peer: for other blocks, or bulk copies.
+  std::string whom =
+      record.peer >= 0 ? format("rank %d", record.peer) : "its own GPU";
   if (code == MOERT_TIMEOUT)
     return makeError(code,
                      "%s: timed out after %g s waiting for %s: expected "

@@ -15,18 +15,21 @@ shard.grid @ep(shape = 4)
 // CHECK: scf.for %[[CHUNK:[a-z0-9_]+]] = %[[SUBGROUP]] to %c10 step %c8
 // CHECK: memref.store %{{.*}}, %[[MASKS]][%[[CHUNK]], %c4]
 // CHECK-NOT: symm.{{grid_barrier|post|collect}}
-// A subgroup adds up the counts for a rank, a lane for each chunk, and the next lane
-// stores the total.
+// A subgroup adds up the bits for a rank, a lane for each chunk, and the last lane stores
+// the total.
 // CHECK: gpu.barrier
 // CHECK: scf.for %[[KEY:[a-z0-9_]+]] = %[[SUBGROUP]] to %c5 step %c8
-// CHECK: %[[IS_CHUNK:.*]] = arith.cmpi ult, %[[LANE]], %c10
-// CHECK: %[[SAFE:.*]] = arith.select %[[IS_CHUNK]], %[[LANE]], %c0
-// CHECK: %[[MASK:.*]] = memref.load %[[MASKS]][%[[SAFE]], %[[KEY]]]
+// CHECK: %[[OWN:.*]] = arith.minui %[[LANE]], %c10
+// CHECK: scf.for %[[C:[a-z0-9_]+]] = %[[OWN]] to
+// CHECK: %[[MASK:.*]] = memref.load %[[MASKS]][%[[C]], %[[KEY]]]
 // CHECK: math.ctpop %[[MASK]]
 // CHECK: gpu.shuffle
-// CHECK: %[[STORES:.*]] = arith.cmpi ule, %[[LANE]], %c10
-// CHECK-NEXT: scf.if %[[STORES]]
-// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[LANE]], %[[KEY]]]
+// CHECK: %[[TOTAL:.*]] = scf.for %[[C2:[a-z0-9_]+]] = %[[OWN]] to
+// CHECK: memref.store %{{.*}}, %[[CHUNKS]][%[[C2]], %[[KEY]]]
+// CHECK: %[[IS_LAST:.*]] = arith.cmpi eq, %[[LANE]], %c31
+// CHECK-NEXT: scf.if %[[IS_LAST]]
+// CHECK-NEXT: arith.index_cast %[[TOTAL]]
+// CHECK-NEXT: memref.store %{{.*}}, %[[CHUNKS]][%c10, %[[KEY]]]
 // The block meets before it uses the totals.
 // CHECK: symm.phase "exchange"
 // CHECK: scf.if

@@ -166,13 +166,22 @@ shard.grid @ep(shape = 4)
 // MANY-NEXT: %[[HAVE_COME:.*]] = nvvm.barrier #nvvm.reduction<and> %[[HAS_COME]] -> i32
 // MANY-NEXT: %[[MET:.*]] = arith.cmpi ne, %[[HAVE_COME]], %c0_i32
 // MANY: %[[LEFT:.*]] = arith.select %[[MET]], %c64, %c0
-// It adds up the bits of the chunks before each one, a lane per chunk.
+// It adds up the bits of the chunks before each one, a lane per chunk; the last lane has
+// the total.
 // MANY: scf.for %[[KEY:[a-z0-9_]+]] = %[[SUBGROUP]] to %c5
-// MANY: memref.load %[[MASKS]][%{{.*}}, %[[KEY]]]
+// MANY-NEXT: %[[OWN_CHUNK:.*]] = arith.minui %[[LANE]], %c2
+// MANY-NEXT: %[[NEXT_CHUNK:.*]] = arith.addi %[[OWN_CHUNK]], %c1
+// MANY-NEXT: %[[OWN_END:.*]] = arith.minui %[[NEXT_CHUNK]], %c2
+// MANY-NEXT: scf.for %[[C:[a-z0-9_]+]] = %[[OWN_CHUNK]] to %[[OWN_END]]
+// MANY-NEXT: memref.load %[[MASKS]][%[[C]], %[[KEY]]]
 // MANY-COUNT-5: gpu.shuffle idx
-// MANY: %[[IS_CHUNK:.*]] = arith.cmpi ule, %[[LANE]], %c2
-// MANY-NEXT: scf.if %[[IS_CHUNK]]
-// MANY: memref.store %{{.*}}, %[[CHUNKS]][%[[LANE]], %[[KEY]]]
+// MANY: %[[TOTAL:.*]] = scf.for %[[C2:[a-z0-9_]+]] = %[[OWN_CHUNK]] to %[[OWN_END]]
+// MANY: memref.store %{{.*}}, %[[CHUNKS]][%[[C2]], %[[KEY]]]
+// MANY: memref.load %[[MASKS]][%[[C2]], %[[KEY]]]
+// MANY: %[[IS_LAST:.*]] = arith.cmpi eq, %[[LANE]], %c31
+// MANY-NEXT: scf.if %[[IS_LAST]]
+// MANY-NEXT: arith.index_cast %[[TOTAL]]
+// MANY-NEXT: memref.store %{{.*}}, %[[CHUNKS]][%c2, %[[KEY]]]
 // MANY-NOT: symm.grid_barrier
 // MANY: symm.phase "exchange"
 // MANY-NOT: symm.failed
