@@ -56,10 +56,15 @@
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=medium_rows{{.*}}dispatch has 3 stages, not 4: at least 2 are used, and as many of 65536 bytes as fit into shared memory
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=blocks{{.*}}alltoallv has rows that move by stores, not bulk copies: it has no form with bulk copies
 
-// With few blocks, 16 tokens for each.
+// With few blocks, 32 rows for each: eight tokens with four rows.
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=16" | FileCheck %s --check-prefix=B16
 // B16-LABEL: func.func @combine_few(
 // B16: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
+// B16-LABEL: func.func @combine_128_tokens(
+// B16: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=17" | FileCheck %s --check-prefix=B17
+// B17-LABEL: func.func @combine_128_tokens(
+// B17: kernel = #moe.kernel<blocks = 17, team = 2>
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=24" | FileCheck %s --check-prefix=B24
 // B24-LABEL: func.func @combine_few(
 // B24: kernel = #moe.kernel<blocks = 24>
@@ -136,6 +141,15 @@ func.func @combine_few(%y: memref<2044x7168xbf16>, %rows: memref<511x4xi32>,
 }
 
 // Less than 40 tokens for each of 132 blocks, and as many as that.
+// CHECK-LABEL: func.func @combine_128_tokens(
+func.func @combine_128_tokens(%y: memref<512x7168xbf16>, %rows: memref<128x4xi32>,
+    %src: memref<512xi32>, %n: memref<4xi32>, %out: memref<128x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<512x7168xbf16>, memref<128x4xi32>, memref<512xi32>, memref<4xi32>,
+       memref<128x7168xbf16>) -> ()
+  return
+}
+
 // CHECK-LABEL: func.func @combine_not_many(
 // AUTO: kernel = #moe.kernel<>,
 func.func @combine_not_many(%y: memref<21116x7168xbf16>, %rows: memref<5279x4xi32>,

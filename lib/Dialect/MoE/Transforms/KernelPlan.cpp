@@ -42,13 +42,14 @@ static constexpr int64_t kPartStages = 6;
 /// and with 24 blocks or more slower.
 static constexpr int64_t kBytesInFlight = 4 << 20;
 /// Tokens per block from which on a combine by bulk copies is at least as fast
-/// as one by loads; with fewer than kLoadingBlocks blocks; and with more than
-/// kLoadedRows rows of a token.
+/// as one by loads, and with more than kLoadedRows rows of a token.
 static constexpr int64_t kBulkTokens = 40;
-static constexpr int64_t kLoadingBlocks = 24;
-static constexpr int64_t kBulkTokensOfFewBlocks = 16;
 static constexpr int64_t kLoadedRows = 4;
 static constexpr int64_t kBulkTokensOfManyRows = 4;
+/// With fewer than kLoadingBlocks blocks, rows per block: few blocks load too
+/// few rows at a time.
+static constexpr int64_t kLoadingBlocks = 24;
+static constexpr int64_t kBulkRowsOfFewBlocks = 32;
 /// Bytes of a subgroup's share of a row, at least, where subgroups take shares
 /// one by one: smaller ones are moved sooner than the counter gives out the
 /// next.
@@ -285,7 +286,10 @@ static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
 static int64_t getBulkTokens(const Traffic &traffic, int64_t blocks) {
   if (traffic.rowsOfToken > kLoadedRows)
     return kBulkTokensOfManyRows;
-  return blocks < kLoadingBlocks ? kBulkTokensOfFewBlocks : kBulkTokens;
+  if (blocks >= kLoadingBlocks)
+    return kBulkTokens;
+  return llvm::divideCeil(kBulkRowsOfFewBlocks,
+                          std::max<int64_t>(traffic.rowsOfToken, 1));
 }
 
 static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
