@@ -20,8 +20,7 @@ void DispatchKernel::countInChunks() {
   auto note = [&](Value mask, Value chunk, Value key) {
     b.onFirstLane([&] {
       if (isReplicated())
-        return b.store(mask, chunkMask.buffer,
-                       indicesOf(chunkMask, {chunk, key}));
+        return storeMask(mask, chunk, key);
       Value word = b.add(b.mul(key, chunks), chunk);
       symm::PostOp::create(b, mask, posted, word, epoch);
     });
@@ -48,6 +47,15 @@ Value DispatchKernel::loadMask(Value chunk, Value key) {
   return b.load(chunkMask.buffer, indicesOf(chunkMask, {chunk, key}));
 }
 
+void DispatchKernel::storeMask(Value mask, Value chunk, Value key) {
+  b.store(mask, chunkMask.buffer, indicesOf(chunkMask, {chunk, key}));
+}
+
+Value DispatchKernel::bitOf(Value token) {
+  Value place = arith::RemUIOp::create(b, token, b.index(kSubgroupSize));
+  return arith::ShLIOp::create(b, b.i32(1), b.fromIndex(place, b.getI32Type()));
+}
+
 /// Until the block has the masks of all chunks, a thread per word.
 void DispatchKernel::collectChunks() {
   if (isReplicated())
@@ -64,8 +72,7 @@ void DispatchKernel::collectChunks() {
     auto collect = symm::CollectOp::create(b, posted, word, epoch);
     Value key = arith::DivUIOp::create(b, word, chunks);
     Value chunk = arith::RemUIOp::create(b, word, chunks);
-    b.store(collect.getValue(), chunkMask.buffer,
-            indicesOf(chunkMask, {chunk, key}));
+    storeMask(collect.getValue(), chunk, key);
     scf::YieldOp::create(b,
                          b.both(own.getRegionIterArg(0), collect.getPosted()));
   }
@@ -125,12 +132,9 @@ void DispatchKernel::addUpChunksByLanes() {
 }
 
 std::pair<Value, Value> DispatchKernel::findInChunks(Value token, Value key) {
-  Value lanes = b.index(kSubgroupSize);
-  Value chunk = arith::DivUIOp::create(b, token, lanes);
+  Value chunk = arith::DivUIOp::create(b, token, b.index(kSubgroupSize));
   Value mask = loadMask(chunk, key);
-  Value bit = arith::ShLIOp::create(
-      b, b.i32(1),
-      b.fromIndex(arith::RemUIOp::create(b, token, lanes), b.getI32Type()));
+  Value bit = bitOf(token);
   Value hasRow = b.cmp(Pred::ne, arith::AndIOp::create(b, mask, bit), b.i32(0));
   Value below = arith::AndIOp::create(b, mask, b.sub(bit, b.i32(1)));
   Value before = loadEntry(chunkStart, {chunk, key});

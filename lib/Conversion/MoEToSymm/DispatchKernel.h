@@ -98,6 +98,9 @@ private:
   void countInChunks();
   void collectChunks();
   Value loadMask(Value chunk, Value key);
+  void storeMask(Value mask, Value chunk, Value key);
+  /// The bit (i32) of `token` in the mask of its chunk.
+  Value bitOf(Value token);
   void addUpChunks();
   void addUpChunksByThreads();
   void addUpChunksByLanes();

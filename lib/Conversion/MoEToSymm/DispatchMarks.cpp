@@ -36,10 +36,7 @@ void DispatchKernel::markTokens() {
     b.ifThen(inRange, [&] {
       Value word = b.add(b.mul(key, b.index(words)),
                          arith::DivUIOp::create(b, token, lanes));
-      Value bit =
-          b.fromIndex(arith::RemUIOp::create(b, token, lanes), b.getI32Type());
-      symm::MarkOp::create(b, marks, word,
-                           arith::ShLIOp::create(b, b.i32(1), bit));
+      symm::MarkOp::create(b, marks, word, bitOf(token));
     });
     // In each block, so that the first one has recorded why it then tells all
     // ranks that this one has failed.
@@ -60,11 +57,8 @@ Value DispatchKernel::numMarked(Value key) {
 }
 
 Value DispatchKernel::numMarkedBefore(Value token, Value key) {
-  Value lanes = b.index(kSubgroupSize);
-  Value ownWord = arith::DivUIOp::create(b, token, lanes);
-  Value bit =
-      b.fromIndex(arith::RemUIOp::create(b, token, lanes), b.getI32Type());
-  Value below = b.sub(arith::ShLIOp::create(b, b.i32(1), bit), b.i32(1));
+  Value ownWord = arith::DivUIOp::create(b, token, b.index(kSubgroupSize));
+  Value below = b.sub(bitOf(token), b.i32(1));
   Value first = b.mul(key, b.index(wordsPerKey())), sum = b.index(0);
   for (int64_t word = 0; word < wordsPerKey(); ++word) {
     Value here = b.index(word);
