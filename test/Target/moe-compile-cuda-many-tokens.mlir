@@ -1,7 +1,9 @@
 // The kernels of many tokens: the blocks of a dispatch post what they count and share
-// tokens out part by part, rows of a combine move by bulk copies, and those of a dispatch can.
+// tokens out part by part, a combine has loads of several rows in flight, and rows of both
+// can move by bulk copies.
 // RUN: moe-compile %s --target cuda --emit=ptx | FileCheck %s
-// RUN: moe-compile %s --target cuda --transfer=stores --emit=ptx | FileCheck %s --check-prefix=STORES
+// Few blocks, whose combine would move by bulk copies.
+// RUN: moe-compile %s --target cuda --blocks=16 --transfer=stores --emit=ptx | FileCheck %s --check-prefix=STORES
 // RUN: moe-compile %s --target cuda --transfer=bulk --emit=ptx | FileCheck %s --check-prefix=BULK
 
 // CHECK: .visible .entry round_trip_kernel(
@@ -29,9 +31,22 @@
 // CHECK-NOT: {{bar|fence|atom}}
 // CHECK: st.release.sys.global.b64
 // CHECK: .visible .entry round_trip_kernel_0(
+// Two columns of two rows are loaded, and joined by a zero that the assembler does not
+// know, before the first addition.
+// CHECK-NOT: {{cp.async.bulk|mbarrier|add.rn.f32}}
+// CHECK: mov.u32 [[ZERO:%r[0-9]+]], %ctaid.y;
+// CHECK-NOT: {{cp.async.bulk|mbarrier|add.rn.f32|ld.global.v4.b32}}
+// CHECK: ld.global.v4.b32 {[[FIRST:%r[0-9]+]],
+// CHECK-NEXT: ld.global.v4.b32
+// CHECK-NEXT: ld.global.v4.b32
+// CHECK-NEXT: ld.global.v4.b32
+// CHECK-NOT: {{ld.global|add.rn.f32}}
+// CHECK: and.b32 [[NONE:%r[0-9]+]], {{%r[0-9]+}}, [[ZERO]];
+// CHECK-NEXT: xor.b32 {{%r[0-9]+}}, [[NONE]], [[FIRST]];
+// CHECK: add.rn.f32
 // Two elements are rounded at a time.
 // CHECK: cvt.rn.bf16x2.f32
-// CHECK: cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes
+// CHECK-NOT: {{cp.async.bulk|mbarrier}}
 // CHECK: .func (.param .b64 func_retval0) symm_collect(
 // CHECK: ld.relaxed.gpu.global.b64
 // CHECK-NOT: trap;

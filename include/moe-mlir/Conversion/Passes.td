@@ -107,7 +107,8 @@ def ConvertSymmToNVVMPass : Pass<"convert-symm-to-nvvm", "::mlir::ModuleOp"> {
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
     "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect",
-    "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect"];
+    "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect",
+    "::mlir::vector::VectorDialect"];
 }
 
 //===----------------------------------------------------------------------===//

@@ -368,6 +368,11 @@ LogicalResult FiberLowering::lower(Operation *op) {
             symm::SignalOp, symm::StageArriveOp, symm::StageExpectOp,
             symm::StageInitOp, symm::StageWaitOp, symm::TakeOp, symm::WaitOp>(
           [&](auto op) { return lower(op); })
+      .Case([&](symm::JoinLoadsOp op) {
+        // A fiber waits for each load.
+        rewriter.replaceOp(op, op.getValues());
+        return success();
+      })
       // As in host code.
       .Case<symm::NextEpochOp, symm::PeerOp, symm::RankOp>(
           [](Operation *) { return success(); })

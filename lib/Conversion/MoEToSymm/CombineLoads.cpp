@@ -13,22 +13,24 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Vectors of 16 bytes that a lane loads before it adds the first.
-static constexpr int64_t kMaxLoads = 14;
-/// Registers of a thread for them and for what it knows of their rows, so that
-/// 512 threads find room on a multiprocessor and nothing spills.
-static constexpr int64_t kLoadRegisters = 68;
-static constexpr int64_t kRegistersPerVector = 4;
-static constexpr int64_t kRegistersPerRow = 6;
+/// Vectors of 16 bytes that a lane loads before it adds the first: as many as
+/// find registers beside their sums when 512 threads share a multiprocessor,
+/// and a quarter of them with twice as many threads.
+static constexpr int64_t kMaxLoads = 16;
+static constexpr int64_t kMaxLoadsOfManyThreads = 4;
 
 int64_t CombineKernel::numHeld() {
-  int64_t lanes = kSubgroupSize * b.launchShape().team;
+  LaunchShape shape = b.launchShape();
+  int64_t lanes = kSubgroupSize * shape.team;
   int64_t perLane = llvm::divideCeil(rowLength, lanes * vectorLength());
-  int64_t perRow = kRegistersPerRow + (op.getWeights() ? 2 : 0);
-  int64_t fitting = (kLoadRegisters - batchSize() * perRow) /
-                    (batchSize() * kRegistersPerVector);
-  return std::clamp<int64_t>(std::min(fitting, kMaxLoads / batchSize()), 1,
-                             perLane);
+  int64_t loads = shape.threads > 512 ? kMaxLoadsOfManyThreads : kMaxLoads;
+  int64_t bytes = shape.blocks * shape.threads * batchSize() * vectorLength() *
+                  elementBytes();
+  int64_t most = std::min<int64_t>(
+      loads / batchSize(), llvm::divideNearest(kCombineBytesInFlight, bytes));
+  most = std::clamp<int64_t>(most, 1, perLane);
+  // The same number in each round, as far as possible.
+  return llvm::divideCeil(perLane, llvm::divideCeil(perLane, most));
 }
 
 CombineKernel::Row CombineKernel::rowAt(const RowList &list, Value i) {
@@ -49,7 +51,8 @@ SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
   SmallVector<SmallVector<Value>> loaded;
   // All loads come before the first addition and hang on no condition, so that
   // they are in flight together: a load in a branch of its own is waited for at
-  // the end of it, where what is loaded is widened.
+  // the end of it, where what is loaded is widened. Every sum begins with a
+  // joined vector.
   for (int64_t u = 0; u < batchSize(); ++u) {
     Row row = rowAt(list, b.add(base, b.index(u)));
     SmallVector<Value> vectors;
@@ -63,6 +66,13 @@ SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
     rows.push_back(row);
     loaded.push_back(vectors);
   }
+  SmallVector<Value> others;
+  for (ArrayRef<Value> vectors : ArrayRef(loaded).drop_front())
+    llvm::append_range(others, vectors);
+  loaded[0] = llvm::to_vector(
+      ValueRange(symm::JoinLoadsOp::create(b, ValueRange(loaded[0]).getTypes(),
+                                           loaded[0], others)
+                     .getResults()));
   SmallVector<Value> results;
   Value isFirst = b.cmp(Pred::eq, base, b.index(0));
   for (size_t c = 0; c < columns.size(); ++c) {

@@ -63,6 +63,7 @@ private:
   void lower(symm::FetchOp op);
   void lower(symm::PutWaitOp op);
   void lower(symm::BulkFenceOp op);
+  void lower(symm::JoinLoadsOp op);
   void putStage(symm::PutEachOp op);
   int64_t maxHeldVectors();
   void lower(symm::GridBarrierOp op);

@@ -313,7 +313,7 @@ LogicalResult KernelLowering::lower(Operation *op) {
             symm::PostOp, symm::CollectOp, symm::TakeOp, symm::MarkOp,
             symm::StageInitOp, symm::StageExpectOp, symm::StageArriveOp,
             symm::StageWaitOp, symm::FetchOp, symm::PutWaitOp,
-            symm::BulkFenceOp>([&](auto op) {
+            symm::BulkFenceOp, symm::JoinLoadsOp>([&](auto op) {
         lower(op);
         return success();
       })

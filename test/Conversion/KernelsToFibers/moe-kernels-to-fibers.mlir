@@ -137,3 +137,24 @@ func.func @posts(%i: index, %value: i32, %epoch: i64) {
   }
   return
 }
+
+// What a fiber has loaded is there: nothing is left of a join.
+// CHECK-LABEL: func.func private @joined_fiber_3(
+// CHECK: %[[A:.*]] = vector.load %{{.*}}[%[[T:.*]], %{{.*}}] : memref<8x4xf32>, vector<4xf32>
+// CHECK-NEXT: %[[B:.*]] = vector.load
+// CHECK-NEXT: %[[D:.*]] = arith.subf %[[A]], %[[B]] : vector<4xf32>
+// CHECK-NEXT: vector.store %[[D]],
+func.func @joined(%x: memref<8x4xf32>, %y: memref<8x4xf32>) {
+  %one = arith.constant 1 : index
+  gpu.launch blocks(%b, %by, %bz) in (%gx = %one, %gy = %one, %gz = %one)
+      threads(%t, %ty, %tz) in (%sx = %one, %sy = %one, %sz = %one) {
+    %c0 = arith.constant 0 : index
+    %0 = vector.load %x[%t, %c0] : memref<8x4xf32>, vector<4xf32>
+    %1 = vector.load %y[%t, %c0] : memref<8x4xf32>, vector<4xf32>
+    %2:2 = symm.join_loads %0, %1 with %1 : vector<4xf32>, vector<4xf32> with vector<4xf32>
+    %3 = arith.subf %2#0, %2#1 : vector<4xf32>
+    vector.store %3, %x[%t, %c0] : memref<8x4xf32>, vector<4xf32>
+    gpu.terminator
+  }
+  return
+}

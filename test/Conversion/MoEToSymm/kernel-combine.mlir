@@ -50,11 +50,27 @@ shard.grid @ep(shape = 4)
 // CHECK: %[[RANK_WORD:.*]] = arith.index_cast %[[SAFE_RANK]]
 // CHECK-NEXT: gpu.shuffle idx %[[RANK_WORD]], %c0_i32
 // CHECK-NOT: scf.if
-// CHECK-COUNT-4: vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK: %[[LOAD0:.*]] = vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK-NOT: {{scf.if|arith.addf}}
+// CHECK: %[[LOAD1:.*]] = vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK-NOT: {{scf.if|arith.addf}}
+// CHECK: %[[LOAD2:.*]] = vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK-NOT: {{scf.if|arith.addf}}
+// CHECK: %[[LOAD3:.*]] = vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// The sum begins with a row that is there when all are.
+// CHECK-NEXT: %[[JOINED:.*]] = symm.join_loads %[[LOAD0]] with %[[LOAD1]], %[[LOAD2]], %[[LOAD3]] : vector<8xbf16> with
+// CHECK-NEXT: %[[WIDE0:.*]] = arith.extf %[[JOINED]] : vector<8xbf16> to vector<8xf32>
+// CHECK-NEXT: %[[SUM0:.*]] = arith.select %{{.*}}, %[[WIDE0]], %{{.*}} : vector<8xf32>
+// CHECK-NEXT: %[[WIDE1:.*]] = arith.extf %[[LOAD1]] : vector<8xbf16> to vector<8xf32>
+// CHECK-NEXT: %[[BOTH:.*]] = arith.addf %[[SUM0]], %[[WIDE1]] : vector<8xf32>
+// CHECK-NEXT: %[[SUM1:.*]] = arith.select %{{.*}}, %[[BOTH]], %[[SUM0]] : vector<8xf32>
+// CHECK-NEXT: %[[WIDE2:.*]] = arith.extf %[[LOAD2]] : vector<8xbf16> to vector<8xf32>
+// CHECK-NEXT: arith.addf %[[SUM1]], %[[WIDE2]] : vector<8xf32>
 // CHECK-NOT: scf.if
-// CHECK: arith.addf {{.*}} : vector<8xf32>
 // CHECK: arith.truncf {{.*}} : vector<8xf32> to vector<8xbf16>
-// CHECK: vector.store
+// The bits of a token's only row come from the joined vector as well.
+// CHECK: %[[TOKEN:.*]] = arith.select %{{.*}}, %[[JOINED]], %{{.*}} : vector<8xbf16>
+// CHECK-NEXT: vector.store %[[TOKEN]],
 // Rows of the subgroup's next token, if there is one.
 // CHECK: %[[NEXT:.*]] = arith.cmpi ult, %{{.*}}, %{{.*}} : index
 // CHECK-NEXT: %[[ROWS:.*]]:2 = scf.if %[[NEXT]] -> (i32, i32)
@@ -97,8 +113,15 @@ func.func @rank_major(%y: memref<256x32xbf16, #symm.space>,
 // CHECK: %[[THERE:.*]] = symm.peer %{{.*}} : memref<256xf32, #symm.space>
 // CHECK: memref.load %[[THERE]]
 // CHECK: vector.load {{.*}} {alignment = 2 : i64} : memref<256x3xf16, #symm.space>, vector<1xf16>
-// CHECK: arith.mulf {{.*}} : vector<1xf32>
-// CHECK: arith.addf {{.*}} : vector<1xf32>
+// CHECK-NOT: {{arith.mulf|arith.addf}}
+// CHECK: %[[JOINED:.*]] = symm.join_loads %{{.*}} with %[[LOAD1:.*]], %{{.*}}, %{{.*}} : vector<1xf16> with
+// CHECK-NOT: vector.load
+// CHECK: %[[WIDE0:.*]] = arith.extf %[[JOINED]] : vector<1xf16> to vector<1xf32>
+// CHECK: %[[PRODUCT0:.*]] = arith.mulf %[[WIDE0]], %{{.*}} : vector<1xf32>
+// CHECK: %[[SUM0:.*]] = arith.select %{{.*}}, %[[PRODUCT0]], %{{.*}} : vector<1xf32>
+// CHECK: %[[WIDE1:.*]] = arith.extf %[[LOAD1]] : vector<1xf16> to vector<1xf32>
+// CHECK: %[[PRODUCT1:.*]] = arith.mulf %[[WIDE1]], %{{.*}} : vector<1xf32>
+// CHECK: arith.addf %[[SUM0]], %[[PRODUCT1]] : vector<1xf32>
 func.func @weighted_short_rows(%y: memref<256x3xf16, #symm.space>,
     %rows: memref<64x4xi32>, %src: memref<256xi32>, %from: memref<4xi32>,
     %w: memref<256xf32, #symm.space>, %out: memref<64x3xf16>) {

@@ -11,18 +11,27 @@
 // RUN: FileCheck %s --check-prefixes=CHECK,BULK < %t.bulk
 // RUN: moe-opt %s --moe-plan="target=cuda transfer=bulk threads=32" --remarks-filter=moe-plan 2>&1 | FileCheck %s --check-prefix=NARROW
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=8" | FileCheck %s --check-prefix=FEW
-// RUN: moe-opt %s --moe-plan="target=cuda blocks=9" | FileCheck %s --check-prefix=MORE
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=9" --remarks-filter=moe-plan > %t.b9 2>&1
+// RUN: FileCheck %s --check-prefix=MORE < %t.b9
 // RUN: moe-opt %s --moe-plan | FileCheck %s --check-prefix=HOST
 
-// On few blocks a dispatch has more threads.
-// FEW: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 8, threads = 1024>
-// FEW: moe.combine {{.*}}kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 6>
+// On few blocks a dispatch has more threads, and a combine by expert moves by bulk copies.
+// FEW-LABEL: func.func @dispatch_many(
+// FEW-NEXT: kernel = #moe.kernel<blocks = 8, threads = 1024>
+// FEW-LABEL: func.func @combine_many(
+// FEW-NEXT: kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 6>
+// FEW-LABEL: func.func @combine_by_expert(
+// FEW-NEXT: kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 6>
 // FEW-LABEL: func.func @combine_shorter_rows(
-// FEW: kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 25>
-// MORE: moe.dispatch {{.*}}kernel = #moe.kernel<blocks = 9>
-// RUN: moe-opt %s --moe-plan="target=cuda blocks=32" | FileCheck %s --check-prefix=B32
-// B32-LABEL: func.func @combine_shorter_rows(
-// B32: kernel = #moe.kernel<blocks = 32, transfer = bulk, stages = 15>
+// FEW-NEXT: kernel = #moe.kernel<blocks = 8, transfer = bulk, stages = 25>
+// MORE-LABEL: func.func @dispatch_many(
+// MORE-NEXT: kernel = #moe.kernel<blocks = 9>
+// MORE-LABEL: func.func @combine_many(
+// MORE-NEXT: kernel = #moe.kernel<blocks = 9, transfer = bulk, stages = 6>
+// MORE-LABEL: func.func @combine_by_expert(
+// MORE-NEXT: kernel = #moe.kernel<blocks = 9>,
+// RUN: FileCheck %s --check-prefix=WHYMORE < %t.b9
+// WHYMORE: Function=combine_by_expert{{.*}}combine moves rows by stores: they are not slower than bulk copies, wherever both were measured (9 blocks of 512 threads, team 1)
 
 // NARROW: remark: [Missed] kernel{{.*}}Function=combine_many{{.*}}combine has rows that move by stores, not bulk copies: one subgroup brings rows, and blocks of 32 threads have no other
 
@@ -31,17 +40,15 @@
 
 // RUN: FileCheck %s --check-prefix=WHY < %t.auto
 // WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 8)
-// WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
+// WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by stores: they are not slower than bulk copies, wherever both were measured (64 blocks of 512 threads, team 1)
+// WHY: Function=combine_two_ranks{{.*}}combine moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 1)
 // WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
-// WHY: Function=combine_few{{.*}}combine moves rows by stores: 132 blocks have fewer than 40 tokens each (128 blocks of 512 threads, team 4)
-// WHY: Function=combine_not_many{{.*}}combine moves rows by stores: 132 blocks have fewer than 40 tokens each (132 blocks
-// WHY: Function=combine_short_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 6)
-// WHY: Function=combine_shorter_rows{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (132 blocks of 512 threads, stages 10)
-// WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (132 blocks
-// WHY: Function=combine_many_slots{{.*}}combine moves rows by stores: 33 slots of a token are more than the 32 lanes of a subgroup (132 blocks
+// WHY: Function=combine_few{{.*}}combine moves rows by stores: they are not slower than bulk copies, wherever both were measured (60 blocks of 512 threads, team 2)
+// WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (64 blocks
+// WHY: Function=combine_many_slots{{.*}}combine moves rows by stores: 33 slots of a token are more than the 32 lanes of a subgroup (64 blocks
 // WHY-NOT: Function=planned
 // RUN: FileCheck %s --check-prefix=WHYSM80 < %t.sm80
-// WHYSM80: Function=combine_many{{.*}}combine moves rows by stores: the chip has no bulk copies, or too little shared memory for them (108 blocks
+// WHYSM80: Function=combine_many{{.*}}combine moves rows by stores: the chip has no bulk copies, or too little shared memory for them (64 blocks
 // RUN: FileCheck %s --check-prefix=WHYSTORES < %t.stores
 // WHYSTORES: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has teams of 1 subgroups, not 4: a block has 3
 // WHYSTORES: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has no stages: rows move by stores
@@ -49,25 +56,64 @@
 // RUN: FileCheck %s --check-prefix=WHYBULK < %t.bulk
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch has no teams: subgroups do not share a token with bulk copies
 // WHYBULK: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by bulk copies: asked for by 'transfer' (132 blocks of 512 threads, stages 4)
-// WHYBULK: remark: [Passed] kernel{{.*}}Function=combine_few{{.*}}combine moves rows by bulk copies: asked for by 'transfer' (132 blocks of 512 threads, stages 4)
+// WHYBULK: remark: [Passed] kernel{{.*}}Function=combine_few{{.*}}combine moves rows by bulk copies: asked for by 'transfer' (64 blocks of 512 threads, stages 4)
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=combine_many_slots{{.*}}combine has rows that move by stores, not bulk copies: 33 slots of a token are more than the 32 lanes of a subgroup
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=odd_rows{{.*}}dispatch has rows that move by stores, not bulk copies: rows of 14 bytes are no multiple of 16 bytes
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=long_rows{{.*}}dispatch has rows that move by stores, not bulk copies: 2 stages of 131072 bytes do not fit into shared memory
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=medium_rows{{.*}}dispatch has 3 stages, not 4: at least 2 are used, and as many of 65536 bytes as fit into shared memory
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=blocks{{.*}}alltoallv has rows that move by stores, not bulk copies: it has no form with bulk copies
 
-// With few blocks, 32 rows for each: eight tokens with four rows.
+// On fewer than 32 blocks bulk copies from 32 rows for each on: eight tokens with four rows,
+// four with eight.
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=16" | FileCheck %s --check-prefix=B16
-// B16-LABEL: func.func @combine_few(
-// B16: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
 // B16-LABEL: func.func @combine_128_tokens(
-// B16: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
-// RUN: moe-opt %s --moe-plan="target=cuda blocks=17" | FileCheck %s --check-prefix=B17
+// B16-NEXT: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
+// B16-LABEL: func.func @combine_64_tokens(
+// B16-NEXT: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=17" --remarks-filter=moe-plan > %t.b17 2>&1
+// RUN: FileCheck %s --check-prefix=B17 < %t.b17
 // B17-LABEL: func.func @combine_128_tokens(
-// B17: kernel = #moe.kernel<blocks = 17, team = 2>
-// RUN: moe-opt %s --moe-plan="target=cuda blocks=24" | FileCheck %s --check-prefix=B24
-// B24-LABEL: func.func @combine_few(
-// B24: kernel = #moe.kernel<blocks = 24>
+// B17-NEXT: kernel = #moe.kernel<blocks = 17, team = 2>
+// B17-LABEL: func.func @combine_64_tokens(
+// B17-NEXT: kernel = #moe.kernel<blocks = 17, team = 4>
+// RUN: FileCheck %s --check-prefix=WHYB17 < %t.b17
+// WHYB17: Function=combine_128_tokens{{.*}}combine moves rows by stores: 17 blocks have fewer than 8 tokens each (17 blocks of 512 threads, team 2)
+// WHYB17: Function=combine_64_tokens{{.*}}combine moves rows by stores: 17 blocks have fewer than 4 tokens each (17 blocks of 512 threads, team 4)
+
+// On 32 blocks or more from 128 tokens for each on: 4096 are enough on 32, not on 63.
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=31" | FileCheck %s --check-prefix=B31
+// B31-LABEL: func.func @combine_few(
+// B31-NEXT: kernel = #moe.kernel<blocks = 31, transfer = bulk, stages = 6>
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=32" --remarks-filter=moe-plan > %t.b32 2>&1
+// RUN: FileCheck %s --check-prefix=B32 < %t.b32
+// B32-LABEL: func.func @combine_few(
+// B32-NEXT: kernel = #moe.kernel<blocks = 32>,
+// B32-LABEL: func.func @combine_4095_tokens(
+// B32-NEXT: kernel = #moe.kernel<blocks = 32>,
+// B32-LABEL: func.func @combine_4096_tokens(
+// B32-NEXT: kernel = #moe.kernel<blocks = 32, transfer = bulk, stages = 6>
+// B32-LABEL: func.func @combine_shorter_rows(
+// B32-NEXT: kernel = #moe.kernel<blocks = 32, transfer = bulk, stages = 15>
+// RUN: FileCheck %s --check-prefix=WHYB32 < %t.b32
+// WHYB32: Function=combine_many{{.*}}combine moves rows by bulk copies: they keep more rows in flight than loads (32 blocks of 512 threads, stages 6)
+// WHYB32: Function=combine_4095_tokens{{.*}}combine moves rows by stores: 32 blocks have fewer than 128 tokens each (32 blocks of 512 threads, team 1)
+
+// On 64 blocks or more never. More than 64 run where they are asked for.
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=63" | FileCheck %s --check-prefix=B63
+// B63-LABEL: func.func @combine_many(
+// B63-NEXT: kernel = #moe.kernel<blocks = 63, transfer = bulk, stages = 6>
+// B63-LABEL: func.func @combine_4096_tokens(
+// B63-NEXT: kernel = #moe.kernel<blocks = 63>,
+// B63-LABEL: func.func @combine_short_rows(
+// B63-NEXT: kernel = #moe.kernel<blocks = 63, transfer = bulk, stages = 6>
+// B63-LABEL: func.func @combine_shorter_rows(
+// B63-NEXT: kernel = #moe.kernel<blocks = 63, transfer = bulk, stages = 10>
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=64" | FileCheck %s --check-prefix=B64
+// B64-LABEL: func.func @combine_many(
+// B64-NEXT: kernel = #moe.kernel<blocks = 64>,
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=65" | FileCheck %s --check-prefix=B65
+// B65-LABEL: func.func @combine_many(
+// B65-NEXT: kernel = #moe.kernel<blocks = 65>,
 
 // RUN: not moe-opt %s --moe-plan=target=tpu 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: error: moe-plan expects 'target' to be host or cuda (tpu)
@@ -87,6 +133,8 @@
 // TEAM: error: moe-plan expects 'team' to be 0 or a power of two up to 32 (3)
 
 shard.grid @ep(shape = 4)
+shard.grid @ep2(shape = 2)
+shard.grid @ep3(shape = 3)
 shard.grid @ep8(shape = 8)
 shard.grid @ep33(shape = 33)
 
@@ -103,17 +151,52 @@ func.func @dispatch_many(%x: memref<4096x7168xbf16>, %rows: memref<4096x4xi32>,
   return
 }
 
-// Sixteen tokens for each block, and more: bulk copies, where the chip has them.
+// Among more than two ranks, 64 blocks. With 128 tokens for each of them, loads.
 // CHECK-LABEL: func.func @combine_many(
-// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
-// SM80: kernel = #moe.kernel<blocks = 108{{(, stages = 6)?}}>,
-// STORES: kernel = #moe.kernel<blocks = 16, threads = 96{{(, stages = 6)?}}>,
-// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>,
+// AUTO: kernel = #moe.kernel<blocks = 64>,
+// SM80: kernel = #moe.kernel<blocks = 64>,
+// STORES: kernel = #moe.kernel<blocks = 16, threads = 96>,
+// BULK: kernel = #moe.kernel<blocks = 64, transfer = bulk, stages = 4>,
 func.func @combine_many(%y: memref<32768x7168xbf16>, %rows: memref<8192x4xi32>,
     %src: memref<32768xi32>, %n: memref<4xi32>, %out: memref<8192x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
     : (memref<32768x7168xbf16>, memref<8192x4xi32>, memref<32768xi32>, memref<4xi32>,
        memref<8192x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_two_ranks(
+// AUTO: kernel = #moe.kernel<>,
+// SM80: kernel = #moe.kernel<blocks = 108>,
+// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>,
+func.func @combine_two_ranks(%y: memref<16384x7168xbf16>, %rows: memref<8192x2xi32>,
+    %src: memref<16384xi32>, %n: memref<2xi32>, %out: memref<8192x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep2 {num_experts = 64 : i64}
+    : (memref<16384x7168xbf16>, memref<8192x2xi32>, memref<16384xi32>, memref<2xi32>,
+       memref<8192x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_three_ranks(
+// AUTO: kernel = #moe.kernel<blocks = 64>,
+func.func @combine_three_ranks(%y: memref<24576x7168xbf16>, %rows: memref<8192x3xi32>,
+    %src: memref<24576xi32>, %n: memref<3xi32>, %out: memref<8192x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep3 {num_experts = 63 : i64}
+    : (memref<24576x7168xbf16>, memref<8192x3xi32>, memref<24576xi32>, memref<3xi32>,
+       memref<8192x7168xbf16>) -> ()
+  return
+}
+
+// A token has all rows that it has slots for.
+// CHECK-LABEL: func.func @combine_by_expert(
+// AUTO: kernel = #moe.kernel<blocks = 64>,
+func.func @combine_by_expert(%y: memref<32768x7168xbf16>, %rows: memref<8192x4xi32>,
+    %src: memref<32768xi32>, %n: memref<4xi32>, %idx: memref<8192x4xi32>,
+    %out: memref<8192x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n topk(%idx) outs(%out) on @ep
+      {layout = #moe.layout<expert_major>, num_experts = 64 : i64}
+    : (memref<32768x7168xbf16>, memref<8192x4xi32>, memref<32768xi32>, memref<4xi32>,
+       memref<8192x4xi32>, memref<8192x7168xbf16>) -> ()
   return
 }
 
@@ -129,18 +212,18 @@ func.func @dispatch_few(%x: memref<128x7168xbf16>, %rows: memref<128x4xi32>,
   return
 }
 
+// 1024 subgroups share 480 tokens, two each, so that 60 blocks have one.
 // CHECK-LABEL: func.func @combine_few(
-// AUTO: kernel = #moe.kernel<blocks = 128, team = 4>
-// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
-func.func @combine_few(%y: memref<2044x7168xbf16>, %rows: memref<511x4xi32>,
-    %src: memref<2044xi32>, %n: memref<4xi32>, %out: memref<511x7168xbf16>) {
+// AUTO: kernel = #moe.kernel<blocks = 60, team = 2>
+// BULK: kernel = #moe.kernel<blocks = 64, transfer = bulk, stages = 4>
+func.func @combine_few(%y: memref<1920x7168xbf16>, %rows: memref<480x4xi32>,
+    %src: memref<1920xi32>, %n: memref<4xi32>, %out: memref<480x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<2044x7168xbf16>, memref<511x4xi32>, memref<2044xi32>, memref<4xi32>,
-       memref<511x7168xbf16>) -> ()
+    : (memref<1920x7168xbf16>, memref<480x4xi32>, memref<1920xi32>, memref<4xi32>,
+       memref<480x7168xbf16>) -> ()
   return
 }
 
-// Less than 40 tokens for each of 132 blocks, and as many as that.
 // CHECK-LABEL: func.func @combine_128_tokens(
 func.func @combine_128_tokens(%y: memref<512x7168xbf16>, %rows: memref<128x4xi32>,
     %src: memref<512xi32>, %n: memref<4xi32>, %out: memref<128x7168xbf16>) {
@@ -150,41 +233,36 @@ func.func @combine_128_tokens(%y: memref<512x7168xbf16>, %rows: memref<128x4xi32
   return
 }
 
-// CHECK-LABEL: func.func @combine_not_many(
-// AUTO: kernel = #moe.kernel<>,
-func.func @combine_not_many(%y: memref<21116x7168xbf16>, %rows: memref<5279x4xi32>,
-    %src: memref<21116xi32>, %n: memref<4xi32>, %out: memref<5279x7168xbf16>) {
-  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<21116x7168xbf16>, memref<5279x4xi32>, memref<21116xi32>, memref<4xi32>,
-       memref<5279x7168xbf16>) -> ()
-  return
-}
-
-// CHECK-LABEL: func.func @combine_just_many(
-// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
-func.func @combine_just_many(%y: memref<21120x7168xbf16>, %rows: memref<5280x4xi32>,
-    %src: memref<21120xi32>, %n: memref<4xi32>, %out: memref<5280x7168xbf16>) {
-  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<21120x7168xbf16>, memref<5280x4xi32>, memref<21120xi32>, memref<4xi32>,
-       memref<5280x7168xbf16>) -> ()
-  return
-}
-
-// With more rows of a token than loads are good at, four tokens for each block.
-// CHECK-LABEL: func.func @combine_many_rows(
-// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
-func.func @combine_many_rows(%y: memref<4224x2048xbf16>, %rows: memref<528x8xi32>,
-    %src: memref<4224xi32>, %n: memref<8xi32>, %out: memref<528x2048xbf16>) {
+// CHECK-LABEL: func.func @combine_64_tokens(
+func.func @combine_64_tokens(%y: memref<512x2048xbf16>, %rows: memref<64x8xi32>,
+    %src: memref<512xi32>, %n: memref<8xi32>, %out: memref<64x2048xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep8 {num_experts = 64 : i64}
-    : (memref<4224x2048xbf16>, memref<528x8xi32>, memref<4224xi32>, memref<8xi32>,
-       memref<528x2048xbf16>) -> ()
+    : (memref<512x2048xbf16>, memref<64x8xi32>, memref<512xi32>, memref<8xi32>,
+       memref<64x2048xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_4095_tokens(
+func.func @combine_4095_tokens(%y: memref<16380x7168xbf16>, %rows: memref<4095x4xi32>,
+    %src: memref<16380xi32>, %n: memref<4xi32>, %out: memref<4095x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<16380x7168xbf16>, memref<4095x4xi32>, memref<16380xi32>, memref<4xi32>,
+       memref<4095x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_4096_tokens(
+func.func @combine_4096_tokens(%y: memref<16384x7168xbf16>, %rows: memref<4096x4xi32>,
+    %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<16384x7168xbf16>, memref<4096x4xi32>, memref<16384xi32>, memref<4xi32>,
+       memref<4096x7168xbf16>) -> ()
   return
 }
 
 // Shorter rows, more stages: six tokens of 32 KiB have room, and two for each of three
 // teams is what they make.
 // CHECK-LABEL: func.func @combine_short_rows(
-// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 6>,
 func.func @combine_short_rows(%y: memref<32768x4096xbf16>, %rows: memref<8192x4xi32>,
     %src: memref<32768xi32>, %n: memref<4xi32>, %out: memref<8192x4096xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
@@ -194,9 +272,8 @@ func.func @combine_short_rows(%y: memref<32768x4096xbf16>, %rows: memref<8192x4x
 }
 
 // Tokens of 8 KiB: 26 have room, 24 of them for three teams or 25 for five; on 32 blocks
-// 16 are enough, which makes 15 for either, and on 132 two for each team are.
+// 16 are enough, which makes 15 for either, and on 63 two for each team are.
 // CHECK-LABEL: func.func @combine_shorter_rows(
-// AUTO: kernel = #moe.kernel<transfer = bulk, stages = 10>,
 func.func @combine_shorter_rows(%y: memref<32768x1024xbf16>, %rows: memref<8192x4xi32>,
     %src: memref<32768xi32>, %n: memref<4xi32>, %out: memref<8192x1024xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
@@ -206,7 +283,7 @@ func.func @combine_shorter_rows(%y: memref<32768x1024xbf16>, %rows: memref<8192x
 }
 
 // CHECK-LABEL: func.func @combine_odd_rows(
-// AUTO: kernel = #moe.kernel<>,
+// AUTO: kernel = #moe.kernel<blocks = 64>,
 func.func @combine_odd_rows(%y: memref<16384x7xbf16>, %rows: memref<4096x4xi32>,
     %src: memref<16384xi32>, %n: memref<4xi32>, %out: memref<4096x7xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
@@ -217,8 +294,8 @@ func.func @combine_odd_rows(%y: memref<16384x7xbf16>, %rows: memref<4096x4xi32>,
 
 // A lane looks up one slot.
 // CHECK-LABEL: func.func @combine_many_slots(
-// AUTO: kernel = #moe.kernel<>,
-// BULK: kernel = #moe.kernel<team = 2>,
+// AUTO: kernel = #moe.kernel<blocks = 64>,
+// BULK: kernel = #moe.kernel<blocks = 64, team = 2>,
 func.func @combine_many_slots(%y: memref<135168x64xbf16>, %rows: memref<4096x33xi32>,
     %src: memref<135168xi32>, %n: memref<33xi32>, %out: memref<4096x64xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep33 {num_experts = 66 : i64}

@@ -96,3 +96,53 @@ func.func @marks_of_64_bits(%words: memref<8xi64, #gpu.address_space<workgroup>>
   symm.mark %words[%i], %bits : memref<8xi64, #gpu.address_space<workgroup>>
   return
 }
+
+// -----
+
+func.func @join_12_bytes(%x: vector<3xf32>) {
+  // expected-error @+1 {{custom op 'symm.join_loads' 'values' must be variadic of vector of 1, 2, 4, 8 or 16 bytes, but got 'vector<3xf32>'}}
+  %0 = symm.join_loads %x : vector<3xf32>
+  return
+}
+
+// -----
+
+func.func @join_32_bytes(%x: vector<4xf32>, %y: vector<8xf32>) {
+  // expected-error @+1 {{'symm.join_loads' op operand #1 must be variadic of vector of 1, 2, 4, 8 or 16 bytes, but got 'vector<8xf32>'}}
+  %0 = symm.join_loads %x with %y : vector<4xf32> with vector<8xf32>
+  return
+}
+
+// -----
+
+func.func @join_matrix(%x: vector<4xf32>, %y: vector<2x2xf32>) {
+  // expected-error @+1 {{'symm.join_loads' op operand #1 must be variadic of vector of 1, 2, 4, 8 or 16 bytes, but got 'vector<2x2xf32>'}}
+  %0 = symm.join_loads %x with %y : vector<4xf32> with vector<2x2xf32>
+  return
+}
+
+// -----
+
+func.func @join_scalar(%x: vector<4xf32>, %y: f32) {
+  // expected-error @+1 {{'symm.join_loads' op operand #1 must be variadic of vector of 1, 2, 4, 8 or 16 bytes, but got 'f32'}}
+  %0 = symm.join_loads %x with %y : vector<4xf32> with f32
+  return
+}
+
+// -----
+
+func.func @join_type(%x: vector<4xf32>) {
+  // expected-error @+1 {{'symm.join_loads' op failed to verify that the types of results are those of values}}
+  %0 = "symm.join_loads"(%x) <{operandSegmentSizes = array<i32: 1, 0>}>
+    : (vector<4xf32>) -> vector<8xbf16>
+  return
+}
+
+// -----
+
+func.func @join_number(%x: vector<4xf32>) {
+  // expected-error @+1 {{'symm.join_loads' op failed to verify that the types of results are those of values}}
+  %0:2 = "symm.join_loads"(%x, %x) <{operandSegmentSizes = array<i32: 1, 1>}>
+    : (vector<4xf32>, vector<4xf32>) -> (vector<4xf32>, vector<4xf32>)
+  return
+}

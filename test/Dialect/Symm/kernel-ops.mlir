@@ -85,3 +85,16 @@ func.func @mark(%words: memref<8xi32, #gpu.address_space<workgroup>>, %i: index,
   symm.mark %words[%i], %bits : memref<8xi32, #gpu.address_space<workgroup>>
   return
 }
+
+// CHECK-LABEL: func.func @loads
+// CHECK-SAME: %[[A:.*]]: vector<8xbf16>, %[[B:.*]]: vector<2xi32>, %[[C:.*]]: vector<1xi8>, %[[D:.*]]: vector<1xf32>, %[[E:.*]]: vector<2xi8>
+func.func @loads(%a: vector<8xbf16>, %b: vector<2xi32>, %c: vector<1xi8>, %d: vector<1xf32>,
+    %e: vector<2xi8>) -> (vector<8xbf16>, vector<2xi32>, vector<1xi8>, vector<1xf32>) {
+  // CHECK: %[[ONE:.*]]:2 = symm.join_loads %[[A]], %[[B]] : vector<8xbf16>, vector<2xi32>{{$}}
+  %0:2 = symm.join_loads %a, %b : vector<8xbf16>, vector<2xi32>
+  // CHECK: %[[TWO:.*]]:2 = symm.join_loads %[[C]], %[[D]] with %[[A]], %[[E]] : vector<1xi8>, vector<1xf32> with vector<8xbf16>, vector<2xi8>{{$}}
+  %1:2 = symm.join_loads %c, %d with %a, %e
+    : vector<1xi8>, vector<1xf32> with vector<8xbf16>, vector<2xi8>
+  // CHECK: return %[[ONE]]#0, %[[ONE]]#1, %[[TWO]]#0, %[[TWO]]#1
+  return %0#0, %0#1, %1#0, %1#1 : vector<8xbf16>, vector<2xi32>, vector<1xi8>, vector<1xf32>
+}

@@ -38,18 +38,18 @@ static constexpr int64_t kThreads = 512;
 static constexpr int64_t kDispatchStages = 3;
 /// Of a combine whose rows move in parts, at least.
 static constexpr int64_t kPartStages = 6;
-/// Bytes of a combine's stages in all blocks: with more it does not get faster,
-/// and with 24 blocks or more slower.
-static constexpr int64_t kBytesInFlight = 4 << 20;
-/// Tokens per block from which on a combine by bulk copies is at least as fast
-/// as one by loads, and with more than kLoadedRows rows of a token.
-static constexpr int64_t kBulkTokens = 40;
-static constexpr int64_t kLoadedRows = 4;
-static constexpr int64_t kBulkTokensOfManyRows = 4;
-/// With fewer than kLoadingBlocks blocks, rows per block: few blocks load too
-/// few rows at a time.
-static constexpr int64_t kLoadingBlocks = 24;
-static constexpr int64_t kBulkRowsOfFewBlocks = 32;
+/// Blocks from which on a combine by loads is as fast as one by bulk copies.
+/// With fewer, tokens per block from which on bulk copies are at least as fast,
+/// where tokens may have fewer rows than slots: loads are made for all of them.
+static constexpr int64_t kLoadingBlocks = 64;
+static constexpr int64_t kBulkTokens = 128;
+/// With fewer than kCrampedBlocks blocks, rows per block instead: those load
+/// too few rows at a time.
+static constexpr int64_t kCrampedBlocks = 32;
+static constexpr int64_t kBulkRows = 32;
+/// Blocks of a combine among more than two ranks: with more it is slower, or
+/// not faster.
+static constexpr int64_t kCombineBlocks = 64;
 /// Bytes of a subgroup's share of a row, at least, where subgroups take shares
 /// one by one: smaller ones are moved sooner than the counter gives out the
 /// next.
@@ -60,7 +60,8 @@ static constexpr int64_t kSharingSubgroups = 384;
 /// Bytes of shares in flight, in all subgroups and to all ranks, that are
 /// enough for the links.
 static constexpr int64_t kSharesInFlight = 576 << 10;
-/// Up to so many blocks, a multiprocessor's threads are what limits a dispatch.
+/// Up to so many blocks, the multiprocessors are what limits a dispatch, or a
+/// combine.
 static constexpr int64_t kFewBlocks = 8;
 static constexpr int64_t kManyThreads = 1024;
 
@@ -89,8 +90,11 @@ struct Traffic {
   int64_t tokens = 0;
   /// Bytes of the smallest stage.
   int64_t stageBytes = 0;
-  /// Rows of a token, at most, of a combine.
+  /// Rows of a token, at most, of a combine, and whether most tokens may have
+  /// fewer.
   int64_t rowsOfToken = 1;
+  bool hasFewerRows = false;
+  int64_t ranks = 1;
   bool isDispatch = false, isCombine = false;
   /// Whether rows of a dispatch are ordered by expert, anew, and of how many.
   bool isByExpert = false;
@@ -106,6 +110,7 @@ struct Traffic {
 static Traffic getTraffic(CollectiveOpInterface op) {
   Traffic traffic;
   auto rows = cast<ShapedType>(op->getOperand(0).getType());
+  traffic.ranks = op.getNumRanks();
   traffic.rowBytes = ShapedType::getNumElements(rows.getShape().drop_front()) *
                      llvm::divideCeil(rows.getElementTypeBitWidth(), 8);
   if (auto dispatch = dyn_cast<DispatchOp>(*op)) {
@@ -129,6 +134,7 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     // A stage holds a part of each row of a token.
     traffic.isCombine = true;
     traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
+    traffic.hasFewerRows = !combine.isExpertMajor();
     traffic.stageBytes = 16 * traffic.rowsOfToken;
   } else {
     auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
@@ -177,7 +183,7 @@ static int64_t chooseStages(const Traffic &traffic, int64_t blocks,
   int64_t tokenBytes =
       std::max<int64_t>(traffic.rowsOfToken * traffic.rowBytes, 1);
   int64_t room = std::min(kMaxStages, kStageBytes / tokenBytes);
-  int64_t useful = kBytesInFlight / blocks / tokenBytes;
+  int64_t useful = kCombineBytesInFlight / blocks / tokenBytes;
   int64_t best = 0;
   for (int64_t teams : teamCounts) {
     int64_t stages = std::max(std::min(room, useful), 2 * teams);
@@ -282,14 +288,16 @@ static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
                           kPieceBytes * subgroups);
 }
 
-/// Tokens per block from which on a combine moves rows by bulk copies.
-static int64_t getBulkTokens(const Traffic &traffic, int64_t blocks) {
-  if (traffic.rowsOfToken > kLoadedRows)
-    return kBulkTokensOfManyRows;
-  if (blocks >= kLoadingBlocks)
+/// Tokens per block from which on a combine moves rows by bulk copies; none
+/// when it does not.
+static std::optional<int64_t> getBulkTokens(const Traffic &traffic,
+                                            int64_t blocks) {
+  if (blocks >= kLoadingBlocks ||
+      (!traffic.hasFewerRows && blocks > kFewBlocks))
+    return std::nullopt;
+  if (blocks >= kCrampedBlocks)
     return kBulkTokens;
-  return llvm::divideCeil(kBulkRowsOfFewBlocks,
-                          std::max<int64_t>(traffic.rowsOfToken, 1));
+  return llvm::divideCeil(kBulkRows, std::max<int64_t>(traffic.rowsOfToken, 1));
 }
 
 static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
@@ -297,16 +305,18 @@ static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
                                const std::string &obstacle,
                                KernelChoice &choice) {
   if (!request.transfer) {
-    int64_t enough = getBulkTokens(traffic, blocks);
-    bool isMany = traffic.isCombine && traffic.tokens >= enough * blocks;
+    std::optional<int64_t> enough;
+    if (traffic.isCombine)
+      enough = getBulkTokens(traffic, blocks);
+    bool isMany = enough && traffic.tokens >= *enough * blocks;
     if (!obstacle.empty())
       choice.reason = obstacle;
-    else if (!traffic.isCombine)
+    else if (!enough)
       choice.reason = "they are not slower than bulk copies, wherever both "
                       "were measured";
     else if (!isMany)
-      choice.reason =
-          formatv("{0} blocks have fewer than {1} tokens each", blocks, enough);
+      choice.reason = formatv("{0} blocks have fewer than {1} tokens each",
+                              blocks, *enough);
     else
       choice.reason = "they keep more rows in flight than loads";
     return obstacle.empty() && isMany ? Transfer::bulk : Transfer::stores;
@@ -327,7 +337,11 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
   Traffic traffic = getTraffic(op);
   KernelChoice choice;
 
-  int64_t blocks = request.blocks ? request.blocks : target.processors;
+  int64_t blocks = target.processors;
+  if (request.blocks)
+    blocks = request.blocks;
+  else if (traffic.isCombine && traffic.ranks > 2)
+    blocks = std::min(blocks, kCombineBlocks);
   int64_t threads = request.threads;
   if (!threads)
     threads =

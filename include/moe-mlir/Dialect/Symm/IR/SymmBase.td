@@ -111,4 +111,13 @@ def Symm_Marks : Symm_WorkgroupMemRef<
                ".getElementType().isInteger(32)">]>,
     "rank-1 memref of i32">;
 
+/// What one load of a lane brings.
+def Symm_LoadedVector : Type<
+    And<[FixedVectorOfRankAndType<[1], [AnySignlessInteger, AnyFloat]>.predicate,
+         CPred<"::llvm::is_contained({8, 16, 32, 64, 128}, "
+               "::llvm::cast<::mlir::VectorType>($_self).getNumElements() * "
+               "::llvm::cast<::mlir::VectorType>($_self)"
+               ".getElementTypeBitWidth())">]>,
+    "vector of 1, 2, 4, 8 or 16 bytes", "::mlir::VectorType">;
+
 #endif // MOE_MLIR_DIALECT_SYMM_IR_SYMMBASE_TD

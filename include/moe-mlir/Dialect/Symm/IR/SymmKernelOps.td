@@ -229,6 +229,54 @@ def Symm_FailedOp : Symm_Op<"failed", [MemoryEffects<[MemRead, MemWrite]>]> {
 }
 
 //===----------------------------------------------------------------------===//
+// Loads in flight
+//===----------------------------------------------------------------------===//
+
+def Symm_JoinLoadsOp : Symm_Op<"join_loads", [
+    Pure, AttrSizedOperandSegments,
+    RangedTypesMatchWith<"the types of results are those of values",
+                         "values", "results", "$_self">]> {
+  let summary = "vectors that are there when all of them, and others, are";
+  let description = [{
+    Inside a GPU kernel. Returns `values`, which are there only when all operands
+    are. What is computed from the results therefore comes after all loads, and
+    the loads are in flight together. Without the op an assembler that saves
+    registers may move some loads behind the first use of others, so that each
+    waits for the one before.
+
+    Orders nothing else, and costs a few logic operations: the first word of each
+    operand, and-ed with a zero that no compiler knows, changes no bit of the
+    results. An operand stands for the one load that brings it, and so loads
+    have to be aligned to their vectors. The zero is the number of the block's
+    row: kernels with the op are launched with one row of blocks.
+
+    Example:
+
+    ```mlir
+    func.func @sum(%x: memref<8x64xbf16, #symm.space>, %i: index)
+        -> vector<8xbf16> {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %0 = vector.load %x[%c0, %i] {alignment = 16 : i64}
+        : memref<8x64xbf16, #symm.space>, vector<8xbf16>
+      %1 = vector.load %x[%c1, %i] {alignment = 16 : i64}
+        : memref<8x64xbf16, #symm.space>, vector<8xbf16>
+      %2 = symm.join_loads %0 with %1 : vector<8xbf16> with vector<8xbf16>
+      %3 = arith.addf %2, %1 : vector<8xbf16>
+      return %3 : vector<8xbf16>
+    }
+    ```
+  }];
+  let arguments = (ins Variadic<Symm_LoadedVector>:$values,
+    Variadic<Symm_LoadedVector>:$others);
+  let results = (outs Variadic<Symm_LoadedVector>:$results);
+  let assemblyFormat = [{
+    $values (`with` $others^)? attr-dict `:` type($values)
+    (`with` type($others)^)?
+  }];
+}
+
+//===----------------------------------------------------------------------===//
 // Bulk copies through stages
 //===----------------------------------------------------------------------===//
 
