@@ -135,7 +135,7 @@ class Params:
     weighted: bool
     algorithm: str | None  # of combine; None leaves it to the compiler
     bench: int
-    kernel: str | None = None  # pins the kernels of dispatches
+    kernel: str | None = None  # pins the kernels
 
     @property
     def static_tokens(self):
@@ -165,7 +165,7 @@ class Params:
     def combine_attrs(self) -> CombineAttrs:
         return CombineAttrs(
             self.ranks, self.num_experts, self.layout, self.max_tokens,
-            self.static_tokens,
+            self.static_tokens, self.kernel,
         )
 
 

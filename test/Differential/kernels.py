@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cases import fixed_case, make_cases
 from entries import (
-    build_alltoallv, build_dispatch, build_reuse, build_round_trip,
+    build_alltoallv, build_combine, build_dispatch, build_reuse, build_round_trip,
 )
 
 
@@ -49,6 +49,14 @@ def kernel_recipes():
             full, layout=layout, k=1, num_experts=3, ranks=2, t_max=22000,
             hidden=8, dtype="bf16",
             kernel="blocks = 2, threads = 64, transfer = bulk",
+        )
+    # Rows of several columns for a lane, of tokens with more slots than rows; in
+    # blocks of more threads all slots do not move at a time.
+    for threads in (96, 544):
+        yield f"columns_{threads}_threads", build_combine, dict(
+            token_mode="full", routing="sparse", layout="rank_major", k=4,
+            num_experts=10, ranks=5, t_max=7, hidden=4104, dtype="bf16",
+            kernel=f"blocks = 2, threads = {threads}",
         )
     # Short rows, of which a subgroup moves many at a time, and some alone.
     for capacity in ("exact", "drop"):

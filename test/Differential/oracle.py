@@ -394,6 +394,7 @@ class CombineAttrs:
     layout: str = "rank_major"
     max_tokens: int | None = None
     static_tokens: int | None = None
+    kernel: str | None = None  # without a meaning: how it is done
 
     @property
     def t_max(self) -> int:

@@ -82,6 +82,8 @@ def common_attrs(attrs):
     pairs.append(("num_experts", f"{attrs.num_experts} : i64"))
     if attrs.max_tokens is not None:
         pairs.append(("max_tokens", f"{attrs.max_tokens} : i64"))
+    if attrs.kernel is not None:
+        pairs.append(("kernel", f"#moe.kernel<{attrs.kernel}>"))
     return pairs
 
 
@@ -171,8 +173,6 @@ def dispatch_attrs(attrs):
         pairs.append(("alignment", f"{attrs.alignment} : i64"))
     if attrs.capacity is not None:
         pairs.append(("capacity", f"{attrs.capacity} : i64"))
-    if attrs.kernel is not None:
-        pairs.append(("kernel", f"#moe.kernel<{attrs.kernel}>"))
     return pairs
 
 

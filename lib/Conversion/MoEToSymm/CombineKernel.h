@@ -83,17 +83,23 @@ private:
   bool keepsBits() { return !op.getWeights() && isa<FloatType>(element); }
 
   // CombineLoads.cpp
-  /// Rows that are added before the next ones are looked up.
-  int64_t batchSize() { return std::min<int64_t>(numSlots(), 8); }
-  /// Vectors that a lane holds of one row.
-  int64_t numHeld();
+  /// Rows that are added before the next ones are looked up, at most.
+  int64_t batchSize();
+  /// Vectors that a lane holds of one of `rows` rows.
+  int64_t numHeld(int64_t rows);
   void reduceTokens();
   void reduceToken(Value token, Value member, const RowList &list);
   Row rowAt(const RowList &list, Value i);
-  void reduceColumns(Value token, const RowList &list, ValueRange columns);
-  /// Adds rows from `base` on to the sums of the columns. `sums` has, for each
-  /// column, the sum and the bits of the first row.
-  SmallVector<Value> addBatch(const RowList &list, Value base,
+  void reduceRows(Value token, Value member, const RowList &list, int64_t size);
+  void reduceColumns(Value token, const RowList &list, int64_t size,
+                     ValueRange columns);
+  /// Whether tokens with at most `rows` rows are stored as their rows are.
+  bool storesBits(int64_t rows) { return rows == 1 && keepsBits(); }
+  SmallVector<SmallVector<Value>> loadRows(ArrayRef<Row> rows,
+                                           ValueRange columns);
+  /// Adds `size` rows from `base` on to the sums of the columns. `sums` has,
+  /// for each column, the sum and the bits of the first row.
+  SmallVector<Value> addBatch(const RowList &list, Value base, int64_t size,
                               ValueRange columns, ValueRange sums);
 
   // CombineBulk.cpp

@@ -13,21 +13,48 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Vectors of 16 bytes that a lane loads before it adds the first: as many as
-/// find registers beside their sums when 512 threads share a multiprocessor,
-/// and a quarter of them with twice as many threads.
+/// Vectors of 16 bytes that a lane loads before it adds the first, and f32 sums
+/// that it keeps: as many as find registers when 512 threads share a
+/// multiprocessor. Where tokens have more than two slots, two to four rows are
+/// no faster with more than half the loads, and slower where tokens are few.
 static constexpr int64_t kMaxLoads = 16;
-static constexpr int64_t kMaxLoadsOfManyThreads = 4;
+static constexpr int64_t kMaxLoadsOfSomeRows = 8;
+static constexpr int64_t kMaxSums = 64;
+/// Elements of a vector that find registers when they are widened; of vectors
+/// that have more, fewer are loaded.
+static constexpr int64_t kMaxElements = 8;
+/// Rows that are added before the next ones are looked up; with more threads
+/// also all loads.
+static constexpr int64_t kMaxRows = 8;
+static constexpr int64_t kMaxRowsOfManyThreads = 4;
 
-int64_t CombineKernel::numHeld() {
+int64_t CombineKernel::batchSize() {
+  bool hasManyThreads = b.launchShape().threads > 512;
+  return std::min(numSlots(),
+                  hasManyThreads ? kMaxRowsOfManyThreads : kMaxRows);
+}
+
+int64_t CombineKernel::numHeld(int64_t rows) {
   LaunchShape shape = b.launchShape();
-  int64_t lanes = kSubgroupSize * shape.team;
-  int64_t perLane = llvm::divideCeil(rowLength, lanes * vectorLength());
-  int64_t loads = shape.threads > 512 ? kMaxLoadsOfManyThreads : kMaxLoads;
-  int64_t bytes = shape.blocks * shape.threads * batchSize() * vectorLength() *
-                  elementBytes();
-  int64_t most = std::min<int64_t>(
-      loads / batchSize(), llvm::divideNearest(kCombineBytesInFlight, bytes));
+  int64_t vectorBytes = vectorLength() * elementBytes();
+  int64_t perRow = rowLength / vectorLength();
+  int64_t perLane = llvm::divideCeil(perRow, kSubgroupSize * shape.team);
+  bool isSome = rows > 1 && rows <= 4 && numSlots() > 2;
+  int64_t loads = isSome ? kMaxLoadsOfSomeRows : kMaxLoads;
+  if (shape.threads > 512)
+    loads = kMaxRowsOfManyThreads;
+  int64_t most = loads / rows;
+  if (!storesBits(rows))
+    most =
+        std::min(most * kMaxElements / std::max(vectorLength(), kMaxElements),
+                 kMaxSums / vectorLength());
+  // Few tokens do not fill the links in any case.
+  int64_t bytes = op.getTokenBound() * numSlots() * perRow * vectorBytes;
+  if (bytes > kCombineBytesInFlight)
+    most = std::min<int64_t>(
+        most,
+        llvm::divideNearest(kCombineBytesInFlight,
+                            shape.blocks * shape.threads * rows * vectorBytes));
   most = std::clamp<int64_t>(most, 1, perLane);
   // The same number in each round, as far as possible.
   return llvm::divideCeil(perLane, llvm::divideCeil(perLane, most));
@@ -43,18 +70,16 @@ CombineKernel::Row CombineKernel::rowAt(const RowList &list, Value i) {
   return row;
 }
 
-SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
-                                           ValueRange columns,
-                                           ValueRange sums) {
+/// The columns of each row. All loads hang on no condition, so that they are in
+/// flight together: a load in a branch of its own is waited for at the end of
+/// it, where what is loaded is widened. Those of the first row are there when
+/// all are, and every sum begins with one of them.
+SmallVector<SmallVector<Value>> CombineKernel::loadRows(ArrayRef<Row> rows,
+                                                        ValueRange columns) {
   int64_t bytes = vectorLength() * elementBytes();
-  SmallVector<Row> rows;
   SmallVector<SmallVector<Value>> loaded;
-  // All loads come before the first addition and hang on no condition, so that
-  // they are in flight together: a load in a branch of its own is waited for at
-  // the end of it, where what is loaded is widened. Every sum begins with a
-  // joined vector.
-  for (int64_t u = 0; u < batchSize(); ++u) {
-    Row row = rowAt(list, b.add(base, b.index(u)));
+  SmallVector<Value> others;
+  for (const Row &row : rows) {
     SmallVector<Value> vectors;
     for (Value column : columns)
       vectors.push_back(
@@ -63,16 +88,25 @@ SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
                                                  ValueRange{row.row, column},
                                                  /*nontemporal=*/false,
                                                  llvm::MaybeAlign(bytes)));
-    rows.push_back(row);
+    if (!loaded.empty())
+      llvm::append_range(others, vectors);
     loaded.push_back(vectors);
   }
-  SmallVector<Value> others;
-  for (ArrayRef<Value> vectors : ArrayRef(loaded).drop_front())
-    llvm::append_range(others, vectors);
-  loaded[0] = llvm::to_vector(
-      ValueRange(symm::JoinLoadsOp::create(b, ValueRange(loaded[0]).getTypes(),
-                                           loaded[0], others)
-                     .getResults()));
+  if (columns.size() + others.size() > 1)
+    loaded[0] = llvm::to_vector(
+        ValueRange(symm::JoinLoadsOp::create(
+                       b, ValueRange(loaded[0]).getTypes(), loaded[0], others)
+                       .getResults()));
+  return loaded;
+}
+
+SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
+                                           int64_t size, ValueRange columns,
+                                           ValueRange sums) {
+  SmallVector<Row> rows;
+  for (int64_t u = 0; u < size; ++u)
+    rows.push_back(rowAt(list, b.add(base, b.index(u))));
+  SmallVector<SmallVector<Value>> loaded = loadRows(rows, columns);
   SmallVector<Value> results;
   Value isFirst = b.cmp(Pred::eq, base, b.index(0));
   for (size_t c = 0; c < columns.size(); ++c) {
@@ -128,13 +162,33 @@ void CombineKernel::reduceTokens() {
   scf::YieldOp::create(b, more.getResults());
 }
 
+/// Where tokens may have fewer rows than slots, those with at most about a
+/// quarter or a half of them load more columns at a time, instead of rows that
+/// they do not have.
 void CombineKernel::reduceToken(Value token, Value member,
                                 const RowList &list) {
+  int64_t all = batchSize(), rows = all;
+  if (!op.isExpertMajor() && all == numSlots())
+    rows = llvm::divideCeil(all, 4);
+  OpBuilder::InsertionGuard guard(b);
+  for (; rows < all; rows *= 2) {
+    auto branch =
+        scf::IfOp::create(b, b.cmp(Pred::ule, list.count, b.index(rows)),
+                          /*withElseRegion=*/true);
+    b.setInsertionPointToStart(branch.thenBlock());
+    reduceRows(token, member, list, rows);
+    b.setInsertionPointToStart(branch.elseBlock());
+  }
+  reduceRows(token, member, list, all);
+}
+
+/// `size` rows at a time.
+void CombineKernel::reduceRows(Value token, Value member, const RowList &list,
+                               int64_t size) {
   int64_t team = b.launchShape().team;
-  SmallVector<Value> columns =
-      forColumns(rowLength, team, numHeld(), member, [&](ValueRange columns) {
-        reduceColumns(token, list, columns);
-      });
+  SmallVector<Value> columns = forColumns(
+      rowLength, team, numHeld(size), member,
+      [&](ValueRange columns) { reduceColumns(token, list, size, columns); });
   if (columns.empty())
     return;
   // Lanes past the end repeat the last column: rows are found by exchange among
@@ -142,24 +196,31 @@ void CombineKernel::reduceToken(Value token, Value member,
   if (rowLength % (team * kSubgroupSize * vectorLength()) != 0)
     columns.back() = arith::MinUIOp::create(
         b, columns.back(), b.index(rowLength - vectorLength()));
-  reduceColumns(token, list, columns);
+  reduceColumns(token, list, size, columns);
 }
 
 /// All lanes of the subgroup take part.
 void CombineKernel::reduceColumns(Value token, const RowList &list,
-                                  ValueRange columns) {
+                                  int64_t size, ValueRange columns) {
+  if (storesBits(size)) {
+    Row row = rowAt(list, b.index(0));
+    SmallVector<SmallVector<Value>> loaded = loadRows(row, columns);
+    for (auto [column, bits] : llvm::zip(columns, loaded[0]))
+      storeColumns(token, column, b.select(row.isRow, bits, zeros()));
+    return;
+  }
   SmallVector<Value> sums;
   for (size_t i = 0; i < columns.size(); ++i)
     llvm::append_values(sums, emptySum(), zeros());
   if (batchSize() == numSlots()) {
-    sums = addBatch(list, b.index(0), columns, sums);
+    sums = addBatch(list, b.index(0), size, columns, sums);
   } else {
-    auto batches = scf::ForOp::create(b, b.index(0), list.count,
-                                      b.index(batchSize()), sums);
+    auto batches =
+        scf::ForOp::create(b, b.index(0), list.count, b.index(size), sums);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToEnd(batches.getBody());
-    scf::YieldOp::create(b, addBatch(list, batches.getInductionVar(), columns,
-                                     batches.getRegionIterArgs()));
+    scf::YieldOp::create(b, addBatch(list, batches.getInductionVar(), size,
+                                     columns, batches.getRegionIterArgs()));
     sums = llvm::to_vector(ValueRange(batches.getResults()));
   }
   for (auto [i, column] : llvm::enumerate(columns)) {

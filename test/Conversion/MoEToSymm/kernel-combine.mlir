@@ -1,10 +1,13 @@
 // RUN: moe-opt %s --convert-moe-to-symm=target=cuda --canonicalize | FileCheck %s
 
 shard.grid @ep(shape = 4)
+shard.grid @ep2(shape = 2)
+shard.grid @ep8(shape = 8)
 
 // Sixteen bytes per lane, all rows loaded before the first addition.
 // CHECK-LABEL: func.func @rank_major
 // CHECK-SAME: %[[Y:.*]]: memref<256x32xbf16, #symm.space>
+// CHECK: %[[ZEROS:.*]] = arith.constant dense<0.000000e+00> : vector<8xbf16>
 // CHECK: symm.collective_begin "moe.combine" site 0
 // CHECK: %[[ME:.*]] = symm.rank
 // CHECK: %[[RUNS:.*]] = symm.alloc persistent : memref<132xi64, #symm.space>
@@ -39,24 +42,58 @@ shard.grid @ep(shape = 4)
 // The rows of a token are carried as words.
 // CHECK: scf.for %{{.*}} = %[[BEGIN]] to %c64 step %[[TEAMS]] iter_args(%[[ROW:[a-z0-9_]+]] = %{{.*}}, %[[PEER:[a-z0-9_]+]] = %{{.*}}) -> (i32, i32)
 // CHECK-NOT: symm.wait
-// All rows are loaded, without a branch: row 0 of this rank for one that is not there.
+// What a variant loads hangs on no condition: row 0 of this rank for one that is not there.
 // CHECK: %[[THEIRS:.*]] = arith.index_cast %[[ROW]]
 // CHECK-NEXT: %[[RANK:.*]] = arith.index_cast %[[PEER]]
 // CHECK-NEXT: %[[IS_ROW:.*]] = arith.cmpi sge, %[[THEIRS]], %c0
+// CHECK-NEXT: %[[LANES:.*]] = nvvm.vote.sync ballot %{{.*}}, %[[IS_ROW]]
+// CHECK-NEXT: %[[BITS:.*]] = math.ctpop %[[LANES]]
+// CHECK-NEXT: %[[COUNT:.*]] = arith.index_castui %[[BITS]]
 // CHECK: %[[SAFE_ROW:.*]] = arith.select %[[IS_ROW]], %[[THEIRS]], %c0
 // CHECK-NEXT: %[[SAFE_RANK:.*]] = arith.select %[[IS_ROW]], %[[RANK]], %[[ME]]
+// A token with one row of four, or none, loads one: there is nothing to join. It keeps the
+// bits of the row, and without one has zeros. Lanes past the end repeat the last column.
+// CHECK-NEXT: %[[UP_TO_1:.*]] = arith.cmpi ule, %[[COUNT]], %c1
+// CHECK-NEXT: scf.if %[[UP_TO_1]] {
+// CHECK-NEXT: %[[COLUMN:.*]] = arith.muli %{{.*}}, %c8
+// CHECK-NEXT: %[[INSIDE1:.*]] = arith.minui %[[COLUMN]], %c24
+// CHECK-NEXT: %[[IS_FIRST:.*]] = arith.cmpi sgt, %[[COUNT]], %c0
+// CHECK-NOT: {{scf|symm.join_loads|arith.addf}}
+// CHECK: %[[ONLY:.*]] = vector.load %{{.*}}, %[[INSIDE1]]] {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK-NEXT: %[[TOKEN1:.*]] = arith.select %[[IS_FIRST]], %[[ONLY]], %[[ZEROS]] : vector<8xbf16>
+// CHECK-NEXT: vector.store %[[TOKEN1]], %{{.*}}, %[[INSIDE1]]]
+// With two it loads two.
+// CHECK-NEXT: } else {
+// CHECK-NEXT: %[[UP_TO_2:.*]] = arith.cmpi ule, %[[COUNT]], %c2
+// CHECK-NEXT: scf.if %[[UP_TO_2]] {
+// CHECK: %[[INSIDE2:.*]] = arith.minui %{{.*}}, %c24
+// CHECK-NOT: {{scf|arith.addf}}
+// CHECK: %[[OF2_0:.*]] = vector.load %{{.*}}, %[[INSIDE2]]] {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK-NOT: {{scf|arith.addf}}
+// CHECK: %[[OF2_1:.*]] = vector.load %{{.*}}, %[[INSIDE2]]] {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK-NEXT: %[[JOINED2:.*]] = symm.join_loads %[[OF2_0]] with %[[OF2_1]] : vector<8xbf16> with
+// CHECK-NEXT: %[[WIDE2_0:.*]] = arith.extf %[[JOINED2]] : vector<8xbf16> to vector<8xf32>
+// CHECK-NEXT: %[[SUM2_0:.*]] = arith.select %{{.*}}, %[[WIDE2_0]], %{{.*}} : vector<8xf32>
+// CHECK-NEXT: %[[WIDE2_1:.*]] = arith.extf %[[OF2_1]] : vector<8xbf16> to vector<8xf32>
+// CHECK-NEXT: arith.addf %[[SUM2_0]], %[[WIDE2_1]] : vector<8xf32>
+// CHECK-NOT: {{scf|vector.load|arith.addf}}
+// CHECK: vector.store %{{.*}}, %[[INSIDE2]]]
+// With more, all four.
+// CHECK-NEXT: } else {
+// CHECK: %[[INSIDE4:.*]] = arith.minui %{{.*}}, %c24
+// CHECK-NOT: scf
 // CHECK: %[[ROW_WORD:.*]] = arith.index_cast %[[SAFE_ROW]]
 // CHECK-NEXT: gpu.shuffle idx %[[ROW_WORD]], %c0_i32
 // CHECK: %[[RANK_WORD:.*]] = arith.index_cast %[[SAFE_RANK]]
 // CHECK-NEXT: gpu.shuffle idx %[[RANK_WORD]], %c0_i32
 // CHECK-NOT: scf.if
-// CHECK: %[[LOAD0:.*]] = vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK: %[[LOAD0:.*]] = vector.load %{{.*}}, %[[INSIDE4]]] {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
 // CHECK-NOT: {{scf.if|arith.addf}}
-// CHECK: %[[LOAD1:.*]] = vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK: %[[LOAD1:.*]] = vector.load %{{.*}}, %[[INSIDE4]]] {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
 // CHECK-NOT: {{scf.if|arith.addf}}
-// CHECK: %[[LOAD2:.*]] = vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK: %[[LOAD2:.*]] = vector.load %{{.*}}, %[[INSIDE4]]] {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
 // CHECK-NOT: {{scf.if|arith.addf}}
-// CHECK: %[[LOAD3:.*]] = vector.load %{{.*}} {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
+// CHECK: %[[LOAD3:.*]] = vector.load %{{.*}}, %[[INSIDE4]]] {alignment = 16 : i64} : memref<256x32xbf16, #symm.space>, vector<8xbf16>
 // The sum begins with a row that is there when all are.
 // CHECK-NEXT: %[[JOINED:.*]] = symm.join_loads %[[LOAD0]] with %[[LOAD1]], %[[LOAD2]], %[[LOAD3]] : vector<8xbf16> with
 // CHECK-NEXT: %[[WIDE0:.*]] = arith.extf %[[JOINED]] : vector<8xbf16> to vector<8xf32>
@@ -70,7 +107,7 @@ shard.grid @ep(shape = 4)
 // CHECK: arith.truncf {{.*}} : vector<8xf32> to vector<8xbf16>
 // The bits of a token's only row come from the joined vector as well.
 // CHECK: %[[TOKEN:.*]] = arith.select %{{.*}}, %[[JOINED]], %{{.*}} : vector<8xbf16>
-// CHECK-NEXT: vector.store %[[TOKEN]],
+// CHECK-NEXT: vector.store %[[TOKEN]], %{{.*}}, %[[INSIDE4]]]
 // Rows of the subgroup's next token, if there is one.
 // CHECK: %[[NEXT:.*]] = arith.cmpi ult, %{{.*}}, %{{.*}} : index
 // CHECK-NEXT: %[[ROWS:.*]]:2 = scf.if %[[NEXT]] -> (i32, i32)
@@ -112,6 +149,15 @@ func.func @rank_major(%y: memref<256x32xbf16, #symm.space>,
 // CHECK-LABEL: func.func @weighted_short_rows
 // CHECK: %[[THERE:.*]] = symm.peer %{{.*}} : memref<256xf32, #symm.space>
 // CHECK: memref.load %[[THERE]]
+// One row is weighted as well.
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK: %[[ONLY:.*]] = vector.load {{.*}} {alignment = 2 : i64} : memref<256x3xf16, #symm.space>, vector<1xf16>
+// CHECK-NEXT: %[[WIDE:.*]] = arith.extf %[[ONLY]] : vector<1xf16> to vector<1xf32>
+// CHECK: %[[PRODUCT:.*]] = arith.mulf %[[WIDE]], %{{.*}} : vector<1xf32>
+// CHECK: arith.select %{{.*}}, %[[PRODUCT]], %{{.*}} : vector<1xf32>
+// All four rows.
+// CHECK: arith.cmpi ule, %{{.*}}, %c2 :
+// CHECK: } else {
 // CHECK: vector.load {{.*}} {alignment = 2 : i64} : memref<256x3xf16, #symm.space>, vector<1xf16>
 // CHECK-NOT: {{arith.mulf|arith.addf}}
 // CHECK: %[[JOINED:.*]] = symm.join_loads %{{.*}} with %[[LOAD1:.*]], %{{.*}}, %{{.*}} : vector<1xf16> with
@@ -159,5 +205,201 @@ func.func @deferred(%y: memref<256x32xbf16, #symm.space>,
       {defer_release, num_experts = 16 : i64}
     : (memref<256x32xbf16, #symm.space>, memref<64x4xi32>, memref<256xi32>,
        memref<4xi32>, memref<64x32xbf16>) -> ()
+  return
+}
+
+// A lane has sixteen vectors of a row. It loads all of one row at a time, and of two or four
+// rows eight together.
+// CHECK-LABEL: func.func @long_rows
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c4096 {
+// CHECK-COUNT-16: vector.load
+// CHECK-NEXT: %{{.*}}:16 = symm.join_loads %{{([^,]*, ){15}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NEXT: arith.cmpi ule, %{{.*}}, %c2 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c1024 {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}}:4 = symm.join_loads %{{([^,]*, ){3}[^,]*}} with %{{([^,]*, ){3}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c512 {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}}:2 = symm.join_loads %{{[^,]*, [^,]*}} with %{{([^,]*, ){5}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @long_rows(%y: memref<512x4096xbf16, #symm.space>,
+    %rows: memref<128x4xi32>, %src: memref<512xi32>, %from: memref<4xi32>,
+    %out: memref<128x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep
+      {num_experts = 16 : i64}
+    : (memref<512x4096xbf16, #symm.space>, memref<128x4xi32>, memref<512xi32>,
+       memref<4xi32>, memref<128x4096xbf16>) -> ()
+  return
+}
+
+// Of two rows in two slots sixteen.
+// CHECK-LABEL: func.func @two_slots
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c4096 {
+// CHECK-COUNT-16: vector.load
+// CHECK-NEXT: %{{.*}}:16 = symm.join_loads %{{([^,]*, ){15}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c2048 {
+// CHECK-COUNT-16: vector.load
+// CHECK-NEXT: %{{.*}}:8 = symm.join_loads %{{([^,]*, ){7}[^,]*}} with %{{([^,]*, ){7}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @two_slots(%y: memref<256x4096xbf16, #symm.space>,
+    %rows: memref<128x2xi32>, %src: memref<256xi32>, %from: memref<2xi32>,
+    %out: memref<128x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep2
+      {num_experts = 16 : i64}
+    : (memref<256x4096xbf16, #symm.space>, memref<128x2xi32>, memref<256xi32>,
+       memref<2xi32>, memref<128x4096xbf16>) -> ()
+  return
+}
+
+// Beyond 4 MiB of rows all blocks together load about as much at a time: four vectors per
+// lane.
+// CHECK-LABEL: func.func @more_tokens
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c1024 {
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %{{.*}}:4 = symm.join_loads %{{([^,]*, ){3}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NEXT: arith.cmpi ule, %{{.*}}, %c2 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c512 {
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %{{.*}}:2 = symm.join_loads %{{[^,]*, [^,]*}} with %{{[^,]*, [^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c256 {
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %{{.*}} = symm.join_loads %{{[^,]*}} with %{{([^,]*, ){2}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @more_tokens(%y: memref<516x4096xbf16, #symm.space>,
+    %rows: memref<129x4xi32>, %src: memref<516xi32>, %from: memref<4xi32>,
+    %out: memref<129x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep
+      {num_experts = 16 : i64}
+    : (memref<516x4096xbf16, #symm.space>, memref<129x4xi32>, memref<516xi32>,
+       memref<4xi32>, memref<129x4096xbf16>) -> ()
+  return
+}
+
+// Weighted vectors of one row are widened to f32: registers hold eight.
+// CHECK-LABEL: func.func @long_weighted_rows
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c2048 {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}}:8 = symm.join_loads %{{([^,]*, ){7}[^,]*}} :
+func.func @long_weighted_rows(%y: memref<512x4096xbf16, #symm.space>,
+    %rows: memref<128x4xi32>, %src: memref<512xi32>, %from: memref<4xi32>,
+    %w: memref<512xf32, #symm.space>, %out: memref<128x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from weights(%w) outs(%out) on @ep
+      {num_experts = 16 : i64}
+    : (memref<512x4096xbf16, #symm.space>, memref<128x4xi32>, memref<512xi32>,
+       memref<4xi32>, memref<512xf32, #symm.space>, memref<128x4096xbf16>) -> ()
+  return
+}
+
+// expert_major: all rows at a time, whatever a token has.
+// CHECK-LABEL: func.func @expert_major
+// CHECK: symm.phase "reduce"
+// CHECK: scf.for {{.*}} -> (i32, i32)
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c512 {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}}:2 = symm.join_loads %{{[^,]*, [^,]*}} with %{{([^,]*, ){5}[^,]*}} :
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK-COUNT-2: vector.store
+// CHECK-NOT: {{vector.load|arith.cmpi ule}}
+// CHECK: symm.phase "release"
+func.func @expert_major(%y: memref<512x4096xbf16, #symm.space>,
+    %rows: memref<128x4xi32>, %src: memref<512xi32>, %from: memref<4xi32>,
+    %idx: memref<128x4xi32>, %out: memref<128x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from topk(%idx) outs(%out) on @ep
+      {layout = #moe.layout<expert_major>, num_experts = 16 : i64}
+    : (memref<512x4096xbf16, #symm.space>, memref<128x4xi32>, memref<512xi32>,
+       memref<4xi32>, memref<128x4xi32>, memref<128x4096xbf16>) -> ()
+  return
+}
+
+// Of eight slots two rows are a quarter, four a half.
+// CHECK-LABEL: func.func @eight_slots
+// CHECK: arith.cmpi ule, %{{.*}}, %c2 :
+// CHECK-NEXT: scf.if
+// CHECK-COUNT-2: vector.load
+// CHECK-NEXT: %{{.*}} = symm.join_loads %{{[^,]*}} with %{{[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NEXT: arith.cmpi ule, %{{.*}}, %c4 :
+// CHECK-NEXT: scf.if
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %{{.*}} = symm.join_loads %{{[^,]*}} with %{{([^,]*, ){2}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}} = symm.join_loads %{{[^,]*}} with %{{([^,]*, ){6}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @eight_slots(%y: memref<512x32xbf16, #symm.space>,
+    %rows: memref<64x8xi32>, %src: memref<512xi32>, %from: memref<8xi32>,
+    %out: memref<64x32xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep8
+      {num_experts = 16 : i64}
+    : (memref<512x32xbf16, #symm.space>, memref<64x8xi32>, memref<512xi32>,
+       memref<8xi32>, memref<64x32xbf16>) -> ()
+  return
+}
+
+// Blocks of more than 512 threads add four rows at a time, in a loop that carries the sums
+// and the bits of the first row, and have no variants.
+// CHECK-LABEL: func.func @many_threads
+// CHECK: %[[ZEROS:.*]] = arith.constant dense<0.000000e+00> : vector<8xbf16>
+// CHECK: %[[EMPTY:.*]] = arith.constant dense<-0.000000e+00> : vector<8xf32>
+// CHECK: symm.phase "reduce"
+// CHECK: scf.for {{.*}} -> (i32, i32)
+// CHECK: %[[COUNT:.*]] = arith.index_castui
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: %[[SUMS:.*]]:2 = scf.for %[[BASE:.*]] = %c0 to %[[COUNT]] step %c4 iter_args(%[[SUM:.*]] = %[[EMPTY]], %[[FIRST:.*]] = %[[ZEROS]]) -> (vector<8xf32>, vector<8xbf16>) {
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %[[JOINED:.*]] = symm.join_loads %{{[^,]*}} with %{{([^,]*, ){2}[^,]*}} :
+// CHECK: %[[IS_FIRST:.*]] = arith.cmpi eq, %[[BASE]], %c0
+// CHECK: arith.addf %[[SUM]],
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: %[[BITS:.*]] = arith.select %[[IS_FIRST]], %[[JOINED]], %[[FIRST]] : vector<8xbf16>
+// CHECK-NEXT: scf.yield %{{.*}}, %[[BITS]] :
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %[[SUMS]]#0
+// CHECK-NEXT: %[[SUM_OR_0:.*]] = arith.select %{{.*}}, %[[ZEROS]], %[[ROUNDED]] : vector<8xbf16>
+// CHECK: arith.select %{{.*}}, %[[SUMS]]#1, %[[SUM_OR_0]] : vector<8xbf16>
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @many_threads(%y: memref<512x32xbf16, #symm.space>,
+    %rows: memref<64x8xi32>, %src: memref<512xi32>, %from: memref<8xi32>,
+    %out: memref<64x32xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep8
+      {kernel = #moe.kernel<threads = 544>, num_experts = 16 : i64}
+    : (memref<512x32xbf16, #symm.space>, memref<64x8xi32>, memref<512xi32>,
+       memref<8xi32>, memref<64x32xbf16>) -> ()
   return
 }

@@ -63,30 +63,31 @@
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=medium_rows{{.*}}dispatch has 3 stages, not 4: at least 2 are used, and as many of 65536 bytes as fit into shared memory
 // WHYBULK: remark: [Missed] kernel{{.*}}Function=blocks{{.*}}alltoallv has rows that move by stores, not bulk copies: it has no form with bulk copies
 
-// On fewer than 32 blocks bulk copies from 32 rows for each on: eight tokens with four rows,
-// four with eight.
+// On fewer than 32 blocks bulk copies from 64 rows for each on: 16 tokens with four slots,
+// eight with eight.
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=16" | FileCheck %s --check-prefix=B16
-// B16-LABEL: func.func @combine_128_tokens(
+// B16-LABEL: func.func @combine_256_tokens(
 // B16-NEXT: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
-// B16-LABEL: func.func @combine_64_tokens(
+// B16-LABEL: func.func @combine_128_tokens(
 // B16-NEXT: kernel = #moe.kernel<blocks = 16, transfer = bulk, stages = 6>
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=17" --remarks-filter=moe-plan > %t.b17 2>&1
 // RUN: FileCheck %s --check-prefix=B17 < %t.b17
+// B17-LABEL: func.func @combine_256_tokens(
+// B17-NEXT: kernel = #moe.kernel<blocks = 17>,
 // B17-LABEL: func.func @combine_128_tokens(
 // B17-NEXT: kernel = #moe.kernel<blocks = 17, team = 2>
-// B17-LABEL: func.func @combine_64_tokens(
-// B17-NEXT: kernel = #moe.kernel<blocks = 17, team = 4>
 // RUN: FileCheck %s --check-prefix=WHYB17 < %t.b17
+// WHYB17: Function=combine_256_tokens{{.*}}combine moves rows by stores: 17 blocks have fewer than 16 tokens each (17 blocks of 512 threads, team 1)
 // WHYB17: Function=combine_128_tokens{{.*}}combine moves rows by stores: 17 blocks have fewer than 8 tokens each (17 blocks of 512 threads, team 2)
-// WHYB17: Function=combine_64_tokens{{.*}}combine moves rows by stores: 17 blocks have fewer than 4 tokens each (17 blocks of 512 threads, team 4)
 
-// On 32 blocks or more from 128 tokens for each on: 4096 are enough on 32, not on 63.
+// On 32 blocks or more from 128 tokens for each on: 4096 are enough on 32, not on 63. 512
+// have 64 rows for each of 32 blocks, and move by bulk copies only on fewer.
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=31" | FileCheck %s --check-prefix=B31
-// B31-LABEL: func.func @combine_few(
+// B31-LABEL: func.func @combine_512_tokens(
 // B31-NEXT: kernel = #moe.kernel<blocks = 31, transfer = bulk, stages = 6>
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=32" --remarks-filter=moe-plan > %t.b32 2>&1
 // RUN: FileCheck %s --check-prefix=B32 < %t.b32
-// B32-LABEL: func.func @combine_few(
+// B32-LABEL: func.func @combine_512_tokens(
 // B32-NEXT: kernel = #moe.kernel<blocks = 32>,
 // B32-LABEL: func.func @combine_4095_tokens(
 // B32-NEXT: kernel = #moe.kernel<blocks = 32>,
@@ -224,21 +225,30 @@ func.func @combine_few(%y: memref<1920x7168xbf16>, %rows: memref<480x4xi32>,
   return
 }
 
-// CHECK-LABEL: func.func @combine_128_tokens(
-func.func @combine_128_tokens(%y: memref<512x7168xbf16>, %rows: memref<128x4xi32>,
-    %src: memref<512xi32>, %n: memref<4xi32>, %out: memref<128x7168xbf16>) {
+// CHECK-LABEL: func.func @combine_256_tokens(
+func.func @combine_256_tokens(%y: memref<1024x7168xbf16>, %rows: memref<256x4xi32>,
+    %src: memref<1024xi32>, %n: memref<4xi32>, %out: memref<256x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
-    : (memref<512x7168xbf16>, memref<128x4xi32>, memref<512xi32>, memref<4xi32>,
-       memref<128x7168xbf16>) -> ()
+    : (memref<1024x7168xbf16>, memref<256x4xi32>, memref<1024xi32>, memref<4xi32>,
+       memref<256x7168xbf16>) -> ()
   return
 }
 
-// CHECK-LABEL: func.func @combine_64_tokens(
-func.func @combine_64_tokens(%y: memref<512x2048xbf16>, %rows: memref<64x8xi32>,
-    %src: memref<512xi32>, %n: memref<8xi32>, %out: memref<64x2048xbf16>) {
+// CHECK-LABEL: func.func @combine_128_tokens(
+func.func @combine_128_tokens(%y: memref<1024x2048xbf16>, %rows: memref<128x8xi32>,
+    %src: memref<1024xi32>, %n: memref<8xi32>, %out: memref<128x2048xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep8 {num_experts = 64 : i64}
-    : (memref<512x2048xbf16>, memref<64x8xi32>, memref<512xi32>, memref<8xi32>,
-       memref<64x2048xbf16>) -> ()
+    : (memref<1024x2048xbf16>, memref<128x8xi32>, memref<1024xi32>, memref<8xi32>,
+       memref<128x2048xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @combine_512_tokens(
+func.func @combine_512_tokens(%y: memref<2048x7168xbf16>, %rows: memref<512x4xi32>,
+    %src: memref<2048xi32>, %n: memref<4xi32>, %out: memref<512x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 64 : i64}
+    : (memref<2048x7168xbf16>, memref<512x4xi32>, memref<2048xi32>, memref<4xi32>,
+       memref<512x7168xbf16>) -> ()
   return
 }
 

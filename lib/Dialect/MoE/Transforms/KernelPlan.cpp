@@ -46,7 +46,7 @@ static constexpr int64_t kBulkTokens = 128;
 /// With fewer than kCrampedBlocks blocks, rows per block instead: those load
 /// too few rows at a time.
 static constexpr int64_t kCrampedBlocks = 32;
-static constexpr int64_t kBulkRows = 32;
+static constexpr int64_t kBulkRows = 64;
 /// Blocks of a combine among more than two ranks: with more it is slower, or
 /// not faster.
 static constexpr int64_t kCombineBlocks = 64;
