@@ -1,0 +1,202 @@
+// How many columns and rows of a token a lane loads at a time.
+// RUN: moe-opt %s --convert-moe-to-symm=target=cuda --canonicalize | FileCheck %s
+
+shard.grid @ep(shape = 4)
+shard.grid @ep2(shape = 2)
+shard.grid @ep8(shape = 8)
+
+// A lane has sixteen vectors of a row. It loads all of one row at a time, and of two or four
+// rows eight together.
+// CHECK-LABEL: func.func @long_rows
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c4096 {
+// CHECK-COUNT-16: vector.load
+// CHECK-NEXT: %{{.*}}:16 = symm.join_loads %{{([^,]*, ){15}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NEXT: arith.cmpi ule, %{{.*}}, %c2 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c1024 {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}}:4 = symm.join_loads %{{([^,]*, ){3}[^,]*}} with %{{([^,]*, ){3}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c512 {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}}:2 = symm.join_loads %{{[^,]*, [^,]*}} with %{{([^,]*, ){5}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @long_rows(%y: memref<512x4096xbf16, #symm.space>,
+    %rows: memref<128x4xi32>, %src: memref<512xi32>, %from: memref<4xi32>,
+    %out: memref<128x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep
+      {num_experts = 16 : i64}
+    : (memref<512x4096xbf16, #symm.space>, memref<128x4xi32>, memref<512xi32>,
+       memref<4xi32>, memref<128x4096xbf16>) -> ()
+  return
+}
+
+// Of two rows in two slots sixteen.
+// CHECK-LABEL: func.func @two_slots
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c4096 {
+// CHECK-COUNT-16: vector.load
+// CHECK-NEXT: %{{.*}}:16 = symm.join_loads %{{([^,]*, ){15}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c2048 {
+// CHECK-COUNT-16: vector.load
+// CHECK-NEXT: %{{.*}}:8 = symm.join_loads %{{([^,]*, ){7}[^,]*}} with %{{([^,]*, ){7}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @two_slots(%y: memref<256x4096xbf16, #symm.space>,
+    %rows: memref<128x2xi32>, %src: memref<256xi32>, %from: memref<2xi32>,
+    %out: memref<128x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep2
+      {num_experts = 16 : i64}
+    : (memref<256x4096xbf16, #symm.space>, memref<128x2xi32>, memref<256xi32>,
+       memref<2xi32>, memref<128x4096xbf16>) -> ()
+  return
+}
+
+// Beyond 4 MiB of rows all blocks together load about as much at a time: four vectors per
+// lane.
+// CHECK-LABEL: func.func @more_tokens
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c1024 {
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %{{.*}}:4 = symm.join_loads %{{([^,]*, ){3}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NEXT: arith.cmpi ule, %{{.*}}, %c2 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c512 {
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %{{.*}}:2 = symm.join_loads %{{[^,]*, [^,]*}} with %{{[^,]*, [^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c256 {
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %{{.*}} = symm.join_loads %{{[^,]*}} with %{{([^,]*, ){2}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @more_tokens(%y: memref<516x4096xbf16, #symm.space>,
+    %rows: memref<129x4xi32>, %src: memref<516xi32>, %from: memref<4xi32>,
+    %out: memref<129x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep
+      {num_experts = 16 : i64}
+    : (memref<516x4096xbf16, #symm.space>, memref<129x4xi32>, memref<516xi32>,
+       memref<4xi32>, memref<129x4096xbf16>) -> ()
+  return
+}
+
+// Weighted vectors of one row are widened to f32: registers hold eight.
+// CHECK-LABEL: func.func @long_weighted_rows
+// CHECK: arith.cmpi ule, %{{.*}}, %c1 :
+// CHECK-NEXT: scf.if
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c2048 {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}}:8 = symm.join_loads %{{([^,]*, ){7}[^,]*}} :
+func.func @long_weighted_rows(%y: memref<512x4096xbf16, #symm.space>,
+    %rows: memref<128x4xi32>, %src: memref<512xi32>, %from: memref<4xi32>,
+    %w: memref<512xf32, #symm.space>, %out: memref<128x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from weights(%w) outs(%out) on @ep
+      {num_experts = 16 : i64}
+    : (memref<512x4096xbf16, #symm.space>, memref<128x4xi32>, memref<512xi32>,
+       memref<4xi32>, memref<512xf32, #symm.space>, memref<128x4096xbf16>) -> ()
+  return
+}
+
+// expert_major: all rows at a time, whatever a token has.
+// CHECK-LABEL: func.func @expert_major
+// CHECK: symm.phase "reduce"
+// CHECK: scf.for {{.*}} -> (i32, i32)
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: scf.for %{{.*}} to %c4096 step %c512 {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}}:2 = symm.join_loads %{{[^,]*, [^,]*}} with %{{([^,]*, ){5}[^,]*}} :
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK-COUNT-2: vector.store
+// CHECK-NOT: {{vector.load|arith.cmpi ule}}
+// CHECK: symm.phase "release"
+func.func @expert_major(%y: memref<512x4096xbf16, #symm.space>,
+    %rows: memref<128x4xi32>, %src: memref<512xi32>, %from: memref<4xi32>,
+    %idx: memref<128x4xi32>, %out: memref<128x4096xbf16>) {
+  moe.combine %y, %rows, %src, %from topk(%idx) outs(%out) on @ep
+      {layout = #moe.layout<expert_major>, num_experts = 16 : i64}
+    : (memref<512x4096xbf16, #symm.space>, memref<128x4xi32>, memref<512xi32>,
+       memref<4xi32>, memref<128x4xi32>, memref<128x4096xbf16>) -> ()
+  return
+}
+
+// Of eight slots two rows are a quarter, four a half.
+// CHECK-LABEL: func.func @eight_slots
+// CHECK: arith.cmpi ule, %{{.*}}, %c2 :
+// CHECK-NEXT: scf.if
+// CHECK-COUNT-2: vector.load
+// CHECK-NEXT: %{{.*}} = symm.join_loads %{{[^,]*}} with %{{[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-NEXT: arith.cmpi ule, %{{.*}}, %c4 :
+// CHECK-NEXT: scf.if
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %{{.*}} = symm.join_loads %{{[^,]*}} with %{{([^,]*, ){2}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: } else {
+// CHECK-COUNT-8: vector.load
+// CHECK-NEXT: %{{.*}} = symm.join_loads %{{[^,]*}} with %{{([^,]*, ){6}[^,]*}} :
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @eight_slots(%y: memref<512x32xbf16, #symm.space>,
+    %rows: memref<64x8xi32>, %src: memref<512xi32>, %from: memref<8xi32>,
+    %out: memref<64x32xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep8
+      {num_experts = 16 : i64}
+    : (memref<512x32xbf16, #symm.space>, memref<64x8xi32>, memref<512xi32>,
+       memref<8xi32>, memref<64x32xbf16>) -> ()
+  return
+}
+
+// Blocks of more than 512 threads add four rows at a time, in a loop that carries the sums
+// and the bits of the first row, and have no variants.
+// CHECK-LABEL: func.func @many_threads
+// CHECK: %[[ZEROS:.*]] = arith.constant dense<0.000000e+00> : vector<8xbf16>
+// CHECK: %[[EMPTY:.*]] = arith.constant dense<-0.000000e+00> : vector<8xf32>
+// CHECK: symm.phase "reduce"
+// CHECK: scf.for {{.*}} -> (i32, i32)
+// CHECK: %[[COUNT:.*]] = arith.index_castui
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: %[[SUMS:.*]]:2 = scf.for %[[BASE:.*]] = %c0 to %[[COUNT]] step %c4 iter_args(%[[SUM:.*]] = %[[EMPTY]], %[[FIRST:.*]] = %[[ZEROS]]) -> (vector<8xf32>, vector<8xbf16>) {
+// CHECK-COUNT-4: vector.load
+// CHECK-NEXT: %[[JOINED:.*]] = symm.join_loads %{{[^,]*}} with %{{([^,]*, ){2}[^,]*}} :
+// CHECK: %[[IS_FIRST:.*]] = arith.cmpi eq, %[[BASE]], %c0
+// CHECK: arith.addf %[[SUM]],
+// CHECK-NOT: {{scf.if|vector.load}}
+// CHECK: %[[BITS:.*]] = arith.select %[[IS_FIRST]], %[[JOINED]], %[[FIRST]] : vector<8xbf16>
+// CHECK-NEXT: scf.yield %{{.*}}, %[[BITS]] :
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %[[SUMS]]#0
+// CHECK-NEXT: %[[SUM_OR_0:.*]] = arith.select %{{.*}}, %[[ZEROS]], %[[ROUNDED]] : vector<8xbf16>
+// CHECK: arith.select %{{.*}}, %[[SUMS]]#1, %[[SUM_OR_0]] : vector<8xbf16>
+// CHECK-NOT: vector.load
+// CHECK: symm.phase "release"
+func.func @many_threads(%y: memref<512x32xbf16, #symm.space>,
+    %rows: memref<64x8xi32>, %src: memref<512xi32>, %from: memref<8xi32>,
+    %out: memref<64x32xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep8
+      {kernel = #moe.kernel<threads = 544>, num_experts = 16 : i64}
+    : (memref<512x32xbf16, #symm.space>, memref<64x8xi32>, memref<512xi32>,
+       memref<8xi32>, memref<64x32xbf16>) -> ()
+  return
+}
