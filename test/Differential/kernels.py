@@ -51,13 +51,16 @@ def kernel_recipes():
             kernel="blocks = 2, threads = 64, transfer = bulk",
         )
     # Rows of several columns for a lane, of tokens with more slots than rows; in
-    # blocks of more threads all slots do not move at a time.
-    for threads in (96, 544):
-        yield f"columns_{threads}_threads", build_combine, dict(
-            token_mode="full", routing="sparse", layout="rank_major", k=4,
-            num_experts=10, ranks=5, t_max=7, hidden=4104, dtype="bf16",
-            kernel=f"blocks = 2, threads = {threads}",
-        )
+    # blocks of many threads not all slots move at a time.
+    for ranks, threads in ((2, 96), (4, 96), (5, 544)):
+        for weighted in (False, True):
+            name = f"columns_{ranks}_ranks_{threads}_threads_weighted_{weighted}"
+            yield name, build_combine, dict(
+                token_mode="full", routing="sparse", layout="rank_major", k=4,
+                num_experts=20, ranks=ranks, t_max=7, hidden=4104,
+                dtype="bf16", weighted=weighted,
+                kernel=f"blocks = 2, threads = {threads}",
+            )
     # Short rows, of which a subgroup moves many at a time, and some alone.
     for capacity in ("exact", "drop"):
         yield f"rows_together_{capacity}", build_alltoallv, dict(

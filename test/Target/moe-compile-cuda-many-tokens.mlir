@@ -31,18 +31,25 @@
 // CHECK-NOT: {{bar|fence|atom}}
 // CHECK: st.release.sys.global.b64
 // CHECK: .visible .entry round_trip_kernel_0(
-// Two columns of two rows are loaded, and joined by a zero that the assembler does not
-// know, before the first addition.
-// CHECK-NOT: {{cp.async.bulk|mbarrier|add.rn.f32}}
-// CHECK: mov.u32 [[ZERO:%r[0-9]+]], %ctaid.y;
+// Four columns of a token's only row are loaded, and stored as they are; or two columns of
+// two rows. They are joined by a zero that the assembler does not know: where the lowest
+// bit of an address is 0.
 // CHECK-NOT: {{cp.async.bulk|mbarrier|add.rn.f32|ld.global.v4.b32}}
+// CHECK: ld.global.v4.b32 {[[ONLY:%r[0-9]+]],
+// CHECK-COUNT-3: ld.global.v4.b32
+// CHECK-NOT: {{ld.global|add.rn.f32}}
+// CHECK: selp.b32 [[NONE:%r[0-9]+]], 0, {{%r[0-9]+}}, [[IS_EVEN:%p[0-9]+]];
+// CHECK-NEXT: xor.b32 {{%r[0-9]+}}, [[NONE]], [[ONLY]];
+// CHECK-NOT: {{ld.global|add.rn.f32}}
+// CHECK: st.global.v4.b32
+// CHECK-NOT: {{cp.async.bulk|mbarrier|add.rn.f32}}
 // CHECK: ld.global.v4.b32 {[[FIRST:%r[0-9]+]],
 // CHECK-NEXT: ld.global.v4.b32
 // CHECK-NEXT: ld.global.v4.b32
 // CHECK-NEXT: ld.global.v4.b32
 // CHECK-NOT: {{ld.global|add.rn.f32}}
-// CHECK: and.b32 [[NONE:%r[0-9]+]], {{%r[0-9]+}}, [[ZERO]];
-// CHECK-NEXT: xor.b32 {{%r[0-9]+}}, [[NONE]], [[FIRST]];
+// CHECK: selp.b32 [[NONE2:%r[0-9]+]], 0, {{%r[0-9]+}}, [[IS_EVEN]];
+// CHECK-NEXT: xor.b32 {{%r[0-9]+}}, [[NONE2]], [[FIRST]];
 // CHECK: add.rn.f32
 // Two elements are rounded at a time.
 // CHECK: cvt.rn.bf16x2.f32

@@ -83,6 +83,8 @@ private:
   bool keepsBits() { return !op.getWeights() && isa<FloatType>(element); }
 
   // CombineLoads.cpp
+  /// For what lanes load and add at a time.
+  bool hasFewRegisters();
   /// Rows that are added before the next ones are looked up, at most.
   int64_t batchSize();
   /// Vectors that a lane holds of one of `rows` rows.

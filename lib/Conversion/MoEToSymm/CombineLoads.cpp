@@ -15,23 +15,26 @@ using namespace mlir::moe;
 
 /// Vectors of 16 bytes that a lane loads before it adds the first, and f32 sums
 /// that it keeps: as many as find registers when 512 threads share a
-/// multiprocessor. Where tokens have more than two slots, two to four rows are
-/// no faster with more than half the loads, and slower where tokens are few.
+/// multiprocessor, with elements of two bytes or more. Where tokens have more
+/// than two slots, two to four rows are no faster with more than half the
+/// loads, and slower where tokens are few.
 static constexpr int64_t kMaxLoads = 16;
 static constexpr int64_t kMaxLoadsOfSomeRows = 8;
 static constexpr int64_t kMaxSums = 64;
-/// Elements of a vector that find registers when they are widened; of vectors
-/// that have more, fewer are loaded.
-static constexpr int64_t kMaxElements = 8;
-/// Rows that are added before the next ones are looked up; with more threads
-/// also all loads.
+/// Rows that are added before the next ones are looked up.
 static constexpr int64_t kMaxRows = 8;
-static constexpr int64_t kMaxRowsOfManyThreads = 4;
+/// With more threads, or floats of one byte, of which a vector has more.
+static constexpr int64_t kMaxLoadsOfFewRegisters = 4;
+static constexpr int64_t kMaxRowsOfFewRegisters = 4;
+
+bool CombineKernel::hasFewRegisters() {
+  bool isWidened = isa<FloatType>(element) && elementBytes() == 1;
+  return isWidened || b.launchShape().threads > 512;
+}
 
 int64_t CombineKernel::batchSize() {
-  bool hasManyThreads = b.launchShape().threads > 512;
   return std::min(numSlots(),
-                  hasManyThreads ? kMaxRowsOfManyThreads : kMaxRows);
+                  hasFewRegisters() ? kMaxRowsOfFewRegisters : kMaxRows);
 }
 
 int64_t CombineKernel::numHeld(int64_t rows) {
@@ -41,16 +44,14 @@ int64_t CombineKernel::numHeld(int64_t rows) {
   int64_t perLane = llvm::divideCeil(perRow, kSubgroupSize * shape.team);
   bool isSome = rows > 1 && rows <= 4 && numSlots() > 2;
   int64_t loads = isSome ? kMaxLoadsOfSomeRows : kMaxLoads;
-  if (shape.threads > 512)
-    loads = kMaxRowsOfManyThreads;
+  if (hasFewRegisters())
+    loads = kMaxLoadsOfFewRegisters;
   int64_t most = loads / rows;
   if (!storesBits(rows))
-    most =
-        std::min(most * kMaxElements / std::max(vectorLength(), kMaxElements),
-                 kMaxSums / vectorLength());
+    most = std::min(most, kMaxSums / vectorLength());
   // Few tokens do not fill the links in any case.
-  int64_t bytes = op.getTokenBound() * numSlots() * perRow * vectorBytes;
-  if (bytes > kCombineBytesInFlight)
+  int64_t tokenBytes = numSlots() * perRow * vectorBytes;
+  if (op.getTokenBound() > kCombineBytesInFlight / tokenBytes)
     most = std::min<int64_t>(
         most,
         llvm::divideNearest(kCombineBytesInFlight,
@@ -93,10 +94,8 @@ SmallVector<SmallVector<Value>> CombineKernel::loadRows(ArrayRef<Row> rows,
     loaded.push_back(vectors);
   }
   if (columns.size() + others.size() > 1)
-    loaded[0] = llvm::to_vector(
-        ValueRange(symm::JoinLoadsOp::create(
-                       b, ValueRange(loaded[0]).getTypes(), loaded[0], others)
-                       .getResults()));
+    loaded[0] = llvm::to_vector(ValueRange(
+        symm::JoinLoadsOp::create(b, loaded[0], others).getResults()));
   return loaded;
 }
 
@@ -162,9 +161,9 @@ void CombineKernel::reduceTokens() {
   scf::YieldOp::create(b, more.getResults());
 }
 
-/// Where tokens may have fewer rows than slots, those with at most about a
-/// quarter or a half of them load more columns at a time, instead of rows that
-/// they do not have.
+/// Where tokens may have fewer rows than slots, and all slots move at a time,
+/// those with rows in up to a quarter of the slots, rounded up, or twice as
+/// many load more columns instead of rows that they do not have.
 void CombineKernel::reduceToken(Value token, Value member,
                                 const RowList &list) {
   int64_t all = batchSize(), rows = all;

@@ -15,8 +15,8 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Bits of the words that vectors are looked at in: a register, or less where a
-/// vector has less.
+/// The words that a vector is looked at in: of a register, or less where it has
+/// less.
 static VectorType getWords(Type type) {
   auto vector = cast<VectorType>(type);
   int64_t bits = vector.getNumElements() * vector.getElementTypeBitWidth();
@@ -25,11 +25,20 @@ static VectorType getWords(Type type) {
                          IntegerType::get(type.getContext(), width));
 }
 
+/// A zero of which no compiler knows a bit: the error record is aligned to
+/// words.
+Value KernelLowering::opaqueZero() {
+  Type type = rewriter.getI32Type();
+  Value address = LLVM::PtrToIntOp::create(rewriter, loc, type, status);
+  Value bit = arith::AndIOp::create(rewriter, loc, address, i32(1));
+  return arith::SubIOp::create(rewriter, loc, i32(0), bit);
+}
+
 /// Only a dependence that goes through the data keeps ptxas from moving a load
 /// behind an addition: it moves loads across a barrier of a subgroup and across
-/// a fence of the block. Kernels are launched with one row of blocks, so that
-/// the number of a block's row is a zero that ptxas does not know.
+/// a fence of the block.
 void KernelLowering::lower(symm::JoinLoadsOp op) {
+  Value none = opaqueZero();
   Value all;
   for (Value operand : op.getOperands()) {
     VectorType words = getWords(operand.getType());
@@ -39,18 +48,18 @@ void KernelLowering::lower(symm::JoinLoadsOp op) {
       word = arith::ExtUIOp::create(rewriter, loc, rewriter.getI32Type(), word);
     all = all ? arith::XOrIOp::create(rewriter, loc, all, word) : word;
   }
+  none = arith::AndIOp::create(rewriter, loc, all, none);
   SmallVector<Value> results;
   for (Value value : op.getValues()) {
-    Value zero = NVVM::BlockIdYOp::create(rewriter, loc, rewriter.getI32Type());
-    Value none = arith::AndIOp::create(rewriter, loc, all, zero);
     VectorType words = getWords(value.getType());
+    Value change = none;
     if (words.getElementTypeBitWidth() < 32)
-      none =
-          arith::TruncIOp::create(rewriter, loc, words.getElementType(), none);
+      change = arith::TruncIOp::create(rewriter, loc, words.getElementType(),
+                                       change);
     Value bits = vector::BitCastOp::create(rewriter, loc, words, value);
     bits = arith::XOrIOp::create(
         rewriter, loc, bits,
-        vector::BroadcastOp::create(rewriter, loc, words, none));
+        vector::BroadcastOp::create(rewriter, loc, words, change));
     results.push_back(
         vector::BitCastOp::create(rewriter, loc, value.getType(), bits));
   }

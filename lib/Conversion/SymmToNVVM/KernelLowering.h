@@ -79,6 +79,7 @@ private:
   Value toI64(Value index);
   Value toI32(Value index);
   Value phaseIndex();
+  Value opaqueZero();
   Value call(StringRef name, Type result, ValueRange args);
   void replaceOrErase(Operation *op, Value value);
 

@@ -6,6 +6,10 @@ module attributes {gpu.container_module} {
     // The first words of all operands, and-ed with a zero, go into every word of each value.
     // CHECK-LABEL: gpu.func @bytes_16
     // CHECK-SAME: %[[A:.*]]: vector<8xbf16>, %[[B:.*]]: vector<8xbf16>, %[[C:.*]]: vector<8xbf16>, %[[OUT:.*]]: memref<2x8xbf16>,
+    // The zero is a bit of the address of the error record, in every bit of a word.
+    // CHECK: %[[ADDRESS:.*]] = llvm.ptrtoint %{{.*}} : !llvm.ptr<1> to i32
+    // CHECK: %[[BIT:.*]] = arith.andi %[[ADDRESS]], %c1_i32
+    // CHECK: %[[ZERO:.*]] = arith.subi %c0_i32{{.*}}, %[[BIT]] : i32
     // CHECK: %[[A_WORDS:.*]] = vector.bitcast %[[A]] : vector<8xbf16> to vector<4xi32>
     // CHECK-NEXT: %[[A_FIRST:.*]] = vector.extract %[[A_WORDS]][0] : i32 from vector<4xi32>
     // CHECK-NEXT: %[[B_WORDS:.*]] = vector.bitcast %[[B]] : vector<8xbf16> to vector<4xi32>
@@ -14,16 +18,13 @@ module attributes {gpu.container_module} {
     // CHECK-NEXT: %[[C_WORDS:.*]] = vector.bitcast %[[C]] : vector<8xbf16> to vector<4xi32>
     // CHECK-NEXT: %[[C_FIRST:.*]] = vector.extract %[[C_WORDS]][0] : i32 from vector<4xi32>
     // CHECK-NEXT: %[[ALL:.*]] = arith.xori %[[TWO]], %[[C_FIRST]] : i32
-    // CHECK-NEXT: %[[ZERO:.*]] = nvvm.read.ptx.sreg.ctaid.y : i32
     // CHECK-NEXT: %[[NONE:.*]] = arith.andi %[[ALL]], %[[ZERO]] : i32
     // CHECK-NEXT: %[[A_BITS:.*]] = vector.bitcast %[[A]] : vector<8xbf16> to vector<4xi32>
     // CHECK-NEXT: %[[SPREAD:.*]] = vector.broadcast %[[NONE]] : i32 to vector<4xi32>
     // CHECK-NEXT: %[[A_JOINED:.*]] = arith.xori %[[A_BITS]], %[[SPREAD]] : vector<4xi32>
     // CHECK-NEXT: %[[A_RESULT:.*]] = vector.bitcast %[[A_JOINED]] : vector<4xi32> to vector<8xbf16>
-    // CHECK-NEXT: %[[ZERO2:.*]] = nvvm.read.ptx.sreg.ctaid.y : i32
-    // CHECK-NEXT: %[[NONE2:.*]] = arith.andi %[[ALL]], %[[ZERO2]] : i32
     // CHECK-NEXT: %[[B_BITS:.*]] = vector.bitcast %[[B]] : vector<8xbf16> to vector<4xi32>
-    // CHECK-NEXT: %[[SPREAD2:.*]] = vector.broadcast %[[NONE2]] : i32 to vector<4xi32>
+    // CHECK-NEXT: %[[SPREAD2:.*]] = vector.broadcast %[[NONE]] : i32 to vector<4xi32>
     // CHECK-NEXT: %[[B_JOINED:.*]] = arith.xori %[[B_BITS]], %[[SPREAD2]] : vector<4xi32>
     // CHECK-NEXT: %[[B_RESULT:.*]] = vector.bitcast %[[B_JOINED]] : vector<4xi32> to vector<8xbf16>
     // CHECK-NOT: arith
@@ -40,6 +41,7 @@ module attributes {gpu.container_module} {
     // A word of 16 bits is extended to a register for the zero, and cut for the value.
     // CHECK-LABEL: gpu.func @bytes_2
     // CHECK-SAME: %[[A:.*]]: vector<1xf16>, %[[B:.*]]: vector<1xf16>, %[[OUT:.*]]: memref<1xf16>,
+    // CHECK: %[[ZERO:.*]] = arith.subi %{{.*}}, %{{.*}} : i32
     // CHECK: %[[A_WORDS:.*]] = vector.bitcast %[[A]] : vector<1xf16> to vector<1xi16>
     // CHECK-NEXT: %[[A_HALF:.*]] = vector.extract %[[A_WORDS]][0] : i16 from vector<1xi16>
     // CHECK-NEXT: %[[A_FIRST:.*]] = arith.extui %[[A_HALF]] : i16 to i32
@@ -47,7 +49,6 @@ module attributes {gpu.container_module} {
     // CHECK-NEXT: %[[B_HALF:.*]] = vector.extract %[[B_WORDS]][0] : i16 from vector<1xi16>
     // CHECK-NEXT: %[[B_FIRST:.*]] = arith.extui %[[B_HALF]] : i16 to i32
     // CHECK-NEXT: %[[ALL:.*]] = arith.xori %[[A_FIRST]], %[[B_FIRST]] : i32
-    // CHECK-NEXT: %[[ZERO:.*]] = nvvm.read.ptx.sreg.ctaid.y : i32
     // CHECK-NEXT: %[[NONE:.*]] = arith.andi %[[ALL]], %[[ZERO]] : i32
     // CHECK-NEXT: %[[HALF:.*]] = arith.trunci %[[NONE]] : i32 to i16
     // CHECK-NEXT: %[[BITS:.*]] = vector.bitcast %[[A]] : vector<1xf16> to vector<1xi16>

@@ -146,3 +146,11 @@ func.func @join_number(%x: vector<4xf32>) {
     : (vector<4xf32>, vector<4xf32>) -> (vector<4xf32>, vector<4xf32>)
   return
 }
+
+// -----
+
+func.func @join_nothing(%a: vector<8xbf16>) {
+  // expected-error @+1 {{'symm.join_loads' op expects at least one of 'values' (0)}}
+  "symm.join_loads"(%a) <{operandSegmentSizes = array<i32: 0, 1>}> : (vector<8xbf16>) -> ()
+  return
+}

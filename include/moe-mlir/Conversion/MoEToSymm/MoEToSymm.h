@@ -55,7 +55,7 @@ inline int64_t getTeamsForStages(int64_t adding, int64_t stages) {
   return 1;
 }
 
-/// Bytes that all blocks of a combine have in flight, at most, where there is a
+/// Bytes that all blocks of a combine have in flight, about, where there is a
 /// choice: more do not make it faster, and slower with more than two ranks.
 inline constexpr int64_t kCombineBytesInFlight = 4 << 20;
 

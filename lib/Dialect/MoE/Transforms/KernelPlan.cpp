@@ -40,7 +40,8 @@ static constexpr int64_t kDispatchStages = 3;
 static constexpr int64_t kPartStages = 6;
 /// Blocks from which on a combine by loads is as fast as one by bulk copies.
 /// With fewer, tokens per block from which on bulk copies are at least as fast,
-/// where tokens may have fewer rows than slots: loads are made for all of them.
+/// where tokens may have fewer rows than slots. Measured when loads were made
+/// for all slots.
 static constexpr int64_t kLoadingBlocks = 64;
 static constexpr int64_t kBulkTokens = 128;
 /// With fewer than kCrampedBlocks blocks, rows per block instead: those load
@@ -60,8 +61,8 @@ static constexpr int64_t kSharingSubgroups = 384;
 /// Bytes of shares in flight, in all subgroups and to all ranks, that are
 /// enough for the links.
 static constexpr int64_t kSharesInFlight = 576 << 10;
-/// Up to so many blocks, the multiprocessors are what limits a dispatch, or a
-/// combine.
+/// Up to so many blocks, a multiprocessor's threads are what limits a dispatch,
+/// and what their registers hold a combine.
 static constexpr int64_t kFewBlocks = 8;
 static constexpr int64_t kManyThreads = 1024;
 
@@ -90,8 +91,8 @@ struct Traffic {
   int64_t tokens = 0;
   /// Bytes of the smallest stage.
   int64_t stageBytes = 0;
-  /// Rows of a token, at most, of a combine, and whether most tokens may have
-  /// fewer.
+  /// Rows of a token, at most, of a combine, and whether tokens are expected to
+  /// have fewer.
   int64_t rowsOfToken = 1;
   bool hasFewerRows = false;
   int64_t ranks = 1;
@@ -134,7 +135,7 @@ static Traffic getTraffic(CollectiveOpInterface op) {
     // A stage holds a part of each row of a token.
     traffic.isCombine = true;
     traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
-    traffic.hasFewerRows = !combine.isExpertMajor();
+    traffic.hasFewerRows = !combine.isExpertMajor() && traffic.rowsOfToken > 1;
     traffic.stageBytes = 16 * traffic.rowsOfToken;
   } else {
     auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
@@ -311,6 +312,8 @@ static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
     bool isMany = enough && traffic.tokens >= *enough * blocks;
     if (!obstacle.empty())
       choice.reason = obstacle;
+    else if (traffic.isCombine && !enough)
+      choice.reason = "they are as fast as bulk copies, or nearly";
     else if (!enough)
       choice.reason = "they are not slower than bulk copies, wherever both "
                       "were measured";
@@ -318,7 +321,8 @@ static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
       choice.reason = formatv("{0} blocks have fewer than {1} tokens each",
                               blocks, *enough);
     else
-      choice.reason = "they keep more rows in flight than loads";
+      choice.reason =
+          "with so many tokens they are as fast as loads, or faster";
     return obstacle.empty() && isMany ? Transfer::bulk : Transfer::stores;
   }
   choice.reason = "asked for by 'transfer'";

@@ -17,6 +17,12 @@ bool symm::isStage(Type type) {
                        memref.getMemorySpace());
 }
 
+LogicalResult JoinLoadsOp::verify() {
+  if (getValues().empty())
+    return emitOpError("expects at least one of 'values' (0)");
+  return success();
+}
+
 LogicalResult FetchOp::verify() {
   auto source = cast<MemRefType>(getSource().getType());
   auto stage = cast<MemRefType>(getStage().getType());

@@ -244,11 +244,11 @@ def Symm_JoinLoadsOp : Symm_Op<"join_loads", [
     registers may move some loads behind the first use of others, so that each
     waits for the one before.
 
-    Orders nothing else, and costs a few logic operations: the first word of each
-    operand, and-ed with a zero that no compiler knows, changes no bit of the
-    results. An operand stands for the one load that brings it, and so loads
-    have to be aligned to their vectors. The zero is the number of the block's
-    row: kernels with the op are launched with one row of blocks.
+    The results are `values`, and yet the op must not be folded. It orders nothing
+    else, and costs a few logic operations: the first word of each operand, and-ed
+    with a zero that no compiler knows, changes no bit of the results. An operand
+    stands for the one load that brings it, and so loads have to be aligned to
+    their vectors.
 
     Example:
 
@@ -274,6 +274,10 @@ def Symm_JoinLoadsOp : Symm_Op<"join_loads", [
     $values (`with` $others^)? attr-dict `:` type($values)
     (`with` type($others)^)?
   }];
+  let builders = [OpBuilder<(ins "ValueRange":$values, "ValueRange":$others), [{
+    build($_builder, $_state, values.getTypes(), values, others);
+  }]>];
+  let hasVerifier = 1;
 }
 
 //===----------------------------------------------------------------------===//
