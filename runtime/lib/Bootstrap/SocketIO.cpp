@@ -51,10 +51,20 @@ ssize_t moe::rt::receiveSome(int socket, void *data, size_t bytes,
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * maxFdsPerMessage)];
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
+  // Linux looks for a packet first and for the end after that, so that a
+  // sequenced-packet socket may report its end before the packet that was sent
+  // between the two looks. The second answer is true.
   ssize_t received;
-  do
+  bool hasSeenEnd = false;
+  for (;;) {
     received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  while (received < 0 && errno == EINTR);
+    if (received < 0 && errno == EINTR)
+      continue;
+    if (received != 0 || hasSeenEnd)
+      break;
+    hasSeenEnd = true;
+    message.msg_controllen = sizeof(control);
+  }
   if (received < 0)
     return received;
   for (cmsghdr *header = CMSG_FIRSTHDR(&message); header;

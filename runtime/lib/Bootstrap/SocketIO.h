@@ -25,7 +25,9 @@ constexpr size_t maxFdsPerMessage = 253;
 ssize_t sendSome(int socket, const void *data, size_t bytes, const int *fds,
                  size_t numFds);
 
-/// One recvmsg, which does not block; received descriptors go to `fds`.
+/// Receives what one recvmsg does, without blocking; received descriptors go to
+/// `fds`. Returns what recvmsg returns, but 0 only when everything that was
+/// sent before the end has been received.
 ssize_t receiveSome(int socket, void *data, size_t bytes,
                     std::deque<UniqueFd> &fds);
 
