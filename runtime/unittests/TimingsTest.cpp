@@ -9,6 +9,7 @@
 #include "moe-runtime/Timings.h"
 
 #include <gtest/gtest.h>
+#include <map>
 
 using namespace moe::rt;
 
@@ -34,6 +35,20 @@ TEST(TimingsTest, AccumulatesByNameNotByAddress) {
   const Timings::Row &put = timings.rows()[2];
   EXPECT_EQ(put.op + put.location + put.phase, "moe.dispatchf.mlir:1:2put");
   EXPECT_EQ(put.calls, 2);
+}
+
+TEST(TimingsTest, PhasesInAnyOrderCountForTheirOwnRows) {
+  Timings timings;
+  const char *ops[] = {"a", "b", "c"};
+  for (int op : {0, 1, 2, 2, 0, 1, 0})
+    oneCall(timings, ops[op], "put");
+  std::map<std::string, int64_t> calls;
+  for (const Timings::Row &row : timings.rows())
+    calls[row.op + row.phase] += row.calls;
+  std::map<std::string, int64_t> expected = {
+      {"compute", 14}, {"abegin", 3}, {"aput", 3}, {"bbegin", 2},
+      {"bput", 2},     {"cbegin", 2}, {"cput", 2}};
+  EXPECT_EQ(calls, expected);
 }
 
 TEST(TimingsTest, TimeBetweenCallsDoesNotCount) {

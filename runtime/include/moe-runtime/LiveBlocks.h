@@ -10,8 +10,8 @@
 #define MOE_RUNTIME_LIVEBLOCKS_H
 
 #include <cstddef>
-#include <iterator>
 #include <map>
+#include <vector>
 
 namespace moe::rt {
 
@@ -22,6 +22,7 @@ public:
   void add(void *ptr, const Block &block) {
     total += block.bytes;
     blocks.emplace(ptr, Entry{block, 0});
+    ofCall.push_back(ptr);
   }
 
   /// As Memory::free. Calls `recycle` with a block that nobody holds any more.
@@ -47,16 +48,22 @@ public:
     return true;
   }
 
-  /// Gives up the blocks that were not kept.
+  /// Gives up the blocks that were not kept. Looks at those of the call alone:
+  /// there may be many older ones.
   template <typename Recycle> void endCall(Recycle recycle) {
-    for (auto it = blocks.begin(); it != blocks.end();)
-      it = it->second.keeps ? std::next(it) : remove(it, recycle);
+    for (void *ptr : ofCall) {
+      auto it = blocks.find(ptr);
+      if (it != blocks.end() && !it->second.keeps)
+        remove(it, recycle);
+    }
+    ofCall.clear();
   }
 
   /// Gives up all blocks.
   template <typename Recycle> void clear(Recycle recycle) {
     for (auto it = blocks.begin(); it != blocks.end();)
       it = remove(it, recycle);
+    ofCall.clear();
   }
 
   size_t size() const { return blocks.size(); }
@@ -77,6 +84,7 @@ private:
   }
 
   Map blocks;
+  std::vector<void *> ofCall; ///< given out since the last call ended
   size_t total = 0;
 };
 

@@ -54,6 +54,7 @@ private:
     int row;
   };
   std::vector<Key> keys;
+  size_t likely = 0; ///< where in `keys` to look first
   std::vector<Row> table;
   const char *op = "";
   const char *location = "";

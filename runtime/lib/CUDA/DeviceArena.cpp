@@ -74,10 +74,13 @@ void *DeviceArena::allocate(int64_t bytes, int64_t alignment) {
     span = find();
   }
   Block block{span->first, size, current};
-  size_t rest = span->second - size;
-  spans.erase(span);
-  if (rest)
-    spans.emplace(block.base + size, rest);
+  // The rest keeps its place in the order, and so its node.
+  auto node = spans.extract(span);
+  if (node.mapped() > size) {
+    node.key() += size;
+    node.mapped() -= size;
+    spans.insert(std::move(node));
+  }
   uintptr_t address = reinterpret_cast<uintptr_t>(block.base);
   void *ptr = reinterpret_cast<void *>(roundUp(address, align));
   live.add(ptr, block);

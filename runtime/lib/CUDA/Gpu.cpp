@@ -98,6 +98,8 @@ std::string Gpu::str() const {
 }
 
 Status Gpu::check(Result result, const char *what) const {
+  if (result == success)
+    return Status::ok();
   return api.check(result, what).withPrefix(str());
 }
 

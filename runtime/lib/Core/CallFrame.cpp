@@ -67,11 +67,21 @@ void moe::rt::packTensor(const DLTensor &tensor, size_t elementBytes,
 
 CallFrame::CallFrame(const Manifest::Entry &entry, CallSite site)
     : entry(entry), site(std::move(site)) {
+  auto wordsOf = [](const TensorType &type) {
+    return 3 + 2 * type.shape.size();
+  };
+  size_t numWords = 0;
   for (const auto *types : {&entry.args, &entry.results})
     for (const TensorType &type : *types)
-      descriptors.emplace_back(3 + 2 * type.shape.size());
-  for (std::vector<int64_t> &descriptor : descriptors)
-    pointers.push_back(descriptor.data());
+      numWords += wordsOf(type);
+  words.resize(numWords);
+  pointers.reserve(entry.args.size() + entry.results.size());
+  int64_t *next = words.data();
+  for (const auto *types : {&entry.args, &entry.results})
+    for (const TensorType &type : *types) {
+      pointers.push_back(next);
+      next += wordsOf(type);
+    }
 }
 
 Status CallFrame::setInputs(const std::vector<const DLTensor *> &inputs) {
@@ -86,7 +96,7 @@ Status CallFrame::setInputs(const std::vector<const DLTensor *> &inputs) {
   return Status::ok();
 }
 
-static void fillDescriptor(std::vector<int64_t> &descriptor, const void *data,
+static void fillDescriptor(int64_t *descriptor, const void *data,
                            const int64_t *shape, size_t rank) {
   descriptor[0] = descriptor[1] = reinterpret_cast<int64_t>(data);
   descriptor[2] = 0;
@@ -218,7 +228,7 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
     if (Status s = bring(*input, elementBytes, bytes, data); !s.isOk())
       return s;
   }
-  fillDescriptor(descriptors[index], data, input->shape, rank);
+  fillDescriptor(descriptor(index), data, input->shape, rank);
   return Status::ok();
 }
 
@@ -230,7 +240,7 @@ namespace {
 /// A tensor that keeps its memory alive.
 struct Result {
   DLManagedTensor managed{};
-  std::vector<int64_t> shape, strides;
+  std::vector<int64_t> extents; ///< sizes, then strides
   std::shared_ptr<Memory> memory;
   void *allocated = nullptr; ///< null for what is not the caller's to free
 };
@@ -243,6 +253,7 @@ static void deleteResult(DLManagedTensor *tensor) {
 }
 
 Status CallFrame::takeResults(std::vector<DLManagedTensor *> &outputs) {
+  outputs.reserve(entry.results.size());
   for (size_t i = 0; i < entry.results.size(); ++i) {
     DLManagedTensor *tensor = nullptr;
     Status status = takeResult(i, tensor);
@@ -260,28 +271,27 @@ Status CallFrame::takeResults(std::vector<DLManagedTensor *> &outputs) {
 
 Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
   const TensorType &type = entry.results[index];
-  const std::vector<int64_t> &descriptor =
-      descriptors[entry.args.size() + index];
+  const int64_t *from = descriptor(entry.args.size() + index);
   size_t rank = type.shape.size();
   size_t elementBytes = dtypeBytes(type.dtype);
   auto result = std::make_unique<Result>();
   result->memory = site.memory;
-  result->shape.assign(&descriptor[3], &descriptor[3] + rank);
-  result->strides.assign(&descriptor[3] + rank, &descriptor[3] + 2 * rank);
-  std::string wrong = checkShape(type, result->shape.data(), rank);
-  std::optional<int64_t> count = countElements(result->shape.data(), rank);
+  result->extents.assign(from + 3, from + 3 + 2 * rank);
+  int64_t *shape = result->extents.data(), *strides = shape + rank;
+  std::string wrong = checkShape(type, shape, rank);
+  std::optional<int64_t> count = countElements(shape, rank);
   if (!wrong.empty() || !count)
     return Status(MOERT_INTERNAL, wrong.empty() ? "too large" : wrong);
 
   DLTensor &tensor = result->managed.dl_tensor;
-  tensor.data = reinterpret_cast<char *>(descriptor[1]) +
-                descriptor[2] * int64_t(elementBytes);
+  tensor.data =
+      reinterpret_cast<char *>(from[1]) + from[2] * int64_t(elementBytes);
   tensor.device = site.backend.device();
   tensor.ndim = static_cast<int>(rank);
   tensor.dtype = toDLDataType(type.dtype);
-  tensor.shape = result->shape.data();
-  tensor.strides = result->strides.data();
-  result->allocated = reinterpret_cast<void *>(descriptor[0]);
+  tensor.shape = shape;
+  tensor.strides = strides;
+  result->allocated = reinterpret_cast<void *>(from[0]);
   if (type.isSymmetric) {
     const char *data = static_cast<const char *>(tensor.data);
     if (data < site.slice || data > site.slice + site.sliceBytes)
@@ -304,8 +314,8 @@ Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
     site.memory->keep(copy);
     result->allocated = tensor.data = copy;
     int64_t stride = 1;
-    for (size_t i = rank; i-- > 0; stride *= result->shape[i])
-      result->strides[i] = stride;
+    for (size_t i = rank; i-- > 0; stride *= shape[i])
+      strides[i] = stride;
   }
   result->managed.manager_ctx = result.get();
   result->managed.deleter = deleteResult;

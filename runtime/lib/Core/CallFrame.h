@@ -47,6 +47,9 @@ public:
   Status takeResults(std::vector<DLManagedTensor *> &outputs);
 
 private:
+  int64_t *descriptor(size_t index) {
+    return static_cast<int64_t *>(pointers[index]);
+  }
   Status setInput(size_t index, const DLTensor *input);
   Status checkSymmetric(size_t index, const DLTensor &input, size_t bytes);
   Status bring(const DLTensor &input, size_t elementBytes, size_t bytes,
@@ -56,8 +59,9 @@ private:
   const Manifest::Entry &entry;
   CallSite site;
   std::string offsets;
-  /// allocated, aligned, offset, sizes, strides: all 8 bytes wide.
-  std::vector<std::vector<int64_t>> descriptors;
+  /// The descriptors, one after another: allocated, aligned, offset, sizes,
+  /// strides, all of them 8 bytes wide.
+  std::vector<int64_t> words;
   std::vector<void *> pointers;
 };
 

@@ -71,8 +71,10 @@ Context::~Context() {
 
 /// Every message begins with the rank that has it.
 Status Context::prefixed(const Status &status) const {
+  if (status.isOk())
+    return status;
   std::string prefix = format("rank %d", rank());
-  if (status.isOk() || status.message().rfind(prefix + ": ", 0) == 0)
+  if (status.message().rfind(prefix + ": ", 0) == 0)
     return status;
   return status.withPrefix(prefix);
 }

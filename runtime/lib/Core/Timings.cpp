@@ -24,11 +24,17 @@ void Timings::enter(const char *newOp, const char *newLocation,
   endCall();
   op = newOp;
   location = newLocation;
-  for (const Key &key : keys)
-    if (key.op == op && key.location == location && key.phase == phase) {
-      current = key.row;
-      return;
-    }
+  // Calls go through the same phases in the same order, so that the next one is
+  // most likely where it was the last time.
+  for (size_t i = 0; i < keys.size(); ++i) {
+    size_t at = (likely + i) % keys.size();
+    const Key &key = keys[at];
+    if (key.op != op || key.location != location || key.phase != phase)
+      continue;
+    current = key.row;
+    likely = at + 1;
+    return;
+  }
   size_t row = 0;
   while (row < table.size() &&
          (table[row].op != op || table[row].location != location ||

@@ -5,15 +5,19 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""Artifacts for GPUs, as far as there are any, and symmetric tensors."""
+"""Artifacts for GPUs, and symmetric tensors. What needs GPUs runs on those of
+the machine, and on a stand-in for the CUDA driver (runtime/tests/driver).
+"""
 
 import json
+import os
 import subprocess
+import time
 
 import numpy as np
 import pytest
 
-from support import FAIL, LOOP, MOE_RUN, artifact
+from support import ARTIFACTS, FAIL, KILL, LOOP, MOE_RUN, artifact
 
 
 def no_gpu():
@@ -24,49 +28,74 @@ def no_gpu():
 
 
 REASON = no_gpu()
-needs_gpu = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
 
-def on_cuda(args):
-    """The same run with the artifact for GPUs."""
-    return [args[0].replace("/exchange", "/cuda/exchange"), *args[1:]]
+class Gpus:
+    """GPUs to run on: the folder of their artifacts and their environment."""
+
+    def __init__(self, runner, folder, **env):
+        self.runner, self.folder = runner, folder
+        runner.env.update(env)
+
+    def on_cuda(self, args):
+        """The same run with the artifact for GPUs."""
+        name = os.path.basename(args[0])
+        return [os.path.join(self.folder, "cuda", name), *args[1:]]
+
+    def run(self, args, *more, **kwargs):
+        return self.runner.run(*self.on_cuda(args), *more, **kwargs)
+
+    def fail(self, args, *more):
+        return self.runner.fail(*self.on_cuda(args), *more)
+
+
+@pytest.fixture
+def standin(runner):
+    return Gpus(runner, os.path.join(ARTIFACTS, "on-cpu"),
+                LD_LIBRARY_PATH=os.environ["MOE_STANDIN_DRIVER_DIR"])
+
+
+@pytest.fixture(params=["of the machine", "stand-in"])
+def gpus(request, runner):
+    if request.param == "stand-in":
+        return request.getfixturevalue("standin")
+    if REASON is not None:
+        pytest.skip(REASON)
+    return Gpus(runner, ARTIFACTS)
 
 
 @pytest.mark.skipif(REASON is None, reason="there is a GPU")
 def test_without_a_gpu(runner):
-    args = on_cuda(runner.exchange())
+    args = Gpus(runner, ARTIFACTS).on_cuda(runner.exchange())
     assert runner.fail(*args) == f"rank 0: {REASON}"
     assert runner.fail(*args, "--target", "cuda") == f"rank 0: {REASON}"
 
 
 def test_artifact_for_another_target(runner):
-    args = runner.exchange()
-    assert runner.fail(*on_cuda(args), "--target", "host").endswith(
+    args = Gpus(runner, ARTIFACTS).on_cuda(runner.exchange())
+    assert runner.fail(*args, "--target", "host").endswith(
         "the artifact is for target 'cuda', which the host backend cannot run")
 
 
-@needs_gpu
-def test_host_artifact_on_cuda(runner):
+def test_host_artifact_on_cuda(runner, gpus):
     assert runner.fail(*runner.exchange(), "--target", "cuda").endswith(
         "the artifact is for target 'host', which the cuda backend cannot run")
 
 
-@needs_gpu
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
-def test_same_results_on_a_gpu(runner, ranks):
+def test_same_results_on_a_gpu(runner, gpus, ranks):
     args = runner.exchange(ranks=ranks)
     runner.run(*args, "--out", "host-y{rank}.npy")
-    runner.run(*on_cuda(args), "--out", "cuda-y{rank}.npy")
+    gpus.run(args, "--out", "cuda-y{rank}.npy")
     for rank in range(ranks):
         on_host = runner.load(f"host-y{rank}.npy")
         assert np.array_equal(on_host, runner.load(f"cuda-y{rank}.npy"))
         assert np.array_equal(on_host, np.concatenate(runner.rows))
 
 
-@needs_gpu
-def test_report_names_the_gpu(runner):
-    args = on_cuda(runner.exchange())
-    document = json.loads(runner.run(*args, "--json", "--bench", 3).stdout)
+def test_report_names_the_gpu(runner, gpus):
+    document = json.loads(
+        gpus.run(runner.exchange(), "--json", "--bench", 3).stdout)
     assert document["backend"] == "cuda"
     names = json.loads(runner.run("--probe=json").stdout)["gpu_names"]
     for rank, report in enumerate(document["per_rank"]):
@@ -74,16 +103,46 @@ def test_report_names_the_gpu(runner):
         assert len(report["calls"]["all_ns"]) == 3
 
 
-@needs_gpu
-def test_errors_on_a_gpu(runner):
-    error = runner.fail(*on_cuda(runner.exchange(FAIL)))
+def test_errors_on_a_gpu(runner, gpus):
+    error = gpus.fail(runner.exchange(FAIL))
     assert error == (
         "rank 1: test.gather at exchange.c:1:1, phase 'put': invalid expert: "
         "expert id: expected at most 7, seen 12")
     # A wait in a kernel.
-    error = runner.fail(*on_cuda(runner.exchange(LOOP)), "--timeout", 2)
+    error = gpus.fail(runner.exchange(LOOP), "--timeout", 2)
     assert ("test.gather at exchange.c:1:1, phase 'complete': timed out after "
             "2 s waiting for rank 1: expected signal 1, seen 0") in error
+
+
+def test_rank_with_a_gpu_dies(runner, gpus):
+    begin = time.time()
+    result = gpus.run(runner.exchange(KILL, who=3), code=1)
+    assert "rank 3: killed by signal 9 (Killed)" in result.stderr
+    # Long before the time-out of 20 s.
+    assert time.time() - begin < 15
+
+
+def test_gpus_that_do_not_reach_each_other(runner, standin):
+    runner.env["MOE_STANDIN_APART"] = "1"
+    error = standin.fail(runner.exchange())
+    assert ("GPU 0 (stand-in) of rank 0 has no peer access to GPU 1 (stand-in) "
+            "of rank 1") in error
+    # Ranks on one GPU need not reach another.
+    runner.env["MOE_STANDIN_GPUS"] = "1"
+    standin.run(runner.exchange())
+
+
+def test_driver_that_sees_no_gpu(runner, standin):
+    runner.env["MOE_STANDIN_GPUS"] = "0"
+    assert standin.fail(runner.exchange()) == (
+        "rank 0: the CUDA driver sees no GPU")
+
+
+def test_kernels_that_the_driver_cannot_load(runner, standin):
+    standin.folder = ARTIFACTS
+    error = standin.fail(runner.exchange())
+    assert "GPU 0 (stand-in): cannot load the kernels: " in error
+    assert "PTX, which only a GPU runs" in error
 
 
 def test_symmetric_arguments(runner):
