@@ -65,6 +65,7 @@ class Settings:
     artifacts_made: Path
     work: Path
     capability: int  # of the GPUs, its major number
+    stand_in: bool  # the driver interprets PTX, and nothing else
     timeout: float = 20.0  # of waits for other ranks
 
 
@@ -80,6 +81,9 @@ def parse():
                         "that came along, else a fresh one)")
     parser.add_argument("--cases", type=int, metavar="N",
                         help="random cases beside the fixed ones (default: 150)")
+    parser.add_argument("--stand-in", action="store_true",
+                        help="with a driver that interprets PTX on the CPU, "
+                        "instead of GPUs")
     parser.add_argument("--target", choices=("cuda", "host"), default="cuda",
                         help="host: try these tests without a GPU")
     parser.add_argument("--build", type=Path, default=ROOT / "build",
@@ -128,6 +132,18 @@ def use_gpus(count):
     return major
 
 
+def use_stand_in(options, build):
+    """Starts this program again where the loader finds the stand-in driver."""
+    folder = build / "runtime" / "tests" / "driver"
+    if not (folder / "libcuda.so.1").is_file():
+        die(f"there is no stand-in driver in {folder} (ninja moe-standin-driver)")
+    os.environ["LD_LIBRARY_PATH"] = str(folder)
+    os.environ["MOE_STANDIN_GPUS"] = str(options.gpus)
+    if options.seed is not None:
+        os.environ["MOE_STANDIN_SEED"] = str(options.seed)
+    os.execv(sys.executable, [sys.executable, "-u", __file__, *sys.argv[1:]])
+
+
 def choose_seed(options, made):
     """(seed, cases): those that artifacts were compiled for, if nothing else is
     asked for."""
@@ -145,6 +161,8 @@ def main():
     options = parse()
     build = options.build.resolve()
     made = build / "test" / "GPU" / options.target
+    if options.stand_in and "MOE_STANDIN_GPUS" not in os.environ:
+        use_stand_in(options, build)
     if options.gpus < 2 and options.target == "cuda":
         die("there is nothing to exchange on fewer than 2 GPUs")
     capability = 0
@@ -160,7 +178,7 @@ def main():
             options.target, options.gpus, seed, build / "bin",
             str(build / "lib" / "libmoe_runtime.so"),
             build / "runtime" / "tests" / "artifacts", made, Path(work),
-            capability,
+            capability, options.stand_in,
         )
         folder = settings.work
         if options.prepare:

@@ -96,5 +96,7 @@ def run_tool(report, settings, artifacts, tool, ranks):
 def run(report, settings, artifacts):
     if settings.target != "cuda":
         raise Skip("compute-sanitizer is for GPUs")
+    if settings.stand_in:
+        raise Skip("compute-sanitizer is for GPUs, and this is a stand-in")
     for tool in TOOLS:
         run_tool(report, settings, artifacts, tool, settings.gpus)

@@ -12,27 +12,19 @@
 //         -ffreestanding -O2 -S -I../../include exchange-kernels.c
 //
 // exchange-kernels.ptx is the outcome, for builds that have no clang. Each
-// kernel runs as one block. Compiled for the CPU, it is an image for the driver
-// in tests/driver, and the block has one thread.
+// kernel runs as one block.
 //
 //===----------------------------------------------------------------------===*/
 
 #include "exchange.h"
 
-#ifdef __NVPTX__
+#define KERNEL __attribute__((nvptx_kernel)) void
+#define SYSTEM __MEMORY_SCOPE_SYSTEM
 
-#define KERNEL(name, x)                                                        \
-  __attribute__((nvptx_kernel)) void name(struct Exchange x)
-#define ATOMIC(op, ...) __scoped_atomic_##op(__VA_ARGS__, __MEMORY_SCOPE_SYSTEM)
+enum { phasePut = 0, phaseComplete = 1, textSignal = 2, phaseRotate = 3 };
 
 static int threadId(void) { return __nvvm_read_ptx_sreg_tid_x(); }
 static int numThreads(void) { return __nvvm_read_ptx_sreg_ntid_x(); }
-static int anyThread(int value) { return __nvvm_bar0_or(value); }
-static void fence(void) {
-  __nvvm_bar_sync(0);
-  if (threadId() == 0)
-    __nvvm_membar_sys();
-}
 
 static int64_t now(void) {
   int64_t ns;
@@ -40,43 +32,9 @@ static int64_t now(void) {
   return ns;
 }
 
-#else
-
-#include "../driver/CpuKernel.h"
-#include <sched.h>
-#include <time.h>
-
-#define KERNEL(name, x)                                                        \
-  static void name(struct Exchange x);                                         \
-  static void name##_run(void **params, const struct moe_cpu_grid *grid) {     \
-    (void)grid;                                                                \
-    name(*(struct Exchange *)params[0]);                                       \
-  }                                                                            \
-  const struct moe_cpu_kernel name##_on_cpu = {name##_run, 1, paramBytes};     \
-  static void name(struct Exchange x)
-#define ATOMIC(op, ...) __atomic_##op(__VA_ARGS__)
-
-static const int64_t paramBytes[] = {sizeof(struct Exchange)};
-
-static int threadId(void) { return 0; }
-static int numThreads(void) { return 1; }
-static int anyThread(int value) { return value; }
-static void fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-
-/* Asked again and again by who waits: others may need the CPU. */
-static int64_t now(void) {
-  struct timespec time;
-  sched_yield();
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
-}
-
-#endif
-
-enum { phasePut = 0, phaseComplete = 1, textSignal = 2, phaseRotate = 3 };
-
 static int hasFailed(const struct Exchange *x) {
-  return ATOMIC(load_n, &x->record->code, __ATOMIC_RELAXED) != 0;
+  return __scoped_atomic_load_n(&x->record->code, __ATOMIC_RELAXED, SYSTEM) !=
+         0;
 }
 
 /* Waits in one thread; the others wait for it at the barrier. Whether all is
@@ -86,35 +44,38 @@ static int await(const struct Exchange *x, uint64_t *flag, uint64_t value,
   if (threadId() == 0) {
     int64_t start = now();
     uint64_t seen;
-    while ((seen = ATOMIC(load_n, flag, __ATOMIC_ACQUIRE)) < value) {
+    while ((seen = __scoped_atomic_load_n(flag, __ATOMIC_ACQUIRE, SYSTEM)) <
+           value) {
       if (hasFailed(x))
         break;
       if (now() - start < x->timeoutNs)
         continue;
       moert_device_record *record = x->record;
       int32_t none = 0;
-      if (ATOMIC(compare_exchange_n, &record->code, &none,
-                 (int32_t)MOERT_TIMEOUT, 0, __ATOMIC_RELAXED,
-                 __ATOMIC_RELAXED)) {
+      if (__scoped_atomic_compare_exchange_n(
+              &record->code, &none, (int32_t)MOERT_TIMEOUT, 0, __ATOMIC_RELAXED,
+              __ATOMIC_RELAXED, SYSTEM)) {
         record->site = (int32_t)x->site;
         record->phase = phase;
         record->what = textSignal;
         record->peer = (int32_t)peer;
         record->expected = (int64_t)value;
         record->seen = (int64_t)seen;
-        ATOMIC(store_n, &record->ready, 1, __ATOMIC_RELEASE);
+        __scoped_atomic_store_n(&record->ready, 1, __ATOMIC_RELEASE, SYSTEM);
       }
       break;
     }
   }
-  return !anyThread(threadId() == 0 && hasFailed(x));
+  return !__nvvm_bar0_or(threadId() == 0 && hasFailed(x));
 }
 
 /* All threads' stores before it are seen by who sees the signal. */
 static void signal64(uint64_t *flag, uint64_t value) {
-  fence();
-  if (threadId() == 0)
-    ATOMIC(store_n, flag, value, __ATOMIC_RELEASE);
+  __nvvm_bar_sync(0);
+  if (threadId() != 0)
+    return;
+  __nvvm_membar_sys();
+  __scoped_atomic_store_n(flag, value, __ATOMIC_RELEASE, SYSTEM);
 }
 
 static void putRows(const struct Exchange *x, float *to) {
@@ -126,7 +87,7 @@ static uint64_t *workspaceOf(const struct Exchange *x, int64_t rank) {
   return peerOf(x->workspace, rank - x->me, x->stride);
 }
 
-KERNEL(exchange_put, x) {
+KERNEL exchange_put(struct Exchange x) {
   uint64_t *mine = x.workspace;
   uint64_t epoch = *epochOf(mine) + 1;
   for (int64_t i = 0; i < x.ranks; ++i) {
@@ -141,7 +102,7 @@ KERNEL(exchange_put, x) {
   }
 }
 
-KERNEL(exchange_complete, x) {
+KERNEL exchange_complete(struct Exchange x) {
   uint64_t *mine = x.workspace;
   uint64_t epoch = *epochOf(mine) + 1;
   for (int64_t p = 0; p < x.ranks; ++p)
@@ -149,7 +110,7 @@ KERNEL(exchange_complete, x) {
       return;
 }
 
-KERNEL(exchange_take, x) {
+KERNEL exchange_take(struct Exchange x) {
   uint64_t *mine = x.workspace;
   uint64_t epoch = *epochOf(mine) + 1;
   float *out = x.out;
@@ -164,7 +125,7 @@ KERNEL(exchange_take, x) {
     *epochOf(mine) = epoch;
 }
 
-KERNEL(exchange_rotate, x) {
+KERNEL exchange_rotate(struct Exchange x) {
   uint64_t *mine = x.workspace;
   int64_t next = (x.me + 1) % x.ranks;
   int64_t previous = (x.me + x.ranks - 1) % x.ranks;

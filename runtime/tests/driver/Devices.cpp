@@ -53,7 +53,9 @@ Result moe::standin::checkContext() {
   // Like CUDA, it does not survive a fork.
   if (initializedIn != getpid())
     return errorNotInitialized;
-  return contexts.count ? Result(success) : Result(errorInvalidContext);
+  if (contexts.count == 0)
+    return errorInvalidContext;
+  return isFaulted() ? errorLaunchFailed : success;
 }
 
 Result cuInit(unsigned flags) {
@@ -97,6 +99,10 @@ static const char *textOf(Result error) {
     return "invalid resource handle";
   case errorNotFound:
     return "named symbol not found";
+  case errorLaunchFailed:
+    return "unspecified launch failure";
+  case errorInvalidPtx:
+    return "a PTX JIT compilation failed";
   case errorNotReady:
     return "device not ready";
   case errorCaptureUnsupported:
@@ -205,4 +211,11 @@ Result cuCtxPopCurrent_v2(ContextHandle *context) {
     return errorInvalidContext;
   *context = contexts.all[--contexts.count];
   return success;
+}
+
+/// Takes the place of the current one.
+Result cuCtxSetCurrent(ContextHandle context) {
+  if (contexts.count)
+    --contexts.count;
+  return context ? cuCtxPushCurrent_v2(context) : success;
 }

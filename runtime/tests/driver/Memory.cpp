@@ -144,6 +144,20 @@ Result cuMemFreeHost(void *memory) {
   return success;
 }
 
+/// Memory of the device that is not mapped twice is like any other.
+Result cuMemAlloc_v2(DevicePtr *out, size_t bytes) {
+  if (usedBytes + bytes > deviceBytes)
+    return errorOutOfMemory;
+  void *memory = nullptr;
+  Result result = cuMemHostAlloc(&memory, bytes, 0);
+  *out = reinterpret_cast<DevicePtr>(memory);
+  return result;
+}
+
+Result cuMemFree_v2(DevicePtr address) {
+  return cuMemFreeHost(pointer(address));
+}
+
 //===----------------------------------------------------------------------===//
 // Virtual memory
 //===----------------------------------------------------------------------===//
@@ -363,6 +377,11 @@ Result cuMemcpyAsync(DevicePtr to, DevicePtr from, size_t bytes,
                                             : enqueue(stream, task);
   bool waits = target == MemoryKind::Pageable && !isCapturing(stream);
   return result == success && waits ? drain(stream) : result;
+}
+
+Result cuMemcpyHtoDAsync_v2(DevicePtr to, const void *from, size_t bytes,
+                            StreamHandle stream) {
+  return cuMemcpyAsync(to, reinterpret_cast<DevicePtr>(from), bytes, stream);
 }
 
 Result cuMemsetD8Async(DevicePtr to, unsigned char value, size_t bytes,

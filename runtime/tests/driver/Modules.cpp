@@ -6,20 +6,15 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "CpuKernel.h"
+#include "PtxGrid.h"
 #include "StandIn.h"
 
+#include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <dlfcn.h>
-#include <elf.h>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <string>
-#include <sys/mman.h>
-#include <unistd.h>
-#include <vector>
 
 using namespace moe::standin;
 
@@ -27,93 +22,60 @@ constexpr int freeSharedBytes = 48 << 10;
 constexpr int mostSharedBytes = 227 << 10;
 
 namespace {
-struct Function {
-  const moe_cpu_kernel *kernel = nullptr; ///< null: one that does nothing
+struct LoadedKernel {
+  std::shared_ptr<Program> program;
+  const Function *function = nullptr;
   int sharedLimit = freeSharedBytes;
 };
 struct Module {
-  void *library = nullptr; ///< null: PTX
-  std::string text;
+  std::shared_ptr<Program> program;
   std::mutex mutex;
-  std::map<std::string, Function> functions;
+  std::map<std::string, LoadedKernel> kernels;
 };
 } // namespace
 
-/// How long an image is, as its headers tell.
-static size_t bytesOf(const void *image) {
-  Elf64_Ehdr header;
-  std::memcpy(&header, image, sizeof(header));
-  size_t end = header.e_shoff + size_t(header.e_shnum) * header.e_shentsize;
-  for (int i = 0; i < header.e_phnum; ++i) {
-    Elf64_Phdr segment;
-    std::memcpy(&segment,
-                static_cast<const char *>(image) + header.e_phoff +
-                    size_t(i) * header.e_phentsize,
-                sizeof(segment));
-    end = std::max<size_t>(end, segment.p_offset + segment.p_filesz);
-  }
-  return end;
-}
+static std::atomic<bool> hasFaulted{false};
 
-static void *openLibrary(const void *image) {
-  int fd = memfd_create("image", MFD_CLOEXEC);
-  if (fd < 0)
-    return nullptr;
-  const char *next = static_cast<const char *>(image);
-  size_t left = bytesOf(image);
-  while (left) {
-    ssize_t written = write(fd, next, left);
-    if (written <= 0)
-      break;
-    next += written;
-    left -= size_t(written);
-  }
-  std::string path = "/proc/self/fd/" + std::to_string(fd);
-  void *library = left ? nullptr : dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  close(fd);
-  return library;
-}
+bool moe::standin::isFaulted() { return hasFaulted; }
 
-static void explain(const char *text, unsigned count, const int *options,
+static void explain(const std::string &text, unsigned count, const int *options,
                     void **values) {
-  const void *bytes = nullptr;
+  size_t bytes = 0;
   char *log = nullptr;
   for (unsigned i = 0; i < count; ++i) {
     if (options[i] == jitErrorLog)
       log = static_cast<char *>(values[i]);
     if (options[i] == jitErrorLogBytes)
-      bytes = values[i];
+      bytes = reinterpret_cast<size_t>(values[i]);
   }
   if (log && bytes)
-    std::strncpy(log, text, reinterpret_cast<size_t>(bytes));
+    std::snprintf(log, bytes, "%s", text.c_str());
 }
 
 Result cuModuleLoadDataEx(ModuleHandle *out, const void *image, unsigned count,
                           int *options, void **values) {
   if (Result r = checkUnsafe())
     return r;
-  auto module = std::make_unique<Module>();
-  if (std::memcmp(image, ELFMAG, SELFMAG) == 0) {
-    module->library = openLibrary(image);
-    if (!module->library) {
-      explain(dlerror(), count, options, values);
-      return errorNoBinary;
-    }
-  } else if (const char *idle = std::getenv("MOE_STANDIN_IDLE");
-             idle && std::strcmp(idle, "1") == 0) {
-    module->text = static_cast<const char *>(image);
-  } else {
-    explain("PTX, which only a GPU runs", count, options, values);
+  const char *text = static_cast<const char *>(image);
+  if (std::strncmp(text, "\177ELF", 4) == 0) {
+    explain("machine code, which only a GPU runs", count, options, values);
     return errorNoBinary;
+  }
+  std::string error;
+  auto module = std::make_unique<Module>();
+  module->program = parsePtx(text, error);
+  if (!module->program) {
+    explain(error, count, options, values);
+    return errorInvalidPtx;
   }
   *out = reinterpret_cast<ModuleHandle>(module.release());
   return success;
 }
 
+/// Kernels that run keep their program.
 Result cuModuleUnload(ModuleHandle handle) {
   if (Result r = checkUnsafe())
     return r;
-  // The library stays, for kernels that are still running.
   delete reinterpret_cast<Module *>(handle);
   return success;
 }
@@ -123,19 +85,14 @@ Result cuModuleGetFunction(FunctionHandle *out, ModuleHandle handle,
   if (Result r = checkContext())
     return r;
   auto *module = reinterpret_cast<Module *>(handle);
-  Function function;
-  if (module->library) {
-    function.kernel = static_cast<const moe_cpu_kernel *>(
-        dlsym(module->library, (std::string(name) + "_on_cpu").c_str()));
-    if (!function.kernel)
-      return errorNotFound;
-  } else if (module->text.find(".entry " + std::string(name) + "(") ==
-             std::string::npos) {
+  auto it = module->program->kernels.find(name);
+  if (it == module->program->kernels.end())
     return errorNotFound;
-  }
   std::lock_guard<std::mutex> lock(module->mutex);
-  auto it = module->functions.emplace(name, function).first;
-  *out = reinterpret_cast<FunctionHandle>(&it->second);
+  LoadedKernel &kernel = module->kernels[name];
+  kernel.program = module->program;
+  kernel.function = it->second.get();
+  *out = reinterpret_cast<FunctionHandle>(&kernel);
   return success;
 }
 
@@ -143,10 +100,11 @@ Result cuModuleGetFunction(FunctionHandle *out, ModuleHandle handle,
 // Kernels
 //===----------------------------------------------------------------------===//
 
-Result cuFuncGetAttribute(int *value, int attribute, FunctionHandle) {
+Result cuFuncGetAttribute(int *value, int attribute, FunctionHandle handle) {
   if (Result r = checkContext())
     return r;
-  *value = attribute == functionRegisters ? 32 : 0;
+  auto *kernel = reinterpret_cast<LoadedKernel *>(handle);
+  *value = attribute == functionRegisters ? 32 : kernel->program->sharedBytes;
   return attribute == functionRegisters ||
                  attribute == functionStaticSharedBytes
              ? success
@@ -159,7 +117,7 @@ Result cuFuncSetAttribute(FunctionHandle handle, int attribute, int value) {
   if (attribute != functionMaxSharedBytes || value < 0 ||
       value > mostSharedBytes)
     return errorInvalidValue;
-  reinterpret_cast<Function *>(handle)->sharedLimit = value;
+  reinterpret_cast<LoadedKernel *>(handle)->sharedLimit = value;
   return success;
 }
 
@@ -169,9 +127,28 @@ Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks,
                                                    size_t sharedBytes) {
   if (Result r = checkContext())
     return r;
-  auto *function = reinterpret_cast<Function *>(handle);
-  *blocks = sharedBytes <= size_t(function->sharedLimit) ? 2048 / threads : 0;
+  auto *kernel = reinterpret_cast<LoadedKernel *>(handle);
+  // One is enough: what more there are cost time.
+  *blocks = sharedBytes <= size_t(kernel->sharedLimit) ? 1 : 0;
   return threads >= 1 && threads <= 1024 ? success : errorInvalidValue;
+}
+
+/// Seeds of launches differ, and follow from MOE_STANDIN_SEED.
+static uint64_t nextSeed() {
+  static std::atomic<uint64_t> launches{0};
+  const char *text = std::getenv("MOE_STANDIN_SEED");
+  uint64_t seed = text ? std::strtoull(text, nullptr, 10) : 0;
+  return seed * 1000003 + launches++;
+}
+
+static void runKernel(const LoadedKernel &kernel, const GridShape &shape,
+                      const std::vector<char> &arguments) {
+  try {
+    Grid(*kernel.program, *kernel.function, shape, arguments, nextSeed()).run();
+  } catch (const Fault &fault) {
+    std::fprintf(stderr, "stand-in driver: %s\n", fault.what());
+    hasFaulted = true;
+  }
 }
 
 Result cuLaunchKernel(FunctionHandle handle, unsigned blocks, unsigned blocksY,
@@ -180,25 +157,22 @@ Result cuLaunchKernel(FunctionHandle handle, unsigned blocks, unsigned blocksY,
                       StreamHandle stream, void **params, void **extra) {
   if (Result r = checkContext())
     return r;
-  auto *function = reinterpret_cast<Function *>(handle);
+  LoadedKernel kernel = *reinterpret_cast<LoadedKernel *>(handle);
   bool isFlat = blocksY == 1 && blocksZ == 1 && threadsY == 1 && threadsZ == 1;
   if (!isFlat || !blocks || !threads || threads > 1024 || extra ||
-      sharedBytes > unsigned(function->sharedLimit))
+      sharedBytes > unsigned(kernel.sharedLimit))
     return errorInvalidValue;
-  const moe_cpu_kernel *kernel = function->kernel;
-  if (!kernel)
+  static const char *idle = std::getenv("MOE_STANDIN_IDLE");
+  if (idle && std::strcmp(idle, "1") == 0)
     return success;
   // The arguments are those of now.
-  std::vector<std::vector<char>> copies;
-  for (int64_t i = 0; i < kernel->numParams; ++i) {
-    const char *bytes = static_cast<const char *>(params[i]);
-    copies.emplace_back(bytes, bytes + kernel->paramBytes[i]);
+  std::vector<char> arguments(kernel.function->paramBytes);
+  for (size_t i = 0; i < kernel.function->params.size(); ++i) {
+    const ParamSlot &slot = kernel.function->params[i];
+    std::memcpy(arguments.data() + slot.offset, params[i], slot.bytes);
   }
-  moe_cpu_grid grid{blocks, threads, sharedBytes};
-  return enqueue(stream, [kernel, grid, copies]() mutable {
-    std::vector<void *> arguments;
-    for (std::vector<char> &copy : copies)
-      arguments.push_back(copy.data());
-    kernel->run(arguments.data(), &grid);
+  GridShape shape{blocks, threads, sharedBytes};
+  return enqueue(stream, [kernel, shape, arguments = std::move(arguments)] {
+    runKernel(kernel, shape, arguments);
   });
 }

@@ -9,7 +9,7 @@
 /// \file
 /// A libcuda.so.1 for tests on machines without a GPU, as far as the runtime
 /// uses one. Device memory is memory of the CPU, each stream has a thread, and
-/// the image of a module is a shared library (CpuKernel.h).
+/// kernels in PTX are interpreted (PtxGrid.h).
 ///
 /// It is strict where a driver on a good day is not: calls need a current
 /// context and a process that has not been forked since cuInit, copies have to
@@ -18,8 +18,9 @@
 /// Environment:
 ///   MOE_STANDIN_GPUS  how many GPUs there are, 4 by default
 ///   MOE_STANDIN_APART 1: none reaches the memory of another
-///   MOE_STANDIN_IDLE  1: images may be PTX, and the kernels of those do
-///                     nothing; to measure what a launch costs the CPU
+///   MOE_STANDIN_SEED  what schedules of threads follow from
+///   MOE_STANDIN_IDLE  1: kernels do nothing; to measure what a launch costs
+///                     the CPU
 ///
 //===----------------------------------------------------------------------===//
 
@@ -41,11 +42,13 @@ enum : Result {
   errorNotMapped = 211,
   errorInvalidHandle = 400,
   errorNotFound = 500,
+  errorLaunchFailed = 719,
   errorCaptureUnsupported = 900,
   errorCaptureInvalidated = 901,
 };
 
-constexpr int numProcessors = 16;
+/// As many blocks run at a time.
+constexpr int numProcessors = 4;
 constexpr size_t granularity = size_t(2) << 20;
 constexpr size_t deviceBytes = size_t(64) << 30;
 
@@ -54,6 +57,9 @@ constexpr size_t deviceBytes = size_t(64) << 30;
 Result checkContext();
 /// The same for a call that captures of streams forbid; invalidates those.
 Result checkUnsafe();
+
+/// Whether a kernel has met with a fault, after which nothing works.
+bool isFaulted();
 
 /// How device memory and pinned memory look at an address.
 enum class MemoryKind { Pageable, Mapped, Broken };
@@ -73,9 +79,19 @@ Result drain(StreamHandle stream);
 
 // The functions of the driver, with the types that the runtime calls.
 using namespace moe::rt::cuda;
+#pragma GCC visibility push(default)
 #define STANDIN_DECLARE(name, symbol, ...)                                     \
   extern "C" std::enable_if_t<true, __VA_ARGS__> symbol;
 MOERT_CUDA_FUNCTIONS(STANDIN_DECLARE)
 #undef STANDIN_DECLARE
+// Those that tests call besides.
+extern "C" {
+Result cuCtxSetCurrent(ContextHandle context);
+Result cuMemAlloc_v2(DevicePtr *out, size_t bytes);
+Result cuMemFree_v2(DevicePtr address);
+Result cuMemcpyHtoDAsync_v2(DevicePtr to, const void *from, size_t bytes,
+                            StreamHandle stream);
+}
+#pragma GCC visibility pop
 
 #endif // MOE_RUNTIME_TESTS_DRIVER_STANDIN_H

@@ -30,49 +30,35 @@ def no_gpu():
 REASON = no_gpu()
 
 
-class Gpus:
-    """GPUs to run on: the folder of their artifacts and their environment."""
-
-    def __init__(self, runner, folder, **env):
-        self.runner, self.folder = runner, folder
-        runner.env.update(env)
-
-    def on_cuda(self, args):
-        """The same run with the artifact for GPUs."""
-        name = os.path.basename(args[0])
-        return [os.path.join(self.folder, "cuda", name), *args[1:]]
-
-    def run(self, args, *more, **kwargs):
-        return self.runner.run(*self.on_cuda(args), *more, **kwargs)
-
-    def fail(self, args, *more):
-        return self.runner.fail(*self.on_cuda(args), *more)
+def on_cuda(args, name=None):
+    """The same run with the artifact for GPUs, or with another one."""
+    name = f"{name}.so" if name else os.path.basename(args[0])
+    return [os.path.join(ARTIFACTS, "cuda", name), *args[1:]]
 
 
 @pytest.fixture
 def standin(runner):
-    return Gpus(runner, os.path.join(ARTIFACTS, "on-cpu"),
-                LD_LIBRARY_PATH=os.environ["MOE_STANDIN_DRIVER_DIR"])
+    runner.env["LD_LIBRARY_PATH"] = os.environ["MOE_STANDIN_DRIVER_DIR"]
 
 
 @pytest.fixture(params=["of the machine", "stand-in"])
-def gpus(request, runner):
+def gpus(request):
+    """GPUs to run on."""
     if request.param == "stand-in":
-        return request.getfixturevalue("standin")
-    if REASON is not None:
+        request.getfixturevalue("standin")
+    elif REASON is not None:
         pytest.skip(REASON)
-    return Gpus(runner, ARTIFACTS)
 
 
 @pytest.mark.skipif(REASON is None, reason="there is a GPU")
 def test_without_a_gpu(runner):
-    args = Gpus(runner, ARTIFACTS).on_cuda(runner.exchange())
+    args = on_cuda(runner.exchange())
     assert runner.fail(*args) == f"rank 0: {REASON}"
     assert runner.fail(*args, "--target", "cuda") == f"rank 0: {REASON}"
 
 
 def test_artifact_for_another_target(runner):
-    args = Gpus(runner, ARTIFACTS).on_cuda(runner.exchange())
+    args = on_cuda(runner.exchange())
     assert runner.fail(*args, "--target", "host").endswith(
         "the artifact is for target 'cuda', which the host backend cannot run")
 
@@ -86,7 +72,7 @@ def test_host_artifact_on_cuda(runner, gpus):
 def test_same_results_on_a_gpu(runner, gpus, ranks):
     args = runner.exchange(ranks=ranks)
     runner.run(*args, "--out", "host-y{rank}.npy")
-    gpus.run(args, "--out", "cuda-y{rank}.npy")
+    runner.run(*on_cuda(args), "--out", "cuda-y{rank}.npy")
     for rank in range(ranks):
         on_host = runner.load(f"host-y{rank}.npy")
         assert np.array_equal(on_host, runner.load(f"cuda-y{rank}.npy"))
@@ -94,8 +80,8 @@ def test_same_results_on_a_gpu(runner, gpus, ranks):
 
 
 def test_report_names_the_gpu(runner, gpus):
-    document = json.loads(
-        gpus.run(runner.exchange(), "--json", "--bench", 3).stdout)
+    args = on_cuda(runner.exchange())
+    document = json.loads(runner.run(*args, "--json", "--bench", 3).stdout)
     assert document["backend"] == "cuda"
     names = json.loads(runner.run("--probe=json").stdout)["gpu_names"]
     for rank, report in enumerate(document["per_rank"]):
@@ -104,19 +90,19 @@ def test_report_names_the_gpu(runner, gpus):
 
 
 def test_errors_on_a_gpu(runner, gpus):
-    error = gpus.fail(runner.exchange(FAIL))
+    error = runner.fail(*on_cuda(runner.exchange(FAIL)))
     assert error == (
         "rank 1: test.gather at exchange.c:1:1, phase 'put': invalid expert: "
         "expert id: expected at most 7, seen 12")
     # A wait in a kernel.
-    error = gpus.fail(runner.exchange(LOOP), "--timeout", 2)
+    error = runner.fail(*on_cuda(runner.exchange(LOOP)), "--timeout", 2)
     assert ("test.gather at exchange.c:1:1, phase 'complete': timed out after "
             "2 s waiting for rank 1: expected signal 1, seen 0") in error
 
 
 def test_rank_with_a_gpu_dies(runner, gpus):
     begin = time.time()
-    result = gpus.run(runner.exchange(KILL, who=3), code=1)
+    result = runner.run(*on_cuda(runner.exchange(KILL, who=3)), code=1)
     assert "rank 3: killed by signal 9 (Killed)" in result.stderr
     # Long before the time-out of 20 s.
     assert time.time() - begin < 15
@@ -124,25 +110,24 @@ def test_rank_with_a_gpu_dies(runner, gpus):
 
 def test_gpus_that_do_not_reach_each_other(runner, standin):
     runner.env["MOE_STANDIN_APART"] = "1"
-    error = standin.fail(runner.exchange())
+    args = on_cuda(runner.exchange())
+    error = runner.fail(*args)
     assert ("GPU 0 (stand-in) of rank 0 has no peer access to GPU 1 (stand-in) "
             "of rank 1") in error
     # Ranks on one GPU need not reach another.
     runner.env["MOE_STANDIN_GPUS"] = "1"
-    standin.run(runner.exchange())
+    runner.run(*args)
 
 
 def test_driver_that_sees_no_gpu(runner, standin):
     runner.env["MOE_STANDIN_GPUS"] = "0"
-    assert standin.fail(runner.exchange()) == (
+    assert runner.fail(*on_cuda(runner.exchange())) == (
         "rank 0: the CUDA driver sees no GPU")
 
 
-def test_kernels_that_the_driver_cannot_load(runner, standin):
-    standin.folder = ARTIFACTS
-    error = standin.fail(runner.exchange())
-    assert "GPU 0 (stand-in): cannot load the kernels: " in error
-    assert "PTX, which only a GPU runs" in error
+def test_kernels_that_the_driver_cannot_load(runner, gpus):
+    error = runner.fail(*on_cuda(runner.exchange(), "bad-kernels"))
+    assert ": cannot load the kernels: " in error
 
 
 def test_symmetric_arguments(runner):

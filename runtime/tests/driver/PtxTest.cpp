@@ -1,0 +1,310 @@
+//===- PtxTest.cpp - what the stand-in makes of PTX -----------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "PtxAlu.h"
+#include "PtxGrid.h"
+#include "PtxOpcode.h"
+
+#include <cstring>
+#include <gtest/gtest.h>
+
+using namespace moe::standin;
+
+//===----------------------------------------------------------------------===//
+// Arithmetic
+//===----------------------------------------------------------------------===//
+
+static uint64_t compute(const std::string &opcode,
+                        std::initializer_list<uint64_t> operands) {
+  Instruction op;
+  EXPECT_TRUE(parseOpcode(opcode, op) && isArithmetic(op.op) && canEvaluate(op))
+      << opcode;
+  uint64_t src[3] = {};
+  std::copy(operands.begin(), operands.end(), src);
+  op.numSrc = static_cast<int8_t>(operands.size());
+  return evaluate(op, src);
+}
+
+TEST(PtxAlu, Integers) {
+  // What is above a type in a register does not count.
+  EXPECT_EQ(compute("add.s32", {0xffffffff, 2}), 1u);
+  EXPECT_EQ(compute("add.s64", {~0ull, 2}), 1u);
+  EXPECT_EQ(compute("sub.s16", {3, 5}), 0xfffeu);
+  EXPECT_EQ(compute("add.s16x2", {0x0001ffff, 0x00010002}), 0x00020001u);
+  EXPECT_EQ(compute("mul.wide.s32", {0xffffffff, 3}), uint64_t(-3));
+  EXPECT_EQ(compute("mul.wide.u32", {0xffffffff, 3}), 0x2fffffffdu);
+  EXPECT_EQ(compute("mul.hi.u64", {~0ull, ~0ull}), ~1ull);
+  EXPECT_EQ(compute("mul.hi.s64", {~0ull, 5}), ~0ull);
+  EXPECT_EQ(compute("mad.lo.s32", {7, 6, 0xffffffff}), 41u);
+  EXPECT_EQ(compute("div.u32", {0xffffffff, 2}), 0x7fffffffu);
+  EXPECT_EQ(compute("rem.u64", {23, 7}), 2u);
+  EXPECT_EQ(compute("max.s32", {0xffffffff, 1}), 1u);
+  EXPECT_EQ(compute("max.u32", {0xffffffff, 1}), 0xffffffffu);
+  EXPECT_EQ(compute("min.s64", {~0ull, 1}), ~0ull);
+  EXPECT_EQ(compute("not.pred", {1}), 0u);
+}
+
+TEST(PtxAlu, Bits) {
+  EXPECT_EQ(compute("shl.b32", {1, 32}), 0u);
+  EXPECT_EQ(compute("shl.b64", {1, 63}), 1ull << 63);
+  EXPECT_EQ(compute("shr.u32", {0x80000000, 31}), 1u);
+  EXPECT_EQ(compute("shr.u64", {~0ull, 64}), 0u);
+  EXPECT_EQ(compute("shr.s64", {~0ull - 1, 200}), ~0ull);
+  EXPECT_EQ(compute("bfe.u32", {0xabcd1234, 8, 8}), 0x12u);
+  EXPECT_EQ(compute("bfe.u64", {0xabcdull << 40, 40, 12}), 0xbcdu);
+  EXPECT_EQ(compute("clz.b32", {1}), 31u);
+  EXPECT_EQ(compute("clz.b32", {0}), 32u);
+  EXPECT_EQ(compute("popc.b32", {0xff00ff0000000fff}), 12u);
+  EXPECT_EQ(compute("prmt.b32", {0x33221100, 0x77665544, 0x5410}), 0x55441100u);
+  EXPECT_EQ(compute("prmt.b32", {0x80, 0, 0x7778}), 0xffu);
+  EXPECT_EQ(compute("selp.b32", {5, 6, 0}), 6u);
+}
+
+TEST(PtxAlu, Conversions) {
+  EXPECT_EQ(compute("cvt.s64.s32", {0x80000000}), 0xffffffff80000000u);
+  EXPECT_EQ(compute("cvt.u64.u32", {0xdead80000000}), 0x80000000u);
+  EXPECT_EQ(compute("cvt.s16.s8", {0xfe}), 0xfffeu);
+  EXPECT_EQ(compute("cvt.rn.f32.u32", {0xffffffff}), 0x4f800000u);
+  EXPECT_EQ(compute("cvt.rn.f32.s32", {0xffffffff}), 0xbf800000u);
+  // 1, the smallest normal and subnormal number, infinity, and not a number.
+  for (auto [half, single] : {std::pair<uint64_t, uint64_t>(0x3c00, 0x3f800000),
+                              {0x0400, 0x38800000},
+                              {0x8001, 0xb3800000},
+                              {0x7c00, 0x7f800000}}) {
+    EXPECT_EQ(compute("cvt.f32.f16", {half}), single);
+    EXPECT_EQ(compute("cvt.rn.f16.f32", {single}), half);
+  }
+  EXPECT_EQ(compute("cvt.rn.f16.f32", {0x7fc00001}), 0x7fffu);
+  // Ties go to the even one; what rounds up to a power of two; what is too
+  // large.
+  EXPECT_EQ(compute("cvt.rn.f16.f32", {0x3f801000}), 0x3c00u);
+  EXPECT_EQ(compute("cvt.rn.f16.f32", {0x3f803000}), 0x3c02u);
+  EXPECT_EQ(compute("cvt.rn.f16.f32", {0x3fffffff}), 0x4000u);
+  EXPECT_EQ(compute("cvt.rn.f16.f32", {0x387fffff}), 0x0400u);
+  EXPECT_EQ(compute("cvt.rn.f16.f32", {0x477ff000}), 0x7c00u);
+  EXPECT_EQ(compute("cvt.rn.bf16x2.f32", {0x3f808000, 0x3f818000}),
+            0x3f803f82u);
+}
+
+TEST(PtxAlu, FloatingPoint) {
+  EXPECT_EQ(compute("add.rn.f32", {0x3f800000, 0x33800000}), 0x3f800000u);
+  EXPECT_EQ(compute("mul.rn.f32", {0x40000000, 0x40400000}), 0x40c00000u);
+  EXPECT_EQ(compute("add.rn.f32", {0x7f800000, 0xff800000}), 0x7fffffffu);
+  EXPECT_EQ(compute("abs.f32", {0xbf800000}), 0x3f800000u);
+  EXPECT_EQ(compute("add.rn.f16x2", {0x3c004000, 0x3c003c00}), 0x40004200u);
+  // Not a number is neither less nor not less, unless the comparison says so.
+  EXPECT_EQ(compute("setp.lt.f32", {0x7fc00000, 0}), 0u);
+  EXPECT_EQ(compute("setp.geu.f32", {0x7fc00000, 0}), 1u);
+  EXPECT_EQ(compute("setp.nan.f32", {0x7fc00000, 0}), 1u);
+  EXPECT_EQ(compute("setp.eq.f32", {0x80000000, 0}), 1u);
+}
+
+TEST(PtxAlu, UnknownInstructionsAreRefused) {
+  for (const char *opcode :
+       {"add.rn.f64", "cvt.rzi.s32.f32", "add.sat.s32", "sin.approx.f32",
+        "ld.global.ca.b32", "vote.sync.all.pred", "fma.rn.s32", "and.f32"}) {
+    Instruction op;
+    EXPECT_FALSE(parseOpcode(opcode, op) &&
+                 (!isArithmetic(op.op) || canEvaluate(op)))
+        << opcode;
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+/// A kernel that gets an address in %rd0, with its thread in %r0 and %rd1.
+static std::string kernelText(const std::string &body) {
+  return ".version 8.0\n.target sm_90\n.address_size 64\n"
+         ".visible .entry k(.param .u64 k_param_0)\n{\n"
+         ".reg .b64 %rd<10>;\n.reg .b32 %r<10>;\n.reg .pred %p<4>;\n"
+         ".shared .align 16 .b8 memory[1024];\n"
+         "ld.param.b64 %rd0, [k_param_0];\n"
+         "mov.u32 %r0, %tid.x;\ncvt.u64.u32 %rd1, %r0;\n" +
+         body + "ret;\n}\n";
+}
+
+/// Runs it under many schedules; the words it leaves each time are the same.
+static std::vector<uint32_t> runKernel(const std::string &body, int64_t blocks,
+                                       int64_t threads,
+                                       std::vector<uint32_t> words) {
+  std::string error;
+  auto program = parsePtx(kernelText(body), error);
+  EXPECT_TRUE(program) << error;
+  std::vector<uint32_t> first;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    std::vector<uint32_t> memory = words;
+    void *address = memory.data();
+    std::vector<char> arguments(sizeof(address));
+    std::memcpy(arguments.data(), &address, sizeof(address));
+    Grid(*program, *program->kernels["k"], {blocks, threads, 0}, arguments,
+         seed)
+        .run();
+    if (seed > 0)
+      EXPECT_EQ(memory, first) << "seed " << seed;
+    first = memory;
+  }
+  return first;
+}
+
+static std::string faultOf(const std::string &body, int64_t threads = 32) {
+  try {
+    runKernel(body, 1, threads, std::vector<uint32_t>(256));
+  } catch (const Fault &fault) {
+    return fault.what();
+  }
+  return "no fault";
+}
+
+static void expectFault(const std::string &body, const char *what,
+                        int64_t threads = 32) {
+  std::string fault = faultOf(body, threads);
+  EXPECT_NE(fault.find(what), std::string::npos) << fault;
+}
+
+/// Address of word %r0 in %rd2.
+static const char myWord[] = "shl.b64 %rd2, %rd1, 2;\n"
+                             "add.s64 %rd2, %rd0, %rd2;\n";
+
+TEST(PtxGrid, ThreadsOfABlockExchangeThroughSharedMemory) {
+  std::string body = std::string(myWord) + "shl.b32 %r1, %r0, 2;\n"
+                                           "st.shared.b32 [%r1], %r0;\n"
+                                           "bar.sync 0;\n"
+                                           "sub.s32 %r2, 252, %r1;\n"
+                                           "ld.shared.b32 %r3, [%r2];\n"
+                                           "st.global.b32 [%rd2], %r3;\n";
+  std::vector<uint32_t> result =
+      runKernel(body, 1, 64, std::vector<uint32_t>(64));
+  for (uint32_t i = 0; i < 64; ++i)
+    EXPECT_EQ(result[i], 63 - i);
+}
+
+TEST(PtxGrid, LanesShuffleVoteAndSum) {
+  std::string body = std::string(myWord) +
+                     "shfl.sync.idx.b32 %r1|%p0, %r0, 3, 31, -1;\n"
+                     "setp.lt.u32 %p1, %r0, 5;\n"
+                     "vote.sync.ballot.b32 %r2, %p1, -1;\n"
+                     "redux.sync.add.s32 %r3, %r0, -1;\n"
+                     "add.s32 %r4, %r1, %r2;\n"
+                     "add.s32 %r4, %r4, %r3;\n"
+                     "st.global.b32 [%rd2], %r4;\n";
+  std::vector<uint32_t> result =
+      runKernel(body, 1, 32, std::vector<uint32_t>(32));
+  EXPECT_EQ(result, std::vector<uint32_t>(32, 3 + 31 + 31 * 16));
+}
+
+TEST(PtxGrid, BlocksAddUp) {
+  EXPECT_EQ(
+      runKernel("atom.global.add.u64 %rd2, [%rd0], %rd1;\n", 3, 64, {0, 0})[0],
+      3u * 63 * 32);
+}
+
+TEST(PtxGrid, FunctionsHaveParametersAndResults) {
+  std::string twice = ".func (.param .b32 func_retval0) twice(\n"
+                      ".param .b32 twice_param_0\n)\n{\n.reg .b32 %r<3>;\n"
+                      "ld.param.b32 %r1, [twice_param_0];\n"
+                      "add.s32 %r2, %r1, %r1;\n"
+                      "st.param.b32 [func_retval0], %r2;\nret;\n}\n";
+  std::string text = kernelText("{\n.param .b32 param0;\n.param .b32 retval0;\n"
+                                "st.param.b32 [param0], 21;\n"
+                                "call.uni (retval0), twice, (param0);\n"
+                                "ld.param.b32 %r1, [retval0];\n}\n"
+                                "st.global.b32 [%rd0], %r1;\n");
+  std::string error;
+  auto program = parsePtx(twice + text, error);
+  ASSERT_TRUE(program) << error;
+  uint32_t word = 0;
+  void *address = &word;
+  std::vector<char> arguments(sizeof(address));
+  std::memcpy(arguments.data(), &address, sizeof(address));
+  Grid(*program, *program->kernels["k"], {1, 1, 0}, arguments, 1).run();
+  EXPECT_EQ(word, 42u);
+}
+
+TEST(PtxGrid, BulkCopiesCountTheirBytes) {
+  std::string body = "setp.ne.b32 %p0, %r0, 0;\n"
+                     "@%p0 bra $done;\n"
+                     "mbarrier.init.shared.b64 [memory+512], 1;\n"
+                     "mbarrier.arrive.expect_tx.shared::cta.b64 _, "
+                     "[memory+512], 64;\n"
+                     "mov.b64 %rd3, memory;\n"
+                     "add.s64 %rd4, %rd3, 512;\n"
+                     "cp.async.bulk.shared::cluster.global.mbarrier::"
+                     "complete_tx::bytes [%rd3], [%rd0], 64, [%rd4];\n"
+                     "$wait:\n"
+                     "mbarrier.try_wait.parity.shared::cta.b64 %p1, "
+                     "[memory+512], 0;\n"
+                     "@!%p1 bra $wait;\n"
+                     "add.s64 %rd5, %rd0, 64;\n"
+                     "cp.async.bulk.global.shared::cta.bulk_group [%rd5], "
+                     "[%rd3], 64;\n"
+                     "cp.async.bulk.commit_group;\n"
+                     "cp.async.bulk.wait_group 0;\n"
+                     "$done:\n";
+  std::vector<uint32_t> words(32);
+  for (uint32_t i = 0; i < 16; ++i)
+    words[i] = i + 1;
+  // Bulk copies want 16 bytes of alignment.
+  alignas(16) uint32_t memory[32];
+  std::copy(words.begin(), words.end(), memory);
+  std::string error;
+  auto program = parsePtx(kernelText(body), error);
+  ASSERT_TRUE(program) << error;
+  void *address = memory;
+  std::vector<char> arguments(sizeof(address));
+  std::memcpy(arguments.data(), &address, sizeof(address));
+  Grid(*program, *program->kernels["k"], {1, 32, 0}, arguments, 3).run();
+  for (uint32_t i = 0; i < 32; ++i)
+    EXPECT_EQ(memory[i], i % 16 + 1);
+}
+
+TEST(PtxGrid, FaultsAreFound) {
+  expectFault("setp.lt.u32 %p0, %r0, 16;\n@%p0 bra $skip;\nbar.sync 0;\n"
+              "$skip:\nbar.warp.sync -1;\n",
+              "waits for threads that do not come");
+  expectFault("setp.lt.u32 %p0, %r0, 16;\n@%p0 bra $one;\n"
+              "bar.sync 0;\nbra.uni $done;\n$one:\n"
+              "bar.red.and.pred %p1, 0, %p0;\n$done:\n",
+              "another barrier than the rest");
+  expectFault("st.shared.b32 [memory+1024], 1;\n",
+              "byte 1024 of shared memory");
+  expectFault("ld.global.b64 %rd3, [%rd0+4];\n", "not aligned to 8 bytes");
+  expectFault("mov.b64 %rd3, 8;\nst.global.b32 [%rd3], 1;\n", "the address 8");
+  expectFault("setp.eq.b32 %p0, %r0, 7;\n@%p0 bra $done;\n"
+              "bar.warp.sync -1;\n$done:\n",
+              "lane 7, which has ended");
+  expectFault("shfl.sync.idx.b32 %r1, %r0, 0, 31, -1;\n",
+              "lanes that there are not", 16);
+  expectFault("mbarrier.init.shared.b64 [memory], 1;\nbar.sync 0;\n"
+              "setp.ge.u32 %p0, %r0, 2;\n@%p0 bra $done;\n"
+              "cp.async.bulk.global.shared::cta.bulk_group [%rd0+8], [memory], "
+              "16;\n$done:\n",
+              "not aligned to 16 bytes");
+  expectFault("setp.ne.b32 %p0, %r0, 0;\n@%p0 bra $done;\n"
+              "and.b64 %rd3, %rd0, -16;\nadd.s64 %rd3, %rd3, 16;\n"
+              "cp.async.bulk.global.shared::cta.bulk_group [%rd3], [memory], "
+              "16;\n$done:\n",
+              "ends before its bulk copies");
+}
+
+TEST(PtxParser, ErrorsNameTheLine) {
+  for (auto [text, what] :
+       {std::pair(".version 8.0\n.entry k()\n{\nfoo.b32 %r1;\n}\n",
+                  "line 4: the instruction foo.b32"),
+        {".version 8.0\n.entry k()\n{\nbra $nowhere;\n}\n", "label $nowhere"},
+        {".version 8.0\n.entry k()\n{\nmov.b32 %r1, 1;\n}\n",
+         "line 4: register %r1"},
+        {".version 8.0\n.entry k()\n{\ncall.uni f;\n}\n", "function f"},
+        {".version 8.0\n.entry k(", "expected '.param'"},
+        {".version 8.0\n.entry k()\n{\n", "the text ends early"}}) {
+    std::string error;
+    EXPECT_FALSE(parsePtx(text, error)) << text;
+    EXPECT_NE(error.find(what), std::string::npos) << error;
+  }
+}
