@@ -166,7 +166,7 @@ static int64_t load(const int64_t *address) {
 
 static void launch(const char *kernel, struct Exchange *exchange) {
   void *params[] = {exchange};
-  moert_launch(kernel, 1, 128, 0, params);
+  moert_launch(kernel, 1, 64, 0, params);
 }
 
 static struct Exchange describe(int64_t site, const struct Memref2D *in) {

@@ -55,7 +55,7 @@ Result moe::standin::checkContext() {
     return errorNotInitialized;
   if (contexts.count == 0)
     return errorInvalidContext;
-  return isFaulted() ? errorLaunchFailed : success;
+  return isFaulted() ? Result(errorLaunchFailed) : Result(success);
 }
 
 Result cuInit(unsigned flags) {

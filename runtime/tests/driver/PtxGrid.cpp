@@ -13,7 +13,6 @@
 #include <algorithm>
 #include <cstring>
 #include <ctime>
-#include <sched.h>
 
 using namespace moe::standin;
 
@@ -68,9 +67,14 @@ void Grid::fail(const Thread &thread, const std::string &what) const {
 // Scheduling
 //===----------------------------------------------------------------------===//
 
+static void pause() {
+  timespec time{0, 20000};
+  nanosleep(&time, nullptr);
+}
+
 void Grid::run() {
   for (;;) {
-    size_t numRunning = 0, numEnded = 0, numCopied = 0;
+    size_t numRunning = 0, numAsking = 0, numCopied = 0;
     // Some rounds are of short turns, others of long ones.
     uint64_t turn = uint64_t(4) << lot.below(10);
     size_t first = lot.below(blocks.size());
@@ -79,11 +83,10 @@ void Grid::run() {
       size_t count = block.threads.size(), begin = lot.below(count);
       for (size_t t = 0; t < count; ++t) {
         Thread &thread = block.threads[(begin + t) % count];
-        numEnded += thread.state == State::Ended;
         if (thread.state != State::Running)
           continue;
         ++numRunning;
-        goOn(thread, static_cast<int>(1 + lot.below(turn)));
+        numAsking += goOn(thread, static_cast<int>(1 + lot.below(turn)));
       }
       if (!block.copies.empty() && lot.below(2) == 0) {
         finish(block, lot.below(block.copies.size()));
@@ -91,25 +94,29 @@ void Grid::run() {
       }
     }
     if (numRunning + numCopied > 0) {
-      // Other ranks need the CPU too.
-      sched_yield();
+      // Those that are asked for need the CPU.
+      if (numAsking == numRunning && numCopied == 0)
+        pause();
       continue;
     }
     bool hasCopies = false;
-    for (Block &block : blocks)
+    const Thread *waiting = nullptr;
+    for (Block &block : blocks) {
       hasCopies |= !block.copies.empty();
+      for (Thread &thread : block.threads)
+        waiting = thread.state == State::Ended ? waiting : &thread;
+    }
     if (hasCopies)
       continue;
-    if (numEnded == blocks.size() * blocks[0].threads.size())
+    if (!waiting)
       return;
-    for (Block &block : blocks)
-      for (Thread &thread : block.threads)
-        if (thread.state != State::Ended)
-          fail(thread, "waits for threads that do not come");
+    fail(*waiting, "waits for threads that do not come");
   }
 }
 
-void Grid::goOn(Thread &thread, int steps) {
+/// Whether the thread may be waiting by asking again and again.
+bool Grid::goOn(Thread &thread, int steps) {
+  bool isAsking = false;
   for (; steps > 0 && thread.state == State::Running; --steps) {
     Frame &frame = thread.frames.back();
     const Instruction &op = frame.function->code[frame.pc];
@@ -119,10 +126,12 @@ void Grid::goOn(Thread &thread, int steps) {
       continue;
     }
     execute(thread, op);
-    // Who waits by asking again and again lets others go on.
-    if (op.isOrdered || op.op == Op::MbarWait)
+    if (op.isOrdered || op.op == Op::MbarWait) {
+      isAsking = true;
       steps = std::min(steps, 8);
+    }
   }
+  return isAsking;
 }
 
 void Grid::execute(Thread &thread, const Instruction &op) {
@@ -292,109 +301,6 @@ void Grid::leave(Thread &thread) {
     if (copy.thread == thread.number && copy.counter < 0)
       fail(thread, "ends before its bulk copies have read their source");
   thread.state = State::Ended;
+  ++thread.block->numEnded;
   meetBlock(*thread.block);
-}
-
-//===----------------------------------------------------------------------===//
-// Where threads meet
-//===----------------------------------------------------------------------===//
-
-void Grid::arrive(Thread &thread, const Instruction &op, State state) {
-  thread.state = state;
-  thread.at = &op;
-  for (int i = 0; i < op.numSrc && i < 4; ++i) {
-    // shfl's third operand says how lanes are divided: not at all.
-    bool isClamp = op.op == Op::Shfl && i == 2;
-    uint64_t value = read(thread, op.src[i]);
-    if (isClamp && value != 31)
-      fail(thread, "a shuffle among parts of a subgroup");
-    if (!isClamp)
-      thread.operands[i == 3 ? 2 : i] = value;
-  }
-  if (state == State::AtBarrier)
-    meetBlock(*thread.block);
-  else
-    meetSubgroup(thread);
-}
-
-void Grid::release(Thread &thread, uint64_t result) {
-  const Instruction &op = *thread.at;
-  if (op.numDst > 0)
-    write(thread, op.dst[0], result);
-  if (op.numDst > 1)
-    write(thread, op.dst[1], 1);
-  thread.state = State::Running;
-  ++thread.frames.back().pc;
-}
-
-/// Goes on when all threads of the block that are left are at a barrier.
-void Grid::meetBlock(Block &block) {
-  const Thread *first = nullptr;
-  bool all = true, any = false;
-  for (Thread &thread : block.threads) {
-    if (thread.state == State::Ended)
-      continue;
-    if (thread.state != State::AtBarrier)
-      return;
-    first = first ? first : &thread;
-    if (thread.operands[0] != 0)
-      fail(thread, "another barrier than number 0");
-    if (thread.at->op != first->at->op || thread.at->flag != first->at->flag)
-      fail(thread, "is at another barrier than the rest of its block");
-    all &= (thread.operands[1] & 1) != 0;
-    any |= (thread.operands[1] & 1) != 0;
-  }
-  for (Thread &thread : block.threads)
-    if (thread.state == State::AtBarrier)
-      release(thread, thread.at->flag ? all : any);
-}
-
-/// Goes on when all lanes that one of them names are at the same instruction.
-void Grid::meetSubgroup(Thread &thread) {
-  const Instruction &op = *thread.at;
-  auto maskOf = [&](const Thread &each) {
-    return lowBits(each.operands[op.op == Op::BarWarp ? 0
-                                 : op.op == Op::Shfl  ? 2
-                                                      : 1],
-                   subgroup);
-  };
-  uint64_t mask = maskOf(thread);
-  if (!(mask >> thread.lane() & 1))
-    fail(thread, "is not among the lanes that it names");
-  size_t first = size_t(thread.number - thread.lane());
-  Thread *lanes[subgroup] = {};
-  for (int i = 0; i < subgroup; ++i) {
-    if (!(mask >> i & 1))
-      continue;
-    if (first + i >= thread.block->threads.size())
-      fail(thread, "names lanes that there are not");
-    Thread &lane = thread.block->threads[first + i];
-    if (lane.state == State::Ended)
-      fail(thread, "names lane " + std::to_string(i) + ", which has ended");
-    if (lane.state != State::AtMeeting || lane.at != thread.at)
-      return;
-    if (maskOf(lane) != mask)
-      fail(thread, "names other lanes than lane " + std::to_string(i));
-    lanes[i] = &lane;
-  }
-  uint64_t ballot = 0, sum = 0;
-  for (int i = 0; i < subgroup; ++i)
-    if (lanes[i]) {
-      ballot |= (lanes[i]->operands[0] & 1) << i;
-      sum += lanes[i]->operands[0];
-    }
-  uint64_t results[subgroup] = {};
-  for (int i = 0; i < subgroup; ++i) {
-    if (!lanes[i])
-      continue;
-    const Thread *source = lanes[lanes[i]->operands[1] % subgroup];
-    if (op.op == Op::Shfl && !source)
-      fail(*lanes[i], "shuffles from a lane that is not there");
-    results[i] = op.op == Op::Shfl   ? lowBits(source->operands[0], 32)
-                 : op.op == Op::Vote ? ballot
-                                     : lowBits(sum, 32);
-  }
-  for (int i = 0; i < subgroup; ++i)
-    if (lanes[i])
-      release(*lanes[i], results[i]);
 }

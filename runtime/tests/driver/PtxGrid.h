@@ -90,12 +90,13 @@ private:
     std::vector<uint64_t> shared;
     std::vector<Thread> threads;
     std::deque<Copy> copies;
+    size_t numAtBarrier = 0, numEnded = 0;
   };
 
   [[noreturn]] void fail(const Thread &thread, const std::string &what) const;
 
   // Threads.
-  void goOn(Thread &thread, int steps);
+  bool goOn(Thread &thread, int steps);
   void execute(Thread &thread, const Instruction &op);
   void call(Thread &thread, const Instruction &op);
   void leave(Thread &thread);
