@@ -11,11 +11,11 @@
 ///
 /// Times moert_entry_launch of each entry, with the release of its results, on
 /// one rank while the others wait; the results of HELD earlier launches are
-/// kept meanwhile, as those of a model's other layers are. Meant for the
-/// stand-in driver (runtime/tests/driver) with MOE_STANDIN_IDLE=1, whose own
-/// share is next to nothing; on GPUs the driver's launch is in the figures too.
-/// Ranks are threads. Prints nanoseconds: the median of rounds of CALLS
-/// launches.
+/// kept meanwhile, as those of a model's other layers are. Needs the stand-in
+/// driver (runtime/tests/driver) with MOE_STANDIN_IDLE=1, whose own share is
+/// next to nothing: kernels that did their work would wait for ranks whose turn
+/// has not come. Ranks are threads. Prints nanoseconds: the median of rounds of
+/// CALLS launches.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -28,7 +28,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
-#include <iterator>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -90,7 +89,9 @@ static void check(int code, const char *what) {
   if (code == 0)
     return;
   std::fprintf(stderr, "moe-launch-cost: %s: %s\n", what, moert_last_error());
-  std::exit(1);
+  // Other ranks are at work, which statics must survive.
+  std::fflush(nullptr);
+  std::_Exit(1);
 }
 
 /// A stream of the current device; null where there is no driver.
@@ -142,14 +143,13 @@ using Results = std::vector<DLManagedTensor *>;
 
 static Results launch(moert_entry *entry, const std::vector<DLTensor> &inputs,
                       void *stream) {
-  const DLTensor *pointers[16];
-  size_t count = 0;
+  std::vector<const DLTensor *> pointers;
+  pointers.reserve(inputs.size());
   for (const DLTensor &input : inputs)
-    if (count < std::size(pointers))
-      pointers[count++] = &input;
+    pointers.push_back(&input);
   Results outputs(moert_entry_num_results(entry));
-  check(moert_entry_launch(entry, pointers, count, outputs.data(),
-                           outputs.size(), stream),
+  check(moert_entry_launch(entry, pointers.data(), pointers.size(),
+                           outputs.data(), outputs.size(), stream),
         "launch");
   return outputs;
 }
@@ -222,6 +222,12 @@ int main(int argc, char **argv) {
       std::atoi(argv[3]) < 0) {
     std::fprintf(stderr, "usage: moe-launch-cost RANKS CALLS HELD ARTIFACT "
                          "ENTRY...\n");
+    return 2;
+  }
+  const char *idle = std::getenv("MOE_STANDIN_IDLE");
+  if (!idle || std::strcmp(idle, "1") != 0) {
+    std::fprintf(stderr, "moe-launch-cost: kernels have to be idle "
+                         "(MOE_STANDIN_IDLE=1, with the stand-in driver)\n");
     return 2;
   }
   int size = std::atoi(argv[1]), calls = std::atoi(argv[2]);

@@ -33,12 +33,13 @@ def artifact(tmp_path_factory):
 
 def run(*args, **env):
     command = [BIN / "moe-launch-cost", *map(str, args)]
-    env = {**os.environ, "LD_LIBRARY_PATH": os.environ["MOE_STANDIN_DRIVER_DIR"], **env}
+    env = {**os.environ, "LD_LIBRARY_PATH": os.environ["MOE_STANDIN_DRIVER_DIR"],
+           "MOE_STANDIN_IDLE": "1", **env}
     return subprocess.run(command, env=env, text=True, capture_output=True, timeout=120, check=False)
 
 
 def test_each_entry_has_a_time(artifact):
-    result = run(RANKS, 20, 3, artifact, "dispatch", "combine", MOE_STANDIN_IDLE="1")
+    result = run(RANKS, 20, 3, artifact, "dispatch", "combine")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 2
@@ -52,3 +53,9 @@ def test_errors_are_those_of_the_runtime(artifact):
     assert result.returncode == 1
     assert "no_such_entry" in result.stderr
     assert run(RANKS, 0, 0, artifact, "dispatch").returncode == 2
+
+
+def test_kernels_that_work_are_refused(artifact):
+    result = run(RANKS, 20, 0, artifact, "dispatch", MOE_STANDIN_IDLE="0")
+    assert result.returncode == 2
+    assert "MOE_STANDIN_IDLE=1" in result.stderr

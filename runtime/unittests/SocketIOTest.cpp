@@ -78,6 +78,18 @@ TEST(SocketIO, EndIsReportedOnceAllIsReceived) {
   }
 }
 
+TEST(SocketIO, LastPacketOfOneThatHasNotReadAllIsReceived) {
+  auto [ours, theirs] = makePair(SOCK_SEQPACKET);
+  ASSERT_EQ(sendSome(ours.get(), "a", 1, nullptr, 0), 1);
+  ASSERT_EQ(sendSome(theirs.get(), "b", 1, nullptr, 0), 1);
+  theirs.reset();
+  char letter = 0;
+  std::deque<UniqueFd> fds;
+  EXPECT_EQ(receiveSome(ours.get(), &letter, 1, fds), 1);
+  EXPECT_EQ(letter, 'b');
+  EXPECT_EQ(receiveSome(ours.get(), &letter, 1, fds), 0);
+}
+
 TEST(SocketIO, DescriptorsComeAlong) {
   auto [ours, theirs] = makePair(SOCK_SEQPACKET);
   auto [first, second] = makePair(SOCK_STREAM);

@@ -139,6 +139,7 @@ def use_stand_in(options, build):
         die(f"there is no stand-in driver in {folder} (ninja moe-standin-driver)")
     os.environ["LD_LIBRARY_PATH"] = str(folder)
     os.environ["MOE_STANDIN_GPUS"] = str(options.gpus)
+    os.environ["MOE_TEST_GPU_ON_STAND_IN"] = "1"
     if options.seed is not None:
         os.environ["MOE_STANDIN_SEED"] = str(options.seed)
     os.execv(sys.executable, [sys.executable, "-u", __file__, *sys.argv[1:]])
@@ -161,7 +162,7 @@ def main():
     options = parse()
     build = options.build.resolve()
     made = build / "test" / "GPU" / options.target
-    if options.stand_in and "MOE_STANDIN_GPUS" not in os.environ:
+    if options.stand_in and "MOE_TEST_GPU_ON_STAND_IN" not in os.environ:
         use_stand_in(options, build)
     if options.gpus < 2 and options.target == "cuda":
         die("there is nothing to exchange on fewer than 2 GPUs")

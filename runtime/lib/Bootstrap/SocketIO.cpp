@@ -51,16 +51,18 @@ ssize_t moe::rt::receiveSome(int socket, void *data, size_t bytes,
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * maxFdsPerMessage)];
   message.msg_control = control;
   message.msg_controllen = sizeof(control);
-  // Linux looks for a packet first and for the end after that, so that a
-  // sequenced-packet socket may report its end before the packet that was sent
-  // between the two looks. The second answer is true.
+  // A sequenced-packet socket of Linux may report its end before the last
+  // packet: when that came between its looks for a packet and for the end, and,
+  // as a reset, when the other side left without reading all it was sent. The
+  // second answer is true.
   ssize_t received;
   bool hasSeenEnd = false;
   for (;;) {
     received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     if (received < 0 && errno == EINTR)
       continue;
-    if (received != 0 || hasSeenEnd)
+    bool isEnd = received == 0 || (received < 0 && errno == ECONNRESET);
+    if (!isEnd || hasSeenEnd)
       break;
     hasSeenEnd = true;
     message.msg_controllen = sizeof(control);

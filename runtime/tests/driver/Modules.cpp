@@ -133,7 +133,8 @@ Result cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks,
   return threads >= 1 && threads <= 1024 ? success : errorInvalidValue;
 }
 
-/// Seeds of launches differ, and follow from MOE_STANDIN_SEED.
+/// Seeds of launches differ, and follow from MOE_STANDIN_SEED and the order of
+/// the process's launches.
 static uint64_t nextSeed() {
   static std::atomic<uint64_t> launches{0};
   const char *text = std::getenv("MOE_STANDIN_SEED");
@@ -142,9 +143,9 @@ static uint64_t nextSeed() {
 }
 
 static void runKernel(const LoadedKernel &kernel, const GridShape &shape,
-                      const std::vector<char> &arguments) {
+                      const std::vector<char> &arguments, uint64_t seed) {
   try {
-    Grid(*kernel.program, *kernel.function, shape, arguments, nextSeed()).run();
+    Grid(*kernel.program, *kernel.function, shape, arguments, seed).run();
   } catch (const Fault &fault) {
     std::fprintf(stderr, "stand-in driver: %s\n", fault.what());
     hasFaulted = true;
@@ -159,6 +160,12 @@ Result cuLaunchKernel(FunctionHandle handle, unsigned blocks, unsigned blocksY,
     return r;
   LoadedKernel kernel = *reinterpret_cast<LoadedKernel *>(handle);
   bool isFlat = blocksY == 1 && blocksZ == 1 && threadsY == 1 && threadsZ == 1;
+  // Kernels of which some blocks wait for others need all at a time.
+  if (blocks > unsigned(numProcessors)) {
+    std::fprintf(stderr, "stand-in driver: %u blocks, of which %d fit\n",
+                 blocks, numProcessors);
+    return errorInvalidValue;
+  }
   if (!isFlat || !blocks || !threads || threads > 1024 || extra ||
       sharedBytes > unsigned(kernel.sharedLimit))
     return errorInvalidValue;
@@ -172,7 +179,10 @@ Result cuLaunchKernel(FunctionHandle handle, unsigned blocks, unsigned blocksY,
     std::memcpy(arguments.data() + slot.offset, params[i], slot.bytes);
   }
   GridShape shape{blocks, threads, sharedBytes};
-  return enqueue(stream, [kernel, shape, arguments = std::move(arguments)] {
-    runKernel(kernel, shape, arguments);
-  });
+  // Each replay of a graph has a schedule of its own.
+  auto seed = std::make_shared<std::atomic<uint64_t>>(nextSeed() << 20);
+  return enqueue(stream,
+                 [kernel, shape, seed, arguments = std::move(arguments)] {
+                   runKernel(kernel, shape, arguments, (*seed)++);
+                 });
 }

@@ -84,7 +84,7 @@ static uint64_t storeFloat(Type type, float value) {
                               : fromFloat(value);
 }
 
-/// A sum or product of halves is exact enough in f32 to be rounded once more.
+/// A sum or a product of halves is exact enough in f32 to be rounded once more.
 static uint64_t evaluateFloat(const Instruction &op, const uint64_t *src) {
   Type type = op.type;
   float a = loadFloat(type, src[0]);
@@ -327,7 +327,9 @@ bool moe::standin::canEvaluate(const Instruction &op) {
   case Op::Setp:
     return half == Type::None;
   case Op::Fma:
-    return isFloat(type);
+    return op.type == Type::F32;
+  case Op::Bfe:
+    return !isFloat(type) && !isSigned(type);
   case Op::Abs:
   case Op::Add:
   case Op::Max:

@@ -298,7 +298,7 @@ void Grid::leave(Thread &thread) {
     return;
   }
   for (const Copy &copy : thread.block->copies)
-    if (copy.thread == thread.number && copy.counter < 0)
+    if (copy.thread == thread.number && copy.counter < 0 && !copy.isRead)
       fail(thread, "ends before its bulk copies have read their source");
   thread.state = State::Ended;
   ++thread.block->numEnded;

@@ -72,6 +72,8 @@ private:
     size_t bytes;
     int64_t counter; ///< shared address of what counts its bytes, or -1
     int group = 0;   ///< of its thread
+    bool isRead = false;
+    std::vector<char> taken; ///< what has been read
   };
   struct Block;
   struct Thread {

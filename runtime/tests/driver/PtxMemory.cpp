@@ -35,6 +35,10 @@ char *Grid::address(Thread &thread, const Instruction &op,
   if (operand.kind == Operand::Reg)
     at += static_cast<uint64_t>(operand.value);
   bool isShared = op.space == Space::Shared;
+  if (operand.kind == Operand::Param &&
+      size_t(operand.value) + bytes >
+          thread.frames.back().params.size() * sizeof(uint64_t))
+    fail(thread, "a place outside of its parameters");
   if (at % bytes != 0)
     fail(thread, "an address that is not aligned to " + std::to_string(bytes) +
                      " bytes");
@@ -224,25 +228,30 @@ void Grid::beginCopy(Thread &thread, const Instruction &op) {
 }
 
 void Grid::finish(Block &block, size_t index) {
-  Copy copy = block.copies[index];
+  Copy copy = std::move(block.copies[index]);
   block.copies.erase(block.copies.begin() + static_cast<ptrdiff_t>(index));
-  std::memcpy(copy.to, copy.from, copy.bytes);
+  std::memcpy(copy.to, copy.isRead ? copy.taken.data() : copy.from, copy.bytes);
   if (copy.counter >= 0)
     completeBytes(block.threads[copy.thread], copy.counter,
                   static_cast<int64_t>(copy.bytes));
 }
 
-/// Until no more than the given number of the thread's groups are left. They
-/// happen now: as late as they may.
+/// Until no more than the given number of the thread's groups are left, or have
+/// to be read: that happens now, as late as it may.
 void Grid::waitForCopies(Thread &thread, const Instruction &op) {
   int left = static_cast<int>(read(thread, op.src[0]));
   std::deque<Copy> &copies = thread.block->copies;
   for (size_t i = 0; i < copies.size();) {
     bool isDue = copies[i].thread == thread.number && copies[i].counter < 0 &&
                  copies[i].group <= thread.groups - left;
-    if (isDue)
+    if (isDue && !op.flag) {
       finish(*thread.block, i);
-    else
-      ++i;
+      continue;
+    }
+    if (isDue && !copies[i].isRead) {
+      copies[i].taken.assign(copies[i].from, copies[i].from + copies[i].bytes);
+      copies[i].isRead = true;
+    }
+    ++i;
   }
 }

@@ -58,6 +58,29 @@ bool moe::standin::givesResult(Op op) {
   }
 }
 
+bool moe::standin::hasItsOperands(const Instruction &op) {
+  switch (op.op) {
+  case Op::Bar:
+  case Op::BarWarp:
+  case Op::BulkWait:
+    return op.numSrc == 1;
+  case Op::BarRed:
+  case Op::MbarInit:
+  case Op::MbarWait:
+    return op.numSrc == 2;
+  case Op::MbarArrive:
+    return op.numSrc == (op.flag ? 2 : 1);
+  case Op::BulkIn:
+    return op.numSrc == 4;
+  case Op::BulkOut:
+    return op.numSrc == 3;
+  case Op::Atom:
+    return op.numSrc == (op.atom == AtomOp::Cas ? 3 : 2);
+  default:
+    return true;
+  }
+}
+
 bool moe::standin::isArithmetic(Op op) {
   switch (op) {
   case Op::Abs:
@@ -171,7 +194,11 @@ static bool parseAtom(const Parts &parts, Instruction &op) {
   for (auto [name, atom] : names)
     if (parts.has(name)) {
       op.atom = atom;
-      return true;
+      bool isOrder = atom == AtomOp::Max || atom == AtomOp::Min;
+      bool isInteger = op.type != Type::F32 && op.type != Type::F16x2 &&
+                       op.type != Type::BF16x2 && op.type != Type::F64;
+      return bitsOf(op.type) >= 32 && isInteger &&
+             !(isOrder && isSigned(op.type));
     }
   return false;
 }
@@ -260,5 +287,5 @@ bool moe::standin::parseOpcode(const std::string &opcode, Instruction &op) {
     op.flag = !parts.has("to");
     return true;
   }
-  return parts.areAmong({"lo", "hi", "wide", "rn", "rz", "uni", "sync", "add"});
+  return parts.areAmong({"lo", "hi", "wide", "rn", "uni", "sync", "add"});
 }

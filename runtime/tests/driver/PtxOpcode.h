@@ -22,6 +22,8 @@ Type typeNamed(const std::string &name);
 int specialNamed(const std::string &name);
 /// Whether the first operand is a result.
 bool givesResult(Op op);
+/// Whether there are as many operands as this knows for the instruction.
+bool hasItsOperands(const Instruction &op);
 /// Whether the result depends on the operands alone.
 bool isArithmetic(Op op);
 /// Sets what "ld.global.v4.b32" says; false when it is not known.

@@ -105,6 +105,8 @@ void Parser::parseParams(bool isResult) {
     std::string name;
     int bytes, alignment;
     parseParamVariable(name, bytes, alignment);
+    if (isResult && bytes > 8)
+      fail("a result of " + std::to_string(bytes) + " bytes");
     if (isResult)
       function->result = addParam(name, std::max(bytes, 8), 8);
     else
@@ -266,8 +268,7 @@ void Parser::parseStatement() {
     int bytes, alignment;
     parseParamVariable(name, bytes, alignment);
     // Each call declares its own, by the same names.
-    if (!paramNames.count(name))
-      addParam(name, std::max(bytes, 8), std::max(alignment, 8));
+    addParam(name, std::max(bytes, 8), std::max(alignment, 8));
     expect(";");
     return;
   }
@@ -301,6 +302,8 @@ void Parser::parseStatement() {
     parseOperands(op);
   }
   expect(";");
+  if (!hasItsOperands(op))
+    fail("the operands of " + opcode + " are not known");
   function->code.push_back(op);
 }
 

@@ -107,7 +107,9 @@ TEST(PtxAlu, FloatingPoint) {
 TEST(PtxAlu, UnknownInstructionsAreRefused) {
   for (const char *opcode :
        {"add.rn.f64", "cvt.rzi.s32.f32", "add.sat.s32", "sin.approx.f32",
-        "ld.global.ca.b32", "vote.sync.all.pred", "fma.rn.s32", "and.f32"}) {
+        "ld.global.ca.b32", "bfe.s32", "cvt.rz.f16.f32", "fma.rn.f16",
+        "atom.global.max.s32", "atom.global.add.f32", "atom.global.cas.b16",
+        "vote.sync.all.pred", "fma.rn.s32", "and.f32"}) {
     Instruction op;
     EXPECT_FALSE(parseOpcode(opcode, op) &&
                  (!isArithmetic(op.op) || canEvaluate(op)))
@@ -262,6 +264,42 @@ TEST(PtxGrid, BulkCopiesCountTheirBytes) {
   Grid(*program, *program->kernels["k"], {1, 32, 0}, arguments, 3).run();
   for (uint32_t i = 0; i < 32; ++i)
     EXPECT_EQ(memory[i], i % 16 + 1);
+}
+
+TEST(PtxGrid, CopiesThatHaveReadMayWriteLater) {
+  // Once the source has been read it may change; only a full wait brings the
+  // target about.
+  std::string body = "setp.ne.b32 %p0, %r0, 0;\n@%p0 bra $done;\n"
+                     "st.shared.v4.b32 [memory], {1, 2, 3, 4};\n"
+                     "mov.b64 %rd3, memory;\n"
+                     "cp.async.bulk.global.shared::cta.bulk_group [%rd0], "
+                     "[%rd3], 16;\n"
+                     "cp.async.bulk.commit_group;\n"
+                     "cp.async.bulk.wait_group.read 0;\n"
+                     "st.shared.b32 [memory], 9;\n"
+                     "ld.global.b32 %r1, [%rd0];\n";
+  std::string full = body + "cp.async.bulk.wait_group 0;\n"
+                            "ld.global.b32 %r1, [%rd0];\n";
+  std::string store = "st.global.b32 [%rd0+16], %r1;\n$done:\n";
+  auto seen = [](const std::string &text) {
+    std::string error;
+    auto program = parsePtx(kernelText(text), error);
+    EXPECT_TRUE(program) << error;
+    alignas(16) uint32_t memory[8] = {};
+    void *address = memory;
+    std::vector<char> arguments(sizeof(address));
+    std::memcpy(arguments.data(), &address, sizeof(address));
+    int numLate = 0;
+    for (uint64_t seed = 0; seed < 50; ++seed) {
+      memory[0] = 0;
+      Grid(*program, *program->kernels["k"], {1, 1, 0}, arguments, seed).run();
+      EXPECT_EQ(memory[0], 1u);
+      numLate += memory[4] == 0;
+    }
+    return numLate;
+  };
+  EXPECT_GT(seen(body + store), 0);
+  EXPECT_EQ(seen(full + store), 0);
 }
 
 TEST(PtxGrid, FaultsAreFound) {

@@ -47,7 +47,7 @@ enum : Result {
   errorCaptureInvalidated = 901,
 };
 
-/// As many blocks run at a time.
+/// As many blocks fit at a time, and more are refused.
 constexpr int numProcessors = 4;
 constexpr size_t granularity = size_t(2) << 20;
 constexpr size_t deviceBytes = size_t(64) << 30;

@@ -36,6 +36,7 @@ struct Stream {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Task> tasks; ///< the first one may be running
+  uint64_t numAppended = 0, numDone = 0;
   bool isClosing = false, hasThread = false;
   std::unique_ptr<Capture> capture;
 };
@@ -109,6 +110,7 @@ static void work(const std::shared_ptr<Stream> &stream) {
     task();
     lock.lock();
     stream->tasks.pop_front();
+    ++stream->numDone;
     stream->changed.notify_all();
   }
 }
@@ -129,6 +131,7 @@ static Result append(const std::shared_ptr<Stream> &stream,
     std::thread([stream] { work(stream); }).detach();
   }
   target.insert(target.end(), tasks.begin(), tasks.end());
+  stream->numAppended += tasks.size();
   stream->changed.notify_all();
   return success;
 }
@@ -164,8 +167,10 @@ Result moe::standin::drain(StreamHandle handle) {
   if (!stream)
     return errorInvalidHandle;
   std::unique_lock<std::mutex> lock(stream->mutex);
-  stream->changed.wait(lock, [&] { return stream->tasks.empty(); });
-  return success;
+  // What is appended meanwhile is not waited for.
+  uint64_t last = stream->numAppended;
+  stream->changed.wait(lock, [&] { return stream->numDone >= last; });
+  return isFaulted() ? Result(errorLaunchFailed) : Result(success);
 }
 
 Result cuStreamCreate(StreamHandle *out, unsigned) {
@@ -215,7 +220,9 @@ Result cuStreamQuery(StreamHandle handle) {
   if (Result r = refuseCapture(*stream))
     return r;
   std::lock_guard<std::mutex> lock(stream->mutex);
-  return stream->tasks.empty() ? success : errorNotReady;
+  if (!stream->tasks.empty())
+    return errorNotReady;
+  return isFaulted() ? Result(errorLaunchFailed) : Result(success);
 }
 
 Result cuStreamSynchronize(StreamHandle handle) {
