@@ -132,22 +132,31 @@ static std::string kernelText(const std::string &body) {
          body + "ret;\n}\n";
 }
 
+static std::unique_ptr<Program> parse(const std::string &text) {
+  std::string error;
+  auto program = parsePtx(text, error);
+  EXPECT_TRUE(program) << error;
+  return program;
+}
+
+/// Runs the kernel with the address of `memory`.
+static void runAt(void *memory, const Program &program, int64_t blocks,
+                  int64_t threads, uint64_t seed) {
+  std::vector<char> arguments(sizeof(memory));
+  std::memcpy(arguments.data(), &memory, sizeof(memory));
+  const Function &kernel = *program.kernels.at("k");
+  Grid(program, kernel, {blocks, threads, 0}, arguments, seed).run();
+}
+
 /// Runs it under many schedules; the words it leaves each time are the same.
 static std::vector<uint32_t> runKernel(const std::string &body, int64_t blocks,
                                        int64_t threads,
                                        std::vector<uint32_t> words) {
-  std::string error;
-  auto program = parsePtx(kernelText(body), error);
-  EXPECT_TRUE(program) << error;
+  std::unique_ptr<Program> program = parse(kernelText(body));
   std::vector<uint32_t> first;
   for (uint64_t seed = 0; seed < 20; ++seed) {
     std::vector<uint32_t> memory = words;
-    void *address = memory.data();
-    std::vector<char> arguments(sizeof(address));
-    std::memcpy(arguments.data(), &address, sizeof(address));
-    Grid(*program, *program->kernels["k"], {blocks, threads, 0}, arguments,
-         seed)
-        .run();
+    runAt(memory.data(), *program, blocks, threads, seed);
     if (seed > 0)
       EXPECT_EQ(memory, first) << "seed " << seed;
     first = memory;
@@ -218,14 +227,8 @@ TEST(PtxGrid, FunctionsHaveParametersAndResults) {
                                 "call.uni (retval0), twice, (param0);\n"
                                 "ld.param.b32 %r1, [retval0];\n}\n"
                                 "st.global.b32 [%rd0], %r1;\n");
-  std::string error;
-  auto program = parsePtx(twice + text, error);
-  ASSERT_TRUE(program) << error;
   uint32_t word = 0;
-  void *address = &word;
-  std::vector<char> arguments(sizeof(address));
-  std::memcpy(arguments.data(), &address, sizeof(address));
-  Grid(*program, *program->kernels["k"], {1, 1, 0}, arguments, 1).run();
+  runAt(&word, *parse(twice + text), 1, 1, 1);
   EXPECT_EQ(word, 42u);
 }
 
@@ -255,13 +258,7 @@ TEST(PtxGrid, BulkCopiesCountTheirBytes) {
   // Bulk copies want 16 bytes of alignment.
   alignas(16) uint32_t memory[32];
   std::copy(words.begin(), words.end(), memory);
-  std::string error;
-  auto program = parsePtx(kernelText(body), error);
-  ASSERT_TRUE(program) << error;
-  void *address = memory;
-  std::vector<char> arguments(sizeof(address));
-  std::memcpy(arguments.data(), &address, sizeof(address));
-  Grid(*program, *program->kernels["k"], {1, 32, 0}, arguments, 3).run();
+  runAt(memory, *parse(kernelText(body)), 1, 32, 3);
   for (uint32_t i = 0; i < 32; ++i)
     EXPECT_EQ(memory[i], i % 16 + 1);
 }
@@ -282,17 +279,12 @@ TEST(PtxGrid, CopiesThatHaveReadMayWriteLater) {
                             "ld.global.b32 %r1, [%rd0];\n";
   std::string store = "st.global.b32 [%rd0+16], %r1;\n$done:\n";
   auto seen = [](const std::string &text) {
-    std::string error;
-    auto program = parsePtx(kernelText(text), error);
-    EXPECT_TRUE(program) << error;
+    std::unique_ptr<Program> program = parse(kernelText(text));
     alignas(16) uint32_t memory[8] = {};
-    void *address = memory;
-    std::vector<char> arguments(sizeof(address));
-    std::memcpy(arguments.data(), &address, sizeof(address));
     int numLate = 0;
     for (uint64_t seed = 0; seed < 50; ++seed) {
       memory[0] = 0;
-      Grid(*program, *program->kernels["k"], {1, 1, 0}, arguments, seed).run();
+      runAt(memory, *program, 1, 1, seed);
       EXPECT_EQ(memory[0], 1u);
       numLate += memory[4] == 0;
     }
