@@ -6,7 +6,8 @@
 #
 #===----------------------------------------------------------------------===#
 """scripts/test-gpu [--gpus N] [--only WORD]...: the conformance suite, the cases
-of the differential test, graphs, faults and sanitizers on N GPUs.
+of the differential test, graphs, faults and sanitizers on N GPUs, or with
+--stand-in on a driver that interprets PTX.
 
 Works in a checkout after a build, and in an unpacked bundle.
 """

@@ -202,22 +202,25 @@ Result cuStreamDestroy_v2(StreamHandle handle) {
   return success;
 }
 
-/// Invalidates the stream's capture, if it has one.
-static Result refuseCapture(Stream &stream) {
-  std::lock_guard<std::mutex> lock(stream.mutex);
-  if (!stream.capture)
+/// Finds a stream to ask or to wait for, which invalidates its capture, if it
+/// has one.
+static Result findToWaitFor(StreamHandle handle,
+                            std::shared_ptr<Stream> &stream) {
+  if (Result r = checkUnsafe())
+    return r;
+  stream = find(handle);
+  if (!stream)
+    return errorInvalidHandle;
+  std::lock_guard<std::mutex> lock(stream->mutex);
+  if (!stream->capture)
     return success;
-  stream.capture->isInvalid = true;
+  stream->capture->isInvalid = true;
   return errorCaptureUnsupported;
 }
 
 Result cuStreamQuery(StreamHandle handle) {
-  if (Result r = checkUnsafe())
-    return r;
-  auto stream = find(handle);
-  if (!stream)
-    return errorInvalidHandle;
-  if (Result r = refuseCapture(*stream))
+  std::shared_ptr<Stream> stream;
+  if (Result r = findToWaitFor(handle, stream))
     return r;
   std::lock_guard<std::mutex> lock(stream->mutex);
   if (!stream->tasks.empty())
@@ -226,12 +229,8 @@ Result cuStreamQuery(StreamHandle handle) {
 }
 
 Result cuStreamSynchronize(StreamHandle handle) {
-  if (Result r = checkUnsafe())
-    return r;
-  auto stream = find(handle);
-  if (!stream)
-    return errorInvalidHandle;
-  if (Result r = refuseCapture(*stream))
+  std::shared_ptr<Stream> stream;
+  if (Result r = findToWaitFor(handle, stream))
     return r;
   return drain(handle);
 }
