@@ -11,8 +11,13 @@
 // CHECK: .version 8.0
 // CHECK: .target sm_90
 // CHECK: .visible .entry round_trip_kernel(
+// Nothing of descriptors but addresses: the shapes are known.
+// CHECK-COUNT-11: .param .u64 .ptr
 // CHECK: .maxntid 512, 1, 1
 // CHECK: .minnctapersm 1
+// The run's number is 64 bits, read at once.
+// CHECK-NOT: ld.global.b32
+// CHECK: ld.global.b64
 // With few tokens, every block counts all of them.
 // CHECK: vote.sync.ballot.b32
 // CHECK-NOT: atom.add
@@ -27,7 +32,7 @@
 // CHECK-NOT: {{bar|fence|atom}}
 // CHECK: st.release.sys.global.b64 [
 // CHECK-NOT: {{bar|fence|atom}}
-// CHECK: st.global.b32 [
+// CHECK: st.global.b64 [
 // CHECK-NOT: {{bar|fence|atom}}
 // CHECK: call.uni (retval0), symm_wait,
 // CHECK: ret;

@@ -49,6 +49,54 @@ module attributes {gpu.container_module} {
 
 // -----
 
+// What a kernel does not use is not passed: of a memref of known shape its address alone.
+// Two launches share the kernel.
+module attributes {gpu.container_module} {
+  gpu.module @moe_kernels {
+    // CHECK: llvm.func @k(%[[ADDRESS:.*]]: !llvm.ptr, %[[VALUE:.*]]: i64 {llvm.noundef}) attributes {gpu.kernel, nvvm.kernel} {
+    // CHECK: llvm.store %[[VALUE]], %[[ADDRESS]]
+    llvm.func @k(%allocated: !llvm.ptr, %aligned: !llvm.ptr, %offset: i64, %size: i64, %stride: i64,
+                 %unused: f32, %v: i64 {llvm.noundef}, %last: i32)
+        attributes {gpu.kernel, nvvm.kernel} {
+      llvm.store %v, %aligned : i64, !llvm.ptr
+      llvm.return
+    }
+  }
+  // CHECK-LABEL: func.func @launch
+  // CHECK-SAME: %[[M:.*]]: memref<8xf32>, %[[F:.*]]: f32, %[[V:.*]]: i64, %[[I:.*]]: i32
+  // CHECK-DAG: %[[CAST:.*]] = builtin.unrealized_conversion_cast %[[M]]
+  // CHECK-DAG: %[[TWO:.*]] = llvm.mlir.constant(2 : i64)
+  // CHECK-DAG: %[[SLOTS:.*]] = llvm.alloca %[[TWO]] x !llvm.ptr
+  // CHECK: %[[ALIGNED:.*]] = llvm.extractvalue %[[CAST]][1]
+  // CHECK: llvm.store %[[ALIGNED]], %[[SLOT0:.*]] :
+  // CHECK: %[[ENTRY0:.*]] = llvm.getelementptr %[[SLOTS]][0]
+  // CHECK: llvm.store %[[SLOT0]], %[[ENTRY0]]
+  // CHECK: llvm.store %[[V]], %[[SLOT1:.*]] :
+  // CHECK: %[[ENTRY1:.*]] = llvm.getelementptr %[[SLOTS]][1]
+  // CHECK: llvm.store %[[SLOT1]], %[[ENTRY1]]
+  // CHECK-NOT: llvm.store
+  // CHECK: llvm.call @moert_launch
+  func.func @launch(%m: memref<8xf32>, %f: f32, %v: i64, %i: i32) {
+    %c1 = arith.constant 1 : index
+    gpu.launch_func @moe_kernels::@k blocks in (%c1, %c1, %c1) threads in (%c1, %c1, %c1)
+      args(%m : memref<8xf32>, %f : f32, %v : i64, %i : i32)
+    return
+  }
+  // CHECK-LABEL: func.func @launch_again
+  // CHECK: llvm.alloca %{{.*}} x !llvm.ptr
+  // CHECK-COUNT-4: llvm.store
+  // CHECK-NOT: llvm.store
+  // CHECK: llvm.call @moert_launch
+  func.func @launch_again(%m: memref<8xf32>, %f: f32, %v: i64, %i: i32) {
+    %c1 = arith.constant 1 : index
+    gpu.launch_func @moe_kernels::@k blocks in (%c1, %c1, %c1) threads in (%c1, %c1, %c1)
+      args(%m : memref<8xf32>, %f : f32, %v : i64, %i : i32)
+    return
+  }
+}
+
+// -----
+
 module attributes {gpu.container_module} {
   gpu.module @moe_kernels {
     gpu.func @k() kernel { gpu.return }

@@ -113,8 +113,6 @@ void DispatchKernel::lower() {
   prepare();
   allocate();
   b.launch(movesInBulk() ? numCopiers() * copierBytes() : 0, [&] {
-    std::tie(first, end) = b.blockRange(numTokens);
-    tokensToPut = numTokens;
     epoch = b.beginRun(runs);
     b.trackErrors();
     // Rows have a place as soon as all ranks are done with those of their last
@@ -130,9 +128,12 @@ void DispatchKernel::lower() {
                                  /*relaxed=*/true);
         });
       });
-      if (!postsMasks())
-        waitForRanks();
     }
+    // Other ranks wait for the signal, and so the divisions come after it.
+    std::tie(first, end) = b.blockRange(numTokens);
+    tokensToPut = numTokens;
+    if (isFree && !postsMasks())
+      waitForRanks();
     if (!op.isReuse()) {
       if (!isSlab())
         start = makeTable(numKeys(), startScratch);

@@ -18,6 +18,7 @@
 #include "mlir/Dialect/LLVMIR/FunctionCallUtils.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_CONVERTSYMMTONVVMPASS
@@ -64,8 +65,7 @@ struct ConvertSymmToNVVMPass
     ModuleOp module = getOperation();
     llvm::MapVector<gpu::GPUFuncOp, SmallVector<gpu::LaunchFuncOp>> kernels;
     module.walk([&](gpu::GPUFuncOp kernel) {
-      // The runtime may launch fewer blocks than asked for.
-      kernel.setKnownGridSizeAttr({});
+      boundGrid(kernel);
       if (hasSymmOps(kernel))
         kernels[kernel];
     });
@@ -110,6 +110,22 @@ struct ConvertSymmToNVVMPass
   }
 
 private:
+  /// The runtime may launch fewer blocks than asked for, but never more.
+  static void boundGrid(gpu::GPUFuncOp kernel) {
+    std::optional<ArrayRef<int32_t>> size = kernel.getKnownGridSize();
+    if (!size)
+      return;
+    Builder builder(kernel.getContext());
+    kernel.walk([&](Operation *op) {
+      llvm::TypeSwitch<Operation *>(op).Case<gpu::BlockIdOp, gpu::GridDimOp>(
+          [&](auto place) {
+            auto dimension = static_cast<unsigned>(place.getDimension());
+            place.setUpperBoundAttr(builder.getIndexAttr((*size)[dimension]));
+          });
+    });
+    kernel.setKnownGridSizeAttr({});
+  }
+
   /// Hands `launch` what its kernel's last parameters stand for.
   static LogicalResult passContext(ModuleOp module, gpu::LaunchFuncOp launch) {
     OpBuilder builder(launch);

@@ -90,6 +90,12 @@ FailureOr<std::string> moe::emitPTX(gpu::GPUModuleOp module,
   OwningOpRef<ModuleOp> plain = ModuleOp::create(module.getLoc());
   for (Operation &op : *module.getBody())
     plain->getBody()->push_back(op.clone());
+  // Before the translation, which gives accesses the alignment of their types:
+  // with LLVM's default, 64-bit loads would be two of 32 bits each.
+  (*plain)->setAttr(
+      LLVM::LLVMDialect::getDataLayoutAttrName(),
+      StringAttr::get(module.getContext(),
+                      machine->createDataLayout().getStringRepresentation()));
   std::unique_ptr<llvm::Module> code =
       translateModuleToLLVMIR(*plain, context, "moe");
   if (!code)

@@ -18,6 +18,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "mlir/Transforms/DialectConversion.h"
+#include "llvm/ADT/SetVector.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_MOEUSERUNTIMELAUNCHPASS
@@ -47,6 +48,31 @@ static Value createName(OpBuilder &builder, Location loc, ModuleOp module,
   }
   return LLVM::AddressOfOp::create(
       builder, loc, LLVM::LLVMPointerType::get(builder.getContext()), symbol);
+}
+
+/// Null before the kernel is in the LLVM dialect.
+static LLVM::LLVMFuncOp lookupKernel(gpu::LaunchFuncOp launch) {
+  return SymbolTable::lookupNearestSymbolFrom<LLVM::LLVMFuncOp>(
+      launch, launch.getKernel());
+}
+
+/// Drops the parameters that `kernel` does not use: most of what memrefs of
+/// known shape expand to. A multiprocessor fetches parameters line by line when
+/// it first reads them, and the launch copies them.
+static void eraseUnusedParameters(LLVM::LLVMFuncOp kernel) {
+  llvm::BitVector unused(kernel.getNumArguments());
+  SmallVector<Type> used;
+  for (BlockArgument argument : kernel.getArguments()) {
+    if (argument.use_empty())
+      unused.set(argument.getArgNumber());
+    else
+      used.push_back(argument.getType());
+  }
+  // `eraseArguments` refuses functions of the LLVM dialect without results.
+  function_interface_impl::eraseFunctionArguments(
+      kernel, unused,
+      LLVM::LLVMFunctionType::get(kernel.getFunctionType().getReturnType(),
+                                  used));
 }
 
 /// Memory for `count` values in the frame of the function around `op`: in its
@@ -79,6 +105,15 @@ struct LaunchFuncOpLowering : public ConvertOpToLLVMPattern<gpu::LaunchFuncOp> {
     // The kernel's parameters in the order of its signature.
     SmallVector<Value, 4> params = getTypeConverter()->promoteOperands(
         loc, op.getKernelOperands(), adaptor.getKernelOperands(), rewriter);
+    if (LLVM::LLVMFuncOp kernel = lookupKernel(op)) {
+      if (params.size() != kernel.getNumArguments())
+        return rewriter.notifyMatchFailure(op, "other parameters");
+      SmallVector<Value, 4> used;
+      for (auto [param, argument] : llvm::zip(params, kernel.getArguments()))
+        if (!argument.use_empty())
+          used.push_back(param);
+      params = std::move(used);
+    }
     Value slots = createSlot(rewriter, op, pointer,
                              std::max<int64_t>(1, int64_t(params.size())));
     for (auto [index, param] : llvm::enumerate(params)) {
@@ -189,6 +224,11 @@ struct MoEUseRuntimeLaunchPass
     });
     if (shapes.wasInterrupted())
       return signalPassFailure();
+    llvm::SetVector<LLVM::LLVMFuncOp> kernels;
+    module.walk([&](gpu::LaunchFuncOp launch) {
+      if (LLVM::LLVMFuncOp kernel = lookupKernel(launch))
+        kernels.insert(kernel);
+    });
 
     LLVMTypeConverter converter(&getContext());
     RewritePatternSet patterns(&getContext());
@@ -201,7 +241,9 @@ struct MoEUseRuntimeLaunchPass
     target.markOpRecursivelyLegal<gpu::GPUModuleOp>();
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     if (failed(applyPartialConversion(module, target, std::move(patterns))))
-      signalPassFailure();
+      return signalPassFailure();
+    for (LLVM::LLVMFuncOp kernel : kernels)
+      eraseUnusedParameters(kernel);
   }
 };
 

@@ -48,6 +48,28 @@ module attributes {gpu.container_module} {
 
 // -----
 
+// The launch's grid bounds what runs.
+// CHECK-LABEL: gpu.func @places
+module attributes {gpu.container_module} {
+  gpu.module @kernels {
+    gpu.func @places(%out: memref<2xindex>) kernel attributes {known_grid_size = array<i32: 132, 1, 1>} {
+      // CHECK-DAG: gpu.block_id x upper_bound 132
+      // CHECK-DAG: gpu.grid_dim x upper_bound 132
+      // CHECK-DAG: gpu.block_id y upper_bound 1
+      // CHECK-DAG: gpu.thread_id x{{$}}
+      %x = gpu.block_id x
+      %y = gpu.block_id y
+      %n = gpu.grid_dim x
+      %t = gpu.thread_id x
+      memref.store %x, %out[%y] : memref<2xindex>
+      memref.store %n, %out[%t] : memref<2xindex>
+      gpu.return
+    }
+  }
+}
+
+// -----
+
 // What a block posts is one word: the value, and above it the low half of the epoch. Who
 // collects it learns whether it has come by comparing that half alone: epochs wrap around.
 // CHECK: symm.device_strings = ["signal of a block"]
