@@ -174,8 +174,8 @@ void DispatchKernel::leaveTokensUnless(Value condition) {
   tokensToPut = b.select(condition, tokensToPut, b.index(0));
 }
 
-/// Each block tells all ranks that its rows are there; the first one waits for
-/// those of this rank.
+/// Each block tells all ranks that its rows are there and waits for its share
+/// of the rows of this rank.
 void DispatchKernel::complete() {
   b.signalFromBlock(done, epoch);
   b.endRun(runs, epoch);

@@ -235,14 +235,16 @@ void KernelBuilder::signalFromBlock(Value flags, Value epoch) {
   });
 }
 
+/// Each wait takes a way to memory: one block that waited for all would take
+/// several of them after one another, one per thread at a time.
 void KernelBuilder::waitForBlocks(Value flags, Value epoch) {
   Value value = mul(epoch, i64(2));
-  onFirstBlock([&] {
-    forThreads(index(numRanks() * maxBlocks()), [&](Value word) {
-      Value peer = arith::DivUIOp::create(*this, word, index(maxBlocks()));
-      Value seen =
-          symm::WaitOp::create(*this, getI64Type(), flags, word, peer, value)
-              .getSeen();
+  forPeers([&](Value peer) {
+    Value first = mul(peer, index(maxBlocks()));
+    forOwnWords([&](Value word) {
+      Value seen = symm::WaitOp::create(*this, getI64Type(), flags,
+                                        add(first, word), peer, value)
+                       .getSeen();
       check(cmp(Pred::ne, sub(seen, value), i64(1)), symm::Failure::peer_failed,
             "status of a peer", i64(0), i64(-1), peer);
     });

@@ -115,8 +115,8 @@ public:
   /// Meets the block, then tells all ranks that it is done, and whether without
   /// errors, which have to be tracked. Release order.
   void signalFromBlock(Value flags, Value epoch);
-  /// On the first block: until all blocks of all ranks are done. Checks that
-  /// they had no errors.
+  /// Until the blocks of all ranks that have this block's words are done, and
+  /// so, over all blocks, until all are. Checks that they had no errors.
   void waitForBlocks(Value flags, Value epoch);
   /// A buffer that the threads of a block share, and no other block sees.
   Value workgroup(ArrayRef<int64_t> shape, Type elementType);

@@ -98,10 +98,12 @@ shard.grid @ep(shape = 4)
 // The tickets of the next run.
 // CHECK: memref.store %c0_i64, %[[TICKETS]]
 // CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
-// CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
-// CHECK-NEXT: scf.if %[[IS_BLOCK]]
-// CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c528
-// CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c132
+// CHECK-NEXT: scf.for %[[NEAR:.*]] = %[[THREAD]] to %c4 step
+// CHECK-NEXT: %[[TURNED:.*]] = arith.addi %{{.*}}, %[[NEAR]]
+// CHECK-NEXT: %[[PEER:.*]] = arith.remui %[[TURNED]], %c4
+// CHECK-NEXT: %[[FIRST2:.*]] = arith.muli %[[PEER]], %c132
+// CHECK-NEXT: scf.for %[[OWN3:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
+// CHECK-NEXT: %[[ANY:.*]] = arith.addi %[[FIRST2]], %[[OWN3]]
 // CHECK-NEXT: %[[SEEN2:.*]] = symm.wait %[[DONE]][%[[ANY]]] from %[[PEER]], %[[LEAST]]
 // CHECK-NEXT: %[[REST:.*]] = arith.subi %[[SEEN2]], %[[LEAST]]
 // CHECK-NEXT: %[[IS_FINE:.*]] = arith.cmpi ne, %[[REST]], %c1_i64

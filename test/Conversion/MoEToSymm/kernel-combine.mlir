@@ -125,10 +125,12 @@ shard.grid @ep(shape = 4)
 // CHECK: scf.for %[[OWN2:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
 // CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN2]]]
 // CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
-// CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
-// CHECK-NEXT: scf.if %[[IS_BLOCK]]
-// CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c528
-// CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c132
+// CHECK-NEXT: scf.for %[[NEAR:.*]] = %[[THREAD]] to %c4 step
+// CHECK-NEXT: %[[TURNED:.*]] = arith.addi %{{.*}}, %[[NEAR]]
+// CHECK-NEXT: %[[PEER:.*]] = arith.remui %[[TURNED]], %c4
+// CHECK-NEXT: %[[FIRST2:.*]] = arith.muli %[[PEER]], %c132
+// CHECK-NEXT: scf.for %[[OWN3:.*]] = %[[BLOCK]] to %c132 step %[[GRID]] {
+// CHECK-NEXT: %[[ANY:.*]] = arith.addi %[[FIRST2]], %[[OWN3]]
 // CHECK-NEXT: %[[SEEN2:.*]] = symm.wait %[[RELEASED]][%[[ANY]]] from %[[PEER]], %[[LEAST]]
 // CHECK: symm.check %{{.*}}, peer_failed, {{.*}} peer %[[PEER]]
 // CHECK: gpu.terminator

@@ -113,12 +113,14 @@ shard.grid @ep(shape = 4)
 // CHECK-NEXT: scf.if %[[IS_THREAD]]
 // CHECK-NEXT: scf.for %[[OWN2:.*]] = %[[BLOCK]] to %c24 step %[[GRID]] {
 // CHECK-NEXT: memref.store %[[EPOCH]], %[[RUNS]][%[[OWN2]]]
-// The first block waits for all blocks of all ranks.
+// The block waits for the words with its numbers from all ranks.
 // CHECK: %[[LEAST:.*]] = arith.muli %[[EPOCH]], %c2_i64
-// CHECK: %[[IS_BLOCK:.*]] = arith.cmpi eq, %[[BLOCK]], %c0
-// CHECK-NEXT: scf.if %[[IS_BLOCK]]
-// CHECK-NEXT: scf.for %[[ANY:.*]] = %[[THREAD]] to %c96 step %c256
-// CHECK-NEXT: %[[PEER:.*]] = arith.divui %[[ANY]], %c24
+// CHECK-NEXT: scf.for %[[NEAR:.*]] = %[[THREAD]] to %c4 step
+// CHECK-NEXT: %[[TURNED:.*]] = arith.addi %{{.*}}, %[[NEAR]]
+// CHECK-NEXT: %[[PEER:.*]] = arith.remui %[[TURNED]], %c4
+// CHECK-NEXT: %[[FIRST2:.*]] = arith.muli %[[PEER]], %c24
+// CHECK-NEXT: scf.for %[[OWN3:.*]] = %[[BLOCK]] to %c24 step %[[GRID]] {
+// CHECK-NEXT: %[[ANY:.*]] = arith.addi %[[FIRST2]], %[[OWN3]]
 // CHECK-NEXT: %[[SEEN2:.*]] = symm.wait %[[DONE]][%[[ANY]]] from %[[PEER]], %[[LEAST]]
 // CHECK-NEXT: %[[REST:.*]] = arith.subi %[[SEEN2]], %[[LEAST]]
 // CHECK-NEXT: %[[IS_FINE:.*]] = arith.cmpi ne, %[[REST]], %c1_i64
