@@ -221,9 +221,9 @@ def MoEUseRuntimeLaunchPass
   let description = [{
     Turns `gpu.launch_func` into a call of `moert_launch`, with the kernel's
     parameters as an array of pointers; parameters that a kernel in the LLVM
-    dialect does not use are dropped from both. In host code, `memref.copy` into a call
-    of `moert_copy` and `memref.load` into one of `moert_read`. Copies are
-    between memrefs that are one block of memory (`moe-expand-copies`).
+    dialect does not use are dropped from both. In host code, `memref.copy`
+    becomes a call of `moert_copy` and `memref.load` one of `moert_read`. Copies
+    are between memrefs that are one block of memory (`moe-expand-copies`).
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
