@@ -27,8 +27,12 @@ def run(this, unit):
     {"links": links, "alltoall": alltoall, "nccl": nccl, "hand": hand, "ours": ours}[unit["kind"]](this, unit)
 
 
-def graph_calls(tokens):
-    return 20 if tokens <= shapes.SLAB_TOKENS else 5
+def effort(tokens):
+    """How often an exchange is measured. A call of few tokens takes some
+    microseconds, and the clock of the GPU and the way to memory change them by
+    several percent from one sample to the next."""
+    few = tokens <= shapes.SLAB_TOKENS
+    return {"samples": 41 if few else 15, "graph_calls": 20 if few else 5}
 
 
 # --- the links -------------------------------------------------------------- #
@@ -258,7 +262,7 @@ def hand(this, unit):
                 ok, note = data.compare_sums(out, p.expected_combine(this, False))
                 num_bytes = p.combine_bytes
             key = {**p.key, "series": "hand", "op": op, "variant": variant, "blocks": blocks}
-            this.measure(key, call, num_bytes, ok, note, graph_calls=graph_calls(p.tokens))
+            this.measure(key, call, num_bytes, ok, note, **effort(p.tokens))
     this.release(group)
 
 
@@ -288,7 +292,7 @@ def ours(this, unit):
             wrong.append("counts")
         this.meet()
         this.measure({**key, "op": "dispatch"}, dispatch, p.dispatch_bytes, not wrong,
-                     f"wrong: {', '.join(wrong)}" if wrong else None, graph_calls=graph_calls(p.tokens))
+                     f"wrong: {', '.join(wrong)}" if wrong else None, **effort(p.tokens))
 
         buffer = this.memory.symmetric(recv.numel() * 2)
         y = buffer.view(0, recv.shape, torch.bfloat16)
@@ -301,7 +305,7 @@ def ours(this, unit):
         this.finish()
         ok, note = data.compare_sums(out, p.expected_combine(this, weighted))
         this.measure({**key, "op": "combine"}, combine, p.combine_bytes, ok, note,
-                     graph_calls=graph_calls(p.tokens))
+                     **effort(p.tokens))
         del recv, experts, weights, source, from_ranks, send_row, y, out, inputs, dispatch, combine
         this.meet()
         this.memory.free(buffer)

@@ -88,6 +88,12 @@ def kernel_recipes():
         capacity="exact", routing="uniform", ranks=40, t_max=2, hidden=16,
         dtype="bf16", token_mode="full", bench=2,
     )
+    # And so more slots, of which tokens have some on either side of the lanes.
+    for layout in ("rank_major", "slab"):
+        yield f"many_ranks_{layout}", build_round_trip, dict(
+            full, layout=layout, k=12, num_experts=80, ranks=40, t_max=3,
+            hidden=16, dtype="bf16", weighted=True, bench=2,
+        )
 
 
 def make_kernel_cases(seed, count):

@@ -27,7 +27,9 @@ CombineKernel::forColumns(int64_t length, int64_t team, int64_t held,
     return columns;
   };
   int64_t whole = length / (step * held) * (step * held);
-  if (whole > 0)
+  if (whole == step * held)
+    body(columnsFrom(first, held));
+  else if (whole > 0)
     b.step(first, b.index(whole), b.index(step * held),
            [&](Value column) { body(columnsFrom(column, held)); });
   return columnsFrom(b.add(first, b.index(whole)),

@@ -8,6 +8,8 @@
 
 #include "CombineKernel.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace mlir::moe;
 
@@ -85,8 +87,7 @@ std::pair<Value, Value> CombineKernel::lookUp(Value token, Value slot,
 }
 
 /// Sorts the rows of `token` into lanes. A vote shows every lane which lanes
-/// have a row; with expert_major the number of smaller experts among them is a
-/// row's place.
+/// have a row.
 CombineKernel::RowList CombineKernel::listRows(Value token, Value end) {
   Value none = b.index(-1), zero = b.index(0);
   RowList list{zero, none, zero, {}};
@@ -99,34 +100,56 @@ CombineKernel::RowList CombineKernel::listRows(Value token, Value end) {
                       b.cmp(Pred::ult, token, end)));
     Value isRow = b.cmp(Pred::sge, row, zero);
     Value mask = b.ballot(isRow);
-    Value place = b.countBits(b.bitsBelow(mask));
-    if (op.isExpertMajor()) {
-      place = zero;
-      for (int64_t other = 0; other < lanes; ++other) {
-        Value otherExpert = b.shuffle(owner, b.index(other));
-        Value otherIsRow =
-            b.cmp(Pred::sge, b.shuffle(row, b.index(other)), zero);
-        Value isLess = b.both(otherIsRow, b.cmp(Pred::slt, otherExpert, owner));
-        place = b.select(isLess, b.add(place, b.index(1)), place);
-      }
-      owner = b.owner(b.select(isRow, owner, zero), placement);
-    }
-    place = b.add(list.count, place);
-    // Rows go to the lanes of their places; K bounds their number to 32.
-    for (int64_t i = 0; i < lanes; ++i) {
-      Value target = b.add(list.count, b.index(i));
-      Value from = b.ballot(b.both(isRow, b.cmp(Pred::eq, place, target)));
-      Value lane = b.lowestBit(from);
-      Value movedRow = b.shuffle(row, lane);
-      Value movedPeer = b.shuffle(owner, lane);
-      Value isMine = b.both(b.cmp(Pred::eq, b.lane(), target),
-                            b.cmp(Pred::ne, from, b.i32(0)));
-      list.row = b.select(isMine, movedRow, list.row);
-      list.peer = b.select(isMine, movedPeer, list.peer);
-    }
+    if (op.isExpertMajor())
+      moveByExpert(list, row, owner, isRow, lanes);
+    else
+      moveInOrder(list, row, owner, mask, lanes);
     list.count = b.add(list.count, b.countBits(mask));
   }
   return list;
+}
+
+/// To the lane that is as far behind the list as bits of `mask` are below a
+/// row's: each lane takes as many bits off as it is behind the list, and finds
+/// its own.
+void CombineKernel::moveInOrder(RowList &list, Value row, Value owner,
+                                Value mask, int64_t lanes) {
+  Value behind = b.fromIndex(b.sub(b.lane(), list.count), b.getI32Type());
+  Value bits = mask;
+  for (int64_t i = 0; i + 1 < lanes; ++i) {
+    Value others = arith::AndIOp::create(b, bits, b.sub(bits, b.i32(1)));
+    bits = b.select(b.cmp(Pred::sgt, behind, b.i32(i)), others, bits);
+  }
+  Value from = b.lowestBit(bits);
+  Value movedRow = b.shuffle(row, from), movedPeer = b.shuffle(owner, from);
+  // Negative ones are large.
+  Value isMine =
+      b.cmp(Pred::ult, behind, b.fromIndex(b.countBits(mask), b.getI32Type()));
+  list.row = b.select(isMine, movedRow, list.row);
+  list.peer = b.select(isMine, movedPeer, list.peer);
+}
+
+/// The number of smaller experts that have a row is a row's place. A token has
+/// no more slots than a subgroup has lanes.
+void CombineKernel::moveByExpert(RowList &list, Value row, Value owner,
+                                 Value isRow, int64_t lanes) {
+  Value last = b.i32(std::numeric_limits<int32_t>::max());
+  Value key = b.select(isRow, b.fromIndex(owner, b.getI32Type()), last);
+  Value place = b.i32(0);
+  for (int64_t other = 0; other < lanes; ++other) {
+    Value isLess = b.cmp(Pred::slt, b.shuffle(key, b.index(other)), key);
+    place = b.select(isLess, b.add(place, b.i32(1)), place);
+  }
+  Value found = b.i32(0);
+  for (int64_t i = 0; i < lanes; ++i) {
+    Value isThere = b.both(isRow, b.cmp(Pred::eq, place, b.i32(i)));
+    Value isMine = b.cmp(Pred::eq, b.lane(), b.index(i));
+    found = b.select(isMine, b.ballot(isThere), found);
+  }
+  Value from = b.lowestBit(found), isMine = b.cmp(Pred::ne, found, b.i32(0));
+  owner = b.owner(b.select(isRow, owner, b.index(0)), placement);
+  list.row = b.select(isMine, b.shuffle(row, from), list.row);
+  list.peer = b.select(isMine, b.shuffle(owner, from), list.peer);
 }
 
 Value CombineKernel::loadWeight(Value row, Value peer) {

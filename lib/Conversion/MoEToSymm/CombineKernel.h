@@ -57,6 +57,11 @@ private:
   }
   /// None when `token` is not below `end`.
   RowList listRows(Value token, Value end);
+  /// Those append the rows that up to `lanes` lanes found to the list.
+  void moveInOrder(RowList &list, Value row, Value owner, Value mask,
+                   int64_t lanes);
+  void moveByExpert(RowList &list, Value row, Value owner, Value isRow,
+                    int64_t lanes);
   std::pair<Value, Value> lookUp(Value token, Value slot, Value isSlot);
   /// The weight of a row, which lies on the rank that holds it; null without
   /// weights.

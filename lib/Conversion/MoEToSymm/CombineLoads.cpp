@@ -181,21 +181,27 @@ void CombineKernel::reduceToken(Value token, Value member,
   reduceRows(token, member, list, all);
 }
 
-/// `size` rows at a time.
+/// `size` rows at a time. Lanes past the end of a row repeat its last column:
+/// rows are found by exchange among all lanes. So the last round is like the
+/// others, and shares their code, where it has as many columns.
 void CombineKernel::reduceRows(Value token, Value member, const RowList &list,
                                int64_t size) {
-  int64_t team = b.launchShape().team;
-  SmallVector<Value> columns = forColumns(
-      rowLength, team, numHeld(size), member,
-      [&](ValueRange columns) { reduceColumns(token, list, size, columns); });
-  if (columns.empty())
-    return;
-  // Lanes past the end repeat the last column: rows are found by exchange among
-  // all lanes.
-  if (rowLength % (team * kSubgroupSize * vectorLength()) != 0)
-    columns.back() = arith::MinUIOp::create(
-        b, columns.back(), b.index(rowLength - vectorLength()));
-  reduceColumns(token, list, size, columns);
+  int64_t team = b.launchShape().team, held = numHeld(size);
+  int64_t step = team * kSubgroupSize * vectorLength();
+  int64_t length = static_cast<int64_t>(llvm::alignTo(rowLength, step));
+  auto reduce = [&](ValueRange columns, bool mayPassEnd) {
+    SmallVector<Value> inside(columns);
+    if (mayPassEnd && length != rowLength)
+      inside.back() = arith::MinUIOp::create(
+          b, inside.back(), b.index(rowLength - vectorLength()));
+    reduceColumns(token, list, size, inside);
+  };
+  bool hasRest = length % (step * held) != 0;
+  SmallVector<Value> rest =
+      forColumns(length, team, held, member,
+                 [&](ValueRange columns) { reduce(columns, !hasRest); });
+  if (hasRest)
+    reduce(rest, /*mayPassEnd=*/true);
 }
 
 /// All lanes of the subgroup take part.

@@ -28,8 +28,20 @@ shard.grid @ep(shape = 4)
 // the last subgroup waits for each rank, then the block meets.
 // CHECK: symm.check %{{.*}}, invalid_count, "send_row"
 // CHECK: memref.store %c1_i64, %[[STATUS]][
-// CHECK: nvvm.vote.sync ballot
-// CHECK: gpu.shuffle idx
+// The second lane takes the second bit of the vote, and so on.
+// CHECK: %[[VOTE:.*]] = nvvm.vote.sync ballot
+// CHECK-NEXT: %[[PLACE:.*]] = arith.index_cast %{{.*}} : index to i32
+// CHECK-NEXT: %[[BELOW1:.*]] = arith.subi %[[VOTE]], %c1_i32
+// CHECK-NEXT: %[[OFF1:.*]] = arith.andi %[[VOTE]], %[[BELOW1]]
+// CHECK-NEXT: %[[IS_BEHIND0:.*]] = arith.cmpi sgt, %[[PLACE]], %c0_i32
+// CHECK-NEXT: %[[FROM1:.*]] = arith.select %[[IS_BEHIND0]], %[[OFF1]], %[[VOTE]]
+// CHECK-COUNT-2: arith.cmpi sgt, %[[PLACE]],
+// CHECK-NEXT: %[[FROM3:.*]] = arith.select
+// CHECK-NEXT: math.cttz %[[FROM3]]
+// CHECK-COUNT-2: gpu.shuffle idx
+// CHECK-NOT: gpu.shuffle
+// CHECK: %[[NUM_ROWS:.*]] = math.ctpop %[[VOTE]]
+// CHECK: arith.cmpi ult, %[[PLACE]], %
 // CHECK: symm.phase "ready"
 // CHECK: arith.cmpi eq, %{{.*}}, %c15
 // CHECK: %[[SEEN:.*]] = symm.wait %[[READY]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
