@@ -11,6 +11,7 @@ links carry, NCCL, hand-written kernels, and what this compiler makes.
 
     gpu_exchange.py prepare --out DIR     compiles the artifacts; needs moe-compile
     gpu_exchange.py run --artifacts DIR   measures; needs GPUs, torch and nvcc
+    gpu_exchange.py tables RESULT.json    prints the tables of a result again
 
 docs/Benchmarks.md says what is measured and how.
 """
@@ -66,6 +67,13 @@ def run(args):
     return 1 if any(r.get("correct") is False for r in records) else 0
 
 
+def tables(args):
+    """Of several runs, those of the same kind on one machine, as if of one."""
+    documents = [json.loads(path.read_text()) for path in args.results]
+    print("\n".join(report.tables([r for document in documents for r in document["records"]])))
+    return 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -99,9 +107,12 @@ def main():
     sub.add_argument("--commit", default="unknown")
     sub.add_argument("--json", type=Path, help="write the result here")
 
+    sub = commands.add_parser("tables")
+    sub.add_argument("results", type=Path, nargs="+", help="what --json wrote; the records of all are put together")
+
     args = parser.parse_args()
     try:
-        return {"prepare": prepare, "run": run}[args.command](args)
+        return {"prepare": prepare, "run": run, "tables": tables}[args.command](args)
     except ValueError as error:
         parser.error(str(error))
 

@@ -6,14 +6,17 @@
 #
 # ===----------------------------------------------------------------------===#
 
+import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import gpu_exchange
 from gpu import modules, report, routing, sampling, shapes, stats
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,11 +224,46 @@ def test_tables():
     text = "\n".join(report.tables(records))
     assert "ours dispatch, 4096 tokens: share of the ceiling         0.90" in text
     assert re.search(r"ours dispatch, 4096 tokens, against torch \+ NCCL +3\.12x", text)
-    assert "1 pairs, 0 slower" in text
-    assert " 1.25x" in text
+    assert "same blocks: 1 pairs, 0 slower" in text
+    assert "  1.250x  deepseek_v3, rank_major, 4096, dispatch, eager, 16 blocks" in text
     assert "9999" not in text
     assert "7 measurements, 1 with wrong results, 1 failed or not run" in text
     assert "SomeError: what it was" in text
+
+
+def test_ours_is_compared_with_hand_written_kernels_in_three_ways():
+    shape = dict(model="olmoe", tokens=16, layout="slab", op="combine")
+    records = [
+        record("hand", 10.0, variant="slab", blocks=16, **shape),
+        record("hand", 8.0, variant="slab", blocks=132, **shape),
+        record("hand", 1.0, variant="slab_rows_only", blocks=132, **shape),
+        record("ours", 9.0, blocks=0, **shape),
+        record("ours", 7.0, blocks=16, **shape),
+        record("ours", 12.0, blocks=132, **shape),
+        record("ours", 12.0, blocks=24, **shape),
+        # Another mode, of which there is nothing hand-written.
+        {**record("ours", 5.0, blocks=16, **shape), "mode": "graph"},
+    ]
+    name = "olmoe, slab, 16, combine, eager"
+    assert list(report.against_hand(records)) == [
+        "ours against hand-written, fastest against fastest: 1 pairs, 0 slower; the slowest:",
+        f"  1.143x  {name}, 16 blocks",
+        "ours against hand-written, the compiler's choice against fastest: 1 pairs, 1 slower; the slowest:",
+        f"  0.889x  {name}, auto blocks",
+        "ours against hand-written, same blocks: 2 pairs, 1 slower; the slowest:",
+        f"  0.667x  {name}, 132 blocks",
+        f"  1.429x  {name}, 16 blocks",
+    ]
+
+
+def test_tables_of_results_that_are_kept(tmp_path, capsys, monkeypatch):
+    paths = []
+    for i, records in enumerate((sample_records()[:3], sample_records()[3:])):
+        paths.append(tmp_path / f"{i}.json")
+        paths[-1].write_text(json.dumps({"records": records}))
+    monkeypatch.setattr(sys, "argv", ["gpu_exchange.py", "tables", *map(str, paths)])
+    assert gpu_exchange.main() == 0
+    assert capsys.readouterr().out == "\n".join(report.tables(sample_records())) + "\n"
 
 
 def test_tables_of_nothing():
