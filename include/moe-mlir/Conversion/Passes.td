@@ -88,7 +88,9 @@ def ConvertSymmToNVVMPass : Pass<"convert-symm-to-nvvm", "::mlir::ModuleOp"> {
   let summary = "lower symm ops in GPU kernels to stores, loads and PTX";
   let description = [{
     Lowers the symm ops inside `gpu.func`; those of host code stay for
-    `convert-symm-to-llvm`, which runs afterwards. A kernel with symm ops gets
+    `convert-symm-to-llvm`, which runs afterwards. Those that access memory
+    (`put`, `next_epoch`, `signal`, `wait`, `barrier`) are errors there: symmetric
+    memory is a GPU's. A kernel with symm ops gets
     four more parameters: the rank of this process, the bytes between the
     workspaces of two ranks, the bound of waits in nanoseconds, and the address
     of the error record (`moert_device_record`). Launches pass them.

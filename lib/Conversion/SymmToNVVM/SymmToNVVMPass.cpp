@@ -63,6 +63,8 @@ struct ConvertSymmToNVVMPass
     : public moe::impl::ConvertSymmToNVVMPassBase<ConvertSymmToNVVMPass> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    if (failed(checkHostCode(module)))
+      return signalPassFailure();
     llvm::MapVector<gpu::GPUFuncOp, SmallVector<gpu::LaunchFuncOp>> kernels;
     module.walk([&](gpu::GPUFuncOp kernel) {
       boundGrid(kernel);
@@ -110,6 +112,23 @@ struct ConvertSymmToNVVMPass
   }
 
 private:
+  /// Ops that would be lowered to loads and stores of the CPU.
+  static LogicalResult checkHostCode(ModuleOp module) {
+    bool isFine = true;
+    module.walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (isa<gpu::GPUModuleOp>(op))
+        return WalkResult::skip();
+      if (isa<symm::PutOp, symm::NextEpochOp, symm::SignalOp, symm::WaitOp,
+              symm::BarrierOp>(op)) {
+        op->emitOpError("expects to be in a kernel: host code does not reach "
+                        "the memory of a GPU");
+        isFine = false;
+      }
+      return WalkResult::advance();
+    });
+    return success(isFine);
+  }
+
   /// The runtime may launch fewer blocks than asked for, but never more.
   static void boundGrid(gpu::GPUFuncOp kernel) {
     std::optional<ArrayRef<int32_t>> size = kernel.getKnownGridSize();

@@ -33,3 +33,16 @@ module attributes {gpu.container_module} {
     return
   }
 }
+
+// -----
+
+func.func @host_code(%x: memref<8x4xf32>, %y: memref<8x4xf32, #symm.space>,
+    %f: memref<4xi64, #symm.space>, %e: memref<1xi64, #symm.space>, %i: index, %v: i64) {
+  // expected-error @+1 {{'symm.put' op expects to be in a kernel: host code does not reach the memory of a GPU}}
+  symm.put %x[%i] to %y[%i] at %i : memref<8x4xf32> to memref<8x4xf32, #symm.space>
+  // expected-error @+1 {{'symm.signal' op expects to be in a kernel}}
+  symm.signal %f[%i] at %i, %v : memref<4xi64, #symm.space>
+  // expected-error @+1 {{'symm.wait' op expects to be in a kernel}}
+  symm.wait %f[%i] from %i, %v : memref<4xi64, #symm.space>
+  return
+}
