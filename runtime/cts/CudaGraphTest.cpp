@@ -9,6 +9,8 @@
 #include "Artifacts.h"
 #include "CUDA/Gpu.h"
 
+#include <chrono>
+
 using namespace moe::rt;
 using namespace moe::rt::cts;
 
@@ -77,6 +79,32 @@ public:
     if (graph)
       api.graphDestroy(graph);
     return status;
+  }
+  /// Queues copies that take about as long as `time`.
+  void keepBusy(std::chrono::milliseconds time) {
+    constexpr size_t bytes = size_t(64) << 20;
+    char *memory =
+        static_cast<char *>(context.memory().allocate(2 * bytes, 64));
+    ASSERT_NE(memory, nullptr);
+    ASSERT_TRUE(context.memory().keep(memory));
+    cuda::Current current(*gpu);
+    auto copy = [&] {
+      EXPECT_EQ(api.memcpyAsync(cuda::toDevicePtr(memory + bytes),
+                                cuda::toDevicePtr(memory), bytes, stream),
+                0);
+    };
+    // The first one also waits for the launch.
+    copy();
+    EXPECT_EQ(api.streamSynchronize(stream), 0);
+    auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < 8; ++i)
+      copy();
+    EXPECT_EQ(api.streamSynchronize(stream), 0);
+    auto taken = std::chrono::steady_clock::now() - begin;
+    for (auto queued = taken; queued < time; queued += taken)
+      for (int i = 0; i < 8; ++i)
+        copy();
+    context.memory().free(memory);
   }
   void replay() {
     cuda::Current current(*gpu);
@@ -204,6 +232,44 @@ TEST_P(GraphTest, RankThatDoesNotReplayIsNamed) {
         ASSERT_OK(context.boot().barrier());
       },
       1);
+}
+
+/// The work of this rank on it goes on for a while after its launch is done.
+TEST_P(GraphTest, RankThatHasDoneItsPartMayLeave) {
+  runGroup(GetParam(), 2, [](Context &context) {
+    Launcher launcher(context);
+    launcher.setInput(0);
+    DLManagedTensor *output = nullptr;
+    ASSERT_OK(launcher.launch(output));
+    if (context.rank() == 0)
+      launcher.keepBusy(std::chrono::milliseconds(900));
+    ASSERT_OK(context.synchronize(launcher.stream));
+    launcher.checkOutput(*output, 0);
+    output->deleter(output);
+  });
+}
+
+TEST_P(GraphTest, StreamThatIsCapturedIsNotWaitedFor) {
+  runGroup(GetParam(), 2, [](Context &context) {
+    Launcher launcher(context);
+    launcher.setInput(0);
+    {
+      cuda::Current current(*launcher.gpu);
+      ASSERT_EQ(launcher.api.streamBeginCapture(launcher.stream,
+                                                cuda::captureThreadLocal),
+                0);
+      Status status = context.synchronize(launcher.stream);
+      EXPECT_EQ(status.code(), MOERT_INVALID_ARGUMENT) << status.message();
+      // Which ends the capture.
+      cuda::GraphHandle graph = nullptr;
+      EXPECT_NE(launcher.api.streamEndCapture(launcher.stream, &graph), 0);
+    }
+    DLManagedTensor *output = nullptr;
+    ASSERT_OK(launcher.launch(output));
+    ASSERT_OK(context.synchronize(launcher.stream));
+    launcher.checkOutput(*output, 0);
+    output->deleter(output);
+  });
 }
 
 TEST_P(GraphTest, InputsOfALaunchAreOnTheDevice) {

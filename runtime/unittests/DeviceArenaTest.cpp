@@ -37,17 +37,45 @@ public:
               EXPECT_EQ(chunks.erase({address, bytes}), 1u);
               mapped -= bytes;
             },
+            [this] {
+              ++settled;
+              return isSettling;
+            },
             size_t(2) << 20};
   }
 
   size_t limit;
   size_t mapped = 0;
+  int settled = 0;
+  bool isSettling = true;
   uintptr_t next = uintptr_t(1) << 40;
   std::set<std::pair<char *, size_t>> chunks;
 };
 } // namespace
 
 static const int streamA = 0;
+
+TEST(DeviceArenaTest, ChunksGoBackWhenWorkIsDone) {
+  FakeDevice device;
+  {
+    DeviceArena arena(device.source());
+    ASSERT_NE(arena.allocate(100, 64), nullptr);
+    EXPECT_EQ(device.settled, 0);
+  }
+  EXPECT_EQ(device.settled, 1);
+  EXPECT_TRUE(device.chunks.empty());
+  {
+    DeviceArena unused(device.source());
+  }
+  EXPECT_EQ(device.settled, 1);
+  device.isSettling = false;
+  {
+    DeviceArena arena(device.source());
+    ASSERT_NE(arena.allocate(100, 64), nullptr);
+  }
+  // Nobody knows whether something uses it.
+  EXPECT_EQ(device.chunks.size(), 1u);
+}
 
 TEST(DeviceArenaTest, AlignmentAndNonsense) {
   FakeDevice device;

@@ -38,10 +38,12 @@ public:
 };
 
 /// What other ranks need in order to map a chunk of memory: a descriptor, or
-/// an opaque blob of the backend, or both.
+/// an opaque blob of the backend, or both. `owner` of the rank that made the
+/// chunk keeps it until all ranks have mapped it.
 struct ChunkHandle {
   UniqueFd fd;
   std::array<unsigned char, 64> blob{};
+  std::shared_ptr<void> owner;
 };
 
 using EntryFunction = void (*)(void **args);
@@ -104,6 +106,8 @@ public:
   virtual Expected<const void *> startRead(const void *from, size_t &bytes);
   /// Whether all work on the stream is done.
   virtual Expected<bool> isDone(const StreamRef &stream);
+  /// Waits until no work uses memory that is to be freed next.
+  virtual void settle() {}
   /// Some work never ended: what it may use is not to be freed.
   virtual void abandon() {}
   /// @}

@@ -178,7 +178,8 @@ private:
   Status whyStop(int64_t &goneSince) const;
   Status deviceError();
   void stopAllKernels();
-  void abandonDevice();
+  void abandonDevice(const Status &reason);
+  Status refuseIfLost() const;
   bool invoke(Entry &entry, void **args);
   bool checkOrder(int peer);
   bool stop(const Status &status);
@@ -200,6 +201,8 @@ private:
   StreamRef runningOn;
   bool inCollective = false;
   Status callStatus;
+  /// Why the device was given up.
+  Status lost;
   std::jmp_buf callExit;
 };
 

@@ -87,6 +87,8 @@ public:
   Status compareCollectives(int peer) const;
   /// `peer` has left the group or its process has died.
   Status checkAlive(int peer) const;
+  /// Whether it has destroyed its context.
+  bool hasLeft(int peer) const;
   /// The process of `peer` has died.
   Status checkProcess(int peer) const;
   /// Where `peer` was last seen.

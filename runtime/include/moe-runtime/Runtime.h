@@ -79,7 +79,8 @@ typedef struct moert_options {
 MOERT_API moert_code moert_context_create(const moert_bootstrap *bootstrap,
                                           const moert_options *options,
                                           moert_context **out);
-/// Unloads all artifacts. Results of calls stay valid. NULL is fine.
+/// Unloads all artifacts. Results of calls stay valid. On a GPU waits for what
+/// this process has given it to do. NULL is fine.
 MOERT_API void moert_context_destroy(moert_context *context);
 MOERT_API int32_t moert_context_rank(const moert_context *context);
 MOERT_API int32_t moert_context_size(const moert_context *context);
@@ -137,7 +138,8 @@ MOERT_API moert_code moert_entry_result(const moert_entry *entry, size_t index,
 ///
 /// On a GPU, inputs may be in host memory (they are uploaded) or on the
 /// context's device; those have to be complete, since the call runs on a
-/// stream of its own. Results are on the device and complete on return.
+/// stream of its own, and so do launches before it. Results are on the device
+/// and complete on return.
 ///
 /// An argument marked symmetric lies in this rank's slice of the symmetric
 /// heap, dense, at the same offset on all ranks: moert_symm_alloc gave it out,
@@ -162,6 +164,10 @@ MOERT_API moert_code moert_entry_call(moert_entry *entry,
 /// that stream. It may be captured into a CUDA graph, and the graph replayed
 /// any number of times, by all ranks alike, with other contents of the inputs.
 /// Ranks that are threads and share a GPU use different streams.
+///
+/// The launches of a context share flags and workspaces. The stream keeps their
+/// order; on different streams the caller does, by events or by waiting.
+///
 /// Temporaries and results of a captured call stay reserved for the graph as
 /// long as the context lives, also when a result's deleter has run.
 ///
@@ -178,7 +184,8 @@ MOERT_API moert_code moert_entry_launch(moert_entry *entry,
 
 /// Waits until the work on `stream` is done, or an error ends it, and returns
 /// that error: of this rank's GPU, or of the group. Gives up after twice the
-/// time-out and a second. On the host backend a check.
+/// time-out and a second. MOERT_INVALID_ARGUMENT for a stream that cannot be
+/// waited for, such as one that is being captured. On the host backend a check.
 MOERT_API moert_code moert_context_synchronize(moert_context *context,
                                                void *stream);
 /// Returns the error, if there is one by now, without waiting.

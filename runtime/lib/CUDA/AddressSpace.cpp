@@ -121,62 +121,69 @@ static Status zeroUnmapped(Gpu &gpu, AllocationHandle memory, size_t bytes) {
   return status;
 }
 
-Expected<ChunkHandle> moe::rt::cuda::createChunk(Gpu &gpu, HandleType type,
-                                                 size_t bytes,
-                                                 AllocationHandle &keeper) {
-  const Driver &api = gpu.driver();
-  Current current(gpu);
-  AllocationProp prop = gpu.allocationProp(type);
+Expected<ChunkHandle>
+moe::rt::cuda::createChunk(const std::shared_ptr<Gpu> &gpu, HandleType type,
+                           size_t bytes) {
+  const Driver &api = gpu->driver();
+  Current current(*gpu);
+  AllocationProp prop = gpu->allocationProp(type);
   AllocationHandle memory = 0;
   Result result = api.memCreate(&memory, bytes, &prop, 0);
   if (result == errorOutOfMemory)
     return makeError(MOERT_OUT_OF_MEMORY,
                      "%s: %zu bytes of symmetric memory are wanted, and %zu of "
                      "%zu bytes are free",
-                     gpu.str().c_str(), bytes, gpu.freeBytes(),
-                     gpu.memoryBytes());
-  if (Status s = gpu.check(result, "allocating symmetric memory"); !s.isOk())
+                     gpu->str().c_str(), bytes, gpu->freeBytes(),
+                     gpu->memoryBytes());
+  if (Status s = gpu->check(result, "allocating symmetric memory"); !s.isOk())
     return s;
-  Status status = zeroUnmapped(gpu, memory, bytes);
   ChunkHandle chunk;
-  if (status.isOk() && type == handleFabric) {
-    status = gpu.check(api.memExport(chunk.blob.data(), memory, type, 0),
-                       "exporting symmetric memory");
-  } else if (status.isOk()) {
-    int fd = -1;
-    status = gpu.check(api.memExport(&fd, memory, type, 0),
-                       "exporting symmetric memory");
-    chunk.fd = UniqueFd(fd);
-  }
-  if (!status.isOk()) {
-    api.memRelease(memory);
+  auto release = [gpu, memory](void *) {
+    Current current(*gpu);
+    gpu->driver().memRelease(memory);
+  };
+  chunk.owner = std::shared_ptr<void>(nullptr, release);
+  if (Status s = zeroUnmapped(*gpu, memory, bytes); !s.isOk())
+    return s;
+  int fd = -1;
+  void *handle = type == handleFabric ? static_cast<void *>(chunk.blob.data())
+                                      : static_cast<void *>(&fd);
+  Status status = gpu->check(api.memExport(handle, memory, type, 0),
+                             "exporting symmetric memory");
+  chunk.fd = UniqueFd(fd);
+  if (!status.isOk())
     return status;
-  }
-  keeper = memory;
   return chunk;
 }
 
-HandleType moe::rt::cuda::probeHandleType(Gpu &gpu) {
-  const Driver &api = gpu.driver();
-  Current current(gpu);
+Expected<HandleType>
+moe::rt::cuda::probeHandleType(const std::shared_ptr<Gpu> &gpu) {
+  const Driver &api = gpu->driver();
+  Current current(*gpu);
   for (auto [type, attribute] :
        {std::pair{handlePosixFd, attributePosixHandles},
         std::pair{handleFabric, attributeFabricHandles}}) {
     int isSupported = 0;
     // A driver that does not know the attribute does not have the type.
-    if (api.deviceGetAttribute(&isSupported, attribute, gpu.device()) !=
+    if (api.deviceGetAttribute(&isSupported, attribute, gpu->device()) !=
             success ||
         !isSupported)
       continue;
     // Said to be supported, and yet refused where, say, a container lacks the
     // device file.
-    AllocationHandle keeper = 0;
-    auto chunk = createChunk(gpu, type, gpu.granularity(), keeper);
-    if (!chunk.isOk())
-      continue;
-    api.memRelease(keeper);
+    auto chunk = createChunk(gpu, type, gpu->granularity());
     // One is enough, and trying in vain is an error to tools that watch.
-    return type;
+    if (chunk.isOk())
+      return type;
+    // Then no type would work.
+    if (chunk.status().code() == MOERT_OUT_OF_MEMORY)
+      return chunk.status();
   }
-  return handleNone;
+  return makeError(
+      MOERT_UNAVAILABLE,
+      "%s has no way to hand memory to other ranks: neither file "
+      "descriptors nor fabric handles work (and the IPC handles of older "
+      "systems cannot be mapped at a chosen address, which symmetric memory "
+      "needs)",
+      gpu->str().c_str());
 }

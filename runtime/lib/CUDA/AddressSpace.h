@@ -38,13 +38,12 @@ private:
 };
 
 /// Memory of `gpu`, zeroed, with a handle that other processes can map.
-/// `keeper` holds the memory until it is mapped.
-Expected<ChunkHandle> createChunk(Gpu &gpu, HandleType type, size_t bytes,
-                                  AllocationHandle &keeper);
+Expected<ChunkHandle> createChunk(const std::shared_ptr<Gpu> &gpu,
+                                  HandleType type, size_t bytes);
 
 /// The first way of handing out memory that works on this GPU, found by trying;
-/// handleNone when none does.
-HandleType probeHandleType(Gpu &gpu);
+/// MOERT_UNAVAILABLE when none does.
+Expected<HandleType> probeHandleType(const std::shared_ptr<Gpu> &gpu);
 
 } // namespace moe::rt::cuda
 

@@ -46,15 +46,10 @@ Status CudaBackend::open(int ordinal, int rank) {
           "allocating pinned memory");
       !s.isOk())
     return s;
-  handleType = probeHandleType(*gpu);
-  if (handleType == handleNone)
-    return makeError(
-        MOERT_UNAVAILABLE,
-        "%s has no way to hand memory to other ranks: neither file "
-        "descriptors nor fabric handles work (and the IPC handles of older "
-        "systems cannot be mapped at a chosen address, which symmetric memory "
-        "needs)",
-        gpu->str().c_str());
+  auto probed = probeHandleType(gpu);
+  if (!probed.isOk())
+    return probed.status();
+  handleType = *probed;
   return Status::ok();
 }
 
@@ -62,8 +57,6 @@ CudaBackend::~CudaBackend() {
   if (!gpu || isAbandoned)
     return;
   Current here(*gpu);
-  if (keeper)
-    gpu->driver().memRelease(keeper);
   if (bounce)
     gpu->driver().memFreeHost(bounce);
   if (ownStream)
@@ -206,24 +199,21 @@ Status CudaBackend::checkArtifact(const Manifest &manifest) {
 std::shared_ptr<Memory> CudaBackend::createMemory() {
   // Results keep the arena alive, and that keeps the GPU.
   std::shared_ptr<Gpu> owner = gpu;
-  auto memory = std::make_shared<DeviceArena>(
-      DeviceArena::Source{[owner](size_t bytes) -> char * {
-                            auto chunk = owner->mapPrivate(bytes);
-                            return chunk.isOk() ? *chunk : nullptr;
-                          },
-                          [owner](char *address, size_t bytes) {
-                            owner->unmapPrivate(address, bytes);
-                          },
-                          owner->granularity()});
+  auto memory = std::make_shared<DeviceArena>(DeviceArena::Source{
+      [owner](size_t bytes) -> char * {
+        auto chunk = owner->mapPrivate(bytes);
+        return chunk.isOk() ? *chunk : nullptr;
+      },
+      [owner](char *address, size_t bytes) {
+        owner->unmapPrivate(address, bytes);
+      },
+      [owner] { return owner->settle(); }, owner->granularity()});
   arena = memory;
   return memory;
 }
 
 Expected<ChunkHandle> CudaBackend::createChunk(size_t bytes) {
-  if (keeper)
-    gpu->driver().memRelease(keeper);
-  keeper = 0;
-  return cuda::createChunk(*gpu, handleType, bytes, keeper);
+  return cuda::createChunk(gpu, handleType, bytes);
 }
 
 Status CudaBackend::wait(const uint64_t *flag, uint64_t value,
@@ -314,6 +304,11 @@ Expected<bool> CudaBackend::isDone(const StreamRef &ref) {
   if (Status s = gpu->check(result, "waiting for the stream"); !s.isOk())
     return s;
   return true;
+}
+
+void CudaBackend::settle() {
+  if (!isAbandoned && !gpu->settle())
+    abandon();
 }
 
 void CudaBackend::abandon() {

@@ -51,6 +51,7 @@ public:
   Status copy(void *to, const void *from, size_t bytes) override;
   Expected<const void *> startRead(const void *from, size_t &bytes) override;
   Expected<bool> isDone(const StreamRef &stream) override;
+  void settle() override;
   void abandon() override;
 
   size_t granularity() const override { return gpu->granularity(); }
@@ -100,8 +101,7 @@ private:
   HandleType handleType = handleNone;
   int ranksOnGpu = 1;
   StreamHandle ownStream = nullptr;
-  AllocationHandle keeper = 0; ///< the last chunk, until it is mapped
-  void *bounce = nullptr;      ///< pinned memory for reads
+  void *bounce = nullptr; ///< pinned memory for reads
   bool isAbandoned = false;
 
   // The running call.

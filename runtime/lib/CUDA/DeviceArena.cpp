@@ -18,7 +18,8 @@ static size_t roundUp(size_t value, size_t multiple) {
 }
 
 DeviceArena::~DeviceArena() {
-  if (isAbandoned)
+  // Unmapping does not wait for work in all cases.
+  if (isAbandoned || chunks.empty() || !source.settle())
     return;
   for (auto &[address, bytes] : chunks)
     source.unmap(address, bytes);

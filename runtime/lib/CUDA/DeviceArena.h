@@ -32,6 +32,8 @@ public:
   struct Source {
     std::function<char *(size_t bytes)> map; ///< null when there is no memory
     std::function<void(char *address, size_t bytes)> unmap;
+    /// Waits for all work that may use chunks; false when that is not known.
+    std::function<bool()> settle;
     size_t granularity;
   };
   explicit DeviceArena(Source source) : source(std::move(source)) {}

@@ -115,6 +115,7 @@ enum : unsigned {
   X(primaryCtxRelease, cuDevicePrimaryCtxRelease_v2, Result(Device))           \
   X(ctxPushCurrent, cuCtxPushCurrent_v2, Result(ContextHandle))                \
   X(ctxPopCurrent, cuCtxPopCurrent_v2, Result(ContextHandle *))                \
+  X(ctxSynchronize, cuCtxSynchronize, Result())                                \
   X(memGetInfo, cuMemGetInfo_v2, Result(size_t *, size_t *))                   \
   X(memHostAlloc, cuMemHostAlloc, Result(void **, size_t, unsigned))           \
   X(memHostGetDevicePointer, cuMemHostGetDevicePointer_v2,                     \

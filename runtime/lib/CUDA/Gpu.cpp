@@ -146,6 +146,12 @@ Status Gpu::zeroNow(void *to, size_t bytes) {
   return check(api.streamSynchronize(copyStream), "zeroing memory");
 }
 
+bool Gpu::settle() {
+  Current current(*this);
+  RelaxedCapture relaxed(api);
+  return api.ctxSynchronize() == success;
+}
+
 Expected<char *> Gpu::mapPrivate(size_t bytes) {
   Current current(*this);
   RelaxedCapture relaxed(api);

@@ -48,6 +48,10 @@ public:
   Status copyNow(void *to, const void *from, size_t bytes);
   Status zeroNow(void *to, size_t bytes);
 
+  /// Waits until the GPU has done everything that this process has given it;
+  /// false when that fails, as while a stream is captured.
+  bool settle();
+
   /// Memory that only this process maps, never moved.
   Expected<char *> mapPrivate(size_t bytes);
   void unmapPrivate(char *address, size_t bytes);

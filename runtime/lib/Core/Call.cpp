@@ -9,6 +9,9 @@
 #include "CallFrame.h"
 #include "moe-runtime/Context.h"
 
+#include <new>
+#include <utility>
+
 using namespace moe::rt;
 
 static thread_local Context *currentContext = nullptr;
@@ -20,16 +23,39 @@ Status Context::call(Entry &entry, const std::vector<const DLTensor *> &inputs,
   return run(entry, inputs, outputs, StreamRef{});
 }
 
+namespace {
+/// Does something at the end of a scope, also when an exception ends it.
+template <typename Function> class AtEnd {
+public:
+  explicit AtEnd(Function function) : function(std::move(function)) {}
+  ~AtEnd() { function(); }
+  AtEnd(const AtEnd &) = delete;
+
+private:
+  Function function;
+};
+} // namespace
+
+/// What `function` returns; of memory that it does not get, a status.
+template <typename Function> static Status withoutException(Function function) {
+  try {
+    return function();
+  } catch (const std::bad_alloc &) {
+    return Status(MOERT_OUT_OF_MEMORY, "out of memory");
+  }
+}
+
 Status Context::run(Entry &entry, const std::vector<const DLTensor *> &inputs,
                     std::vector<DLManagedTensor *> &outputs,
                     const StreamRef &stream) {
   if (busy.exchange(true))
     return prefixed(Status(MOERT_INVALID_ARGUMENT,
                            "another call is running on this context"));
-  Status status = callGuarded(entry, inputs, outputs, stream);
-  arena->endCall();
-  busy = false;
-  return status;
+  AtEnd end([&] {
+    arena->endCall();
+    busy = false;
+  });
+  return callGuarded(entry, inputs, outputs, stream);
 }
 
 /// Publishes the call; the first one of an entry also meets the other ranks.
@@ -69,8 +95,14 @@ Status Context::callGuarded(Entry &entry,
                    symmHeap->committedBytes(), stream.isOwn});
   Status status = backend->beginCall(stream);
   bool hasBegun = status.isOk();
+  AtEnd end([&] {
+    if (hasBegun)
+      backend->endCall();
+    if (communicates)
+      group->endGroupOp();
+  });
   if (hasBegun)
-    status = frame.setInputs(inputs);
+    status = withoutException([&] { return frame.setInputs(inputs); });
   status = prefixed(status);
   if (communicates)
     status = enterCall(entry, frame.symmetricText(), status);
@@ -83,7 +115,12 @@ Status Context::callGuarded(Entry &entry,
     times.beginCall();
     bool returned = invoke(entry, frame.args());
     currentContext = nullptr;
-    status = returned ? prefixed(frame.takeResults(outputs)) : callStatus;
+    status = callStatus;
+    if (returned)
+      status = prefixed(
+          withoutException([&] { return frame.takeResults(outputs); }));
+    if (!status.isOk())
+      deleteTensors(outputs);
     status = finishCall(stream, status, outputs);
     times.endCall();
     running = nullptr;
@@ -93,10 +130,6 @@ Status Context::callGuarded(Entry &entry,
     // Inputs may be on their way into memory that is given back next.
     (void)waitForStream(stream, status);
   }
-  if (hasBegun)
-    backend->endCall();
-  if (communicates)
-    group->endGroupOp();
   return status;
 }
 

@@ -252,15 +252,19 @@ static void deleteResult(DLManagedTensor *tensor) {
   delete result;
 }
 
+void moe::rt::deleteTensors(std::vector<DLManagedTensor *> &tensors) {
+  for (DLManagedTensor *tensor : tensors)
+    tensor->deleter(tensor);
+  tensors.clear();
+}
+
 Status CallFrame::takeResults(std::vector<DLManagedTensor *> &outputs) {
   outputs.reserve(entry.results.size());
   for (size_t i = 0; i < entry.results.size(); ++i) {
     DLManagedTensor *tensor = nullptr;
     Status status = takeResult(i, tensor);
     if (!status.isOk()) {
-      for (DLManagedTensor *taken : outputs)
-        taken->deleter(taken);
-      outputs.clear();
+      deleteTensors(outputs);
       return status.withPrefix(
           format("result %zu of entry '%s'", i, entry.name.c_str()));
     }

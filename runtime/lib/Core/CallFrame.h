@@ -71,6 +71,9 @@ void packTensor(const DLTensor &tensor, size_t elementBytes, char *out);
 /// Whether the tensor is dense and row-major.
 bool isDense(const DLTensor &tensor);
 
+/// Calls the deleter of each.
+void deleteTensors(std::vector<DLManagedTensor *> &tensors);
+
 } // namespace moe::rt
 
 #endif // MOE_RUNTIME_LIB_CORE_CALLFRAME_H

@@ -67,6 +67,9 @@ Context::~Context() {
   // Others stop waiting for this rank before it begins to take memory down.
   if (group)
     group->leave();
+  // Kernels may be using what is taken down next.
+  if (backend)
+    backend->settle();
 }
 
 /// Every message begins with the rank that has it.
@@ -172,6 +175,8 @@ Status Context::unload(Artifact *artifact) {
 Status Context::reset() {
   if (busy)
     return prefixed(Status(MOERT_INVALID_ARGUMENT, "a call is running"));
+  if (Status s = refuseIfLost(); !s.isOk())
+    return s;
   auto done = backend->isDone(StreamRef{});
   if (!done.isOk())
     return prefixed(done.status());

@@ -56,22 +56,20 @@ Status Context::finishCall(const StreamRef &stream, const Status &status,
     Status waited = waitForStream(stream, status);
     result = status.isOk() ? prefixed(waited) : status;
   }
-  if (!result.isOk()) {
-    for (DLManagedTensor *output : outputs)
-      output->deleter(output);
-    outputs.clear();
-  }
+  if (!result.isOk())
+    deleteTensors(outputs);
   return result;
 }
 
 /// A reason not to wait for kernels any more, as the group shows it. A rank
-/// that has left in good order may have done its part, and is not one.
+/// that has left in good order may have done its part, and is not one; nor is
+/// it when its process ends after that.
 Status Context::whyStop(int64_t &goneSince) const {
   if (Status s = group->checkGroup(); !s.isOk())
     return s;
   for (int peer = 0; peer < size(); ++peer) {
     Status status = group->checkProcess(peer);
-    if (status.isOk())
+    if (status.isOk() || group->hasLeft(peer))
       continue;
     if (goneSince < 0)
       goneSince = nowNs();
@@ -87,8 +85,10 @@ void Context::stopAllKernels() {
       stopKernels(artifact->program->record());
 }
 
-/// Something is still running and will not end. Its memory stays as it is.
-void Context::abandonDevice() {
+/// Something is still running and will not end, or the device has failed. Its
+/// memory stays as it is.
+void Context::abandonDevice(const Status &reason) {
+  lost = reason;
   backend->abandon();
   for (const std::unique_ptr<Artifact> &artifact : artifacts)
     (void)artifact->program.release();
@@ -105,7 +105,7 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
   for (;;) {
     auto done = backend->isDone(stream);
     if (!done.isOk()) {
-      abandonDevice();
+      abandonDevice(done.status());
       return done.status();
     }
     if (*done)
@@ -116,20 +116,21 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
     nextLook = now + watchNs;
     if (reason.isOk()) {
       reason = whyStop(goneSince);
-      if (reason.isOk() && now > deadline) {
-        reason = prefixed(makeError(MOERT_TIMEOUT,
-                                    "the GPU has not finished after %g s",
-                                    double(now - begin) / double(secondNs)));
-        group->raise(reason);
-      }
+      if (reason.isOk() && now > deadline)
+        reason = makeError(MOERT_TIMEOUT, "the GPU has not finished after %g s",
+                           double(now - begin) / double(secondNs));
       if (!reason.isOk()) {
+        // Those of all artifacts, though this entry may not communicate: no
+        // collective is to begin with records that stop its kernels.
+        reason = prefixed(reason);
+        group->raise(reason);
         stopAllKernels();
         deadline = now + stopNs;
       }
     } else if (now > deadline) {
-      abandonDevice();
-      return Status(reason.code(),
-                    reason.message() + "; a kernel did not stop");
+      Status stuck(reason.code(), reason.message() + "; a kernel did not stop");
+      abandonDevice(stuck);
+      return stuck;
     }
     pauseNs(20000);
     nextLook = std::min(nextLook, nowNs());
@@ -139,9 +140,23 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
   return recorded.isOk() || !known.isOk() ? reason : recorded;
 }
 
+Status Context::refuseIfLost() const {
+  if (lost.isOk())
+    return Status::ok();
+  return prefixed(
+      Status(lost.code(), "the device was given up: " + lost.message()));
+}
+
 Status Context::synchronize(void *stream) {
   if (!backend->isAsynchronous())
     return check();
+  if (Status s = refuseIfLost(); !s.isOk())
+    return s;
+  // A stream that is being captured, say. Where the device has failed, its own
+  // stream has as well.
+  if (auto done = backend->isDone({false, stream});
+      !done.isOk() && backend->isDone(StreamRef{}).isOk())
+    return prefixed(Status(MOERT_INVALID_ARGUMENT, done.status().message()));
   Status status = prefixed(waitForStream({false, stream}, Status::ok()));
   if (status.isOk())
     return check();

@@ -143,10 +143,13 @@ Status GroupControl::checkGroup() const {
   return Status::ok();
 }
 
+bool GroupControl::hasLeft(int peer) const {
+  return RankState(block(peer).state.load(std::memory_order_acquire)) ==
+         RankState::Left;
+}
+
 Status GroupControl::checkAlive(int peer) const {
-  RankState state =
-      RankState(block(peer).state.load(std::memory_order_acquire));
-  if (state == RankState::Left)
+  if (hasLeft(peer))
     return makeError(MOERT_PEER_FAILED, "rank %d has left the group", peer);
   return checkProcess(peer);
 }

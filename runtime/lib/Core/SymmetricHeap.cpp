@@ -85,15 +85,15 @@ Status SymmetricHeap::grow(size_t bytes) {
 
   std::vector<UniqueFd> fds;
   std::vector<decltype(own.blob)> blobs(ranks);
-  if (Status s = bootstrap.exchangeFds(own.fd.get(), fds); !s.isOk())
-    return s;
+  // Where this fails on one rank only, the others have to learn of it.
+  mine = bootstrap.exchangeFds(own.fd.get(), fds);
   if (Status s =
           bootstrap.allGather(own.blob.data(), own.blob.size(), blobs.data());
       !s.isOk())
-    return s;
+    return mine.isOk() ? s : mine;
   int mapped = 0;
   for (; mine.isOk() && mapped < ranks; ++mapped) {
-    ChunkHandle chunk{std::move(fds[mapped]), blobs[mapped]};
+    ChunkHandle chunk{std::move(fds[mapped]), blobs[mapped], nullptr};
     mine = backend.mapChunk(chunk, slice(mapped) + committed, chunkBytes);
     if (!mine.isOk())
       break;

@@ -100,7 +100,7 @@ Expected<ChunkHandle> HostBackend::createChunk(size_t bytes) {
   auto file = createMemoryFile(bytes);
   if (!file.isOk())
     return file.status();
-  return ChunkHandle{file.take(), {}};
+  return ChunkHandle{file.take(), {}, nullptr};
 }
 
 static inline void relax() {

@@ -235,6 +235,24 @@ Result cuStreamSynchronize(StreamHandle handle) {
   return drain(handle);
 }
 
+/// A capture in the context is not to be waited for.
+Result cuCtxSynchronize() {
+  if (Result r = checkUnsafe())
+    return r;
+  State &s = state();
+  std::vector<StreamHandle> handles;
+  {
+    std::lock_guard<std::mutex> lock(s.mutex);
+    for (auto &[handle, stream] : s.streams)
+      handles.push_back(handle);
+  }
+  Result result = success;
+  for (StreamHandle handle : handles)
+    if (Result r = cuStreamSynchronize(handle); r != errorInvalidHandle)
+      result = result == success ? r : result;
+  return result;
+}
+
 //===----------------------------------------------------------------------===//
 // Captures and graphs
 //===----------------------------------------------------------------------===//
