@@ -66,10 +66,9 @@ def run(report, settings, artifacts):
     if settings.target != "cuda":
         raise Skip("graphs are a matter of GPUs")
     for ranks in scenes.group_sizes(settings.gpus):
-        run_group(report, settings, artifacts, ranks, f"graphs{ranks}",
-                  (*scenes.GRAPH_SCENES, "error"))
-    run_group(report, settings, artifacts, settings.gpus,
-              f"cubin{settings.gpus}", scenes.CUBIN_SCENES)
+        for kind in ("graphs", *scenes.PURPOSES):
+            run_group(report, settings, artifacts, ranks, kind)
+    run_group(report, settings, artifacts, settings.gpus, "cubin")
 
 
 def check_assembled(settings, path):
@@ -82,17 +81,21 @@ def check_assembled(settings, path):
         raise Failure(f"{path.name} has PTX")
 
 
-def run_group(report, settings, artifacts, ranks, key, names):
-    """Each name is a scene, or "error"."""
-    place = f"graphs/{ranks}" if key.startswith("graphs") else f"graphs/{key}"
+def run_group(report, settings, artifacts, ranks, kind):
+    """The scenes of a kind, and with the usual ones "error"."""
+    key = f"{kind}{ranks}"
+    names, place = [*scenes.MODULES[kind][0]], f"graphs/{key}"
+    if kind == "graphs":
+        names, place = [*names, "error"], f"graphs/{ranks}"
     pool = None
     for name in names:
 
         def test():
             nonlocal pool
             path = artifacts.path(key)
-            if key.startswith("cubin"):
+            if kind == "cubin":
                 check_assembled(settings, path)
+            scenes.check_purpose(kind, name, path)
             if pool is None or not pool.alive:
                 pool = Pool(settings, ranks)
                 pool.join(ranks, settings.timeout)
@@ -100,7 +103,7 @@ def run_group(report, settings, artifacts, ranks, key, names):
             if name == "error":
                 good, bad = (
                     scenes.scene(
-                        "graphs", "dispatch_rank_major", ranks, settings.seed,
+                        kind, "dispatch_rank_major", ranks, settings.seed,
                         number,
                     )
                     for number in range(2)
@@ -109,7 +112,7 @@ def run_group(report, settings, artifacts, ranks, key, names):
                 check_error_in_replay(pool, key, good, bad)
                 return
             cases = [
-                scenes.scene("graphs", name, ranks, settings.seed, number)
+                scenes.scene(kind, name, ranks, settings.seed, number)
                 for number in range(INPUT_SETS)
             ]
             check_replays(cases, capture(pool, key, name, cases))

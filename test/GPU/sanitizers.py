@@ -6,7 +6,8 @@
 #
 #===----------------------------------------------------------------------===#
 """All ranks of a group are processes under compute-sanitizer; every scene runs
-once, its results are compared, and the tool's summary has to be clean."""
+once, its results are compared, and the tool's summary has to be clean. Each kind
+of scenes has a group, and so a summary, of its own."""
 
 from __future__ import annotations
 
@@ -26,12 +27,16 @@ TOOLS = {
 OPTIONS = {"memcheck": ["--report-api-errors", "no"], "racecheck": []}
 # A kernel is many times slower, and its peers wait for it.
 TIMEOUT = 120.0
-SCENES = (
-    "dispatch_rank_major", "dispatch_expert_major", "dispatch_slab",
-    "round_trip_rank_major", "round_trip_expert_major", "round_trip_slab",
-    "weighted", "round_trip_f8", "reuse", "compute", "alltoallv",
-    "long_rows",
-)
+SCENES = {
+    "graphs": (
+        "dispatch_rank_major", "dispatch_expert_major", "dispatch_slab",
+        "round_trip_rank_major", "round_trip_expert_major", "round_trip_slab",
+        "weighted", "round_trip_f8", "reuse", "compute", "alltoallv",
+        "long_rows",
+    ),
+    "bulk": tuple(scenes.BULK_SCENES),
+    "tickets": tuple(scenes.TICKET_SCENES),
+}
 
 
 def find():
@@ -52,14 +57,15 @@ def check_log(tool, path):
         raise Failure(f"{path.name}:\n{text[:6000]}")
 
 
-def run_tool(report, settings, artifacts, tool, ranks):
-    name, key = f"sanitizers/{tool}/{ranks}", f"graphs{ranks}"
+def run_tool(report, settings, artifacts, tool, kind, ranks):
+    key = f"{kind}{ranks}"
+    name = f"sanitizers/{tool}/{ranks if kind == 'graphs' else key}"
     if not report.wants(name):
         return
     prefix = [
         find(), "--tool", tool, *OPTIONS[tool], "--target-processes", "all",
         "--log-file",
-        str(settings.work / f"{tool}.{ranks}.%RANK%.log"),
+        str(settings.work / f"{tool}.{key}.%RANK%.log"),
     ]
     pool = Pool(settings, ranks, prefix)
 
@@ -70,10 +76,11 @@ def run_tool(report, settings, artifacts, tool, ranks):
     if not report.test(f"{name}/start", start):
         pool.kill()
         return
-    for scene in SCENES:
+    for scene in SCENES[kind]:
 
         def test():
-            case = scenes.scene("graphs", scene, ranks, settings.seed, 0)
+            scenes.check_purpose(kind, scene, artifacts.path(key))
+            case = scenes.scene(kind, scene, ranks, settings.seed, 0)
             answers = call(pool, key, case, "device", TIMEOUT)
             for rank, answer in enumerate(answers):
                 if not answer.ok:
@@ -89,7 +96,7 @@ def run_tool(report, settings, artifacts, tool, ranks):
 
     report.test(f"{name}/end", end)
     for rank in range(ranks):
-        path = settings.work / f"{tool}.{ranks}.{rank}.log"
+        path = settings.work / f"{tool}.{key}.{rank}.log"
         report.test(f"{name}/rank{rank}", check_log, tool, path)
 
 
@@ -99,4 +106,5 @@ def run(report, settings, artifacts):
     if settings.stand_in:
         raise Skip("compute-sanitizer is for GPUs, and this is a stand-in")
     for tool in TOOLS:
-        run_tool(report, settings, artifacts, tool, settings.gpus)
+        for kind in SCENES:
+            run_tool(report, settings, artifacts, tool, kind, settings.gpus)

@@ -11,6 +11,7 @@ differential test: built from its parts, so that its oracle knows the results.
 
 from __future__ import annotations
 
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -25,6 +26,7 @@ from entries import (  # noqa: E402
 )
 from inputs import LAYOUTS, Params, random_bits  # noqa: E402
 from oracle import DTYPES  # noqa: E402
+from pool import Failure  # noqa: E402
 from program import Alltoallv, module_text  # noqa: E402
 
 
@@ -95,10 +97,58 @@ CUBIN_SCENES = {
     for name in ("dispatch_rank_major", "round_trip_slab", "alltoallv")
 }
 
+# What kernels do, as words that stand for nothing else in their PTX.
+FETCHES, PUTS = ["cp.async.bulk.shared"], ["cp.async.bulk.global"]
+POSTS, TAKES = ["st.relaxed.gpu.global", "symm_collect"], ["atom.global.add"]
+# What scenes are there for: what each of their kernels, in turn, has to do.
+# Where keys are experts, blocks meet instead of posting masks.
+PURPOSES = {
+    "bulk": {
+        "dispatch_slab": [FETCHES + PUTS + POSTS],
+        "round_trip_rank_major": [FETCHES + PUTS + POSTS, FETCHES],
+        "round_trip_expert_major": [FETCHES + PUTS, FETCHES],
+        "weighted": [FETCHES + PUTS, FETCHES],
+    },
+    "tickets": {
+        "round_trip_rank_major": [POSTS + TAKES, []],
+        "round_trip_slab": [POSTS + TAKES, []],
+        "round_trip_expert_major": [TAKES, []],
+    },
+}
+
+
+def for_purposes(kind, **changes):
+    """Scenes, changed so that their kernels do what they are there for."""
+    return {
+        name: (GRAPH_SCENES[name][0], {**GRAPH_SCENES[name][1], **changes})
+        for name in PURPOSES[kind]
+    }
+
+
+# More tokens than threads, or blocks would not post masks. Rings of stages go
+# round several times; in a combine two teams add, whose subgroups have columns
+# each.
+BULK = ["--blocks=4", "--threads=224", "--transfer=bulk", "--stages=4"]
+BULK_SCENES = for_purposes("bulk", t_max=240, hidden=640)
+# And more shares of tokens than subgroups, or these would not take tickets.
+TICKETS = ["--blocks=4", "--threads=64", "--transfer=stores", "--team=2"]
+TICKET_SCENES = for_purposes("tickets", t_max=200)
+
+# Kind of modules to its scenes and options.
+MODULES = {
+    "graphs": (GRAPH_SCENES, []),
+    "bulk": (BULK_SCENES, BULK),
+    "tickets": (TICKET_SCENES, TICKETS),
+    "faults": (FAULT_SCENES, []),
+    "few": (FEW_SCENES, FEW_THREADS),
+    "cubin": (CUBIN_SCENES, CUBIN),
+}
+
 
 def scene(kind, name, ranks, seed, number):
-    """A case; its entry depends on name and ranks alone, its inputs on all."""
-    build, changes = {**GRAPH_SCENES, **FAULT_SCENES, **FEW_SCENES}[name]
+    """A case; its entry depends on kind, name and ranks alone, its inputs on
+    all."""
+    build, changes = MODULES[kind][0][name]
     values = dict(
         ranks=ranks, layout="rank_major", order="token", dtype="bf16",
         hidden=256, k=3, num_experts=2 * ranks + 1, idx_dtype="i32",
@@ -126,10 +176,7 @@ def scene(kind, name, ranks, seed, number):
 def modules(sizes):
     """{key: text} of all of them, for groups of these sizes."""
     texts = {}
-    for kind, scenes, options in (
-        ("graphs", GRAPH_SCENES, []), ("faults", FAULT_SCENES, []),
-        ("few", FEW_SCENES, FEW_THREADS), ("cubin", CUBIN_SCENES, CUBIN),
-    ):
+    for kind, (scenes, options) in MODULES.items():
         for ranks in sizes:
             entries = [scene(kind, name, ranks, 0, 0).entry for name in scenes]
             text = module_text(ranks, entries)
@@ -137,6 +184,30 @@ def modules(sizes):
                 with_options(text, options) if options else text
             )
     return texts
+
+
+def check_purpose(kind, name, path):
+    """Fails when a scene's kernels do not do what it is there for, because the
+    compiler has come to choose something else."""
+    if kind not in PURPOSES:
+        return
+    wanted = PURPOSES[kind][name]
+    text = path.read_bytes().decode("latin-1")
+    kernels = re.findall(
+        rf"^\.visible \.entry {name}_kernel(?:_\d+)?\((.*?)^}}", text,
+        re.MULTILINE | re.DOTALL,
+    )
+    if len(kernels) != len(wanted):
+        raise Failure(
+            f"{path.name} has {len(kernels)} kernels of {name}, not "
+            f"{len(wanted)}"
+        )
+    for number, (kernel, words) in enumerate(zip(kernels, wanted)):
+        for word in words:
+            if word not in kernel:
+                raise Failure(
+                    f"{path.name}: no '{word}' in kernel {number} of {name}"
+                )
 
 
 def tensors(case, rank):

@@ -45,7 +45,7 @@ void moe::lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b) {
 
   b.phase("place");
   // Blocks of lower senders come first.
-  Value start = b.scratch({b.numRanks()}, b.getI32Type());
+  Value start = b.scratch({b.numRanks()}, b.getI64Type());
   b.loop(b.numRanks(), [&](Value peer) {
     auto [before, total] = b.sumOfSenders(all, peer);
     if (op.getOverflow() == Overflow::error)

@@ -68,7 +68,7 @@ Value CombineKernel::toColumns(Value sum) {
 }
 
 void CombineKernel::storeColumns(Value token, Value column, Value columns) {
-  vector::StoreOp::create(b, columns, op.getOut(), ValueRange{token, column},
+  vector::StoreOp::create(b, columns, out, ValueRange{token, column},
                           /*nontemporal=*/false,
                           llvm::MaybeAlign(vectorLength() * elementBytes()));
 }

@@ -28,6 +28,8 @@ void CombineKernel::lower() {
   b.phase("prepare");
   numTokens = b.checkedTokens(op.getSendRow(), op.getTokenBound(),
                               op.getSendRow().getType().isDynamicDim(0));
+  checkArguments(b);
+  out = b.withAlignedRows(op.getOut());
   Value runs = b.runCounters();
   ready = b.flags();
   Value released = op.getDeferRelease() ? Value() : b.blockFlags();
@@ -59,6 +61,7 @@ void CombineKernel::lower() {
       b.endRun(runs, epoch);
     }
   });
+  b.copyBack(out, op.getOut());
 }
 
 /// Row and rank (expert_major: expert) of a slot of `token`; row is -1 without
@@ -105,6 +108,12 @@ CombineKernel::RowList CombineKernel::listRows(Value token, Value end) {
     else
       moveInOrder(list, row, owner, mask, lanes);
     list.count = b.add(list.count, b.countBits(mask));
+  }
+  if (numSlots() > kMaxTopK) {
+    Value fits = b.cmp(Pred::ule, list.count, b.index(kMaxTopK));
+    b.check(fits, symm::Failure::invalid_count, "rows of a token",
+            b.index(kMaxTopK), list.count);
+    b.noteError(fits);
   }
   return list;
 }

@@ -156,6 +156,7 @@ private:
                                        ValueRange columns);
 
   KernelBuilder &b;
+  Value out; ///< of the op, or what takes its place
   Value ready, epoch;
   Value ring, full, empty; ///< stages; arrivals of their rows and readers
   Value counts, weights;   ///< of the rows in a stage

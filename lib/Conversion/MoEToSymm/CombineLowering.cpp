@@ -66,6 +66,7 @@ void CombineLowering::lower() {
   b.phase("ready");
   numTokens = b.checkedTokens(op.getSendRow(), op.getTokenBound(),
                               op.getSendRow().getType().isDynamicDim(0));
+  checkArguments(b);
   b.barrier();
   if (isPush()) {
     b.phase("put");
@@ -162,17 +163,23 @@ Value CombineLowering::checkedRow(Value row) {
 Value CombineLowering::listRows(Value token) {
   using Pred = ProtocolBuilder::Pred;
   Value sendRow = op.getSendRow();
-  return b.reduce(b.index(0), b.index(b.numRanks()), b.index(0),
-                  [&](Value peer, ValueRange carried) -> SmallVector<Value> {
-                    Value row = checkedRow(b.loadIndex(sendRow, {token, peer}));
-                    Value isRow = b.cmp(Pred::sge, row, b.index(0));
-                    b.ifThen(isRow, [&] {
-                      b.storeIndex(peer, listPeer, {carried[0]});
-                      b.storeIndex(row, listRow, {carried[0]});
-                    });
-                    Value next = b.add(carried[0], b.index(1));
-                    return {b.select(isRow, next, carried[0])};
-                  })[0];
+  Value count =
+      b.reduce(b.index(0), b.index(b.numRanks()), b.index(0),
+               [&](Value peer, ValueRange carried) -> SmallVector<Value> {
+                 Value row = checkedRow(b.loadIndex(sendRow, {token, peer}));
+                 Value isRow = b.cmp(Pred::sge, row, b.index(0));
+                 b.ifThen(isRow, [&] {
+                   b.storeIndex(peer, listPeer, {carried[0]});
+                   b.storeIndex(row, listRow, {carried[0]});
+                 });
+                 Value next = b.add(carried[0], b.index(1));
+                 return {b.select(isRow, next, carried[0])};
+               })[0];
+  if (b.numRanks() > kMaxTopK)
+    b.check(b.cmp(Pred::ule, count, b.index(kMaxTopK)),
+            symm::Failure::invalid_count, "rows of a token", b.index(kMaxTopK),
+            count);
+  return count;
 }
 
 /// Lists the rows of `token` by ascending expert, which is ascending rank too;

@@ -30,6 +30,13 @@ protected:
                                    : element;
   }
 
+  /// What types leave open: rows for all tokens.
+  void checkArguments(ProtocolBuilder &b) {
+    b.checkRowPerToken(op.getOut(), numTokens, "out");
+    if (op.getTopk())
+      b.checkRowPerToken(op.getTopk(), numTokens, "topk");
+  }
+
   CombineOp op;
   ExpertPlacement placement;
   int64_t capacity;

@@ -24,6 +24,16 @@ void DispatchProtocol::prepare() {
     scales = b.withContiguousRows(value);
   numTokens = b.checkedTokens(x, op.getTokenBound(),
                               op.getX().getType().isDynamicDim(0));
+  if (scales)
+    b.checkRowPerToken(scales, numTokens, "scales");
+  if (op.isReuse()) {
+    b.checkRowPerToken(op.getReuse().front(), numTokens, "send_row");
+    if (Value idx = op.getRoutingTopkIdx())
+      b.checkRowPerToken(idx, numTokens, "topk_idx");
+    return;
+  }
+  b.checkRowPerToken(op.getTopkIdx(), numTokens, "topk_idx");
+  b.checkRowPerToken(op.getTopkWeights(), numTokens, "topk_weights");
 }
 
 void DispatchProtocol::allocateRouting() {

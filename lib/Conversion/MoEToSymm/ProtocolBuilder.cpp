@@ -145,17 +145,61 @@ Value ProtocolBuilder::persistent(ArrayRef<int64_t> shape, Type elementType) {
                                /*persistent=*/true, /*offset=*/IntegerAttr());
 }
 
-Value ProtocolBuilder::withContiguousRows(Value memref) {
+/// Whether the memory of `memref`, from which its type's offset counts, begins
+/// at a multiple of 16 bytes: all memory does, but `memref.view` may begin
+/// anywhere in it.
+static bool beginsAligned(Value memref) {
+  while (Operation *op = memref.getDefiningOp()) {
+    if (auto view = dyn_cast<memref::ViewOp>(op)) {
+      std::optional<int64_t> shift = getConstantIntValue(view.getByteShift());
+      if (!shift || *shift % 16 != 0)
+        return false;
+    }
+    auto view = dyn_cast<ViewLikeOpInterface>(op);
+    if (!view || !isa<BaseMemRefType>(view.getViewSource().getType()))
+      return true;
+    memref = view.getViewSource();
+  }
+  return true;
+}
+
+static bool hasContiguousRows(MemRefType type) {
+  return type.areTrailingDimsContiguous(type.getRank());
+}
+
+Value ProtocolBuilder::scratchLike(Value memref) {
   auto type = cast<MemRefType>(memref.getType());
-  if (type.areTrailingDimsContiguous(type.getRank()))
-    return memref;
   SmallVector<Value> dynamicSizes;
   for (int64_t i = 0; i < type.getRank(); ++i)
     if (type.isDynamicDim(i))
       dynamicSizes.push_back(dim(memref, i));
-  Value copy = scratch(type.getShape(), type.getElementType(), dynamicSizes);
+  return scratch(type.getShape(), type.getElementType(), dynamicSizes);
+}
+
+Value ProtocolBuilder::withContiguousRows(Value memref) {
+  if (hasContiguousRows(cast<MemRefType>(memref.getType())) &&
+      beginsAligned(memref))
+    return memref;
+  Value copy = scratchLike(memref);
   memref::CopyOp::create(*this, memref, copy);
   return copy;
+}
+
+Value ProtocolBuilder::withAlignedRows(Value memref) {
+  auto type = cast<MemRefType>(memref.getType());
+  SmallVector<int64_t> strides;
+  int64_t offset;
+  if (hasContiguousRows(type) && beginsAligned(memref) &&
+      succeeded(type.getStridesAndOffset(strides, offset)) &&
+      !ShapedType::isDynamic(offset) &&
+      offset * type.getElementTypeBitWidth() % 128 == 0)
+    return memref;
+  return scratchLike(memref);
+}
+
+void ProtocolBuilder::copyBack(Value rows, Value memref) {
+  if (rows != memref)
+    memref::CopyOp::create(*this, rows, memref);
 }
 
 //===----------------------------------------------------------------------===//
@@ -257,6 +301,15 @@ Value ProtocolBuilder::checkedTokens(Value memref, int64_t bound,
     check(cmp(Pred::ule, tokens, index(bound)), symm::Failure::invalid_argument,
           "number of tokens", index(bound), tokens);
   return tokens;
+}
+
+void ProtocolBuilder::checkRowPerToken(Value memref, Value tokens,
+                                       StringRef name) {
+  if (!cast<MemRefType>(memref.getType()).isDynamicDim(0))
+    return;
+  Value rows = dim(memref, 0);
+  check(cmp(Pred::ule, tokens, rows), symm::Failure::invalid_argument,
+        ("number of tokens, by the rows of " + name).str(), rows, tokens);
 }
 
 Value ProtocolBuilder::flags() { return persistent({ranks}, getI64Type()); }

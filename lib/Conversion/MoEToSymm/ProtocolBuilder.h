@@ -78,8 +78,14 @@ public:
   /// A symmetric buffer of the op's own, zero at first, that keeps its
   /// contents.
   Value persistent(ArrayRef<int64_t> shape, Type elementType);
-  /// `memref` itself, or a scratch copy when its rows are not contiguous.
+  /// `memref` itself, or a scratch copy when its rows are not contiguous or its
+  /// memory begins at an address that may not be a multiple of 16 bytes.
   Value withContiguousRows(Value memref);
+  /// What rows are stored to in place of `memref`: itself, where its rows are
+  /// contiguous and the first one is at a multiple of 16 bytes, or a scratch
+  /// buffer, whose contents `copyBack` takes to it.
+  Value withAlignedRows(Value memref);
+  void copyBack(Value rows, Value memref);
 
   //===--------------------------------------------------------------------===//
   // Control
@@ -122,6 +128,8 @@ public:
   Value checked(Value condition, Value value, Value fallback);
   /// Checks that a dynamic number of tokens does not exceed the bound.
   Value checkedTokens(Value memref, int64_t bound, bool hasBound);
+  /// Checks that `memref`, called `name`, has a row for each of `tokens`.
+  void checkRowPerToken(Value memref, Value tokens, StringRef name);
   /// Flags of one synchronisation point of the op: a word per peer.
   Value flags();
   /// The epoch of this run of the op.
@@ -139,6 +147,8 @@ public:
   void end();
 
 private:
+  Value scratchLike(Value memref);
+
   int64_t ranks;
   Value rank;
   Value currentEpoch;

@@ -25,7 +25,7 @@ shard.grid @ep(shape = 4)
 
 // Blocks of lower senders come first (alltoallv_s1, alltoallv_s2, alltoallv_s5).
 // CHECK: symm.phase "place"
-// CHECK: %[[START:[-a-z0-9_]+]] = memref.alloc() : memref<4xi32>
+// CHECK: %[[START:[-a-z0-9_]+]] = memref.alloc() : memref<4xi64>
 // CHECK: %[[SUMS:[-a-z0-9_]+]]:2 = scf.for
 // CHECK:   arith.cmpi ult, %{{.*}}, %[[ME]]
 // CHECK: symm.check %{{.*}}, capacity_exceeded, "rows received" expected

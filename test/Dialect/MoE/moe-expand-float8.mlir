@@ -82,17 +82,35 @@ func.func @truncf_f8E5M2(%x: f32) -> f8E5M2 {
 // CHECK-LABEL: func.func @others
 // CHECK: arith.extf %{{.*}} : bf16 to f32
 // CHECK: arith.truncf %{{.*}} : f32 to f16
-// CHECK: arith.truncf %{{.*}} : f16 to f8E5M2
-// CHECK: arith.extf %{{.*}} : f8E4M3FN to f16
+// CHECK: arith.truncf %{{.*}} : f64 to f8E5M2
+// CHECK: arith.extf %{{.*}} : f8E4M3FN to f64
 // CHECK: arith.extf %{{.*}} : f8E4M3FNUZ to f32
-func.func @others(%a: bf16, %b: f32, %c: f16, %d: f8E4M3FN, %e: f8E4M3FNUZ)
-    -> (f32, f16, f8E5M2, f16, f32) {
+func.func @others(%a: bf16, %b: f32, %c: f64, %d: f8E4M3FN, %e: f8E4M3FNUZ)
+    -> (f32, f16, f8E5M2, f64, f32) {
   %0 = arith.extf %a : bf16 to f32
   %1 = arith.truncf %b : f32 to f16
-  %2 = arith.truncf %c : f16 to f8E5M2
-  %3 = arith.extf %d : f8E4M3FN to f16
+  %2 = arith.truncf %c : f64 to f8E5M2
+  %3 = arith.extf %d : f8E4M3FN to f64
   %4 = arith.extf %e : f8E4M3FNUZ to f32
-  return %0, %1, %2, %3, %4 : f32, f16, f8E5M2, f16, f32
+  return %0, %1, %2, %3, %4 : f32, f16, f8E5M2, f64, f32
+}
+
+// -----
+
+// By way of f32, which holds the values of both.
+// CHECK-LABEL: func.func @small_floats
+// CHECK-SAME: (%[[A:[a-z0-9_]+]]: f8E4M3FN, %[[B:[a-z0-9_]+]]: bf16)
+// CHECK: arith.bitcast %[[A]] : f8E4M3FN to i8
+// CHECK: %[[WIDE:[a-z0-9_]+]] = arith.bitcast %{{.*}} : i32 to f32
+// CHECK: %[[NARROW:[a-z0-9_]+]] = arith.truncf %[[WIDE]] : f32 to bf16
+// CHECK: %[[WIDENED:[a-z0-9_]+]] = arith.extf %[[B]] : bf16 to f32
+// CHECK: arith.bitcast %[[WIDENED]] : f32 to i32
+// CHECK: %[[BYTE:[a-z0-9_]+]] = arith.bitcast %{{.*}} : i8 to f8E5M2
+// CHECK: return %[[NARROW]], %[[BYTE]]
+func.func @small_floats(%a: f8E4M3FN, %b: bf16) -> (bf16, f8E5M2) {
+  %0 = arith.extf %a : f8E4M3FN to bf16
+  %1 = arith.truncf %b : bf16 to f8E5M2
+  return %0, %1 : bf16, f8E5M2
 }
 
 // -----

@@ -144,3 +144,18 @@ func.func @laid_out_otherwise(%send: memref<3x4xf32>, %n: memref<2xi32>,
   memref.dealloc %recv : memref<6x4xf32, strided<[8, 1]>>
   return
 }
+
+// A view may begin anywhere in an argument, and so at another place on each rank.
+// REMARK: remark: [Missed] symmetric-buffer{{.*}}operand #0 is copied to symmetric memory: it is not allocated here
+// CHECK-LABEL: func.func @view_of_an_argument
+// CHECK: %[[VIEW:[a-z0-9_]+]] = memref.view
+// CHECK: %[[STAGED:[a-z0-9_]+]] = symm.alloc : memref<6x4xf32, #symm.space>
+// CHECK: memref.copy %[[VIEW]], %[[STAGED]]
+// CHECK: moe.combine %[[STAGED]],
+func.func @view_of_an_argument(%bytes: memref<96xi8> {moe.symmetric}, %shift: index,
+    %rows: memref<3x2xi32>, %src: memref<6xi32>, %n: memref<2xi32>, %out: memref<3x4xf32>) {
+  %y = memref.view %bytes[%shift][] : memref<96xi8> to memref<6x4xf32>
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 4 : i64}
+    : (memref<6x4xf32>, memref<3x2xi32>, memref<6xi32>, memref<2xi32>, memref<3x4xf32>) -> ()
+  return
+}

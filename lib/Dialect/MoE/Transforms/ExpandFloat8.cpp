@@ -46,8 +46,10 @@ struct Float8Format {
   }
 };
 
-/// Whether this is an f32 or a vector of f32.
-bool isF32(Type type) { return getElementTypeOrSelf(type).isF32(); }
+/// Whether f32 holds all values of this float or vector of floats.
+bool isInF32(Type type) {
+  return getElementTypeOrSelf(type).getIntOrFloatBitWidth() <= 32;
+}
 
 /// The format of an 8-bit float or of a vector of them.
 std::optional<Float8Format> getFormat(Type type) {
@@ -93,15 +95,17 @@ struct Bits {
 };
 
 /// f8 -> f32, exact. Normal numbers: move the bits and adjust the bias.
-/// Subnormals: the mantissa as an integer times the smallest subnormal.
+/// Subnormals: the mantissa as an integer times the smallest subnormal. f16 and
+/// bf16 hold all values of f8 too.
 struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::ExtFOp op,
                                 PatternRewriter &rewriter) const override {
     auto format = getFormat(op.getIn().getType());
-    if (!format || !isF32(op.getType()))
-      return rewriter.notifyMatchFailure(op, "not from an 8-bit float to f32");
+    if (!format || !isInF32(op.getType()))
+      return rewriter.notifyMatchFailure(op,
+                                         "not from an 8-bit float, or to f64");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     Bits bits{b, op.getType()};
     Value raw = arith::ExtUIOp::create(
@@ -130,25 +134,32 @@ struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
       Value isInf = bits.cmp(arith::CmpIPredicate::eq, magnitude, bits.c(0x7c));
       value = bits.select(isInf, bits.c(0x7f800000), value);
     }
-    rewriter.replaceOp(op, bits.toFloat(bits.bitOr(sign, value)));
+    Value wide = bits.toFloat(bits.bitOr(sign, value));
+    if (wide.getType() != op.getType())
+      wide = arith::TruncFOp::create(b, op.getType(), wide);
+    rewriter.replaceOp(op, wide);
     return success();
   }
 };
 
-/// f32 -> f8, to nearest even. Normal results: add half an ulp (less one when
-/// the last kept bit is even) and shift. Subnormal results: adding a constant
-/// whose ulp is the smallest subnormal rounds in the float adder.
+/// f32, f16 or bf16 -> f8, to nearest even. Normal results: add half an ulp
+/// (less one when the last kept bit is even) and shift. Subnormal results:
+/// adding a constant whose ulp is the smallest subnormal rounds in the float
+/// adder.
 struct ExpandTruncF : public OpRewritePattern<arith::TruncFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::TruncFOp op,
                                 PatternRewriter &rewriter) const override {
     auto format = getFormat(op.getType());
-    if (!format || !isF32(op.getIn().getType()))
-      return rewriter.notifyMatchFailure(op, "not from f32 to an 8-bit float");
+    if (!format || !isInF32(op.getIn().getType()))
+      return rewriter.notifyMatchFailure(op, "not to an 8-bit float, or f64");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     Bits bits{b, op.getType()};
-    Value raw = bits.toBits(op.getIn());
+    Value wide = op.getIn();
+    if (!getElementTypeOrSelf(wide.getType()).isF32())
+      wide = arith::ExtFOp::create(b, bits.of(b.getF32Type()), wide);
+    Value raw = bits.toBits(wide);
     Value sign = bits.shr(bits.bitAnd(raw, bits.c(0x80000000)), bits.c(24));
     Value magnitude = bits.bitAnd(raw, bits.c(0x7fffffff));
 

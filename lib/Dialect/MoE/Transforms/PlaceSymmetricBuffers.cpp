@@ -152,10 +152,13 @@ static bool isSymmetricArgument(Value value) {
       return func && argument.getOwner()->isEntryBlock() &&
              func.getArgAttr(argument.getArgNumber(), kSymmetricAttrName);
     }
-    auto view = value.getDefiningOp<ViewLikeOpInterface>();
-    if (!view || !isa<MemRefType>(view.getViewSource().getType()))
+    // Not `memref.view`, which may begin anywhere, on each rank elsewhere.
+    Operation *op = value.getDefiningOp();
+    if (!isa_and_present<memref::CastOp, memref::MemorySpaceCastOp,
+                         memref::ExpandShapeOp, memref::CollapseShapeOp>(op) ||
+        !isa<MemRefType>(op->getOperand(0).getType()))
       return false;
-    value = view.getViewSource();
+    value = op->getOperand(0);
   }
   return false;
 }

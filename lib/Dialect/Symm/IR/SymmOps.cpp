@@ -98,18 +98,7 @@ LogicalResult FreeOp::verify() {
 
 /// Whether the rows of `type` lie one after another without gaps.
 static bool hasContiguousRows(MemRefType type) {
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  if (failed(type.getStridesAndOffset(strides, offset)))
-    return false;
-  int64_t expected = 1;
-  for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
-    if (strides[dim] != expected)
-      return false;
-    if (dim > 0)
-      expected *= type.getDimSize(dim);
-  }
-  return true;
+  return type.areTrailingDimsContiguous(type.getRank());
 }
 
 /// The rows that a put copies have the same shape on both sides.
