@@ -110,6 +110,11 @@ Expected<ArtifactFile> moe::run::prepareArtifact(Options &options) {
       file.compare(file.size() - suffix.size(), suffix.size(), suffix) != 0) {
     if (options.target.empty())
       options.target = targetOf(file);
+    if (options.target != backendOf(options.target))
+      return makeError(MOERT_INVALID_ARGUMENT,
+                       "%s: an artifact is for a chip already, and --target "
+                       "names another ('%s')",
+                       file.c_str(), options.target.c_str());
     return artifact;
   }
   if (options.target.empty())

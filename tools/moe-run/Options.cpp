@@ -26,8 +26,9 @@ by the moe-compile beside this program. Inside an mpirun'd job, every process
 is one rank.
 
   -n RANKS          processes to start (default: what the artifact is for)
-  --target TARGET   host or cuda, with a chip if need be (cuda:sm_80); default:
-                    what the artifact is for, and host for a .mlir file
+  --target TARGET   host or cuda, for a .mlir file with a chip if need be
+                    (cuda:sm_80; else sm_90); default: what the artifact is
+                    for, and host for a .mlir file
   --entry NAME      entry to run (default: the only one)
   --in PATH.npy     argument, once per argument, in order
   --out PATH.npy    where to write a result, in order; may be fewer

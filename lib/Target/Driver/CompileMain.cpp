@@ -24,6 +24,7 @@
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Regex.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/ToolOutputFile.h"
 
@@ -247,6 +248,11 @@ static FailureOr<Settings> readOptions(const Options &options) {
   if (options.remarks.getNumOccurrences())
     settings.remarks =
         options.remarks.empty() ? ".*" : options.remarks.getValue();
+  std::string wrong;
+  if (!settings.remarks.empty() &&
+      !llvm::Regex(settings.remarks).isValid(wrong))
+    return fail("--remarks expects a regular expression ('" + options.remarks +
+                "': " + wrong + ")");
   bool isText = options.emit == Stage::Symm || options.emit == Stage::MLIR ||
                 options.emit == Stage::LLVM || options.emit == Stage::PTX;
   if (settings.output.empty() && isText)

@@ -165,7 +165,8 @@ LogicalResult CompileReport::collectKernels(ModuleOp module,
       return failure();
   }
   llvm::sort(kernels, [](const KernelResources &a, const KernelResources &b) {
-    return a.name < b.name;
+    // _2 before _10.
+    return StringRef(a.name).compare_numeric(b.name) < 0;
   });
   // The launch may add shared memory.
   llvm::StringMap<int64_t> added;

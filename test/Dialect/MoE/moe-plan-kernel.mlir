@@ -116,6 +116,8 @@
 // B65-LABEL: func.func @combine_many(
 // B65-NEXT: kernel = #moe.kernel<blocks = 65>,
 
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=9999999999" --remarks-filter=moe-plan 2>&1 | FileCheck %s --check-prefix=MANY
+// MANY: dispatch has 528 blocks, not 9999999999: 132 multiprocessors have no room for more of 512 threads
 // RUN: not moe-opt %s --moe-plan=target=tpu 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: error: moe-plan expects 'target' to be host or cuda (tpu)
 // RUN: not moe-opt %s --moe-plan="target=cuda chip=90" 2>&1 | FileCheck %s --check-prefix=CHIP

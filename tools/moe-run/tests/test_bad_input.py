@@ -44,6 +44,13 @@ def test_missing_files(runner):
     assert runner.usage(*args) == "missing.so: No such file or directory"
 
 
+def test_chip_for_what_is_compiled_already(runner):
+    args = runner.exchange()
+    error = runner.fail(*args, "--target", "cuda:sm_80")
+    assert error == (f"{args[0]}: an artifact is for a chip already, and "
+                     "--target names another ('cuda:sm_80')")
+
+
 def test_outputs_of_several_ranks_need_several_files(runner):
     args = runner.exchange()
     assert runner.usage(*args, "--out", "y.npy") == (

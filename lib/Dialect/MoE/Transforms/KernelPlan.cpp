@@ -34,6 +34,8 @@ static constexpr int64_t kLanes = kSubgroupSize;
 /// Threads per block. With more, registers do not hold enough of the rows in
 /// flight.
 static constexpr int64_t kThreads = 512;
+/// Threads that a multiprocessor has room for.
+static constexpr int64_t kThreadsOfProcessor = 2048;
 /// Stages of bulk copies in a dispatch, when they fit.
 static constexpr int64_t kDispatchStages = 3;
 /// Of a combine whose rows move in parts, at least.
@@ -350,6 +352,15 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
   if (!threads)
     threads =
         traffic.isDispatch && blocks <= kFewBlocks ? kManyThreads : kThreads;
+  // More than run at once are never launched, and each has state of its own.
+  int64_t most = target.processors * (kThreadsOfProcessor / threads);
+  if (blocks > most) {
+    choice.missed.push_back(
+        formatv("{0} blocks, not {1}: {2} multiprocessors have no room for "
+                "more of {3} threads",
+                most, blocks, target.processors, threads));
+    blocks = most;
+  }
   std::string obstacle = findBulkObstacle(traffic, target, threads);
   Transfer transfer =
       chooseTransfer(traffic, blocks, request, obstacle, choice);
