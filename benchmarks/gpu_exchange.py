@@ -58,8 +58,8 @@ def run(args):
               "blocks": args.blocks, "seed": args.seed}
     units = shapes.plan(shapes.choose_models(args.models, args.quick), args.kinds, args.tokens)
     records, machine = group.measure(units, args.ranks, config, rank.serve, args.seconds)
-    arguments = {"commit": args.commit, "ranks": args.ranks, "quick": args.quick, "seed": args.seed,
-                 "seconds": args.seconds}
+    arguments = {name: getattr(args, name) for name in (
+        "commit", "ranks", "quick", "models", "tokens", "blocks", "kinds", "seed", "seconds")}
     document = report.document(records, machine, arguments)
     if args.json:
         args.json.write_text(json.dumps(document, separators=(",", ":")).replace('},{', '},\n{') + "\n")

@@ -44,3 +44,46 @@ func.func @host(%m: memref<?xindex>, %i: index) {
   }
   return
 }
+
+// A loop around parallel ones stays where it is.
+// CHECK-LABEL: func.func @loop_around
+// CHECK: scf.for
+// CHECK-NOT: scf.for
+// CHECK: gpu.launch blocks({{.*}} threads({{.*}}) in (%{{.*}} = %c256{{[_0-9]*}},
+// CHECK-NOT: scf.parallel
+// CHECK: gpu.terminator
+// CHECK-NEXT: }
+// CHECK-NEXT: }
+// CHECK-NEXT: return
+func.func @loop_around(%x: memref<1024xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c1024 = arith.constant 1024 : index
+  scf.for %i = %c0 to %n step %c1 {
+    scf.parallel (%j) = (%c0) to (%c1024) step (%c1) {
+      %v = memref.load %x[%j] : memref<1024xf32>
+      %w = arith.mulf %v, %v : f32
+      memref.store %w, %x[%j] : memref<1024xf32>
+    }
+  }
+  return
+}
+
+// But not where the host would have to read in each round.
+// CHECK-LABEL: func.func @loop_that_reads
+// CHECK: gpu.launch blocks({{.*}}) in (%{{.*}} = %c1{{[_0-9]*}}, {{.*}} threads({{.*}}) in (%{{.*}} = %c1{{[_0-9]*}},
+// CHECK: scf.for
+func.func @loop_that_reads(%x: memref<1024xf32>, %n: index) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %c1024 = arith.constant 1024 : index
+  scf.for %i = %c0 to %n step %c1 {
+    %f = memref.load %x[%i] : memref<1024xf32>
+    scf.parallel (%j) = (%c0) to (%c1024) step (%c1) {
+      %v = memref.load %x[%j] : memref<1024xf32>
+      %w = arith.mulf %v, %f : f32
+      memref.store %w, %x[%j] : memref<1024xf32>
+    }
+  }
+  return
+}

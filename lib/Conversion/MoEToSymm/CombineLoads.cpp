@@ -22,10 +22,10 @@ static constexpr int64_t kMaxLoads = 16;
 static constexpr int64_t kMaxLoadsOfSomeRows = 8;
 static constexpr int64_t kMaxSums = 64;
 /// Rows that are added before the next ones are looked up.
-static constexpr int64_t kMaxRows = 8;
+static constexpr int64_t kMaxBatch = 8;
 /// With more threads, or floats of one byte, of which a vector has more.
 static constexpr int64_t kMaxLoadsOfFewRegisters = 4;
-static constexpr int64_t kMaxRowsOfFewRegisters = 4;
+static constexpr int64_t kMaxBatchOfFewRegisters = 4;
 
 bool CombineKernel::hasFewRegisters() {
   bool isWidened = isa<FloatType>(element) && elementBytes() == 1;
@@ -34,7 +34,7 @@ bool CombineKernel::hasFewRegisters() {
 
 int64_t CombineKernel::batchSize() {
   return std::min(numSlots(),
-                  hasFewRegisters() ? kMaxRowsOfFewRegisters : kMaxRows);
+                  hasFewRegisters() ? kMaxBatchOfFewRegisters : kMaxBatch);
 }
 
 int64_t CombineKernel::numHeld(int64_t rows) {

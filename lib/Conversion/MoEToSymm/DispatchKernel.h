@@ -148,7 +148,7 @@ private:
   /// `token`.
   Value startOf(Value token, Value key);
   std::pair<Value, Value> findReusedRow(Value token, Value slot);
-  std::pair<Value, Value> loadInLanes(Value token, Value isFirst);
+  std::pair<Value, Value> loadInLanes(Value token, Value isWriter);
   std::pair<Value, Value> mergeInLanes(Value own, Value ownWeight);
   void putMetadataOfToken(Value token, Value row, Value base, int64_t lanes,
                           Value expert, Value weight);

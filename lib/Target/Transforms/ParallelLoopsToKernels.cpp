@@ -142,6 +142,21 @@ static bool needsHost(Operation *op) {
       .wasInterrupted();
 }
 
+/// Whether the host may run `op`, which holds parallel loops, and launch those:
+/// it would have to wait for what it reads between them.
+static bool holdsParallelLoops(Operation *op) {
+  bool hasLoops = false, isRead = false;
+  op->walk<WalkOrder::PreOrder>([&](Operation *nested) {
+    if (nested != op && isa<scf::ParallelOp>(nested)) {
+      hasLoops = true;
+      return WalkResult::skip();
+    }
+    isRead |= isa<memref::LoadOp, vector::LoadOp, vector::TransferReadOp>(nested);
+    return WalkResult::advance();
+  });
+  return hasLoops && !isRead;
+}
+
 LogicalResult KernelEmitter::run(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(block)) {
     if (isa<gpu::LaunchOp>(op) || !op.walk([](Operation *nested) {
@@ -153,8 +168,8 @@ LogicalResult KernelEmitter::run(Block &block) {
     // A value that host code computes with: moe-use-runtime-launch fetches it.
     if (isa<memref::LoadOp>(op))
       continue;
-    if ((needsHost(&op) || op.getNumResults() > 0) && op.getNumRegions() > 0 &&
-        !isa<scf::ParallelOp>(op)) {
+    if ((needsHost(&op) || op.getNumResults() > 0 || holdsParallelLoops(&op)) &&
+        op.getNumRegions() > 0 && !isa<scf::ParallelOp>(op)) {
       for (Region &region : op.getRegions())
         for (Block &nested : region)
           if (failed(run(nested)))

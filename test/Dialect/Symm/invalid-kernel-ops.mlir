@@ -18,6 +18,15 @@ func.func @no_rows(%x: memref<8x4xf32>, %y: memref<8x4xf32, #symm.space>, %i: in
 
 // -----
 
+func.func @team_without_member(%x: memref<2x4xf32>, %y: memref<2x4xf32, #symm.space>, %i: index) {
+  // expected-error @+1 {{'symm.put_each' op expects 'member' with a 'team' of more than one (4)}}
+  "symm.put_each"(%x, %i, %y, %i, %i, %i) <{lanes = 2 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 0>, rows = 1 : i64, team = 4 : i64}>
+    : (memref<2x4xf32>, index, memref<2x4xf32, #symm.space>, index, index, index) -> ()
+  return
+}
+
+// -----
+
 func.func @team_of_stage(%x: memref<2x4xf32, #gpu.address_space<workgroup>>,
     %y: memref<8x4xf32, #symm.space>, %i: index) {
   // expected-error @+1 {{'symm.put_each' op expects 'team' to be 1 (2) for a source in workgroup memory}}

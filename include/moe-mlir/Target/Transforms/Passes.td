@@ -206,8 +206,9 @@ def MoEParallelLoopsToKernelsPass
   let description = [{
     All buffers are device memory, so that host code must not load or store. An
     outermost `scf.parallel` becomes a kernel whose threads share its iterations
-    and that runs on a grid of any size; other code with stores becomes a kernel
-    of one thread. Loads of values that host code computes with stay for
+    and that runs on a grid of any size; the host runs loops and branches around
+    it, unless it would have to wait for what they read. Other code with stores
+    becomes a kernel of one thread. Loads of values that host code computes with stay for
     `moe-use-runtime-launch`. Correct, not tuned.
   }];
   let dependentDialects = [

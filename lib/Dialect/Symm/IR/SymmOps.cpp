@@ -134,6 +134,9 @@ LogicalResult PutEachOp::verify() {
       return emitOpError("expects 'rows' to be 1 (")
              << getRows() << ") for a source in workgroup memory";
   }
+  if (getTeam() > 1 && !getMember())
+    return emitOpError("expects 'member' with a 'team' of more than one (")
+           << getTeam() << ")";
   return verifyRows(*this);
 }
 

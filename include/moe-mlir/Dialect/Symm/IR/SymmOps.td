@@ -61,8 +61,9 @@ def Symm_FreeOp : Symm_Op<"free"> {
   let summary = "ends the lifetime of a symmetric buffer";
   let description = [{
     From here on the memory of `buffer` may hold another buffer. All ranks have
-    to be done with it: every collective op of this project returns only when no
-    rank accesses its buffers any more.
+    to be done with it. When a collective op of this project returns, no rank
+    accesses its buffers any more; after a combine with `defer_release` that is
+    so when the next collective op returns.
 
     Example:
 
