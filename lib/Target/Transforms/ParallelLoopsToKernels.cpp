@@ -151,7 +151,8 @@ static bool holdsParallelLoops(Operation *op) {
       hasLoops = true;
       return WalkResult::skip();
     }
-    isRead |= isa<memref::LoadOp, vector::LoadOp, vector::TransferReadOp>(nested);
+    isRead |=
+        isa<memref::LoadOp, vector::LoadOp, vector::TransferReadOp>(nested);
     return WalkResult::advance();
   });
   return hasLoops && !isRead;
