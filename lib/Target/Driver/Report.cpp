@@ -168,16 +168,21 @@ LogicalResult CompileReport::collectKernels(ModuleOp module,
     // _2 before _10.
     return StringRef(a.name).compare_numeric(b.name) < 0;
   });
-  // The launch may add shared memory.
+  // The launch has the place of the op, and may add shared memory.
   llvm::StringMap<int64_t> added;
+  llvm::StringMap<std::string> places;
   module.walk([&](gpu::LaunchFuncOp launch) {
+    places.try_emplace(launch.getKernelName().getValue(),
+                       describeLocation(launch.getLoc()));
     APInt bytes;
     Value size = launch.getDynamicSharedMemorySize();
     if (size && matchPattern(size, m_ConstantInt(&bytes)))
       added[launch.getKernelName().getValue()] = bytes.getSExtValue();
   });
-  for (KernelResources &kernel : kernels)
+  for (KernelResources &kernel : kernels) {
     kernel.sharedBytes += added.lookup(kernel.name);
+    kernel.location = places.lookup(kernel.name);
+  }
   return success();
 }
 
@@ -233,11 +238,11 @@ void CompileReport::printTable(llvm::raw_ostream &os) const {
     os << "artifact: " << artifactBytes << " bytes\n";
   if (kernels.empty())
     return;
-  lines = {{"kernel", "registers", "spill bytes", "shared bytes"}};
+  lines = {{"kernel", "location", "registers", "spill bytes", "shared bytes"}};
   for (const KernelResources &kernel : kernels)
-    lines.push_back({kernel.name, number(kernel.registers),
+    lines.push_back({kernel.name, kernel.location, number(kernel.registers),
                      number(kernel.spillBytes), number(kernel.sharedBytes)});
-  printColumns(lines, /*numNames=*/1, os);
+  printColumns(lines, /*numNames=*/2, os);
 }
 
 void CompileReport::printJSON(llvm::raw_ostream &os) const {
@@ -274,6 +279,7 @@ void CompileReport::printJSON(llvm::raw_ostream &os) const {
       for (const KernelResources &kernel : kernels)
         json.object([&] {
           json.attribute("name", kernel.name);
+          json.attribute("location", kernel.location);
           json.attribute("registers", kernel.registers);
           json.attribute("spill_bytes", kernel.spillBytes);
           json.attribute("shared_bytes", kernel.sharedBytes);

@@ -56,6 +56,8 @@ std::optional<std::string> findPtxas(StringRef path, std::string &lookedFor);
 /// What the assembler says of a kernel or device function.
 struct KernelResources {
   std::string name;
+  /// "file:line:column" of the op it is of, where that is known.
+  std::string location;
   int64_t registers = 0;
   /// Bytes a thread stores to and loads from memory for want of registers.
   int64_t spillBytes = 0;
