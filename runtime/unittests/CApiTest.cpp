@@ -417,6 +417,9 @@ static void embed(int rank, Exchange &exchange) {
     EXPECT_EQ(out->dl_tensor.shape[0], 6);
     out->deleter(out);
   }
+  // One that is still in its last call would hear of the failure there.
+  ASSERT_MOERT(moert_symm_alloc(context, 64, &block));
+  ASSERT_MOERT(moert_symm_free(context, block));
   // One rank fails, all hear of it, and the group goes on after a reset.
   int64_t mode = rank == 3 ? 1 : 0;
   DLTensor modeTensor = scalar, who = scalar;
