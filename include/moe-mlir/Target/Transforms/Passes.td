@@ -195,7 +195,8 @@ def MoECopyConstantsToDevicePass
   let description = [{
     Constants of the module are host memory, which kernels cannot read. Each
     `memref.get_global` is followed by a copy to memory that is freed at the end
-    of its block.
+    of its block, or where other blocks use it before the returns that it
+    dominates.
   }];
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
