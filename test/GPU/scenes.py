@@ -110,9 +110,9 @@ PURPOSES = {
         "weighted": [FETCHES + PUTS, FETCHES],
     },
     "tickets": {
-        "round_trip_rank_major": [POSTS + TAKES, []],
-        "round_trip_slab": [POSTS + TAKES, []],
-        "round_trip_expert_major": [TAKES, []],
+        "round_trip_rank_major": [POSTS + TAKES, TAKES],
+        "round_trip_slab": [POSTS + TAKES, TAKES],
+        "round_trip_expert_major": [TAKES, TAKES],
     },
 }
 

@@ -31,12 +31,14 @@
 // CHECK-NOT: {{bar|fence|atom}}
 // CHECK: st.release.sys.global.b64
 // CHECK: .visible .entry round_trip_kernel_0(
-// Four columns of a token's only row are loaded, and stored as they are; or two columns of
+// The next token is asked for before this one is read.
+// CHECK: atom.global.add.u64
+// Eight columns of a token's only row are loaded, and stored as they are; or four columns of
 // two rows. They are joined by a zero that the assembler does not know: where the lowest
 // bit of an address is 0.
 // CHECK-NOT: {{cp.async.bulk|mbarrier|add.rn.f32|ld.global.v4.b32}}
 // CHECK: ld.global.v4.b32 {[[ONLY:%r[0-9]+]],
-// CHECK-COUNT-3: ld.global.v4.b32
+// CHECK-COUNT-7: ld.global.v4.b32
 // CHECK-NOT: {{ld.global|add.rn.f32}}
 // CHECK: selp.b32 [[NONE:%r[0-9]+]], 0, {{%r[0-9]+}}, [[IS_EVEN:%p[0-9]+]];
 // CHECK-NEXT: xor.b32 {{%r[0-9]+}}, [[NONE]], [[ONLY]];
@@ -44,9 +46,7 @@
 // CHECK: st.global.v4.b32
 // CHECK-NOT: {{cp.async.bulk|mbarrier|add.rn.f32}}
 // CHECK: ld.global.v4.b32 {[[FIRST:%r[0-9]+]],
-// CHECK-NEXT: ld.global.v4.b32
-// CHECK-NEXT: ld.global.v4.b32
-// CHECK-NEXT: ld.global.v4.b32
+// CHECK-COUNT-7: ld.global.v4.b32
 // CHECK-NOT: {{ld.global|add.rn.f32}}
 // CHECK: selp.b32 [[NONE2:%r[0-9]+]], 0, {{%r[0-9]+}}, [[IS_EVEN]];
 // CHECK-NEXT: xor.b32 {{%r[0-9]+}}, [[NONE2]], [[FIRST]];

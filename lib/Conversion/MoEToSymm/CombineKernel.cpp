@@ -33,6 +33,8 @@ void CombineKernel::lower() {
   Value runs = b.runCounters();
   ready = b.flags();
   Value released = op.getDeferRelease() ? Value() : b.blockFlags();
+  if (!movesInBulk() && sharesOutTokens())
+    tickets = b.ticketCounters();
   b.launch(movesInBulk() ? numStages() * stageBytes() : 0, [&] {
     epoch = b.beginRun(runs);
     if (released)
@@ -52,6 +54,8 @@ void CombineKernel::lower() {
       reduceTokens();
 
     b.phase("release");
+    if (tickets)
+      b.resetTickets(tickets, epoch);
     if (released) {
       b.signalFromBlock(released, epoch);
       b.endRun(runs, epoch);

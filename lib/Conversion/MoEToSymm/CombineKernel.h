@@ -94,7 +94,19 @@ private:
   int64_t batchSize();
   /// Vectors that a lane holds of one of `rows` rows.
   int64_t numHeld(int64_t rows);
+  /// Whether subgroups take shares of tokens one by one.
+  bool sharesOutTokens() {
+    LaunchShape shape = b.launchShape();
+    return static_cast<int64_t>(op.getTokenBound()) * shape.team >
+           shape.blocks * b.numSubgroups();
+  }
   void reduceTokens();
+  void reduceSharedOut();
+  /// Row and rank of this lane's row of a token (i32), or what stands for none.
+  SmallVector<Value> listAhead(Value token, Value end);
+  /// The same, where most subgroups have no further token at their end.
+  SmallVector<Value> listNext(Value token, Value end);
+  void reduceListed(Value token, Value member, ValueRange ahead);
   void reduceToken(Value token, Value member, const RowList &list);
   Row rowAt(const RowList &list, Value i);
   void reduceRows(Value token, Value member, const RowList &list, int64_t size);
@@ -158,6 +170,7 @@ private:
   KernelBuilder &b;
   Value out; ///< of the op, or what takes its place
   Value ready, epoch;
+  Value tickets;           ///< of shares that subgroups take one by one
   Value ring, full, empty; ///< stages; arrivals of their rows and readers
   Value counts, weights;   ///< of the rows in a stage
   /// Of the subgroup that brings rows: a lane's token in a batch, and the slot.

@@ -120,45 +120,78 @@ SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
   return results;
 }
 
-/// Where the rows of a team's next token lie is known before the first may be
-/// read.
-void CombineKernel::reduceTokens() {
-  Value size = b.index(b.launchShape().team);
-  Value team = arith::DivUIOp::create(b, b.subgroup(), size);
-  Value member = arith::RemUIOp::create(b, b.subgroup(), size);
-  Value perBlock = b.index(b.numSubgroups() / b.launchShape().team);
-  Value begin = b.add(b.mul(b.block(), perBlock), team);
-  Value teams = b.mul(b.numBlocks(), perBlock), end = numTokens;
-  RowList list = listRows(begin, end);
-  waitForRows();
-  // Carried in few registers.
-  auto narrow = [&](const RowList &list) -> SmallVector<Value> {
-    return {b.fromIndex(list.row, b.getI32Type()),
-            b.fromIndex(list.peer, b.getI32Type())};
-  };
-  auto tokens = scf::ForOp::create(b, begin, end, teams, narrow(list));
+/// In few registers.
+SmallVector<Value> CombineKernel::listAhead(Value token, Value end) {
+  RowList list = listRows(token, end);
+  return {b.fromIndex(list.row, b.getI32Type()),
+          b.fromIndex(list.peer, b.getI32Type())};
+}
+
+SmallVector<Value> CombineKernel::listNext(Value token, Value end) {
+  auto more = scf::IfOp::create(b, TypeRange{b.getI32Type(), b.getI32Type()},
+                                b.cmp(Pred::ult, token, end),
+                                /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToEnd(tokens.getBody());
-  list.row = b.toIndex(tokens.getRegionIterArg(0));
-  list.peer = b.toIndex(tokens.getRegionIterArg(1));
+  b.setInsertionPointToStart(more.thenBlock());
+  scf::YieldOp::create(b, listAhead(token, end));
+  b.setInsertionPointToStart(more.elseBlock());
+  scf::YieldOp::create(b, ValueRange{b.i32(-1), b.i32(0)});
+  return more.getResults();
+}
+
+void CombineKernel::reduceListed(Value token, Value member, ValueRange ahead) {
+  RowList list;
+  list.row = b.toIndex(ahead[0]);
+  list.peer = b.toIndex(ahead[1]);
   Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
   list.count = b.countBits(b.ballot(isRow));
   list.weight = loadWeight(list.row, list.peer);
   // For a row that is not there a row of this rank is read, and not added.
   list.row = b.select(isRow, list.row, b.index(0));
   list.peer = b.select(isRow, list.peer, b.me());
-  Value token = tokens.getInductionVar();
   reduceToken(token, member, list);
-  Value next = b.add(token, teams);
-  auto more = scf::IfOp::create(b, TypeRange{b.getI32Type(), b.getI32Type()},
-                                b.cmp(Pred::ult, next, end),
-                                /*withElseRegion=*/true);
-  b.setInsertionPointToStart(more.thenBlock());
-  scf::YieldOp::create(b, narrow(listRows(next, end)));
-  b.setInsertionPointToStart(more.elseBlock());
-  scf::YieldOp::create(b, ValueRange{b.i32(-1), b.i32(0)});
+}
+
+/// Where the rows of a team's next token lie is known before the first may be
+/// read.
+void CombineKernel::reduceTokens() {
+  if (sharesOutTokens())
+    return reduceSharedOut();
+  Value size = b.index(b.launchShape().team);
+  Value team = arith::DivUIOp::create(b, b.subgroup(), size);
+  Value member = arith::RemUIOp::create(b, b.subgroup(), size);
+  Value perBlock = b.index(b.numSubgroups() / b.launchShape().team);
+  Value begin = b.add(b.mul(b.block(), perBlock), team);
+  Value teams = b.mul(b.numBlocks(), perBlock), end = numTokens;
+  SmallVector<Value> ahead = listAhead(begin, end);
+  waitForRows();
+  auto tokens = scf::ForOp::create(b, begin, end, teams, ahead);
+  OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToEnd(tokens.getBody());
-  scf::YieldOp::create(b, more.getResults());
+  Value token = tokens.getInductionVar();
+  reduceListed(token, member, tokens.getRegionIterArgs());
+  scf::YieldOp::create(b, listNext(b.add(token, teams), end));
+}
+
+/// Tokens have more rows or fewer, and so those of a subgroup more or less work
+/// than those of another.
+void CombineKernel::reduceSharedOut() {
+  int64_t team = b.launchShape().team;
+  auto tokenOf = [&](Value share) {
+    return team == 1 ? share : arith::DivUIOp::create(b, share, b.index(team));
+  };
+  auto memberOf = [&](Value share) {
+    return team == 1 ? b.index(0)
+                     : arith::RemUIOp::create(b, share, b.index(team));
+  };
+  SmallVector<Value> ahead = listAhead(tokenOf(b.firstTicket()), numTokens);
+  waitForRows();
+  b.forTickets(
+      tickets, epoch, b.mul(numTokens, b.index(team)), ahead,
+      [&](Value share, ValueRange ahead, llvm::function_ref<Value()> next) {
+        reduceListed(tokenOf(share), memberOf(share), ahead);
+        return listNext(tokenOf(next()), numTokens);
+      });
 }
 
 /// Where tokens may have fewer rows than slots, and all slots move at a time,

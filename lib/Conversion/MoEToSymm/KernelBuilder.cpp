@@ -137,22 +137,31 @@ void KernelBuilder::resetTickets(Value tickets, Value epoch) {
   });
 }
 
+/// The first items are spread over blocks before they are spread over the
+/// subgroups of a block.
+Value KernelBuilder::firstTicket() {
+  return add(mul(subgroupId, gridDim), blockId);
+}
+
 /// The links do not serve all multiprocessors alike: those with the same amount
 /// of work are done at very different times. So each subgroup begins with an
 /// item of its own and then takes the next one that is left. It asks for that
-/// before it turns to the one it has. The first items are spread over blocks
-/// before they are spread over the subgroups of a block.
-void KernelBuilder::forTickets(Value tickets, Value epoch, Value total,
-                               llvm::function_ref<void(Value)> body) {
+/// before it turns to the one it has.
+void KernelBuilder::forTickets(
+    Value tickets, Value epoch, Value total, ValueRange init,
+    llvm::function_ref<SmallVector<Value>(Value, ValueRange,
+                                          llvm::function_ref<Value()>)>
+        body) {
   Value zero = index(0);
-  Value own = add(mul(subgroupId, gridDim), blockId);
+  SmallVector<Value> begin = {firstTicket()};
   Value others = mul(gridDim, index(numSubgroups()));
-  auto loop = scf::WhileOp::create(*this, TypeRange{getIndexType()},
-                                   ValueRange{own}, nullptr, nullptr);
+  llvm::append_range(begin, init);
+  auto loop = scf::WhileOp::create(*this, ValueRange(begin).getTypes(), begin,
+                                   nullptr, nullptr);
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(&loop.getBefore().front());
-  Value next = loop.getBeforeArguments().front();
-  scf::ConditionOp::create(*this, cmp(Pred::ult, next, total), next);
+  ValueRange state = loop.getBeforeArguments();
+  scf::ConditionOp::create(*this, cmp(Pred::ult, state.front(), total), state);
   setInsertionPointToStart(&loop.getAfter().front());
   auto ask = scf::IfOp::create(*this, TypeRange{getI64Type()},
                                cmp(Pred::eq, laneId, zero),
@@ -165,9 +174,27 @@ void KernelBuilder::forTickets(Value tickets, Value epoch, Value total,
     setInsertionPointToStart(ask.elseBlock());
     scf::YieldOp::create(*this, i64(0));
   }
-  body(loop.getAfterArguments().front());
-  Value number = shuffle(toIndex(ask.getResult(0)), zero);
-  scf::YieldOp::create(*this, add(others, number));
+  Value next;
+  auto getNext = [&] {
+    if (!next)
+      next = add(others, shuffle(toIndex(ask.getResult(0)), zero));
+    return next;
+  };
+  ValueRange arguments = loop.getAfterArguments();
+  SmallVector<Value> carried =
+      body(arguments.front(), arguments.drop_front(), getNext);
+  SmallVector<Value> results = {getNext()};
+  llvm::append_range(results, carried);
+  scf::YieldOp::create(*this, results);
+}
+
+void KernelBuilder::forTickets(Value tickets, Value epoch, Value total,
+                               llvm::function_ref<void(Value)> body) {
+  forTickets(tickets, epoch, total, ValueRange(),
+             [&](Value item, ValueRange, llvm::function_ref<Value()>) {
+               body(item);
+               return SmallVector<Value>();
+             });
 }
 
 Value KernelBuilder::beginRun(Value runs) {

@@ -68,6 +68,16 @@ public:
   /// in each run.
   void forTickets(Value tickets, Value epoch, Value total,
                   llvm::function_ref<void(Value)> body);
+  /// The same with values that a subgroup carries from item to item, at first
+  /// `init`: `body(i, carried, next)` returns those for the item `next()`,
+  /// which may be `total` or more.
+  void
+  forTickets(Value tickets, Value epoch, Value total, ValueRange init,
+             llvm::function_ref<SmallVector<Value>(Value, ValueRange,
+                                                   llvm::function_ref<Value()>)>
+                 body);
+  /// The item that this subgroup begins with; may be the total or more.
+  Value firstTicket();
   void onThread(Value index, llvm::function_ref<void()> body);
   /// On one lane of each subgroup.
   void onFirstLane(llvm::function_ref<void()> body);

@@ -271,3 +271,67 @@ func.func @short_round(%y: memref<512x2688xbf16, #symm.space>,
        memref<4xi32>, memref<128x2688xbf16>) -> ()
   return
 }
+
+// More tokens than subgroups: those take them one by one. Where the rows of the next one
+// lie is looked up when this one is done; it is asked for before.
+// CHECK-LABEL: func.func @shared_out
+// CHECK: %[[TICKETS:.*]] = symm.alloc persistent : memref<2xi64, #symm.space>
+// CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c2,
+// The first tokens are spread over blocks.
+// CHECK: %[[PLACE:.*]] = arith.muli %[[SUBGROUP:.*]], %[[GRID]]
+// CHECK-NEXT: %[[OWN:.*]] = arith.addi %[[PLACE]], %[[BLOCK]]
+// CHECK: memref.load %{{.*}}[%[[OWN]],
+// CHECK: symm.phase "reduce"
+// CHECK: %[[OTHERS:.*]] = arith.muli %[[GRID]], %c16
+// CHECK: scf.while (%[[NEXT:.*]] = %{{.*}}, %{{.*}} = %{{.*}}, %{{.*}} = %{{.*}}) : (index, i32, i32)
+// CHECK-NEXT: arith.cmpi ult, %[[NEXT]], %c33
+// CHECK: ^bb0(%[[TOKEN:.*]]: index, %{{.*}}: i32, %{{.*}}: i32):
+// CHECK: symm.take %[[TICKETS]]
+// CHECK: vector.store %{{.*}}, %{{.*}}[%[[TOKEN]],
+// CHECK: %[[AFTER:.*]] = arith.addi %[[OTHERS]], %{{.*}} : index
+// CHECK-NEXT: arith.cmpi ult, %[[AFTER]], %c33
+// CHECK-NEXT: scf.if
+// CHECK: memref.load %{{.*}}[%[[AFTER]],
+// CHECK: scf.yield %[[AFTER]],
+// What the next run counts in.
+// CHECK: symm.phase "release"
+// CHECK: memref.store %c0_i64, %[[TICKETS]]
+func.func @shared_out(%y: memref<132x32xbf16, #symm.space>,
+    %rows: memref<33x4xi32>, %src: memref<132xi32>, %from: memref<4xi32>,
+    %out: memref<33x32xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep
+      {kernel = #moe.kernel<blocks = 2>, num_experts = 16 : i64}
+    : (memref<132x32xbf16, #symm.space>, memref<33x4xi32>, memref<132xi32>,
+       memref<4xi32>, memref<33x32xbf16>) -> ()
+  return
+}
+
+// One each: the subgroups of a block have consecutive tokens.
+// CHECK-LABEL: func.func @one_each
+// CHECK-NOT: symm.take
+func.func @one_each(%y: memref<128x32xbf16, #symm.space>,
+    %rows: memref<32x4xi32>, %src: memref<128xi32>, %from: memref<4xi32>,
+    %out: memref<32x32xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep
+      {kernel = #moe.kernel<blocks = 2>, num_experts = 16 : i64}
+    : (memref<128x32xbf16, #symm.space>, memref<32x4xi32>, memref<128xi32>,
+       memref<4xi32>, memref<32x32xbf16>) -> ()
+  return
+}
+
+// Two subgroups share a token, and need not be of one block.
+// CHECK-LABEL: func.func @shares
+// CHECK: symm.phase "reduce"
+// CHECK: arith.cmpi ult, %{{.*}}, %c34
+// CHECK: ^bb0(%[[SHARE:.*]]: index,
+// CHECK: arith.divui %[[SHARE]], %c2
+// CHECK-NEXT: arith.remui %[[SHARE]], %c2
+func.func @shares(%y: memref<68x512xbf16, #symm.space>,
+    %rows: memref<17x4xi32>, %src: memref<68xi32>, %from: memref<4xi32>,
+    %out: memref<17x512xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep
+      {kernel = #moe.kernel<blocks = 2, team = 2>, num_experts = 16 : i64}
+    : (memref<68x512xbf16, #symm.space>, memref<17x4xi32>, memref<68xi32>,
+       memref<4xi32>, memref<17x512xbf16>) -> ()
+  return
+}

@@ -41,7 +41,7 @@
 // RUN: FileCheck %s --check-prefix=WHY < %t.auto
 // WHY: remark: [Passed] kernel{{.*}}Function=dispatch_many{{.*}}dispatch moves rows by stores: they are not slower than bulk copies, wherever both were measured (132 blocks of 512 threads, team 8)
 // WHY: remark: [Passed] kernel{{.*}}Function=combine_many{{.*}}combine moves rows by stores: they are as fast as bulk copies, or nearly (64 blocks of 512 threads, team 1)
-// WHY: Function=combine_two_ranks{{.*}}combine moves rows by stores: they are as fast as bulk copies, or nearly (132 blocks of 512 threads, team 1)
+// WHY: Function=combine_two_ranks{{.*}}combine moves rows by stores: they are as fast as bulk copies, or nearly (64 blocks of 512 threads, team 1)
 // WHY: Function=dispatch_few{{.*}}dispatch moves rows by stores: {{.*}} (128 blocks of 512 threads, team 16)
 // WHY: Function=combine_few{{.*}}combine moves rows by stores: they are as fast as bulk copies, or nearly (60 blocks of 512 threads, team 2)
 // WHY: Function=combine_odd_rows{{.*}}combine moves rows by stores: rows of 14 bytes are no multiple of 16 bytes (64 blocks
@@ -136,6 +136,7 @@
 // TEAM: error: moe-plan expects 'team' to be 0 or a power of two up to 32 (3)
 
 shard.grid @ep(shape = 4)
+shard.grid @ep1(shape = 1)
 shard.grid @ep2(shape = 2)
 shard.grid @ep3(shape = 3)
 shard.grid @ep8(shape = 8)
@@ -154,7 +155,7 @@ func.func @dispatch_many(%x: memref<4096x7168xbf16>, %rows: memref<4096x4xi32>,
   return
 }
 
-// Among more than two ranks, 64 blocks. With 128 tokens for each of them, loads.
+// 64 blocks. With 128 tokens for each of them, loads.
 // CHECK-LABEL: func.func @combine_many(
 // AUTO: kernel = #moe.kernel<blocks = 64>,
 // SM80: kernel = #moe.kernel<blocks = 64>,
@@ -169,13 +170,36 @@ func.func @combine_many(%y: memref<32768x7168xbf16>, %rows: memref<8192x4xi32>,
 }
 
 // CHECK-LABEL: func.func @combine_two_ranks(
-// AUTO: kernel = #moe.kernel<>,
-// SM80: kernel = #moe.kernel<blocks = 108>,
-// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>,
+// AUTO: kernel = #moe.kernel<blocks = 64>,
+// SM80: kernel = #moe.kernel<blocks = 64>,
+// BULK: kernel = #moe.kernel<blocks = 64, transfer = bulk, stages = 4>,
 func.func @combine_two_ranks(%y: memref<16384x7168xbf16>, %rows: memref<8192x2xi32>,
     %src: memref<16384xi32>, %n: memref<2xi32>, %out: memref<8192x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep2 {num_experts = 64 : i64}
     : (memref<16384x7168xbf16>, memref<8192x2xi32>, memref<16384xi32>, memref<2xi32>,
+       memref<8192x7168xbf16>) -> ()
+  return
+}
+
+// Two ranks, and one token less than 64 blocks have subgroups: all blocks.
+// CHECK-LABEL: func.func @combine_two_ranks_fewer(
+// AUTO: kernel = #moe.kernel<blocks = 128, team = 2>
+// SM80: kernel = #moe.kernel<blocks = 64>
+func.func @combine_two_ranks_fewer(%y: memref<2046x7168xbf16>, %rows: memref<1023x2xi32>,
+    %src: memref<2046xi32>, %n: memref<2xi32>, %out: memref<1023x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep2 {num_experts = 64 : i64}
+    : (memref<2046x7168xbf16>, memref<1023x2xi32>, memref<2046xi32>, memref<2xi32>,
+       memref<1023x7168xbf16>) -> ()
+  return
+}
+
+// A rank alone waits for no link.
+// CHECK-LABEL: func.func @combine_one_rank(
+// AUTO: kernel = #moe.kernel<>,
+func.func @combine_one_rank(%y: memref<8192x7168xbf16>, %rows: memref<8192x1xi32>,
+    %src: memref<8192xi32>, %n: memref<1xi32>, %out: memref<8192x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep1 {num_experts = 64 : i64}
+    : (memref<8192x7168xbf16>, memref<8192x1xi32>, memref<8192xi32>, memref<1xi32>,
        memref<8192x7168xbf16>) -> ()
   return
 }
@@ -206,13 +230,35 @@ func.func @combine_by_expert(%y: memref<32768x7168xbf16>, %rows: memref<8192x4xi
 // 2112 subgroups share 128 tokens; blocks without a token do not run.
 // CHECK-LABEL: func.func @dispatch_few(
 // AUTO: kernel = #moe.kernel<blocks = 128, team = 16>
-// SM80: kernel = #moe.kernel<blocks = 64, team = 8>
+// SM80: kernel = #moe.kernel<blocks = 108, team = 8>
 // BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
 func.func @dispatch_few(%x: memref<128x7168xbf16>, %rows: memref<128x4xi32>,
     %recv: memref<512x7168xbf16>) {
   moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
     : (memref<128x7168xbf16>, memref<128x4xi32>, memref<512x7168xbf16>) -> ()
   return
+}
+
+// A token of 14336 bytes goes to 2.7 other ranks on average, which is much for one block;
+// one of 8192 bytes is not.
+// CHECK-LABEL: func.func @dispatch_crowded(
+// AUTO: kernel = #moe.kernel<blocks = 64, team = 16>
+func.func @dispatch_crowded(%x: tensor<16x7168xbf16>, %idx: tensor<16x8xi32>, %w: tensor<16x8xf32>) -> tensor<64x7168xbf16> {
+  %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep {num_experts = 64 : i64}
+    : (tensor<16x7168xbf16>, tensor<16x8xi32>, tensor<16x8xf32>)
+   -> (tensor<64x7168xbf16>, tensor<64x8xi32>, tensor<64x8xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
+  return %recv : tensor<64x7168xbf16>
+}
+
+// CHECK-LABEL: func.func @dispatch_not_crowded(
+// AUTO: kernel = #moe.kernel<blocks = 16, team = 16>
+func.func @dispatch_not_crowded(%x: tensor<16x4096xbf16>, %idx: tensor<16x8xi32>, %w: tensor<16x8xf32>) -> tensor<64x4096xbf16> {
+  %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep {num_experts = 64 : i64}
+    : (tensor<16x4096xbf16>, tensor<16x8xi32>, tensor<16x8xf32>)
+   -> (tensor<64x4096xbf16>, tensor<64x8xi32>, tensor<64x8xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
+  return %recv : tensor<64x4096xbf16>
 }
 
 // 1024 subgroups share 480 tokens, two each, so that 60 blocks have one.

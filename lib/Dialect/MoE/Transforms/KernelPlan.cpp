@@ -50,9 +50,15 @@ static constexpr int64_t kBulkTokens = 128;
 /// too few rows at a time.
 static constexpr int64_t kCrampedBlocks = 32;
 static constexpr int64_t kBulkRows = 64;
-/// Blocks of a combine among more than two ranks: with more it is slower, or
-/// not faster.
+/// Blocks of a combine among several ranks: with more it is slower, or not
+/// faster. Among two ranks only when all of their subgroups have tokens.
 static constexpr int64_t kCombineBlocks = 64;
+/// Bytes that leave the rank from which on the tokens of a block are too much
+/// for one multiprocessor at a time when few blocks have any, and how many
+/// blocks there are then for one that has: neighbours share a way to the links,
+/// and with more blocks those that have tokens are no neighbours.
+static constexpr int64_t kCrowdedBytes = 24 << 10;
+static constexpr int64_t kBlocksApart = 4;
 /// Bytes of a subgroup's share of a row, at least, where subgroups take shares
 /// one by one: smaller ones are moved sooner than the counter gives out the
 /// next.
@@ -282,13 +288,31 @@ static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
   return std::min(team, largest);
 }
 
-/// Blocks that have something to move, when all tokens come.
+/// Blocks that have something to move, when all tokens come, and those between
+/// them.
 static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
                                  int64_t team) {
-  if (!traffic.hasPieces)
-    return llvm::divideCeil(traffic.tokens, subgroups / team);
-  return llvm::divideCeil(traffic.tokens * traffic.rowBytes,
-                          kPieceBytes * subgroups);
+  if (traffic.hasPieces)
+    return llvm::divideCeil(traffic.tokens * traffic.rowBytes,
+                            kPieceBytes * subgroups);
+  int64_t perBlock = subgroups / team;
+  int64_t blocks = llvm::divideCeil(traffic.tokens, perBlock);
+  bool isCrowded =
+      traffic.isDispatch &&
+      traffic.rowsOut * perBlock * traffic.rowBytes >= kCrowdedBytes;
+  return isCrowded ? blocks * kBlocksApart : blocks;
+}
+
+/// Blocks when none are asked for, if so many have something to move.
+static int64_t chooseBlocks(const Traffic &traffic, const KernelTarget &target,
+                            const KernelRequest &request) {
+  if (!traffic.isCombine || traffic.ranks == 1)
+    return target.processors;
+  int64_t threads = request.threads ? request.threads : kThreads;
+  int64_t subgroups = kCombineBlocks * threads / kLanes;
+  if (traffic.ranks == 2 && traffic.tokens < subgroups)
+    return target.processors;
+  return std::min(target.processors, kCombineBlocks);
 }
 
 /// Tokens per block from which on a combine moves rows by bulk copies; none
@@ -343,11 +367,8 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
   Traffic traffic = getTraffic(op);
   KernelChoice choice;
 
-  int64_t blocks = target.processors;
-  if (request.blocks)
-    blocks = request.blocks;
-  else if (traffic.isCombine && traffic.ranks > 2)
-    blocks = std::min(blocks, kCombineBlocks);
+  int64_t blocks =
+      request.blocks ? request.blocks : chooseBlocks(traffic, target, request);
   int64_t threads = request.threads;
   if (!threads)
     threads =
