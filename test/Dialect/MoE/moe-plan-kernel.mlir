@@ -193,6 +193,18 @@ func.func @combine_two_ranks_fewer(%y: memref<2046x7168xbf16>, %rows: memref<102
   return
 }
 
+// By expert, all tokens have as many rows.
+// CHECK-LABEL: func.func @combine_two_ranks_by_expert(
+// AUTO: kernel = #moe.kernel<>,
+func.func @combine_two_ranks_by_expert(%y: memref<16384x7168xbf16>, %rows: memref<8192x2xi32>,
+    %src: memref<16384xi32>, %n: memref<2xi32>, %idx: memref<8192x2xi32>, %out: memref<8192x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n topk(%idx) outs(%out) on @ep2
+      {layout = #moe.layout<expert_major>, num_experts = 64 : i64}
+    : (memref<16384x7168xbf16>, memref<8192x2xi32>, memref<16384xi32>, memref<2xi32>,
+       memref<8192x2xi32>, memref<8192x7168xbf16>) -> ()
+  return
+}
+
 // A rank alone waits for no link.
 // CHECK-LABEL: func.func @combine_one_rank(
 // AUTO: kernel = #moe.kernel<>,

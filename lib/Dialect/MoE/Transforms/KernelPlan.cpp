@@ -51,7 +51,8 @@ static constexpr int64_t kBulkTokens = 128;
 static constexpr int64_t kCrampedBlocks = 32;
 static constexpr int64_t kBulkRows = 64;
 /// Blocks of a combine among several ranks: with more it is slower, or not
-/// faster. Among two ranks only when all of their subgroups have tokens.
+/// faster. Among two ranks only when all of their subgroups have tokens, some
+/// of which have fewer rows than others.
 static constexpr int64_t kCombineBlocks = 64;
 /// Bytes that leave the rank from which on the tokens of a block are too much
 /// for one multiprocessor at a time when few blocks have any, and how many
@@ -310,7 +311,8 @@ static int64_t chooseBlocks(const Traffic &traffic, const KernelTarget &target,
     return target.processors;
   int64_t threads = request.threads ? request.threads : kThreads;
   int64_t subgroups = kCombineBlocks * threads / kLanes;
-  if (traffic.ranks == 2 && traffic.tokens < subgroups)
+  if (traffic.ranks == 2 &&
+      (!traffic.hasFewerRows || traffic.tokens < subgroups))
     return target.processors;
   return std::min(target.processors, kCombineBlocks);
 }
