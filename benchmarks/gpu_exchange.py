@@ -57,12 +57,16 @@ def run(args):
     config = {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
               "blocks": args.blocks, "seed": args.seed}
     units = shapes.plan(shapes.choose_models(args.models, args.quick), args.kinds, args.tokens)
-    records, machine = group.measure(units, args.ranks, config, rank.serve, args.seconds)
     arguments = {name: getattr(args, name) for name in (
         "commit", "ranks", "quick", "models", "tokens", "blocks", "kinds", "seed", "seconds")}
-    document = report.document(records, machine, arguments)
-    if args.json:
-        args.json.write_text(json.dumps(document, separators=(",", ":")).replace('},{', '},\n{') + "\n")
+
+    # Machines are lent, and time on them ends: what was measured by then is kept.
+    def keep(records, machine, complete=False):
+        if args.json:
+            report.write(args.json, report.document(records, machine, arguments, complete))
+
+    records, machine = group.measure(units, args.ranks, config, rank.serve, args.seconds, keep=keep)
+    keep(records, machine, complete=True)
     print("\n".join(report.tables(records)))
     return 1 if any(r.get("correct") is False for r in records) else 0
 
@@ -105,7 +109,7 @@ def main():
     sub.add_argument("--seconds", type=float, default=480, help="what is not measured by then is left out")
     sub.add_argument("--seed", type=int, default=1)
     sub.add_argument("--commit", default="unknown")
-    sub.add_argument("--json", type=Path, help="write the result here")
+    sub.add_argument("--json", type=Path, help="write the result here, after each unit what there is")
 
     sub = commands.add_parser("tables")
     sub.add_argument("results", type=Path, nargs="+", help="what --json wrote; the records of all are put together")

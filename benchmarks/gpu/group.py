@@ -111,8 +111,9 @@ class Collector:
         return [stats.merge(key, parts) for key, parts in self.by_key.values() if None not in parts]
 
 
-def measure(units, ranks, config, serve, seconds, log=print):
-    """Runs the units; returns (records, description of the machine)."""
+def measure(units, ranks, config, serve, seconds, log=print, keep=lambda records, machine: None):
+    """Runs the units; returns (records, description of the machine). `keep` is
+    called with those there are after each unit."""
     end = time.monotonic() + seconds
     records, machine, group, starts = [], {}, None, 0
 
@@ -151,6 +152,7 @@ def measure(units, ranks, config, serve, seconds, log=print):
                 failed(unit, str(error))
                 group.stop()
                 group = None
+            keep(records, machine)
     finally:
         if group is not None:
             group.stop()

@@ -8,6 +8,8 @@
 """What the records say: the ceiling, the table of targets, all exchanges."""
 
 import datetime
+import json
+import os
 import platform
 import subprocess
 
@@ -52,15 +54,23 @@ def describe_machine(from_rank):
     }
 
 
-def document(records, machine, arguments):
+def document(records, machine, arguments, complete=True):
     return {
         "date": datetime.date.today().isoformat(),
         "commit": arguments["commit"],
+        "complete": complete,
         "machine": describe_machine(machine),
         "arguments": arguments,
         "ceiling_gb_per_s": ceiling(records),
         "records": records,
     }
+
+
+def write(path, content):
+    """Leaves what was there before when it is cut off."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(json.dumps(content, separators=(",", ":")).replace('},{', '},\n{') + "\n")
+    os.replace(beside, path)
 
 
 def share(record, top):

@@ -62,3 +62,10 @@ def test_a_record_of_one_rank_is_none():
     collector = group.Collector(2)
     collector.add(0, {"name": "a"}, {"times": [1.0], "enqueue": [1.0], "late": 0, "bytes": 1, "ok": True, "note": None})
     assert collector.records() == []
+
+
+def test_what_is_measured_is_kept_after_each_unit():
+    kept = []
+    group.measure([{"kind": k} for k in ("a", "raise", "b")], 2, {}, fake_ranks.serve, 60, lambda line: None,
+                  lambda records, machine: kept.append(([r.get("name") for r in records], machine["ranks"])))
+    assert kept == [(["a"], 2), (["a", "raise", None], 2), (["a", "raise", None, "b"], 2)]

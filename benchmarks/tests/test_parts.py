@@ -268,3 +268,13 @@ def test_tables_of_results_that_are_kept(tmp_path, capsys, monkeypatch):
 
 def test_tables_of_nothing():
     assert "0 measurements" in "\n".join(report.tables([]))
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "result.json"
+    report.write(path, report.document([{"kind": "a"}], {}, {"commit": "c"}, complete=False))
+    assert json.loads(path.read_text())["complete"] is False
+    with pytest.raises(TypeError):
+        report.write(path, {"records": object()})
+    assert json.loads(path.read_text())["records"] == [{"kind": "a"}]
+    assert list(tmp_path.iterdir()) == [path]
