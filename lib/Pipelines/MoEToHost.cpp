@@ -96,6 +96,7 @@ void moe::buildSmallFloatsPipeline(OpPassManager &pm, bool hasKernels) {
   emulate.sourceTypeStrs = {"bf16", "f16", "f8E4M3FN", "f8E5M2"};
   emulate.targetTypeStr = "f32";
   pm.addPass(arith::createArithEmulateUnsupportedFloats(emulate));
+  pm.addPass(createMoEExpandF64CastsPass());
   pm.addPass(createMoEExpandFloat8Pass());
   if (hasKernels)
     pm.addPass(createMoERoundBF16InKernelsPass());

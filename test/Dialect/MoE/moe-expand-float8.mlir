@@ -83,16 +83,14 @@ func.func @truncf_f8E5M2(%x: f32) -> f8E5M2 {
 // CHECK: arith.extf %{{.*}} : bf16 to f32
 // CHECK: arith.truncf %{{.*}} : f32 to f16
 // CHECK: arith.truncf %{{.*}} : f64 to f8E5M2
-// CHECK: arith.extf %{{.*}} : f8E4M3FN to f64
 // CHECK: arith.extf %{{.*}} : f8E4M3FNUZ to f32
-func.func @others(%a: bf16, %b: f32, %c: f64, %d: f8E4M3FN, %e: f8E4M3FNUZ)
-    -> (f32, f16, f8E5M2, f64, f32) {
+func.func @others(%a: bf16, %b: f32, %c: f64, %e: f8E4M3FNUZ)
+    -> (f32, f16, f8E5M2, f32) {
   %0 = arith.extf %a : bf16 to f32
   %1 = arith.truncf %b : f32 to f16
   %2 = arith.truncf %c : f64 to f8E5M2
-  %3 = arith.extf %d : f8E4M3FN to f64
-  %4 = arith.extf %e : f8E4M3FNUZ to f32
-  return %0, %1, %2, %3, %4 : f32, f16, f8E5M2, f64, f32
+  %3 = arith.extf %e : f8E4M3FNUZ to f32
+  return %0, %1, %2, %3 : f32, f16, f8E5M2, f32
 }
 
 // -----
@@ -130,4 +128,15 @@ func.func @vectors(%x: vector<4xf8E5M2>) -> vector<4xf8E4M3FN> {
   %0 = arith.extf %x : vector<4xf8E5M2> to vector<4xf32>
   %1 = arith.truncf %0 : vector<4xf32> to vector<4xf8E4M3FN>
   return %1 : vector<4xf8E4M3FN>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @to_f64
+// CHECK-NOT: f8E4M3FN to f64
+// CHECK: %[[WIDE:[a-z0-9_]+]] = arith.bitcast %{{.*}} : i32 to f32
+// CHECK: arith.extf %[[WIDE]] : f32 to f64
+func.func @to_f64(%x: f8E4M3FN) -> f64 {
+  %0 = arith.extf %x : f8E4M3FN to f64
+  return %0 : f64
 }

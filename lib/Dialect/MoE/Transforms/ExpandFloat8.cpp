@@ -46,10 +46,7 @@ struct Float8Format {
   }
 };
 
-/// Whether f32 holds all values of this float or vector of floats.
-bool isInF32(Type type) {
-  return getElementTypeOrSelf(type).getIntOrFloatBitWidth() <= 32;
-}
+bool isF64(Type type) { return getElementTypeOrSelf(type).isF64(); }
 
 /// The format of an 8-bit float or of a vector of them.
 std::optional<Float8Format> getFormat(Type type) {
@@ -103,9 +100,8 @@ struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
   LogicalResult matchAndRewrite(arith::ExtFOp op,
                                 PatternRewriter &rewriter) const override {
     auto format = getFormat(op.getIn().getType());
-    if (!format || !isInF32(op.getType()))
-      return rewriter.notifyMatchFailure(op,
-                                         "not from an 8-bit float, or to f64");
+    if (!format)
+      return rewriter.notifyMatchFailure(op, "not from an 8-bit float");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     Bits bits{b, op.getType()};
     Value raw = arith::ExtUIOp::create(
@@ -135,7 +131,9 @@ struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
       value = bits.select(isInf, bits.c(0x7f800000), value);
     }
     Value wide = bits.toFloat(bits.bitOr(sign, value));
-    if (wide.getType() != op.getType())
+    if (isF64(op.getType()))
+      wide = arith::ExtFOp::create(b, op.getType(), wide);
+    else if (wide.getType() != op.getType())
       wide = arith::TruncFOp::create(b, op.getType(), wide);
     rewriter.replaceOp(op, wide);
     return success();
@@ -152,7 +150,7 @@ struct ExpandTruncF : public OpRewritePattern<arith::TruncFOp> {
   LogicalResult matchAndRewrite(arith::TruncFOp op,
                                 PatternRewriter &rewriter) const override {
     auto format = getFormat(op.getType());
-    if (!format || !isInF32(op.getIn().getType()))
+    if (!format || isF64(op.getIn().getType()))
       return rewriter.notifyMatchFailure(op, "not to an 8-bit float, or f64");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     Bits bits{b, op.getType()};

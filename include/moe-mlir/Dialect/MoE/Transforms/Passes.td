@@ -120,13 +120,26 @@ def MoEPlaceSymmetricBuffersPass
   ];
 }
 
+def MoEExpandF64CastsPass : Pass<"moe-expand-f64-casts"> {
+  let summary = "expand conversions between f64 and floats of less than 32 bits";
+  let description = [{
+    Neither C libraries nor GPUs have all of the conversions between f64 and bf16,
+    f16, f8E4M3FN and f8E5M2. This pass rewrites `arith.truncf` from f64 to those
+    as two, by way of f32, and `arith.extf` from bf16 to f64 likewise. The first
+    truncation is to odd, so that the result is rounded once: to nearest even.
+    (`moe-expand-float8` extends 8-bit floats.)
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 def MoEExpandFloat8Pass : Pass<"moe-expand-float8"> {
-  let summary = "expand conversions between f32 and 8-bit floats to integer ops";
+  let summary = "expand conversions between 8-bit and other floats to integer ops";
   let description = [{
     LLVM has no 8-bit float types, so `arith.extf` from and `arith.truncf` to
-    f8E4M3FN and f8E5M2 have no lowering on a CPU. This pass rewrites those from
-    and to f32 with integer arithmetic: exact extension; truncation to nearest
-    even, to NaN (f8E4M3FN) or infinity (f8E5M2) when out of range.
+    f8E4M3FN and f8E5M2 have no lowering on a CPU. This pass rewrites those with
+    integer arithmetic, by way of f32: exact extension; truncation to nearest
+    even, to NaN (f8E4M3FN) or infinity (f8E5M2) when out of range. Truncations
+    of f64 are for `moe-expand-f64-casts`, before it.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
