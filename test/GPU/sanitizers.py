@@ -40,7 +40,10 @@ SCENES = {
 # racecheck does not take a wait for an mbarrier as an order between subgroups, as
 # soon as a stage is filled again (docs/Testing.md): combines with bulk copies are
 # left to memcheck.
-RACECHECK_SCENES = {**SCENES, "bulk": ("dispatch_slab",)}
+RACECHECK_SCENES = {
+    **SCENES,
+    "bulk": ("dispatch_rank_major", "dispatch_expert_major", "dispatch_slab"),
+}
 
 
 def find():

@@ -104,6 +104,8 @@ POSTS, TAKES = ["st.relaxed.gpu.global", "symm_collect"], ["atom.global.add"]
 # Where keys are experts, blocks meet instead of posting masks.
 PURPOSES = {
     "bulk": {
+        "dispatch_rank_major": [FETCHES + PUTS + POSTS],
+        "dispatch_expert_major": [FETCHES + PUTS],
         "dispatch_slab": [FETCHES + PUTS + POSTS],
         "round_trip_rank_major": [FETCHES + PUTS + POSTS, FETCHES],
         "round_trip_expert_major": [FETCHES + PUTS, FETCHES],
@@ -113,6 +115,7 @@ PURPOSES = {
         "round_trip_rank_major": [POSTS + TAKES, TAKES],
         "round_trip_slab": [POSTS + TAKES, TAKES],
         "round_trip_expert_major": [TAKES, TAKES],
+        "weighted": [TAKES, TAKES],
     },
 }
 

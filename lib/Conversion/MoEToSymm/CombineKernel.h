@@ -96,9 +96,9 @@ private:
   int64_t numHeld(int64_t rows);
   /// Whether subgroups take shares of tokens one by one.
   bool sharesOutTokens() {
-    LaunchShape shape = b.launchShape();
-    return static_cast<int64_t>(op.getTokenBound()) * shape.team >
-           shape.blocks * b.numSubgroups();
+    int64_t shares =
+        static_cast<int64_t>(op.getTokenBound()) * b.launchShape().team;
+    return shares > b.maxBlocks() * b.numSubgroups() && b.canTake(shares);
   }
   void reduceTokens();
   void reduceSharedOut();

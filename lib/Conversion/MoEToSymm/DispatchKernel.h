@@ -176,15 +176,15 @@ private:
   }
   int64_t wordsPerKey() { return numChunks(); }
   int64_t maxSubgroups() { return b.launchShape().blocks * b.numSubgroups(); }
-  /// Whether no subgroup has more than one share of a token.
-  bool isOneRound() {
-    return static_cast<int64_t>(op.getTokenBound()) * b.launchShape().team <=
-           maxSubgroups();
+  int64_t numShares() {
+    return static_cast<int64_t>(op.getTokenBound()) * b.launchShape().team;
   }
+  /// Whether no subgroup has more than one share of a token.
+  bool isOneRound() { return numShares() <= maxSubgroups(); }
   /// Whether subgroups take shares of tokens one by one, so that fast ones get
   /// more.
   bool sharesOutTokens() {
-    if (movesInBulk() || isOneRound())
+    if (movesInBulk() || isOneRound() || !b.canTake(numShares()))
       return false;
     return op.isReuse() || countsInChunks() || sharesStarts();
   }

@@ -14,6 +14,8 @@
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
+#include <limits>
+
 namespace mlir::moe {
 
 /// Whether rows of `type` can be moved by bulk copies: their size and addresses
@@ -76,6 +78,12 @@ public:
              llvm::function_ref<SmallVector<Value>(Value, ValueRange,
                                                    llvm::function_ref<Value()>)>
                  body);
+  /// Whether there may be so many items: lanes exchange 32 bits, and each
+  /// subgroup takes one number too many.
+  bool canTake(int64_t items) {
+    return items + maxBlocks() * numSubgroups() <=
+           std::numeric_limits<int32_t>::max();
+  }
   /// The item that this subgroup begins with; may be the total or more.
   Value firstTicket();
   void onThread(Value index, llvm::function_ref<void()> body);

@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Math/Transforms/Passes.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace mlir::moe {
@@ -59,6 +60,22 @@ struct UseCountIntrinsic : public OpRewritePattern<OpTy> {
   }
 };
 
+/// Polynomials are for f32 and what is computed in f32.
+LogicalResult checkIsNoF64(Operation *op) {
+  if (!isa<math::AcosOp, math::AcoshOp, math::AsinOp, math::AsinhOp,
+           math::AtanOp, math::Atan2Op, math::AtanhOp, math::CbrtOp,
+           math::CosOp, math::CoshOp, math::ErfOp, math::ErfcOp, math::ExpOp,
+           math::Exp2Op, math::ExpM1Op, math::LogOp, math::Log10Op,
+           math::Log1pOp, math::Log2Op, math::PowFOp, math::SinOp, math::SinhOp,
+           math::TanOp, math::TanhOp>(op))
+    return success();
+  Type type = op->getResult(0).getType();
+  if (!getElementTypeOrSelf(type).isF64())
+    return success();
+  return op->emitOpError("expects f32 or a smaller float in a kernel (")
+         << type << ')';
+}
+
 struct MoEExpandKernelMathPass
     : public moe::impl::MoEExpandKernelMathPassBase<MoEExpandKernelMathPass> {
   void runOnOperation() override {
@@ -85,9 +102,15 @@ struct MoEExpandKernelMathPass
                  UseCountIntrinsic<math::CountLeadingZerosOp,
                                    LLVM::CountLeadingZerosOp>>(&getContext());
     FrozenRewritePatternSet frozen(std::move(patterns));
-    for (auto module : getOperation().getOps<gpu::GPUModuleOp>())
-      if (failed(applyPatternsGreedily(module, frozen)))
+    for (auto module : getOperation().getOps<gpu::GPUModuleOp>()) {
+      WalkResult checked = module.walk([](Operation *op) {
+        return failed(checkIsNoF64(op)) ? WalkResult::interrupt()
+                                        : WalkResult::advance();
+      });
+      if (checked.wasInterrupted() ||
+          failed(applyPatternsGreedily(module, frozen)))
         return signalPassFailure();
+    }
   }
 };
 

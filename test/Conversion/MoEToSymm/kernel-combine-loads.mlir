@@ -2,6 +2,7 @@
 // RUN: moe-opt %s --convert-moe-to-symm=target=cuda --canonicalize | FileCheck %s
 
 shard.grid @ep(shape = 4)
+shard.grid @ep1(shape = 1)
 shard.grid @ep2(shape = 2)
 shard.grid @ep8(shape = 8)
 
@@ -333,5 +334,20 @@ func.func @shares(%y: memref<68x512xbf16, #symm.space>,
       {kernel = #moe.kernel<blocks = 2, team = 2>, num_experts = 16 : i64}
     : (memref<68x512xbf16, #symm.space>, memref<17x4xi32>, memref<68xi32>,
        memref<4xi32>, memref<17x512xbf16>) -> ()
+  return
+}
+
+// Numbers that 32 bits do not hold are no tickets.
+// CHECK-LABEL: func.func @too_many_shares
+// CHECK-NOT: symm.take
+// CHECK: scf.for {{.*}} to %c134217728 step
+// CHECK-NOT: symm.take
+func.func @too_many_shares(%y: memref<134217728x8xbf16, #symm.space>,
+    %rows: memref<134217728x1xi32>, %src: memref<134217728xi32>, %from: memref<1xi32>,
+    %out: memref<134217728x8xbf16>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep1
+      {kernel = #moe.kernel<team = 16>, num_experts = 16 : i64}
+    : (memref<134217728x8xbf16, #symm.space>, memref<134217728x1xi32>, memref<134217728xi32>,
+       memref<1xi32>, memref<134217728x8xbf16>) -> ()
   return
 }

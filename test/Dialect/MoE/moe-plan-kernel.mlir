@@ -172,7 +172,7 @@ func.func @combine_many(%y: memref<32768x7168xbf16>, %rows: memref<8192x4xi32>,
 // CHECK-LABEL: func.func @combine_two_ranks(
 // AUTO: kernel = #moe.kernel<blocks = 64>,
 // SM80: kernel = #moe.kernel<blocks = 64>,
-// BULK: kernel = #moe.kernel<blocks = 64, transfer = bulk, stages = 4>,
+// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>,
 func.func @combine_two_ranks(%y: memref<16384x7168xbf16>, %rows: memref<8192x2xi32>,
     %src: memref<16384xi32>, %n: memref<2xi32>, %out: memref<8192x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep2 {num_experts = 64 : i64}
@@ -242,7 +242,7 @@ func.func @combine_by_expert(%y: memref<32768x7168xbf16>, %rows: memref<8192x4xi
 // 2112 subgroups share 128 tokens; blocks without a token do not run.
 // CHECK-LABEL: func.func @dispatch_few(
 // AUTO: kernel = #moe.kernel<blocks = 128, team = 16>
-// SM80: kernel = #moe.kernel<blocks = 108, team = 8>
+// SM80: kernel = #moe.kernel<blocks = 64, team = 8>
 // BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
 func.func @dispatch_few(%x: memref<128x7168xbf16>, %rows: memref<128x4xi32>,
     %recv: memref<512x7168xbf16>) {
@@ -251,10 +251,12 @@ func.func @dispatch_few(%x: memref<128x7168xbf16>, %rows: memref<128x4xi32>,
   return
 }
 
-// A token of 14336 bytes goes to 2.7 other ranks on average, which is much for one block;
-// one of 8192 bytes is not.
+// A token of 14336 bytes goes to 2.7 other ranks on average, and so the 16 blocks that have
+// one are spread; one of 8192 bytes is not enough.
 // CHECK-LABEL: func.func @dispatch_crowded(
 // AUTO: kernel = #moe.kernel<blocks = 64, team = 16>
+// SM80: kernel = #moe.kernel<blocks = 64, team = 16>
+// BULK: kernel = #moe.kernel<transfer = bulk, stages = 4>
 func.func @dispatch_crowded(%x: tensor<16x7168xbf16>, %idx: tensor<16x8xi32>, %w: tensor<16x8xf32>) -> tensor<64x7168xbf16> {
   %recv, %ri, %rw, %src, %to, %from, %rows = moe.dispatch %x, %idx, %w on @ep {num_experts = 64 : i64}
     : (tensor<16x7168xbf16>, tensor<16x8xi32>, tensor<16x8xf32>)
@@ -271,6 +273,48 @@ func.func @dispatch_not_crowded(%x: tensor<16x4096xbf16>, %idx: tensor<16x8xi32>
    -> (tensor<64x4096xbf16>, tensor<64x8xi32>, tensor<64x8xf32>, tensor<64xi32>,
        tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
   return %recv : tensor<64x4096xbf16>
+}
+
+// By expert, a token of 8192 bytes goes out six times.
+// CHECK-LABEL: func.func @dispatch_crowded_by_expert(
+// AUTO: kernel = #moe.kernel<blocks = 64, team = 16>
+func.func @dispatch_crowded_by_expert(%x: tensor<16x4096xbf16>, %idx: tensor<16x8xi32>, %w: tensor<16x8xf32>) -> tensor<512x4096xbf16> {
+  %recv, %ri, %rw, %src, %to, %from, %rows, %offsets, %counts = moe.dispatch %x, %idx, %w
+      on @ep {num_experts = 64 : i64, layout = #moe.layout<expert_major>}
+    : (tensor<16x4096xbf16>, tensor<16x8xi32>, tensor<16x8xf32>)
+   -> (tensor<512x4096xbf16>, tensor<512xi32>, tensor<512xf32>, tensor<512xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x8xi32>, tensor<16xi32>, tensor<16xi32>)
+  return %recv : tensor<512x4096xbf16>
+}
+
+// The same rows once more: as many to all ranks, at most.
+// CHECK-LABEL: func.func @dispatch_crowded_again(
+// AUTO: kernel = #moe.kernel<blocks = 64, team = 16>
+func.func @dispatch_crowded_again(%x: memref<16x7168xbf16>, %rows: memref<16x4xi32>,
+    %recv: memref<64x7168xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
+    : (memref<16x7168xbf16>, memref<16x4xi32>, memref<64x7168xbf16>) -> ()
+  return
+}
+
+// Nothing leaves a rank that is alone.
+// CHECK-LABEL: func.func @dispatch_one_rank(
+// AUTO: kernel = #moe.kernel<blocks = 16, team = 16>
+func.func @dispatch_one_rank(%x: memref<16x14336xbf16>, %rows: memref<16x1xi32>,
+    %recv: memref<16x14336xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep1 {num_experts = 64 : i64}
+    : (memref<16x14336xbf16>, memref<16x1xi32>, memref<16x14336xbf16>) -> ()
+  return
+}
+
+// There is no room to spread 34 blocks.
+// CHECK-LABEL: func.func @dispatch_34_tokens(
+// AUTO: kernel = #moe.kernel<blocks = 34, team = 16>
+func.func @dispatch_34_tokens(%x: memref<34x7168xbf16>, %rows: memref<34x4xi32>,
+    %recv: memref<136x7168xbf16>) {
+  moe.dispatch %x reuse(%rows) outs(%recv) on @ep {num_experts = 64 : i64}
+    : (memref<34x7168xbf16>, memref<34x4xi32>, memref<136x7168xbf16>) -> ()
+  return
 }
 
 // 1024 subgroups share 480 tokens, two each, so that 60 blocks have one.

@@ -60,10 +60,9 @@ func.func @one_expert(%x: tensor<4096x5120xbf16>, %idx: tensor<4096x1xi32>, %w: 
 }
 
 // Rows ordered by expert have shares from two tokens per subgroup on, where blocks are
-// few; 1000 tokens on 24 blocks are that. On all, eight tokens are much for a block: those
-// with tokens are spread over all, though 125 would do.
+// few; 1000 tokens on 24 blocks are that.
 // CHECK-LABEL: func.func @by_expert(
-// ALL: kernel = #moe.kernel<team = 2>
+// ALL: kernel = #moe.kernel<blocks = 125, team = 2>
 // B24: kernel = #moe.kernel<blocks = 24, team = 8>
 func.func @by_expert(%x: tensor<1000x7168xbf16>, %idx: tensor<1000x8xi32>, %w: tensor<1000x8xf32>) -> tensor<16000x7168xbf16> {
   %recv, %ri, %rw, %src, %to, %from, %rows, %offsets, %counts = moe.dispatch %x, %idx, %w

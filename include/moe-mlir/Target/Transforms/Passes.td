@@ -235,7 +235,7 @@ def MoEExpandKernelMathPass
   let summary = "expand math ops in kernels to arithmetic";
   let description = [{
     There is no math library on the device. Square roots and rounding become
-    instructions, other ops of f32 polynomials.
+    instructions, other ops of f32 polynomials; of f64 they are an error.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",

@@ -51,13 +51,12 @@ static constexpr int64_t kBulkTokens = 128;
 static constexpr int64_t kCrampedBlocks = 32;
 static constexpr int64_t kBulkRows = 64;
 /// Blocks of a combine among several ranks: with more it is slower, or not
-/// faster. Among two ranks only when all of their subgroups have tokens, some
-/// of which have fewer rows than others.
+/// faster. Among two ranks only with loads, and when all of their subgroups
+/// have tokens, some of which may have fewer rows than others.
 static constexpr int64_t kCombineBlocks = 64;
-/// Bytes that leave the rank from which on the tokens of a block are too much
-/// for one multiprocessor at a time when few blocks have any, and how many
-/// blocks there are then for one that has: neighbours share a way to the links,
-/// and with more blocks those that have tokens are no neighbours.
+/// Bytes of a token that leave the rank from which on blocks with a token are
+/// kept apart, and how many blocks there are then for one: neighbours share a
+/// way to the links.
 static constexpr int64_t kCrowdedBytes = 24 << 10;
 static constexpr int64_t kBlocksApart = 4;
 /// Bytes of a subgroup's share of a row, at least, where subgroups take shares
@@ -131,11 +130,18 @@ static Traffic getTraffic(CollectiveOpInterface op) {
         !dispatch.isReuse() &&
         (dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert);
     traffic.experts = dispatch.getNumExperts();
-    if (!dispatch.isReuse()) {
-      double ranks = op.getNumRanks(), missed = 1;
-      int64_t topK =
-          cast<ShapedType>(dispatch.getTopkIdx().getType()).getDimSize(1);
-      for (int64_t k = 0; k < topK; ++k)
+    double ranks = op.getNumRanks(), missed = 1;
+    // [T, K], or [T, ranks] when rows of other layouts go where they went.
+    Value slots = dispatch.isReuse() ? dispatch.getReuse().front()
+                                     : dispatch.getTopkIdx();
+    int64_t numSlots = cast<ShapedType>(slots.getType()).getDimSize(1);
+    if (dispatch.isExpertMajor()) {
+      traffic.rowsOut = numSlots * (ranks - 1) / ranks;
+    } else if (dispatch.isReuse()) {
+      // At most: how many experts a token has is not known.
+      traffic.rowsOut = ranks - 1;
+    } else {
+      for (int64_t k = 0; k < numSlots; ++k)
         missed *= 1 - 1 / ranks;
       traffic.rowsOut = (ranks - 1) * (1 - missed);
     }
@@ -290,18 +296,19 @@ static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
 }
 
 /// Blocks that have something to move, when all tokens come, and those between
-/// them.
+/// them if `most` allows that.
 static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
-                                 int64_t team) {
+                                 int64_t team, int64_t most) {
   if (traffic.hasPieces)
     return llvm::divideCeil(traffic.tokens * traffic.rowBytes,
                             kPieceBytes * subgroups);
   int64_t perBlock = subgroups / team;
   int64_t blocks = llvm::divideCeil(traffic.tokens, perBlock);
-  bool isCrowded =
-      traffic.isDispatch &&
-      traffic.rowsOut * perBlock * traffic.rowBytes >= kCrowdedBytes;
-  return isCrowded ? blocks * kBlocksApart : blocks;
+  bool isCrowded = traffic.isDispatch && perBlock == 1 &&
+                   traffic.rowsOut * traffic.rowBytes >= kCrowdedBytes;
+  if (isCrowded && blocks * kBlocksApart <= most)
+    return blocks * kBlocksApart;
+  return blocks;
 }
 
 /// Blocks when none are asked for, if so many have something to move.
@@ -312,7 +319,8 @@ static int64_t chooseBlocks(const Traffic &traffic, const KernelTarget &target,
   int64_t threads = request.threads ? request.threads : kThreads;
   int64_t subgroups = kCombineBlocks * threads / kLanes;
   if (traffic.ranks == 2 &&
-      (!traffic.hasFewerRows || traffic.tokens < subgroups))
+      (!traffic.hasFewerRows || traffic.tokens < subgroups ||
+       request.transfer == Transfer::bulk))
     return target.processors;
   return std::min(target.processors, kCombineBlocks);
 }
@@ -419,8 +427,8 @@ KernelChoice moe::planKernel(CollectiveOpInterface op,
       choice.missed.push_back("no stages: rows move by stores");
     // Blocks without a token would only have to be waited for.
     if (!request.blocks)
-      blocks = std::clamp<int64_t>(countUsefulBlocks(traffic, subgroups, team),
-                                   1, blocks);
+      blocks = std::clamp<int64_t>(
+          countUsefulBlocks(traffic, subgroups, team, blocks), 1, blocks);
   }
   choice.kernel = KernelAttr::get(op->getContext(), blocks, threads, transfer,
                                   stages, team);
