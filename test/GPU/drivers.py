@@ -21,8 +21,25 @@ from pool import Failure, Pool
 from report import Skip
 
 SOURCES = Path(__file__).resolve().parent / "drivers"
-# The name under which apart.c finds the machine's driver.
+# The name under which apart.c and unwilling.c find the machine's driver.
 REAL = "libmachine-cuda.so.1"
+MiB = 1 << 20
+# Calls of one rank that its driver refuses while symmetric memory grows (the
+# first and second of a function, which are for different purposes), with what
+# its error says.
+REFUSALS = (
+    ("cuMemCreate", 1, "OUT_OF_MEMORY", "bytes of symmetric memory are wanted"),
+    ("cuMemMap", 1, "UNAVAILABLE|INTERNAL", "mapping memory"),
+    ("cuMemMap", 2, "UNAVAILABLE|INTERNAL", "mapping symmetric memory"),
+    ("cuMemSetAccess", 1, "UNAVAILABLE|INTERNAL", "mapping memory"),
+    ("cuMemSetAccess", 2, "UNAVAILABLE|INTERNAL", "opening symmetric memory"),
+    ("cuMemExportToShareableHandle", 1, "UNAVAILABLE|INTERNAL",
+     "exporting symmetric memory"),
+    ("cuMemImportFromShareableHandle", 1, "UNAVAILABLE|INTERNAL",
+     "importing the memory of a rank"),
+    ("cuMemImportFromShareableHandle", 2, "UNAVAILABLE|INTERNAL",
+     "importing the memory of a rank"),
+)
 
 
 def build(folder):
@@ -44,10 +61,11 @@ def build(folder):
     # A stand-in to link with: only its name counts.
     stand_in = folder / "link" / REAL
     compile(SOURCES / "old.c", stand_in, f"-Wl,-soname,{REAL}")
-    compile(
-        SOURCES / "apart.c", folder / "apart" / "libcuda.so.1",
-        "-Wl,--no-as-needed", f"-L{stand_in.parent}", f"-l:{REAL}",
-    )
+    for name in ("apart", "unwilling"):
+        compile(
+            SOURCES / f"{name}.c", folder / name / "libcuda.so.1",
+            "-Wl,--no-as-needed", f"-L{stand_in.parent}", f"-l:{REAL}", "-ldl",
+        )
     shutil.rmtree(stand_in.parent)
 
 
@@ -89,23 +107,59 @@ def old(settings, artifacts, ranks, built):
     check(settings, artifacts, ranks, built / "old", "driver is too old", r"\b11\.0\b")
 
 
+def before_the_machines(settings, built, name):
+    """A folder with the driver `name` and the machine's, on which it depends."""
+    folder = settings.work / name
+    folder.mkdir()
+    shutil.copy(built / name / "libcuda.so.1", folder)
+    (folder / REAL).symlink_to(machine_driver())
+    return folder
+
+
 def apart(settings, artifacts, ranks, built):
     """Two GPUs that cannot access each other's memory."""
-    folder = settings.work / "apart"
-    folder.mkdir()
-    shutil.copy(built / "apart" / "libcuda.so.1", folder)
-    (folder / REAL).symlink_to(machine_driver())
+    folder = before_the_machines(settings, built, "apart")
     check(settings, artifacts, ranks, folder, r"GPU|device", "access|reach|peer")
+
+
+def unwilling(settings, artifacts, ranks, built):
+    """Memory cannot grow on one rank. It grows on none, all say why, and it
+    grows when it is asked for again."""
+    folder = before_the_machines(settings, built, "unwilling")
+    refusal = settings.work / "refusal"
+    victim = ranks - 1
+    prefix = ["env", f"MOE_TEST_REFUSAL={refusal}.%RANK%"]
+    environment = {"LD_LIBRARY_PATH": str(folder)}
+    with Pool(settings, ranks, prefix, environment) as pool:
+        pool.join(ranks)
+        size = 64 * MiB
+        for function, number, code, text in REFUSALS:
+            file = refusal.with_name(f"{refusal.name}.{victim}")
+            file.write_text(f"{function} {number} ")
+            answers = dict(enumerate(
+                pool.ask("symm_alloc", [(size,)] * ranks, 30)
+            ))
+            if file.exists():
+                raise Failure(f"no call {number} of {function}: {answers}")
+            expect(answers, (*code.split("|"), "PEER_FAILED"), rf"rank {victim}\b")
+            own = answers[victim]
+            if own.code == "PEER_FAILED" or text not in own.text:
+                raise Failure(f"{function}: no '{text}' in: {own}")
+            # Twice as much as before, or it need not grow.
+            addresses = pool.all("symm_alloc", size)
+            pool.ask("symm_free", [(a,) for a in addresses])
+            size *= 2
+        pool.leave()
 
 
 def run(report, settings, artifacts):
     if settings.target != "cuda":
         raise Skip("a matter of GPUs")
     built = settings.artifacts_made / "drivers"
-    if not (built / "old" / "libcuda.so.1").is_file():
+    if not (built / "unwilling" / "libcuda.so.1").is_file():
         built = settings.work / "drivers"
         build(built)
-    for test in (missing, old, apart):
+    for test in (missing, old, apart, unwilling):
         report.test(
             f"drivers/{test.__name__}", test, settings, artifacts,
             settings.gpus, built,
