@@ -8,6 +8,10 @@
 
 #include "Artifacts.h"
 
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <unistd.h>
 
 using namespace moe::rt;
@@ -213,6 +217,30 @@ TEST_P(ErrorTest, LoadThatFailsOnOneRankFailsOnAll) {
     EXPECT_EQ(artifact.status().code(),
               context.rank() == 1 ? MOERT_IO : MOERT_PEER_FAILED);
     expectParts(artifact.status(), {"no-such-file: cannot open the artifact"});
+    ASSERT_OK(context.load(artifactPath("exchange3"), "art").status());
+  });
+}
+
+/// The loader would map what is not there.
+TEST_P(ErrorTest, PartOfAnArtifact) {
+  runGroup(GetParam(), 3, [](Context &context) {
+    std::ifstream whole(artifactPath("exchange3"), std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(whole)),
+                      std::istreambuf_iterator<char>());
+    ASSERT_GT(bytes.size(), 1000u);
+    char folder[] = "/tmp/moe-part-XXXXXX";
+    ASSERT_TRUE(mkdtemp(folder));
+    std::string path = std::string(folder) + "/part.so";
+    for (size_t size : {size_t(0), size_t(10), size_t(1000), bytes.size() / 2,
+                        bytes.size() - 1}) {
+      std::ofstream(path, std::ios::binary).write(bytes.data(), size);
+      auto artifact = context.load(path, "art");
+      ASSERT_FALSE(artifact.isOk()) << size;
+      EXPECT_EQ(artifact.status().code(), MOERT_INVALID_ARGUMENT) << size;
+      expectParts(artifact.status(), {"art: not an artifact, or only a part"});
+    }
+    std::remove(path.c_str());
+    rmdir(folder);
     ASSERT_OK(context.load(artifactPath("exchange3"), "art").status());
   });
 }

@@ -23,6 +23,7 @@
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Regex.h"
 #include "llvm/Support/SourceMgr.h"
@@ -278,18 +279,44 @@ static LogicalResult setUpRemarks(MLIRContext &context, StringRef filter) {
       /*printAsEmitRemarks=*/true);
 }
 
+/// A stream that nobody asks for its error ends the process with one.
+static LogicalResult finish(llvm::raw_fd_ostream &os, StringRef name) {
+  os.flush();
+  if (!os.has_error())
+    return success();
+  std::error_code error = os.error();
+  os.clear_error();
+  return fail("cannot write '" + name + "': " + error.message());
+}
+
 /// Writes `content` to `path` as a whole or not at all.
 static LogicalResult writeOutput(StringRef path, ArrayRef<char> content) {
   StringRef text(content.data(), content.size());
   if (path == "-") {
     llvm::outs() << text;
-    llvm::outs().flush();
-    return success();
+    return finish(llvm::outs(), "standard output");
   }
+  if (path == "/dev/null")
+    return success();
+  // A new file takes the place of what was there, but not of a link to it, and
+  // not of a device or a pipe.
+  llvm::sys::fs::file_status status;
+  if (!llvm::sys::fs::status(path, status) &&
+      !llvm::sys::fs::is_regular_file(status))
+    return fail("cannot write '" + path +
+                "': it exists and is not a regular file");
+  SmallString<128> file;
+  if (llvm::sys::fs::real_path(path, file))
+    file = path;
   if (llvm::Error error =
-          llvm::writeToOutput(path, [&](llvm::raw_ostream &os) -> llvm::Error {
+          llvm::writeToOutput(file, [&](llvm::raw_ostream &os) -> llvm::Error {
             os << text;
-            return llvm::Error::success();
+            // One of a file, as the path is no "-".
+            auto &file = static_cast<llvm::raw_fd_ostream &>(os);
+            file.flush();
+            std::error_code code = file.error();
+            file.clear_error();
+            return llvm::errorCodeToError(code);
           }))
     return fail("cannot write '" + path +
                 "': " + llvm::toString(std::move(error)));
@@ -332,12 +359,13 @@ static LogicalResult run(Settings &settings) {
   if (!settings.output.empty() && failed(writeOutput(settings.output, output)))
     return failure();
   // Keep standard output for the result when that goes there.
-  llvm::raw_ostream &os = settings.output == "-" ? llvm::errs() : llvm::outs();
+  llvm::raw_fd_ostream &os =
+      settings.output == "-" ? llvm::errs() : llvm::outs();
   if (settings.report == "table")
     report.printTable(os);
   else if (settings.report == "json")
     report.printJSON(os);
-  return success();
+  return finish(os, "the report");
 }
 
 int moe::compileMain(int argc, char **argv) {

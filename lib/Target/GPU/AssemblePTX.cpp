@@ -137,6 +137,8 @@ LogicalResult moe::assemblePTX(Operation *module, StringRef ptx,
   if (resources)
     readResources(log->getBuffer(), *resources);
   std::unique_ptr<llvm::MemoryBuffer> code = read(files[1]);
+  if (code->getBufferSize() == 0)
+    return module->emitError("'") << ptxas << "' made no code";
   image.append(code->getBufferStart(), code->getBufferEnd());
   return success();
 }

@@ -8,10 +8,12 @@
 
 #include "moe-runtime/Context.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
+#include <fstream>
 #include <link.h>
 #include <mutex>
 #include <sys/stat.h>
@@ -44,6 +46,37 @@ static std::string lastDlError() {
   return text ? text : "unknown error";
 }
 
+/// Whether all of the file is there: the loader maps what its headers name, and
+/// a page past the end of the file would end the process when it is read.
+static Status checkExtent(const std::string &path, size_t bytes) {
+  Status damaged(MOERT_INVALID_ARGUMENT,
+                 "not an artifact, or only a part of one");
+  std::ifstream file(path, std::ios::binary);
+  ElfW(Ehdr) header;
+  if (!file)
+    return makeOsError(MOERT_IO, errno, "cannot open the artifact");
+  if (!file.read(reinterpret_cast<char *>(&header), sizeof(header)) ||
+      std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+      header.e_ident[EI_CLASS] != ELFCLASS64 ||
+      header.e_phentsize != sizeof(ElfW(Phdr)))
+    return damaged;
+  auto fits = [&](uint64_t offset, uint64_t size) {
+    return offset <= bytes && size <= bytes - offset;
+  };
+  // Sections are not loaded, but their table comes last.
+  if (!fits(header.e_shoff, uint64_t(header.e_shnum) * header.e_shentsize))
+    return damaged;
+  file.seekg(
+      static_cast<std::streamoff>(std::min<uint64_t>(header.e_phoff, bytes)));
+  for (unsigned i = 0; i < header.e_phnum; ++i) {
+    ElfW(Phdr) segment;
+    if (!file.read(reinterpret_cast<char *>(&segment), sizeof(segment)) ||
+        !fits(segment.p_offset, segment.p_filesz))
+      return damaged;
+  }
+  return Status::ok();
+}
+
 /// The manifest's text, which need not end in a NUL.
 static Expected<std::string> readManifestText(void *handle) {
   const char *symbol =
@@ -70,6 +103,9 @@ Artifact::open(const std::string &path, const std::string &displayName) {
     return failed(makeOsError(MOERT_IO, errno, "cannot open the artifact"));
   if (!S_ISREG(info.st_mode))
     return failed(Status(MOERT_IO, "not a regular file"));
+  if (Status s = checkExtent(path, static_cast<size_t>(info.st_size));
+      !s.isOk())
+    return failed(s);
   exportRuntimeSymbols();
   // Before the lock, since its destructor takes the lock, too.
   std::unique_ptr<Artifact> artifact(new Artifact());

@@ -100,6 +100,7 @@ enum class Op : uint8_t {
   Shfl,
   Shl,
   Shr,
+  Sqrt,
   St,
   Sub,
   Vote,
@@ -108,6 +109,8 @@ enum class Op : uint8_t {
 
 enum class Space : uint8_t { Generic, Global, Shared, Param };
 enum class Part : uint8_t { Low, High, Wide };
+/// Of a float to an integer, which may be a float again.
+enum class Round : uint8_t { None, Even, Zero, Down, Up };
 enum class Cmp : uint8_t { Eq, Ne, Lt, Le, Gt, Ge, Num, Nan };
 enum class AtomOp : uint8_t { Add, And, Cas, Exch, Max, Min, Or };
 enum class Special : uint8_t {
@@ -142,6 +145,7 @@ struct Instruction {
   Type from = Type::None; ///< of what it is made of, where that is another
   Space space = Space::Generic;
   Part part = Part::Low;
+  Round round = Round::None;
   Cmp cmp = Cmp::Eq;
   AtomOp atom = AtomOp::Add;
   /// A store that releases, a load that acquires or is volatile.

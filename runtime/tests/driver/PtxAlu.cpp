@@ -97,6 +97,10 @@ static uint64_t evaluateFloat(const Instruction &op, const uint64_t *src) {
     return storeFloat(type, a - b);
   case Op::Mul:
     return storeFloat(type, a * b);
+  case Op::Div:
+    return storeFloat(type, a / b);
+  case Op::Sqrt:
+    return storeFloat(type, std::sqrt(a));
   case Op::Fma:
     return storeFloat(type, std::fma(a, b, loadFloat(type, src[2])));
   case Op::Abs:
@@ -119,6 +123,42 @@ static int64_t loadSigned(Type type, uint64_t bits) {
   return static_cast<int64_t>(bits << unused) >> unused;
 }
 
+static float roundToInteger(Round round, float value) {
+  switch (round) {
+  case Round::Even: {
+    float below = std::floor(value), rest = value - below;
+    bool isDown = rest < 0.5f || (rest == 0.5f && std::fmod(below, 2.0f) == 0);
+    return std::copysign(isDown ? below : below + 1, value);
+  }
+  case Round::Zero:
+    return std::trunc(value);
+  case Round::Down:
+    return std::floor(value);
+  case Round::Up:
+    return std::ceil(value);
+  default:
+    return value;
+  }
+}
+
+/// What is out of range becomes the nearest there is, and no number zero.
+static uint64_t toInteger(Type type, float value) {
+  if (std::isnan(value))
+    return 0;
+  int bits = bitsOf(type);
+  if (isSigned(type)) {
+    float limit = std::ldexp(1.0f, bits - 1);
+    int64_t most = INT64_MAX >> (64 - bits);
+    return static_cast<uint64_t>(value >= limit   ? most
+                                 : value < -limit ? -most - 1
+                                                  : int64_t(value));
+  }
+  if (value <= 0)
+    return 0;
+  return value >= std::ldexp(1.0f, bits) ? lowBits(~uint64_t(0), bits)
+                                         : uint64_t(value);
+}
+
 static uint64_t convert(const Instruction &op, const uint64_t *src) {
   if (op.type == Type::F16x2 || op.type == Type::BF16x2) {
     Type half = op.type == Type::F16x2 ? Type::F16 : Type::BF16;
@@ -128,12 +168,16 @@ static uint64_t convert(const Instruction &op, const uint64_t *src) {
   uint64_t bits = lowBits(src[0], bitsOf(op.from));
   if (isFloat(op.type)) {
     if (isFloat(op.from))
-      return storeFloat(op.type, loadFloat(op.from, bits));
+      return storeFloat(op.type,
+                        roundToInteger(op.round, loadFloat(op.from, bits)));
     float value = isSigned(op.from)
                       ? static_cast<float>(loadSigned(op.from, bits))
                       : static_cast<float>(bits);
     return storeFloat(op.type, value);
   }
+  if (isFloat(op.from))
+    return toInteger(op.type,
+                     roundToInteger(op.round, loadFloat(op.from, bits)));
   return isSigned(op.from) ? static_cast<uint64_t>(loadSigned(op.from, bits))
                            : bits;
 }
@@ -320,14 +364,18 @@ bool moe::standin::canEvaluate(const Instruction &op) {
   Type half = halfOf(op.type), type = half == Type::None ? op.type : half;
   switch (op.op) {
   case Op::Cvt:
-    // Floating point to integers is not.
-    return half == Type::None ? isFloat(type) || !isFloat(op.from)
-                              : isFloat(half) && op.from == Type::F32;
+    // Floats become integers only with a rounding that says how.
+    return half == Type::None
+               ? isFloat(type) || !isFloat(op.from) || op.round != Round::None
+               : isFloat(half) && op.from == Type::F32;
   case Op::Selp:
   case Op::Setp:
     return half == Type::None;
   case Op::Fma:
+  case Op::Sqrt:
     return op.type == Type::F32;
+  case Op::Div:
+    return !isFloat(type) ? half == Type::None : op.type == Type::F32;
   case Op::Bfe:
     return !isFloat(type) && !isSigned(type);
   case Op::Abs:

@@ -105,6 +105,7 @@ bool moe::standin::isArithmetic(Op op) {
   case Op::Setp:
   case Op::Shl:
   case Op::Shr:
+  case Op::Sqrt:
   case Op::Sub:
   case Op::Xor:
     return true;
@@ -244,7 +245,7 @@ bool moe::standin::parseOpcode(const std::string &opcode, Instruction &op) {
       {"or", Op::Or},       {"popc", Op::Popc}, {"prmt", Op::Prmt},
       {"redux", Op::Redux}, {"rem", Op::Rem},   {"ret", Op::Ret},
       {"selp", Op::Selp},   {"shl", Op::Shl},   {"shr", Op::Shr},
-      {"sub", Op::Sub},     {"xor", Op::Xor}};
+      {"sqrt", Op::Sqrt},   {"sub", Op::Sub},   {"xor", Op::Xor}};
   Parts parts(opcode, op);
   const std::string &base = parts.base();
   if (base == "ld" || base == "st") {
@@ -286,6 +287,14 @@ bool moe::standin::parseOpcode(const std::string &opcode, Instruction &op) {
     op.space = isShared ? Space::Shared : Space::Global;
     op.flag = !parts.has("to");
     return true;
+  }
+  if (op.op == Op::Cvt) {
+    op.round = parts.has("rni")   ? Round::Even
+               : parts.has("rzi") ? Round::Zero
+               : parts.has("rmi") ? Round::Down
+               : parts.has("rpi") ? Round::Up
+                                  : Round::None;
+    return parts.areAmong({"rn", "rni", "rzi", "rmi", "rpi"});
   }
   return parts.areAmong({"lo", "hi", "wide", "rn", "uni", "sync", "add"});
 }

@@ -10,6 +10,7 @@
 #include "PtxGrid.h"
 #include "PtxOpcode.h"
 
+#include <array>
 #include <cstring>
 #include <gtest/gtest.h>
 
@@ -91,7 +92,33 @@ TEST(PtxAlu, Conversions) {
             0x3f803f82u);
 }
 
+TEST(PtxAlu, Rounding) {
+  // 2.5, -2.5, 3.5 and -0.5, to even, towards zero, down and up.
+  for (auto [value, even, zero, down, up] :
+       {std::array<uint64_t, 5>{0x40200000, 0x40000000, 0x40000000, 0x40000000,
+                                0x40400000},
+        {0xc0200000, 0xc0000000, 0xc0000000, 0xc0400000, 0xc0000000},
+        {0x40600000, 0x40800000, 0x40400000, 0x40400000, 0x40800000},
+        {0xbf000000, 0x80000000, 0x80000000, 0xbf800000, 0x80000000}}) {
+    EXPECT_EQ(compute("cvt.rni.f32.f32", {value}), even);
+    EXPECT_EQ(compute("cvt.rzi.f32.f32", {value}), zero);
+    EXPECT_EQ(compute("cvt.rmi.f32.f32", {value}), down);
+    EXPECT_EQ(compute("cvt.rpi.f32.f32", {value}), up);
+  }
+  EXPECT_EQ(compute("cvt.rzi.s32.f32", {0xc0200000}), 0xfffffffeu);
+  EXPECT_EQ(compute("cvt.rzi.u32.f32", {0x40600000}), 3u);
+  EXPECT_EQ(compute("cvt.rzi.s64.f32", {0xc0200000}), ~uint64_t(1));
+  // Out of range, and no number.
+  EXPECT_EQ(compute("cvt.rzi.s32.f32", {0x7f800000}), 0x7fffffffu);
+  EXPECT_EQ(compute("cvt.rzi.s32.f32", {0xff800000}), 0x80000000u);
+  EXPECT_EQ(compute("cvt.rzi.u32.f32", {0x7f800000}), 0xffffffffu);
+  EXPECT_EQ(compute("cvt.rzi.u32.f32", {0xbf800000}), 0u);
+  EXPECT_EQ(compute("cvt.rzi.s64.f32", {0x7fc00000}), 0u);
+}
+
 TEST(PtxAlu, FloatingPoint) {
+  EXPECT_EQ(compute("div.rn.f32", {0x40a00000, 0x40000000}), 0x40200000u);
+  EXPECT_EQ(compute("sqrt.rn.f32", {0x40800000}), 0x40000000u);
   EXPECT_EQ(compute("add.rn.f32", {0x3f800000, 0x33800000}), 0x3f800000u);
   EXPECT_EQ(compute("mul.rn.f32", {0x40000000, 0x40400000}), 0x40c00000u);
   EXPECT_EQ(compute("add.rn.f32", {0x7f800000, 0xff800000}), 0x7fffffffu);
@@ -106,10 +133,11 @@ TEST(PtxAlu, FloatingPoint) {
 
 TEST(PtxAlu, UnknownInstructionsAreRefused) {
   for (const char *opcode :
-       {"add.rn.f64", "cvt.rzi.s32.f32", "add.sat.s32", "sin.approx.f32",
-        "ld.global.ca.b32", "bfe.s32", "cvt.rz.f16.f32", "fma.rn.f16",
-        "atom.global.max.s32", "atom.global.add.f32", "atom.global.cas.b16",
-        "vote.sync.all.pred", "fma.rn.s32", "and.f32"}) {
+       {"add.rn.f64", "cvt.rn.s32.f32", "div.approx.f32", "sqrt.approx.f32",
+        "sqrt.rn.f16", "add.sat.s32", "sin.approx.f32", "ld.global.ca.b32",
+        "bfe.s32", "cvt.rz.f16.f32", "fma.rn.f16", "atom.global.max.s32",
+        "atom.global.add.f32", "atom.global.cas.b16", "vote.sync.all.pred",
+        "fma.rn.s32", "and.f32"}) {
     Instruction op;
     EXPECT_FALSE(parseOpcode(opcode, op) &&
                  (!isArithmetic(op.op) || canEvaluate(op)))

@@ -29,8 +29,8 @@ static int isRefused(const char *function) {
     return 0;
   char name[64];
   int left = 0;
-  int isMeant = fscanf(file, "%63s %d", name, &left) == 2 &&
-                strcmp(name, function) == 0;
+  int isMeant =
+      fscanf(file, "%63s %d", name, &left) == 2 && strcmp(name, function) == 0;
   if (isMeant && left > 1) {
     rewind(file);
     fprintf(file, "%s %d ", name, left - 1);
@@ -54,8 +54,8 @@ FORWARD(outOfMemory, cuMemCreate,
          unsigned long long flags),
         (memory, bytes, properties, flags))
 FORWARD(unknown, cuMemMap,
-        (unsigned long long address, size_t bytes, size_t offset,
-         Handle memory, unsigned long long flags),
+        (unsigned long long address, size_t bytes, size_t offset, Handle memory,
+         unsigned long long flags),
         (address, bytes, offset, memory, flags))
 FORWARD(unknown, cuMemSetAccess,
         (unsigned long long address, size_t bytes, const void *access,
