@@ -74,6 +74,9 @@ def run(args):
 def tables(args):
     """Of several runs, those of the same kind on one machine, as if of one."""
     documents = [json.loads(path.read_text()) for path in args.results]
+    for path, document in zip(args.results, documents):
+        if "records" not in document:
+            raise ValueError(f"{path} is no result of this benchmark: it has no records")
     print("\n".join(report.tables([r for document in documents for r in document["records"]])))
     return 0
 
@@ -115,9 +118,11 @@ def main():
     sub.add_argument("results", type=Path, nargs="+", help="what --json wrote; the records of all are put together")
 
     args = parser.parse_args()
+    if args.command != "tables" and (args.ranks < 1 or min(args.tokens) < 1):
+        parser.error("ranks and tokens are at least 1")
     try:
         return {"prepare": prepare, "run": run, "tables": tables}[args.command](args)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))
 
 

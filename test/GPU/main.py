@@ -237,6 +237,8 @@ def main():
         ):
             if wants(suite):
                 report.suite(suite, function, report, settings, *more)
+        if not (report.passed or report.failed or report.skipped):
+            die(f"no test matches {', '.join(options.only)}")
         return report.close()
 
 

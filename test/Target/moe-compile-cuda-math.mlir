@@ -5,11 +5,20 @@
 // RUN: sed 's/f32/f64/g' %s > %t.f64.mlir
 // RUN: not moe-compile %t.f64.mlir --target cuda --emit=ptx 2>&1 | FileCheck %s --check-prefix=F64
 
+// The first version of PTX that knows a chip, if that is later than 8.0.
+// RUN: moe-compile %s --target cuda:sm_100 --emit=ptx | FileCheck %s --check-prefix=NEW
+// NEW: .version 8.6
+
+// CHECK: .version 8.0
 // CHECK-NOT: extern
 // CHECK: .visible .entry silu_kernel(
 // CHECK: %nctaid.x
 // CHECK-NOT: call
 // CHECK: div.rn.f32
+// CHECK: .visible .entry digits_kernel(
+// CHECK-NOT: call
+// CHECK: mul.rn.f32 {{.*}}, 0f3E9A209B
+// CHECK: st.global
 // CHECK: .visible .entry first_kernel(
 // CHECK: add.s64
 
@@ -31,6 +40,16 @@ func.func @silu(%x: tensor<?xf32>) -> tensor<?xf32> {
     %one = arith.constant 1.0 : f32
     %d = arith.addf %one, %e : f32
     %r = arith.divf %a, %d : f32
+    linalg.yield %r : f32
+  } -> tensor<?xf32>
+  return %y : tensor<?xf32>
+}
+func.func @digits(%x: tensor<?xf32>) -> tensor<?xf32> {
+  %y = linalg.generic {indexing_maps = [#map], iterator_types = ["parallel"]}
+      outs(%x : tensor<?xf32>) {
+  ^bb0(%a: f32):
+    %l = math.log10 %a : f32
+    %r = math.round %l : f32
     linalg.yield %r : f32
   } -> tensor<?xf32>
   return %y : tensor<?xf32>

@@ -308,7 +308,7 @@ void ProtocolBuilder::checkRowPerToken(Value memref, Value tokens,
   if (!cast<MemRefType>(memref.getType()).isDynamicDim(0))
     return;
   Value rows = dim(memref, 0);
-  check(cmp(Pred::ule, tokens, rows), symm::Failure::invalid_argument,
+  check(cmp(Pred::eq, tokens, rows), symm::Failure::invalid_argument,
         ("number of tokens, by the rows of " + name).str(), rows, tokens);
 }
 

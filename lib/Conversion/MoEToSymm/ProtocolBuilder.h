@@ -128,7 +128,8 @@ public:
   Value checked(Value condition, Value value, Value fallback);
   /// Checks that a dynamic number of tokens does not exceed the bound.
   Value checkedTokens(Value memref, int64_t bound, bool hasBound);
-  /// Checks that `memref`, called `name`, has a row for each of `tokens`.
+  /// Checks that `memref`, called `name`, has a row for each of `tokens`, and
+  /// no more.
   void checkRowPerToken(Value memref, Value tokens, StringRef name);
   /// Flags of one synchronisation point of the op: a word per peer.
   Value flags();

@@ -61,8 +61,9 @@ struct Options {
   cl::opt<unsigned> ptxVersion{
       "ptx-version",
       cl::desc(
-          "Version of PTX times ten (default 80); the driver must know it"),
-      cl::init(80), cl::cat(category)};
+          "Version of PTX times ten, which the driver must know (default: 80, "
+          "or the first that knows the chip)"),
+      cl::init(0), cl::cat(category)};
   cl::opt<int64_t> blocks{
       "blocks",
       cl::desc("Blocks per kernel, at most (target cuda; default: chosen)"),
@@ -189,7 +190,6 @@ static LogicalResult readKernelOptions(const Options &options,
     return success();
   }
   GpuTargetOptions &gpu = compile.gpu;
-  gpu.ptxVersion = options.ptxVersion;
   gpu.optLevel = options.optLevel;
   gpu.format = options.gpuFormat;
   gpu.ptxas = options.ptxas;
@@ -200,6 +200,9 @@ static LogicalResult readKernelOptions(const Options &options,
     gpu.format = "ptx";
   if (options.emit == Stage::Cubin)
     gpu.format = "cubin";
+  gpu.ptxVersion = options.ptxVersion.getNumOccurrences()
+                       ? unsigned(options.ptxVersion)
+                       : getDefaultPtxVersion(gpu.chip);
   if (std::optional<std::string> error =
           checkGpuTarget(gpu.chip, gpu.ptxVersion))
     return fail(*error);

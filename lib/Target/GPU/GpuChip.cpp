@@ -41,6 +41,14 @@ SmallVector<StringRef> moe::getGpuChips() {
                              [](const Chip &chip) { return chip.name; });
 }
 
+unsigned moe::getDefaultPtxVersion(StringRef name) {
+  unsigned version = GpuTargetOptions().ptxVersion;
+  for (const Chip &chip : kChips)
+    if (chip.name == name)
+      version = std::max(version, chip.minVersion);
+  return version;
+}
+
 std::optional<std::string> moe::checkGpuTarget(StringRef name,
                                                unsigned ptxVersion) {
   const Chip *chip = llvm::find_if(

@@ -76,20 +76,40 @@ LogicalResult checkIsNoF64(Operation *op) {
          << type << ')';
 }
 
+/// log10(x) = log2(x) * log10(2): there is a polynomial for log2.
+struct ExpandLog10 : public OpRewritePattern<math::Log10Op> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(math::Log10Op op,
+                                PatternRewriter &rewriter) const override {
+    Type type = op.getType();
+    if (!getElementTypeOrSelf(type).isF32())
+      return rewriter.notifyMatchFailure(op, "not of f32");
+    TypedAttr factor = rewriter.getF32FloatAttr(0.301029996f);
+    if (auto vector = dyn_cast<VectorType>(type))
+      factor = DenseElementsAttr::get(vector, Attribute(factor));
+    Value log2 = math::Log2Op::create(rewriter, op.getLoc(), op.getOperand());
+    rewriter.replaceOpWithNewOp<arith::MulFOp>(
+        op, log2, arith::ConstantOp::create(rewriter, op.getLoc(), factor));
+    return success();
+  }
+};
+
 struct MoEExpandKernelMathPass
     : public moe::impl::MoEExpandKernelMathPassBase<MoEExpandKernelMathPass> {
   void runOnOperation() override {
     // Rest first: what becomes exp or log is approximated afterwards.
-    SmallVector<StringRef> names = {"sinh",  "cosh",  "tan",  "asinh",
-                                    "acosh", "atanh", "powf", "exp2",
-                                    "fpowi", "round", "rsqrt"};
+    SmallVector<StringRef> names = {"sinh",  "cosh", "tan",  "asinh", "acosh",
+                                    "atanh", "powf", "exp2", "fpowi", "rsqrt"};
     RewritePatternSet patterns(&getContext());
     math::populateExpansionPatterns(patterns, names);
     populateMathPolynomialApproximationPatterns(patterns);
+    patterns.add<ExpandLog10>(&getContext());
     patterns.add<UseIntrinsic<math::SqrtOp>>(&getContext(), "llvm.sqrt");
     patterns.add<UseIntrinsic<math::FloorOp>>(&getContext(), "llvm.floor");
     patterns.add<UseIntrinsic<math::CeilOp>>(&getContext(), "llvm.ceil");
     patterns.add<UseIntrinsic<math::TruncOp>>(&getContext(), "llvm.trunc");
+    patterns.add<UseIntrinsic<math::RoundOp>>(&getContext(), "llvm.round");
     patterns.add<UseIntrinsic<math::RoundEvenOp>>(&getContext(),
                                                   "llvm.roundeven");
     patterns.add<UseIntrinsic<math::AbsFOp>>(&getContext(), "llvm.fabs");

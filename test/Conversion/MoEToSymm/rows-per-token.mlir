@@ -1,4 +1,4 @@
-// What types leave open is checked when an entry runs: that there is a row for each token, and
+// What types leave open is checked when an entry runs: that there is one row for each token, and
 // that a token has no more rows than it may have experts.
 //
 // RUN: moe-opt %s --convert-moe-to-symm | FileCheck %s
@@ -11,7 +11,7 @@ shard.grid @ep40(shape = 40)
 // CHECK: %[[T:.*]] = memref.dim %arg0
 // CHECK: symm.check %{{.*}}, invalid_argument, "number of tokens" expected
 // CHECK: %[[IDS:.*]] = memref.dim %arg1
-// CHECK-NEXT: %[[FITS:.*]] = arith.cmpi ule, %[[T]], %[[IDS]]
+// CHECK-NEXT: %[[FITS:.*]] = arith.cmpi eq, %[[T]], %[[IDS]]
 // CHECK: symm.check %[[FITS]], invalid_argument, "number of tokens, by the rows of topk_idx" expected
 // CHECK: symm.check %{{.*}}, invalid_argument, "number of tokens, by the rows of topk_weights" expected
 func.func @dispatch(%x: memref<?x8xi32>, %idx: memref<?x1xi32>, %w: memref<?x1xf32>,

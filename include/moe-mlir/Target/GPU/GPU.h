@@ -39,6 +39,9 @@ struct GpuTargetOptions {
 /// The chips that code can be compiled for, oldest first.
 SmallVector<StringRef> getGpuChips();
 
+/// The version of PTX when none is asked for: the default, or the first that
+/// knows the chip.
+unsigned getDefaultPtxVersion(StringRef chip);
 /// Why code cannot be generated for `chip` with this version of PTX; nothing
 /// when it can. The code generator ends the process when asked to.
 std::optional<std::string> checkGpuTarget(StringRef chip, unsigned ptxVersion);
