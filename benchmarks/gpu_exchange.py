@@ -73,9 +73,12 @@ def run(args):
 
 def tables(args):
     """Of several runs, those of the same kind on one machine, as if of one."""
-    documents = [json.loads(path.read_text()) for path in args.results]
+    try:
+        documents = [json.loads(path.read_text()) for path in args.results]
+    except OSError as error:
+        raise ValueError(error) from error
     for path, document in zip(args.results, documents):
-        if "records" not in document:
+        if not isinstance(document, dict) or "records" not in document:
             raise ValueError(f"{path} is no result of this benchmark: it has no records")
     print("\n".join(report.tables([r for document in documents for r in document["records"]])))
     return 0
@@ -122,7 +125,7 @@ def main():
         parser.error("ranks and tokens are at least 1")
     try:
         return {"prepare": prepare, "run": run, "tables": tables}[args.command](args)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         parser.error(str(error))
 
 

@@ -6,7 +6,8 @@
 #
 #===----------------------------------------------------------------------===#
 """Libraries that stand where the CUDA driver should be: each is an error with a
-reason, through moe-run and through the C API."""
+reason, through moe-run and through the C API (`unwilling` through the C API
+alone)."""
 
 from __future__ import annotations
 
@@ -132,7 +133,7 @@ def unwilling(settings, artifacts, ranks, built):
     environment = {"LD_LIBRARY_PATH": str(folder)}
     with Pool(settings, ranks, prefix, environment) as pool:
         pool.join(ranks)
-        size = 64 * MiB
+        size, taken = 64 * MiB, []
         for function, number, code, text in REFUSALS:
             file = refusal.with_name(f"{refusal.name}.{victim}")
             file.write_text(f"{function} {number} ")
@@ -145,10 +146,12 @@ def unwilling(settings, artifacts, ranks, built):
             own = answers[victim]
             if own.code == "PEER_FAILED" or text not in own.text:
                 raise Failure(f"{function}: no '{text}' in: {own}")
-            # Twice as much as before, or it need not grow.
-            addresses = pool.all("symm_alloc", size)
-            pool.ask("symm_free", [(a,) for a in addresses])
-            size *= 2
+            # Kept, or the next one need not grow.
+            taken.append(pool.all("symm_alloc", size))
+        for addresses in taken:
+            answers = pool.ask("symm_free", [(a,) for a in addresses])
+            if not all(answer.ok for answer in answers):
+                raise Failure(f"memory cannot be freed: {answers}")
         pool.leave()
 
 

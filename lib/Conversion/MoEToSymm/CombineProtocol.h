@@ -30,7 +30,7 @@ protected:
                                    : element;
   }
 
-  /// What types leave open: rows for all tokens.
+  /// What types leave open: as many rows as tokens.
   void checkArguments(ProtocolBuilder &b) {
     b.checkRowPerToken(op.getOut(), numTokens, "out");
     if (op.getTopk())

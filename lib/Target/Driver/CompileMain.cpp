@@ -295,7 +295,7 @@ static LogicalResult finish(llvm::raw_fd_ostream &os, StringRef name) {
 /// Writes `content` to `path` as a whole or not at all.
 static LogicalResult writeOutput(StringRef path, ArrayRef<char> content) {
   StringRef text(content.data(), content.size());
-  if (path == "-") {
+  if (path == "-" || path == "/dev/stdout") {
     llvm::outs() << text;
     return finish(llvm::outs(), "standard output");
   }
@@ -309,8 +309,11 @@ static LogicalResult writeOutput(StringRef path, ArrayRef<char> content) {
     return fail("cannot write '" + path +
                 "': it exists and is not a regular file");
   SmallString<128> file;
-  if (llvm::sys::fs::real_path(path, file))
+  if (llvm::sys::fs::real_path(path, file)) {
+    if (llvm::sys::fs::is_symlink_file(path))
+      return fail("cannot write '" + path + "': it is a link to nowhere");
     file = path;
+  }
   if (llvm::Error error =
           llvm::writeToOutput(file, [&](llvm::raw_ostream &os) -> llvm::Error {
             os << text;

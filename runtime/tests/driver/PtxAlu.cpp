@@ -141,11 +141,12 @@ static float roundToInteger(Round round, float value) {
   }
 }
 
-/// What is out of range becomes the nearest there is, and no number zero.
+/// What is out of range becomes the nearest there is; no number becomes zero,
+/// or of 64 bits the highest alone.
 static uint64_t toInteger(Type type, float value) {
-  if (std::isnan(value))
-    return 0;
   int bits = bitsOf(type);
+  if (std::isnan(value))
+    return bits == 64 ? uint64_t(1) << 63 : 0;
   if (isSigned(type)) {
     float limit = std::ldexp(1.0f, bits - 1);
     int64_t most = INT64_MAX >> (64 - bits);

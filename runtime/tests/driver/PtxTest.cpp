@@ -113,7 +113,8 @@ TEST(PtxAlu, Rounding) {
   EXPECT_EQ(compute("cvt.rzi.s32.f32", {0xff800000}), 0x80000000u);
   EXPECT_EQ(compute("cvt.rzi.u32.f32", {0x7f800000}), 0xffffffffu);
   EXPECT_EQ(compute("cvt.rzi.u32.f32", {0xbf800000}), 0u);
-  EXPECT_EQ(compute("cvt.rzi.s64.f32", {0x7fc00000}), 0u);
+  EXPECT_EQ(compute("cvt.rzi.s32.f32", {0x7fc00000}), 0u);
+  EXPECT_EQ(compute("cvt.rzi.s64.f32", {0x7fc00000}), uint64_t(1) << 63);
 }
 
 TEST(PtxAlu, FloatingPoint) {

@@ -152,7 +152,7 @@ def test_broken_artifacts(runner, name, message, ranks):
 
 def test_not_a_shared_object(runner):
     (runner.folder / "a.so").write_text("text")
-    assert "a.so: cannot load the artifact" in runner.fail("a.so")
+    assert "a.so: not an artifact, or only a part of one" in runner.fail("a.so")
     (runner.folder / "d.so").mkdir()
     assert runner.fail("d.so") == "d.so: not a regular file"
 
