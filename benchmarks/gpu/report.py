@@ -24,6 +24,13 @@ def select(records, **wanted):
     return [r for r in records if good(r) and all(r.get(k) == v for k, v in wanted.items())]
 
 
+def leaves_out(record):
+    """Whether expert ids and weights are not sent. Before they were, records of
+    torch with NCCL had no variant."""
+    is_bare = record.get("series") == "nccl" and record.get("op") == "dispatch" and "variant" not in record
+    return is_bare or "rows_only" in record.get("variant", "")
+
+
 def fastest(records):
     return min(records, key=lambda r: r["median_us"], default=None)
 
@@ -131,8 +138,8 @@ def exchange_table(records, model, top):
                 if not found:
                     continue
                 # Variants that leave something out are shown apart.
-                whole = [r for r in found if "rows_only" not in r.get("variant", "")]
-                partial = [r for r in found if "rows_only" in r.get("variant", "")]
+                whole = [r for r in found if not leaves_out(r)]
+                partial = [r for r in found if leaves_out(r)]
                 for part in (whole, partial):
                     if part:
                         yield f"  {name:20} {line(fastest(part), top)}"
@@ -141,8 +148,9 @@ def exchange_table(records, model, top):
 def targets_table(records, top):
     yield "targets (deepseek_v3)"
 
-    def best(op, tokens, **wanted):
-        return fastest(select(records, model="deepseek_v3", op=op, tokens=tokens, **wanted))
+    def best(op, tokens, partial=False, **wanted):
+        found = select(records, model="deepseek_v3", op=op, tokens=tokens, **wanted)
+        return fastest([r for r in found if leaves_out(r) == partial])
 
     def ratio(a, b):
         return f"{a['median_us'] / b['median_us']:6.2f}x" if a and b else "      -"
@@ -155,6 +163,9 @@ def targets_table(records, top):
                   f"{share(best(op, 4096, blocks=16, **wide), top)}"
             yield f"  {series} {op}, 4096 tokens, against torch + NCCL       " \
                   f"{ratio(best(op, 4096, series='nccl'), best(op, 4096, **wide))}"
+            if op == "dispatch":
+                yield f"  {series} {op}, 4096 tokens, against rows only          " \
+                      f"{ratio(best(op, 4096, True, series='nccl'), best(op, 4096, **wide))}"
             for tokens in (128, 16):
                 found = best(op, tokens, series=series, layout="slab", mode="graph")
                 yield f"  {series} {op}, {tokens} tokens, slab, graph             " \
@@ -165,7 +176,7 @@ def exchanges(records):
     """Records of ours and of hand-written kernels by exchange and mode."""
     found = {}
     for r in records:
-        if r.get("op") in ("dispatch", "combine") and good(r) and "rows_only" not in r.get("variant", ""):
+        if r.get("op") in ("dispatch", "combine") and good(r) and not leaves_out(r):
             key = tuple(r[k] for k in ("model", "layout", "tokens", "op", "mode"))
             ours, hand = found.setdefault(key, ([], []))
             if r["series"] in ("ours", "hand"):

@@ -209,7 +209,9 @@ def sample_records():
     return [
         record("stores", 190.0, blocks=132, gb_per_s=350.0, **link),
         record("stores", 10.0, blocks=132, gb_per_s=900.0, op="copy", bytes_per_peer=1 << 20),
-        record("nccl", 500.0, op="dispatch", gb_per_s=100.0, **shape),
+        record("nccl", 500.0, op="dispatch", variant="rows_and_topk", gb_per_s=100.0, **shape),
+        record("nccl", 400.0, op="dispatch", variant="rows_only", gb_per_s=125.0, **shape),
+        record("nccl", 420.0, op="dispatch", gb_per_s=120.0, **shape),
         record("hand", 200.0, op="dispatch", variant="bulk", blocks=16, gb_per_s=280.0, **shape),
         record("hand", 100.0, op="dispatch", variant="bulk_rows_only", blocks=16, gb_per_s=560.0, **shape),
         record("ours", 160.0, op="dispatch", blocks=16, gb_per_s=315.0, **shape),
@@ -224,10 +226,11 @@ def test_tables():
     text = "\n".join(report.tables(records))
     assert "ours dispatch, 4096 tokens: share of the ceiling         0.90" in text
     assert re.search(r"ours dispatch, 4096 tokens, against torch \+ NCCL +3\.12x", text)
+    assert re.search(r"ours dispatch, 4096 tokens, against rows only +2\.50x", text)
     assert "same blocks: 1 pairs, 0 slower" in text
     assert "  1.250x  deepseek_v3, rank_major, 4096, dispatch, eager, 16 blocks" in text
     assert "9999" not in text
-    assert "7 measurements, 1 with wrong results, 1 failed or not run" in text
+    assert "9 measurements, 1 with wrong results, 1 failed or not run" in text
     assert "SomeError: what it was" in text
 
 
