@@ -40,43 +40,9 @@ func.func private @route(%x: tensor<?x128xf32>, %router: tensor<128x16xf32>)
     linalg.yield %s : f32
   } -> tensor<?x16xf32>
 
-  // Softmax over the experts: exp(logit - max) / sum.
-  %max.empty = tensor.empty(%T) : tensor<?xf32>
-  %max.init = linalg.fill ins(%lowest : f32)
-      outs(%max.empty : tensor<?xf32>) -> tensor<?xf32>
-  %max = linalg.generic {
-      indexing_maps = [#all, #token],
-      iterator_types = ["parallel", "reduction"]}
-      ins(%logits : tensor<?x16xf32>) outs(%max.init : tensor<?xf32>) {
-  ^bb0(%l: f32, %acc: f32):
-    %m = arith.maximumf %l, %acc : f32
-    linalg.yield %m : f32
-  } -> tensor<?xf32>
-  %exp.empty = tensor.empty(%T) : tensor<?x16xf32>
-  %sum.empty = tensor.empty(%T) : tensor<?xf32>
-  %sum.zero = linalg.fill ins(%zero : f32)
-      outs(%sum.empty : tensor<?xf32>) -> tensor<?xf32>
-  %exp, %sum = linalg.generic {
-      indexing_maps = [#all, #token, #all, #token],
-      iterator_types = ["parallel", "reduction"]}
-      ins(%logits, %max : tensor<?x16xf32>, tensor<?xf32>)
-      outs(%exp.empty, %sum.zero : tensor<?x16xf32>, tensor<?xf32>) {
-  ^bb0(%l: f32, %m: f32, %unused: f32, %acc: f32):
-    %d = arith.subf %l, %m : f32
-    %e = math.exp %d : f32
-    %s = arith.addf %acc, %e : f32
-    linalg.yield %e, %s : f32, f32
-  } -> (tensor<?x16xf32>, tensor<?xf32>)
   %probs.empty = tensor.empty(%T) : tensor<?x16xf32>
-  %probs = linalg.generic {
-      indexing_maps = [#all, #token, #all],
-      iterator_types = ["parallel", "parallel"]}
-      ins(%exp, %sum : tensor<?x16xf32>, tensor<?xf32>)
-      outs(%probs.empty : tensor<?x16xf32>) {
-  ^bb0(%e: f32, %s: f32, %unused: f32):
-    %p = arith.divf %e, %s : f32
-    linalg.yield %p : f32
-  } -> tensor<?x16xf32>
+  %probs = linalg.softmax dimension(1) ins(%logits : tensor<?x16xf32>)
+      outs(%probs.empty : tensor<?x16xf32>) -> tensor<?x16xf32>
 
   // Top-2 by two passes of "largest so far"; the second leaves out the winner
   // of the first. A token whose probabilities are NaN gets no expert.

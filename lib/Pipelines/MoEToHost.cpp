@@ -37,6 +37,8 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   // A buffer that a helper function returns has no owner that is known when it
   // is compiled, so it could not become symmetric in place.
   pm.addPass(createInlinerPass());
+  pm.addPass(createMoECheckRoutesPass());
+  pm.addPass(createMoEDecomposeAggregatesPass());
   // Arithmetic on whole tensors, which has no bufferization of its own.
   pm.addPass(createConvertElementwiseToLinalgPass());
   pm.addPass(createCanonicalizerPass());

@@ -1,5 +1,6 @@
 // RUN: moe-opt %s --moe-to-cuda | FileCheck %s
 // RUN: moe-opt %s --moe-to-cuda="chip=sm_80 ptx-version=78" | FileCheck %s --check-prefix=SM80
+// RUN: moe-opt %s --moe-to-cuda=chip=sm_100 | FileCheck %s --check-prefix=SM100
 // RUN: not moe-opt %s --moe-to-cuda="chip=sm_90 ptx-version=60" 2>&1 | FileCheck %s --check-prefix=PTX60
 
 // The host code asks the runtime for what the kernel needs and launches it; it
@@ -20,6 +21,7 @@
 
 // SM80: @moe_gpu_image("{{.*}}.version 7.8{{.*}}.target sm_80
 // SM80: \22gpu\22:{\22bytes\22:{{[0-9]+}},\22chip\22:\22sm_80\22
+// SM100: @moe_gpu_image("{{.*}}.version 8.6{{.*}}.target sm_100
 
 // PTX60: error: unknown PTX version 6.0; expected 7.4 to 8.8
 shard.grid @ep(shape = 2)

@@ -271,8 +271,8 @@ Status RankRun::report() {
   if (!texts.isOk())
     return texts.status();
   if (rank == 0)
-    printReport(options, artifact->manifest(), file.displayName,
-                entry->description->name, *texts);
+    return printReport(options, artifact->manifest(), file.displayName,
+                       entry->description->name, *texts);
   return Status::ok();
 }
 
@@ -327,11 +327,12 @@ moe::run::runRank(const Options &options, const ArtifactFile &file,
     status = agree(status);
     if (status.isOk())
       status = agree(run.commit());
-    if (status.isOk())
-      status = run.report();
   }
   fail(status);
-  if (!status.isOk())
+  // What was written by all stays, also when it cannot be reported.
+  if (status.isOk())
+    fail(run.report());
+  else
     run.discard();
   return outcome;
 }

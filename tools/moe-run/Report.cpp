@@ -11,6 +11,7 @@
 #include "moe-runtime/Backend.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <sched.h>
@@ -73,7 +74,7 @@ static std::string duration(int64_t ns) {
   return format("%.2f ms", ns / 1e6);
 }
 
-static void printTable(const Json &document) {
+static std::string makeTable(const Json &document) {
   std::string text =
       format("%-6s %12s %12s %12s\n", "rank", "min", "median", "max");
   for (const Json &rank : document["per_rank"]) {
@@ -85,12 +86,19 @@ static void printTable(const Json &document) {
   }
   text += format("slowest rank's median: %s\n",
                  duration(document["slowest_median_ns"]).c_str());
-  std::fputs(text.c_str(), stdout);
+  return text;
 }
 
-void moe::run::printReport(const Options &options, const Manifest &manifest,
-                           const std::string &file, const std::string &entry,
-                           const std::vector<std::string> &reports) {
+Status moe::run::print(const std::string &text) {
+  // A full disk may show only when the last of it is written.
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0)
+    return Status::ok();
+  return makeOsError(MOERT_IO, errno, "cannot write to standard output");
+}
+
+Status moe::run::printReport(const Options &options, const Manifest &manifest,
+                             const std::string &file, const std::string &entry,
+                             const std::vector<std::string> &reports) {
   Json document;
   document["artifact"] = {{"file", file},
                           {"hash", manifest.hash},
@@ -115,12 +123,10 @@ void moe::run::printReport(const Options &options, const Manifest &manifest,
   }
   document["slowest_median_ns"] = slowest;
   document["per_rank"] = std::move(perRank);
-  if (options.json)
-    std::puts(
-        document.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
-  else
-    printTable(document);
-  std::fflush(stdout);
+  return print(
+      options.json
+          ? document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+          : makeTable(document));
 }
 
 std::string moe::run::probe() {

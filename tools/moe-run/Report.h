@@ -11,6 +11,7 @@
 
 #include "Options.h"
 #include "moe-runtime/Manifest.h"
+#include "moe-runtime/Status.h"
 #include "moe-runtime/Timings.h"
 
 #include <string>
@@ -35,11 +36,14 @@ struct RankReport {
 
 std::string toJson(const RankReport &report);
 
+/// Writes to standard output; not done before it has been written.
+rt::Status print(const std::string &text);
+
 /// Prints the reports of all ranks to standard output: one JSON document with
 /// --json, else a table.
-void printReport(const Options &options, const rt::Manifest &manifest,
-                 const std::string &file, const std::string &entry,
-                 const std::vector<std::string> &reports);
+rt::Status printReport(const Options &options, const rt::Manifest &manifest,
+                       const std::string &file, const std::string &entry,
+                       const std::vector<std::string> &reports);
 
 /// The document of --probe=json.
 std::string probe();

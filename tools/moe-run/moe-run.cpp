@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <new>
 
+using namespace moe::rt;
 using namespace moe::run;
 
 static int runMain(int argc, char **argv) {
@@ -23,13 +24,11 @@ static int runMain(int argc, char **argv) {
     printError(error + "\n" + usage());
     return 2;
   }
-  if (options.help) {
-    std::fputs(usage(), stdout);
-    return 0;
-  }
-  if (options.probe) {
-    std::puts(probe().c_str());
-    return 0;
+  if (options.help || options.probe) {
+    Status status = print(options.help ? usage() : probe() + "\n");
+    if (!status.isOk())
+      printError(status.message());
+    return status.isOk() ? 0 : 1;
   }
   return std::getenv("OMPI_COMM_WORLD_SIZE") ? runMpiRank(options)
                                              : runSupervised(options);

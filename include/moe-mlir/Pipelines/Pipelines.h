@@ -73,8 +73,9 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
       llvm::cl::init("")};
   Option<unsigned> ptxVersion{
       *this, "ptx-version",
-      llvm::cl::desc("Version of PTX times ten: drivers load this and newer"),
-      llvm::cl::init(80)};
+      llvm::cl::desc("Version of PTX times ten, which older drivers do not "
+                     "load; 0 for 8.0, or the first that knows the chip"),
+      llvm::cl::init(0)};
   Option<std::string> cpu{
       *this, "cpu",
       llvm::cl::desc("x86-64 level the host code is compiled for"),

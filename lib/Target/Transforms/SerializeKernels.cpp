@@ -41,7 +41,9 @@ struct MoESerializeKernelsPass
   void runOnOperation() override {
     ModuleOp module = getOperation();
     // Also when there is no kernel: a wrong chip is a wrong chip.
-    if (std::optional<std::string> error = checkGpuTarget(chip, ptxVersion)) {
+    unsigned version = ptxVersion ? unsigned(ptxVersion)
+                                  : getDefaultPtxVersion(chip.getValue());
+    if (std::optional<std::string> error = checkGpuTarget(chip, version)) {
       emitError(module.getLoc(), *error);
       return signalPassFailure();
     }
@@ -62,8 +64,8 @@ struct MoESerializeKernelsPass
       return signalPassFailure();
     }
     for (gpu::GPUModuleOp kernelModule : kernels) {
-      FailureOr<std::string> image = emitGpuImage(
-          kernelModule, {chip, ptxVersion, optLevel, format, ptxas});
+      FailureOr<std::string> image =
+          emitGpuImage(kernelModule, {chip, version, optLevel, format, ptxas});
       if (failed(image))
         return signalPassFailure();
       builder.setInsertionPoint(kernelModule);

@@ -9,6 +9,7 @@
 
 import json
 import os
+import subprocess
 
 import ml_dtypes
 import numpy as np
@@ -127,6 +128,20 @@ def test_json_document(runner):
         rank = report["rank"]
         assert report["outputs"] == [{"dtype": "f32", "shape": [10, 4],
                                       "path": f"y{rank}.npy"}]
+
+
+@pytest.mark.parametrize("option", [("--json",), ("--bench", 3), ("--help",)])
+def test_a_report_that_cannot_be_written_is_an_error(runner, option):
+    command = runner.command(*runner.exchange(), "--out", "y{rank}.npy", *option)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=runner.folder, env=runner.env,
+                              stdout=full, stderr=subprocess.PIPE, text=True,
+                              timeout=60)
+    assert done.stderr == ("moe-run: error: cannot write to standard output: "
+                           "No space left on device\n")
+    assert done.returncode == 1
+    # The results are there.
+    assert len(runner.outputs()) == (0 if option == ("--help",) else 4)
 
 
 def test_bench_table(runner):

@@ -55,6 +55,17 @@ def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
                            "::mlir::symm::SymmDialect"];
 }
 
+def MoEDecomposeAggregatesPass : Pass<"moe-decompose-aggregates"> {
+  let summary = "turn linalg.softmax and its like into simpler linalg ops";
+  let description = [{
+    Ops of `linalg` that stand for several others (`AggregatedOpInterface`) have
+    no loops of their own. Those on tensors become the ops they stand for: a
+    softmax its maximum, difference, exponential, sum and quotient.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def MoEExpandCopiesPass : Pass<"moe-expand-copies"> {
   let summary = "turn copies of strided memrefs into loops";
   let description = [{
@@ -179,8 +190,9 @@ def MoESerializeKernelsPass
   let options = [
     Option<"chip", "chip", "std::string", "\"sm_90\"",
            "compute capability the kernels are compiled for">,
-    Option<"ptxVersion", "ptx-version", "unsigned", "80",
-           "version of PTX times ten">,
+    Option<"ptxVersion", "ptx-version", "unsigned", "0",
+           "version of PTX times ten; 0 for 8.0, or the first that knows the "
+           "chip">,
     Option<"optLevel", "opt-level", "unsigned", "3", "optimization level">,
     Option<"format", "format", "std::string", "\"ptx\"",
            "what the artifact holds: ptx or cubin">,

@@ -11,6 +11,19 @@
 
 include "mlir/Pass/PassBase.td"
 
+def MoECheckRoutesPass : Pass<"moe-check-routes"> {
+  let summary = "compare moe ops with the dispatch whose rows they move";
+  let description = [{
+    A combine, and a dispatch with `reuse`, find rows by the `send_row` of an
+    earlier dispatch, and compute where those are from their own attributes. It is
+    an error when grid, `num_experts`, `layout` or the bound of `T` are not those
+    of that dispatch: rows of wrong ranks would be added up.
+
+    Only a `send_row` that a dispatch of the same function makes is known: its
+    result, or a buffer of its `outs` that no other dispatch writes.
+  }];
+}
+
 def MoEPlanPass : Pass<"moe-plan"> {
   let summary = "choose how each moe op on memrefs is carried out";
   let description = [{
