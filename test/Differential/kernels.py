@@ -61,6 +61,24 @@ def kernel_recipes():
                 dtype="bf16", weighted=weighted,
                 kernel=f"blocks = 2, threads = {threads}",
             )
+    # Rows that are put into slots: by shares, by subgroups that then add, more of
+    # them than there are subgroups, and in more slots than a subgroup has lanes.
+    for layout in ("rank_major", "slab"):
+        push = dict(full, algorithm="push", layout=layout, dtype="bf16", bench=2)
+        for team, threads in ((1, 32), (2, 128), (4, 384)):
+            yield f"push_{layout}_{threads}_threads", build_round_trip, dict(
+                push, k=4, num_experts=20, ranks=4, t_max=7, hidden=4104,
+                weighted=team > 1,
+                kernel=f"blocks = 2, threads = {threads}, team = {team}",
+            )
+        yield f"push_long_{layout}", build_round_trip, dict(
+            push, k=4, num_experts=16, ranks=3, t_max=200, hidden=64,
+            weighted=False,
+        )
+        yield f"push_many_ranks_{layout}", build_round_trip, dict(
+            push, k=12, num_experts=80, ranks=40, t_max=3, hidden=16,
+            weighted=True,
+        )
     # Short rows, of which a subgroup moves many at a time, and some alone.
     for capacity in ("exact", "drop"):
         yield f"rows_together_{capacity}", build_alltoallv, dict(
@@ -99,12 +117,10 @@ def kernel_recipes():
 def make_kernel_cases(seed, count):
     """The usual cases, and those of the recipes."""
     cases = make_cases(seed, count)
-    # Kernels pull; a module that asks for a push is refused.
-    for op in (op for case in cases for op in case.entry.body):
-        if getattr(op, "algorithm", None) == "push":
-            op.algorithm = "pull"
     return cases + [
-        fixed_case(seed, f"kernel_{name}", build, dict(fixed, algorithm="pull"))
+        fixed_case(
+            seed, f"kernel_{name}", build, {"algorithm": "pull", **fixed}
+        )
         for name, build, fixed in kernel_recipes()
     ]
 

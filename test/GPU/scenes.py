@@ -117,6 +117,11 @@ PURPOSES = {
         "round_trip_expert_major": [TAKES, TAKES],
         "weighted": [TAKES, TAKES],
     },
+    "push": {
+        "round_trip_rank_major": [POSTS + TAKES, TAKES],
+        "round_trip_slab": [POSTS + TAKES, TAKES],
+        "round_trip_f8": [POSTS + TAKES, TAKES],
+    },
 }
 
 
@@ -136,12 +141,16 @@ BULK_SCENES = for_purposes("bulk", t_max=240, hidden=640)
 # And more shares of tokens than subgroups, or these would not take tickets.
 TICKETS = ["--blocks=4", "--threads=64", "--transfer=stores", "--team=2"]
 TICKET_SCENES = for_purposes("tickets", t_max=200)
+# Combines that put rows, some subgroups first and some not, and add what comes.
+PUSH = ["--blocks=4", "--threads=128", "--team=2"]
+PUSH_SCENES = for_purposes("push", algorithm="push", t_max=200)
 
 # Kind of modules to its scenes and options.
 MODULES = {
     "graphs": (GRAPH_SCENES, []),
     "bulk": (BULK_SCENES, BULK),
     "tickets": (TICKET_SCENES, TICKETS),
+    "push": (PUSH_SCENES, PUSH),
     "faults": (FAULT_SCENES, []),
     "few": (FEW_SCENES, FEW_THREADS),
     "cubin": (CUBIN_SCENES, CUBIN),

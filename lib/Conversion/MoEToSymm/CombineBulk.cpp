@@ -54,6 +54,7 @@ void CombineKernel::reduceTokensInBulk() {
   b.syncBlock();
   ring = b.stages({stages * maxRows(), partLength()}, element, zero);
   waitForRows();
+  b.phase("reduce");
   auto role = scf::IfOp::create(b, b.cmp(Pred::eq, b.subgroup(), zero),
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);

@@ -33,7 +33,11 @@ void CombineKernel::lower() {
   Value runs = b.runCounters();
   ready = b.flags();
   Value released = op.getDeferRelease() ? Value() : b.blockFlags();
-  if (!movesInBulk() && sharesOutTokens())
+  source = op.getY();
+  sourceWeights = op.getWeights();
+  if (isPush())
+    makeSlots();
+  if (isPush() || (!movesInBulk() && sharesOutTokens()))
     tickets = b.ticketCounters();
   b.launch(movesInBulk() ? numStages() * stageBytes() : 0, [&] {
     epoch = b.beginRun(runs);
@@ -48,7 +52,9 @@ void CombineKernel::lower() {
     // Before the first rows are looked up.
     if (released)
       b.syncBlock();
-    if (movesInBulk())
+    if (isPush())
+      putAndReduce();
+    else if (movesInBulk())
       reduceTokensInBulk();
     else
       reduceTokens();
@@ -56,6 +62,8 @@ void CombineKernel::lower() {
     b.phase("release");
     if (tickets)
       b.resetTickets(tickets, epoch);
+    if (putTickets)
+      b.resetTickets(putTickets, epoch);
     if (released) {
       b.signalFromBlock(released, epoch);
       b.endRun(runs, epoch);
@@ -173,7 +181,7 @@ Value CombineKernel::loadWeight(Value row, Value peer) {
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(look.thenBlock());
-  Value there = symm::PeerOp::create(b, op.getWeights(), peer);
+  Value there = symm::PeerOp::create(b, sourceWeights, peer);
   scf::YieldOp::create(b, b.load(there, {row}));
   b.setInsertionPointToStart(look.elseBlock());
   scf::YieldOp::create(b, Value(arith::ConstantFloatOp::create(
@@ -187,5 +195,4 @@ void CombineKernel::waitForRows() {
   b.phase("ready");
   b.noteError(b.waitForPeers(ready, epoch));
   b.syncBlock();
-  b.phase("reduce");
 }

@@ -14,12 +14,13 @@
 
 namespace mlir::moe {
 
-/// A combine that pulls, as one persistent kernel. Lane `i` of a subgroup
-/// learns where the `i`-th row of a token lies, in the order of combine_s1.
-/// Then the rows are added column by column, in f32 registers:
+/// A combine as one persistent kernel. Lane `i` of a subgroup learns where the
+/// `i`-th row of a token lies, in the order of combine_s1. Then the rows are
+/// added column by column, in f32 registers:
 ///
 /// - With loads, a team of subgroups reads the columns of all rows from where
-///   they lie.
+///   they lie, or, when the op pushes, from slots of this rank that they come
+///   to.
 /// - With bulk copies, one subgroup of a block brings the rows of the next
 ///   tokens into shared memory while teams of the others add those that are
 ///   there.
@@ -63,11 +64,10 @@ private:
   void moveByExpert(RowList &list, Value row, Value owner, Value isRow,
                     int64_t lanes);
   std::pair<Value, Value> lookUp(Value token, Value slot, Value isSlot);
-  /// The weight of a row, which lies on the rank that holds it; null without
-  /// weights.
+  /// The weight of a row, which lies where the row does; null without weights.
   Value loadWeight(Value row, Value peer);
-  /// Waits until the rows of all ranks may be read, and meets the block; on all
-  /// threads.
+  /// Waits until the rows of all ranks may be read, or their slots be put into,
+  /// and meets the block; on all threads.
   void waitForRows();
 
   // CombineColumns.cpp
@@ -101,7 +101,8 @@ private:
     return shares > b.maxBlocks() * b.numSubgroups() && b.canTake(shares);
   }
   void reduceTokens();
-  void reduceSharedOut();
+  void reduceSharedOut(KernelBuilder::FirstItem first, ValueRange ahead);
+  Value tokenOf(Value share);
   /// Row and rank of this lane's row of a token (i32), or what stands for none.
   SmallVector<Value> listAhead(Value token, Value end);
   /// The same, where most subgroups have no further token at their end.
@@ -120,6 +121,19 @@ private:
   /// for each column, the sum and the bits of the first row.
   SmallVector<Value> addBatch(const RowList &list, Value base, int64_t size,
                               ValueRange columns, ValueRange sums);
+
+  // CombinePush.cpp
+  bool isPush() { return op.getAlgorithm() == Algorithm::push; }
+  /// Subgroups of a block that begin with putting rows.
+  int64_t numPutters();
+  void makeSlots();
+  /// The slot, at its rank, of a token's row that rank `holder` has.
+  Value slotOf(Value token, Value holder);
+  void findRowsOfSenders();
+  void putAndReduce();
+  void putRows();
+  void putRow(Value row, Value sender, Value member);
+  void waitForSlots(Value token, RowList &list);
 
   // CombineBulk.cpp
   /// Where the rows of consecutive tokens lie: a lane per token and slot.
@@ -141,7 +155,7 @@ private:
   /// is no such number.
   int64_t numParts();
   bool movesInBulk() {
-    return b.launchShape().bulk && numSlots() <= kSubgroupSize &&
+    return !isPush() && b.launchShape().bulk && numSlots() <= kSubgroupSize &&
            numParts() > 0;
   }
   int64_t partLength() { return rowLength / numParts(); }
@@ -169,10 +183,17 @@ private:
 
   KernelBuilder &b;
   Value out; ///< of the op, or what takes its place
+  /// What rows and weights are read from, of each rank: those of the op, or
+  /// slots of this rank.
+  Value source, sourceWeights;
   Value ready, epoch;
   Value tickets;           ///< of shares that subgroups take one by one
   Value ring, full, empty; ///< stages; arrivals of their rows and readers
-  Value counts, weights;   ///< of the rows in a stage
+  Value counts, weights;   ///< of the rows in a stage, or of a sender
+  /// Of a push: what is put; flags of the slots; tickets of what this rank
+  /// puts; and of each sender the first of its rows, their number, and the
+  /// most.
+  Value y, arrived, putTickets, starts, mostRows;
   /// Of the subgroup that brings rows: a lane's token in a batch, and the slot.
   Value laneToken, laneSlot;
 };

@@ -65,7 +65,7 @@ CombineKernel::Row CombineKernel::rowAt(const RowList &list, Value i) {
   Row row;
   row.isRow = b.cmp(Pred::slt, i, list.count);
   row.row = b.shuffle(list.row, i);
-  row.data = symm::PeerOp::create(b, op.getY(), b.shuffle(list.peer, i));
+  row.data = symm::PeerOp::create(b, source, b.shuffle(list.peer, i));
   if (list.weight)
     row.weight = b.shuffle(list.weight, i);
   return row;
@@ -145,6 +145,8 @@ void CombineKernel::reduceListed(Value token, Value member, ValueRange ahead) {
   list.peer = b.toIndex(ahead[1]);
   Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
   list.count = b.countBits(b.ballot(isRow));
+  if (isPush())
+    waitForSlots(token, list);
   list.weight = loadWeight(list.row, list.peer);
   // For a row that is not there a row of this rank is read, and not added.
   list.row = b.select(isRow, list.row, b.index(0));
@@ -155,8 +157,13 @@ void CombineKernel::reduceListed(Value token, Value member, ValueRange ahead) {
 /// Where the rows of a team's next token lie is known before the first may be
 /// read.
 void CombineKernel::reduceTokens() {
-  if (sharesOutTokens())
-    return reduceSharedOut();
+  if (sharesOutTokens()) {
+    KernelBuilder::FirstItem first = b.ownItems(b.numSubgroups());
+    SmallVector<Value> ahead = listAhead(tokenOf(first.item), numTokens);
+    waitForRows();
+    b.phase("reduce");
+    return reduceSharedOut(first, ahead);
+  }
   Value size = b.index(b.launchShape().team);
   Value team = arith::DivUIOp::create(b, b.subgroup(), size);
   Value member = arith::RemUIOp::create(b, b.subgroup(), size);
@@ -165,6 +172,7 @@ void CombineKernel::reduceTokens() {
   Value teams = b.mul(b.numBlocks(), perBlock), end = numTokens;
   SmallVector<Value> ahead = listAhead(begin, end);
   waitForRows();
+  b.phase("reduce");
   auto tokens = scf::ForOp::create(b, begin, end, teams, ahead);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToEnd(tokens.getBody());
@@ -173,23 +181,20 @@ void CombineKernel::reduceTokens() {
   scf::YieldOp::create(b, listNext(b.add(token, teams), end));
 }
 
+Value CombineKernel::tokenOf(Value share) {
+  return arith::DivUIOp::create(b, share, b.index(b.launchShape().team));
+}
+
 /// Tokens have more rows or fewer, and so those of a subgroup more or less work
 /// than those of another.
-void CombineKernel::reduceSharedOut() {
-  int64_t team = b.launchShape().team;
-  auto tokenOf = [&](Value share) {
-    return team == 1 ? share : arith::DivUIOp::create(b, share, b.index(team));
-  };
-  auto memberOf = [&](Value share) {
-    return team == 1 ? b.index(0)
-                     : arith::RemUIOp::create(b, share, b.index(team));
-  };
-  SmallVector<Value> ahead = listAhead(tokenOf(b.firstTicket()), numTokens);
-  waitForRows();
+void CombineKernel::reduceSharedOut(KernelBuilder::FirstItem first,
+                                    ValueRange ahead) {
+  Value team = b.index(b.launchShape().team);
   b.forTickets(
-      tickets, epoch, b.mul(numTokens, b.index(team)), ahead,
+      tickets, epoch, b.mul(numTokens, team), first, ahead,
       [&](Value share, ValueRange ahead, llvm::function_ref<Value()> next) {
-        reduceListed(tokenOf(share), memberOf(share), ahead);
+        Value token = tokenOf(share);
+        reduceListed(token, arith::RemUIOp::create(b, share, team), ahead);
         return listNext(tokenOf(next()), numTokens);
       });
 }

@@ -139,8 +139,27 @@ void KernelBuilder::resetTickets(Value tickets, Value epoch) {
 
 /// The first items are spread over blocks before they are spread over the
 /// subgroups of a block.
-Value KernelBuilder::firstTicket() {
-  return add(mul(subgroupId, gridDim), blockId);
+KernelBuilder::FirstItem KernelBuilder::ownItems(int64_t subgroups) {
+  return {add(mul(subgroupId, gridDim), blockId),
+          mul(gridDim, index(subgroups))};
+}
+
+KernelBuilder::FirstItem KernelBuilder::takenItems(Value tickets, Value epoch) {
+  Value number = takeTicket(tickets, epoch);
+  return {shuffle(toIndex(number), index(0)), index(0)};
+}
+
+Value KernelBuilder::takeTicket(Value tickets, Value epoch) {
+  auto take = scf::IfOp::create(*this, TypeRange{getI64Type()},
+                                cmp(Pred::eq, laneId, index(0)),
+                                /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(take.thenBlock());
+  Value number = symm::TakeOp::create(*this, tickets, ticketWord(epoch));
+  scf::YieldOp::create(*this, number);
+  setInsertionPointToStart(take.elseBlock());
+  scf::YieldOp::create(*this, i64(0));
+  return take.getResult(0);
 }
 
 /// The links do not serve all multiprocessors alike: those with the same amount
@@ -148,13 +167,11 @@ Value KernelBuilder::firstTicket() {
 /// item of its own and then takes the next one that is left. It asks for that
 /// before it turns to the one it has.
 void KernelBuilder::forTickets(
-    Value tickets, Value epoch, Value total, ValueRange init,
+    Value tickets, Value epoch, Value total, FirstItem first, ValueRange init,
     llvm::function_ref<SmallVector<Value>(Value, ValueRange,
                                           llvm::function_ref<Value()>)>
         body) {
-  Value zero = index(0);
-  SmallVector<Value> begin = {firstTicket()};
-  Value others = mul(gridDim, index(numSubgroups()));
+  SmallVector<Value> begin = {first.item};
   llvm::append_range(begin, init);
   auto loop = scf::WhileOp::create(*this, ValueRange(begin).getTypes(), begin,
                                    nullptr, nullptr);
@@ -163,21 +180,10 @@ void KernelBuilder::forTickets(
   ValueRange state = loop.getBeforeArguments();
   scf::ConditionOp::create(*this, cmp(Pred::ult, state.front(), total), state);
   setInsertionPointToStart(&loop.getAfter().front());
-  auto ask = scf::IfOp::create(*this, TypeRange{getI64Type()},
-                               cmp(Pred::eq, laneId, zero),
-                               /*withElseRegion=*/true);
-  {
-    OpBuilder::InsertionGuard guard(*this);
-    setInsertionPointToStart(ask.thenBlock());
-    Value number = symm::TakeOp::create(*this, tickets, ticketWord(epoch));
-    scf::YieldOp::create(*this, number);
-    setInsertionPointToStart(ask.elseBlock());
-    scf::YieldOp::create(*this, i64(0));
-  }
-  Value next;
+  Value number = takeTicket(tickets, epoch), next;
   auto getNext = [&] {
     if (!next)
-      next = add(others, shuffle(toIndex(ask.getResult(0)), zero));
+      next = add(first.begun, shuffle(toIndex(number), index(0)));
     return next;
   };
   ValueRange arguments = loop.getAfterArguments();
@@ -190,7 +196,7 @@ void KernelBuilder::forTickets(
 
 void KernelBuilder::forTickets(Value tickets, Value epoch, Value total,
                                llvm::function_ref<void(Value)> body) {
-  forTickets(tickets, epoch, total, ValueRange(),
+  forTickets(tickets, epoch, total, ownItems(numSubgroups()), ValueRange(),
              [&](Value item, ValueRange, llvm::function_ref<Value()>) {
                body(item);
                return SmallVector<Value>();

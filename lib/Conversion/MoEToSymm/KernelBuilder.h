@@ -70,11 +70,22 @@ public:
   /// in each run.
   void forTickets(Value tickets, Value epoch, Value total,
                   llvm::function_ref<void(Value)> body);
+  /// What a subgroup begins with: its first item, which may be the total or
+  /// more, and how many items all of them begin with.
+  struct FirstItem {
+    Value item, begun;
+  };
+  /// The first `subgroups` of each block begin with an item of their own each;
+  /// no others take part.
+  FirstItem ownItems(int64_t subgroups);
+  /// They begin with what is left, whenever they come.
+  FirstItem takenItems(Value tickets, Value epoch);
   /// The same with values that a subgroup carries from item to item, at first
   /// `init`: `body(i, carried, next)` returns those for the item `next()`,
   /// which may be `total` or more.
   void
-  forTickets(Value tickets, Value epoch, Value total, ValueRange init,
+  forTickets(Value tickets, Value epoch, Value total, FirstItem first,
+             ValueRange init,
              llvm::function_ref<SmallVector<Value>(Value, ValueRange,
                                                    llvm::function_ref<Value()>)>
                  body);
@@ -84,8 +95,6 @@ public:
     return items + maxBlocks() * numSubgroups() <=
            std::numeric_limits<int32_t>::max();
   }
-  /// The item that this subgroup begins with; may be the total or more.
-  Value firstTicket();
   void onThread(Value index, llvm::function_ref<void()> body);
   /// On one lane of each subgroup.
   void onFirstLane(llvm::function_ref<void()> body);
@@ -162,6 +171,8 @@ private:
   /// there are words shares them out.
   void forOwnWords(llvm::function_ref<void(Value)> body);
   Value ticketWord(Value epoch);
+  /// On the first lane, the next number; of no meaning on the others.
+  Value takeTicket(Value tickets, Value epoch);
 
   LaunchShape shape;
   Value status; ///< of this block, where errors are tracked: 1 after one

@@ -17,6 +17,8 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/DialectConversion.h"
 
+#include <limits>
+
 namespace mlir::moe {
 #define GEN_PASS_DEF_CONVERTMOETOSYMMPASS
 #include "moe-mlir/Conversion/Passes.h.inc"
@@ -111,13 +113,22 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
 
 LogicalResult checkHasKernel(CollectiveOpInterface op) {
   auto combine = dyn_cast<CombineOp>(op.getOperation());
-  if (combine && combine.getAlgorithm() == Algorithm::push)
-    return op.emitOpError("expects algorithm pull with target cuda (push)");
+  bool isPush = combine && combine.getAlgorithm() == Algorithm::push;
+  LaunchShape shape = getLaunchShape(op);
+  int64_t subgroups = shape.blocks * shape.threads / kSubgroupSize;
+  // Subgroups exchange the numbers of what they put in 32 bits.
+  if (isPush && combine.getTokenBound() >
+                    (std::numeric_limits<int32_t>::max() - subgroups) /
+                        (op.getNumRanks() * shape.team))
+    return op.emitOpError("expects fewer tokens (")
+           << combine.getTokenBound() << ") with algorithm push";
   KernelAttr kernel = op.getKernelAttr();
   if (!kernel || kernel.getTransfer() != Transfer::bulk)
     return success();
   if (isa<AllToAllvOp>(op))
     return op.emitOpError("expects transfer stores (bulk)");
+  if (isPush)
+    return op.emitOpError("expects transfer stores with algorithm push (bulk)");
   auto rows = cast<ShapedType>(op->getOperand(0).getType());
   int64_t bits = ShapedType::getNumElements(rows.getShape().drop_front()) *
                  rows.getElementTypeBitWidth();

@@ -281,9 +281,9 @@ func.func @short_round(%y: memref<512x2688xbf16, #symm.space>,
 // The first tokens are spread over blocks.
 // CHECK: %[[PLACE:.*]] = arith.muli %[[SUBGROUP:.*]], %[[GRID]]
 // CHECK-NEXT: %[[OWN:.*]] = arith.addi %[[PLACE]], %[[BLOCK]]
+// CHECK-NEXT: %[[OTHERS:.*]] = arith.muli %[[GRID]], %c16
 // CHECK: memref.load %{{.*}}[%[[OWN]],
 // CHECK: symm.phase "reduce"
-// CHECK: %[[OTHERS:.*]] = arith.muli %[[GRID]], %c16
 // CHECK: scf.while (%[[NEXT:.*]] = %{{.*}}, %{{.*}} = %{{.*}}, %{{.*}} = %{{.*}}) : (index, i32, i32)
 // CHECK-NEXT: arith.cmpi ult, %[[NEXT]], %c33
 // CHECK: ^bb0(%[[TOKEN:.*]]: index, %{{.*}}: i32, %{{.*}}: i32):

@@ -5,11 +5,12 @@
 
 shard.grid @ep(shape = 4)
 
-func.func @push(%y: memref<256x32xbf16>, %rows: memref<64x4xi32>,
+func.func @bulk_push(%y: memref<256x32xbf16>, %rows: memref<64x4xi32>,
     %src: memref<256xi32>, %from: memref<4xi32>, %out: memref<64x32xbf16>) {
-  // expected-error @+1 {{'moe.combine' op expects algorithm pull with target cuda (push)}}
+  // expected-error @+1 {{'moe.combine' op expects transfer stores with algorithm push (bulk)}}
   moe.combine %y, %rows, %src, %from outs(%out) on @ep
-      {algorithm = #moe.algorithm<push>, num_experts = 16 : i64}
+      {algorithm = #moe.algorithm<push>, num_experts = 16 : i64,
+       kernel = #moe.kernel<transfer = bulk>}
     : (memref<256x32xbf16>, memref<64x4xi32>, memref<256xi32>, memref<4xi32>,
        memref<64x32xbf16>) -> ()
   return

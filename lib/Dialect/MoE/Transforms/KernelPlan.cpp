@@ -104,7 +104,7 @@ struct Traffic {
   int64_t rowsOfToken = 1;
   bool hasFewerRows = false;
   int64_t ranks = 1;
-  bool isDispatch = false, isCombine = false;
+  bool isDispatch = false, isCombine = false, isPush = false;
   /// Whether rows of a dispatch are ordered by expert, anew, and of how many.
   bool isByExpert = false;
   int64_t experts = 1;
@@ -148,7 +148,9 @@ static Traffic getTraffic(CollectiveOpInterface op) {
   } else if (auto combine = dyn_cast<CombineOp>(*op)) {
     traffic.tokens = combine.getTokenBound();
     // A stage holds a part of each row of a token.
+    traffic.isPush = combine.getAlgorithm() == Algorithm::push;
     traffic.isCombine = true;
+    traffic.hasBulkForm = !traffic.isPush;
     traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
     traffic.hasFewerRows = !combine.isExpertMajor() && traffic.rowsOfToken > 1;
     traffic.stageBytes = 16 * traffic.rowsOfToken;
@@ -314,7 +316,7 @@ static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
 /// Blocks when none are asked for, if so many have something to move.
 static int64_t chooseBlocks(const Traffic &traffic, const KernelTarget &target,
                             const KernelRequest &request) {
-  if (!traffic.isCombine || traffic.ranks == 1)
+  if (!traffic.isCombine || traffic.isPush || traffic.ranks == 1)
     return target.processors;
   int64_t threads = request.threads ? request.threads : kThreads;
   int64_t subgroups = kCombineBlocks * threads / kLanes;

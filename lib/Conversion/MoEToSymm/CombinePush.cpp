@@ -1,0 +1,157 @@
+//===- CombinePush.cpp - rows that are put into slots of their tokens -----===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+///
+/// \file
+/// Most subgroups of a block put the rows that this rank holds, and then help
+/// the others, which add up tokens as their rows come. Each row has a slot at
+/// its token's rank, and a flag that is signalled when it is there: nobody
+/// waits for more than the rows of one token.
+///
+//===----------------------------------------------------------------------===//
+
+#include "CombineKernel.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// The others add up rows while those come. Adding moves fewer bytes at a time
+/// than putting: memory is nearer than the links.
+int64_t CombineKernel::numPutters() {
+  return std::max<int64_t>(b.numSubgroups() * 3 / 4, 1);
+}
+
+/// Outside the kernel.
+void CombineKernel::makeSlots() {
+  int64_t slots = static_cast<int64_t>(op.getTokenBound()) * b.numRanks();
+  y = b.withContiguousRows(op.getY());
+  source = b.symmetric({slots, rowLength}, element);
+  if (op.getWeights())
+    sourceWeights = b.symmetric({slots}, b.getF32Type());
+  arrived = b.persistent({slots * b.launchShape().team}, b.getI64Type());
+  putTickets = b.ticketCounters();
+}
+
+Value CombineKernel::slotOf(Value token, Value holder) {
+  return b.add(b.mul(token, b.index(b.numRanks())), holder);
+}
+
+/// The rows of one sender are consecutive. Rows past the capacity were dropped.
+void CombineKernel::findRowsOfSenders() {
+  starts = b.workgroup({b.numRanks()}, b.getI32Type());
+  counts = b.workgroup({b.numRanks()}, b.getI32Type());
+  mostRows = b.workgroup({1}, b.getI32Type());
+  Value zero = b.index(0), limit = b.index(capacity);
+  Value bound = b.index(op.getTokenBound());
+  b.onThread(zero, [&] {
+    Value most = b.reduce(
+        zero, b.index(b.numRanks()), {zero, zero},
+        [&](Value sender, ValueRange carried) -> SmallVector<Value> {
+          Value number = b.loadIndex(op.getNTokensFromRank(), {sender});
+          Value isFine = b.both(b.cmp(Pred::sge, number, zero),
+                                b.cmp(Pred::sle, number, bound));
+          b.check(isFine, symm::Failure::invalid_count, "n_tokens_from_rank",
+                  bound, number, sender);
+          b.noteError(isFine);
+          number = b.select(isFine, number, zero);
+          Value first = op.getLayout() == Layout::slab ? b.mul(sender, bound)
+                                                       : carried[0];
+          Value room = arith::MaxSIOp::create(b, b.sub(limit, first), zero);
+          Value kept = arith::MinSIOp::create(b, number, room);
+          b.storeIndex(first, starts, {sender});
+          b.storeIndex(kept, counts, {sender});
+          return {b.add(first, number),
+                  arith::MaxSIOp::create(b, carried[1], kept)};
+        })[1];
+    b.storeIndex(most, mostRows, {zero});
+  });
+}
+
+/// The senders take turns, so that no two ranks turn to the same one for long.
+void CombineKernel::putRows() {
+  Value ranks = b.index(b.numRanks()), team = b.index(b.launchShape().team);
+  Value turns = b.mul(b.loadIndex(mostRows, {b.index(0)}), ranks);
+  auto putters = scf::IfOp::create(
+      b, b.cmp(Pred::ult, b.subgroup(), b.index(numPutters())),
+      /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(putters.thenBlock());
+  b.forTickets(
+      putTickets, epoch, b.mul(turns, team), b.ownItems(numPutters()),
+      ValueRange(), [&](Value share, ValueRange, llvm::function_ref<Value()>) {
+        Value turn = arith::DivUIOp::create(b, share, team);
+        Value member = arith::RemUIOp::create(b, share, team);
+        Value sender = b.rotated(
+            b.add(arith::RemUIOp::create(b, turn, ranks), b.index(1)));
+        Value number = arith::DivUIOp::create(b, turn, ranks);
+        Value isRow = b.cmp(Pred::ult, number, b.loadIndex(counts, {sender}));
+        b.ifThen(isRow, [&] {
+          Value row = b.add(b.loadIndex(starts, {sender}), number);
+          putRow(row, sender, member);
+        });
+        return SmallVector<Value>();
+      });
+}
+
+void CombineKernel::putRow(Value row, Value sender, Value member) {
+  Value bound = b.index(op.getTokenBound());
+  Value origin = b.loadIndex(op.getRecvSrcIdx(), {row});
+  Value token = b.sub(origin, b.mul(sender, bound));
+  Value isFine = b.cmp(Pred::ult, token, bound);
+  b.check(isFine, symm::Failure::invalid_count, "recv_src_idx",
+          b.sub(b.mul(b.add(sender, b.index(1)), bound), b.index(1)), origin,
+          sender);
+  b.noteError(isFine);
+  b.ifThen(isFine, [&] {
+    int64_t team = b.launchShape().team;
+    Value slot = slotOf(token, b.me());
+    symm::PutEachOp::create(b, y, row, source, slot, sender,
+                            /*rotation=*/b.index(0), /*lanes=*/1,
+                            team > 1 ? member : Value(), team);
+    if (sourceWeights)
+      b.onFirstLane([&] {
+        b.store(b.load(op.getWeights(), {row}),
+                symm::PeerOp::create(b, sourceWeights, sender), {slot});
+      });
+    // The signal is of one lane, for what all have stored.
+    b.syncSubgroup();
+    Value flag = b.add(b.mul(slot, b.index(team)), member);
+    b.onFirstLane(
+        [&] { symm::SignalOp::create(b, arrived, flag, sender, epoch); });
+  });
+}
+
+/// Where the rows of `token` are once they have come: each lane waits for its
+/// own.
+void CombineKernel::waitForSlots(Value token, RowList &list) {
+  int64_t team = b.launchShape().team;
+  Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
+  Value slot = slotOf(token, list.peer);
+  b.ifThen(isRow, [&] {
+    b.loop(team, [&](Value member) {
+      Value flag = b.add(b.mul(slot, b.index(team)), member);
+      Value seen = symm::WaitOp::create(b, b.getI64Type(), arrived, flag,
+                                        list.peer, epoch)
+                       .getSeen();
+      b.noteError(b.cmp(Pred::uge, seen, epoch));
+    });
+  });
+  b.syncSubgroup();
+  list.row = b.select(isRow, slot, b.index(-1));
+  list.peer = b.me();
+}
+
+/// Slots may be put into when their rank has begun.
+void CombineKernel::putAndReduce() {
+  findRowsOfSenders();
+  waitForRows();
+  b.phase("put");
+  putRows();
+  b.phase("reduce");
+  KernelBuilder::FirstItem first = b.takenItems(tickets, epoch);
+  reduceSharedOut(first, listNext(tokenOf(first.item), numTokens));
+}
