@@ -82,6 +82,31 @@ def bad_send_row(b, build):
     victim[at] = int(b.rng.choice(choices))
 
 
+def bad_push(b, kind):
+    """A row's source that is no token of its sender, or a number of rows that no
+    sender can have sent."""
+    b.tokens = [max(1, t) for t in b.tokens]
+    build_combine(b)
+    op = b.entry.body[0]
+    ranks, bound = b.p.ranks, b.p.t_max
+    counts = b.data(op.n_from).arrays
+    if kind == "count":
+        victim = counts[int(b.rng.integers(ranks))]
+        victim[int(b.rng.integers(ranks))] = int(
+            b.rng.choice([-1, bound + 1, 2**31 - 1, -(2**31)])
+        )
+        return
+    holder = int(b.rng.choice([r for r in range(ranks) if counts[r].sum() > 0]))
+    sender = int(b.rng.choice(np.flatnonzero(counts[holder])))
+    first = sender * bound
+    if b.p.layout != "slab":
+        first = int(counts[holder][:sender].sum())
+    row = first + int(b.rng.integers(counts[holder][sender]))
+    b.data(op.src).arrays[holder][row] = int(
+        b.rng.choice([sender * bound - 1, (sender + 1) * bound, 2**31 - 1])
+    )
+
+
 BAD_INPUTS = {
     "expert_high": lambda b: bad_expert(b, b.p.num_experts),
     "expert_low": lambda b: bad_expert(b, -2),
@@ -91,6 +116,8 @@ BAD_INPUTS = {
     "capacity": bad_capacity,
     "tokens": bad_tokens,
     "combine_row": lambda b: bad_send_row(b, "combine"),
+    "push_source": lambda b: bad_push(b, "source"),
+    "push_count": lambda b: bad_push(b, "count"),
     "reuse_row": lambda b: bad_send_row(b, "reuse"),
     "negative_count": lambda b: build_alltoallv(b, "negative"),
     "count_sum": lambda b: build_alltoallv(b, "sum"),
@@ -106,6 +133,9 @@ def bad_input_params(kind, rng):
     if kind == "capacity":
         fixed |= dict(routing="one_rank", token_mode="full", t_max=3)
         fixed |= dict(layout=str(rng.choice(["rank_major", "expert_major"])))
+    if kind.startswith("push"):
+        fixed |= dict(algorithm="push", routing="uniform", k=2)
+        fixed |= dict(layout=str(rng.choice(["rank_major", "slab"])))
     if kind == "tokens":
         fixed |= dict(token_mode="dynamic")
     if kind == "alltoallv_capacity":

@@ -345,6 +345,27 @@ def check_rows(send_row, capacity):
         )
 
 
+def check_push(attrs, recv_src_idx, n_tokens_from_rank, capacity):
+    """combine_s5, of a combine that pushes: what it sends rows back by."""
+    bound = attrs.t_max
+    for holder, (sources, counts) in enumerate(
+        zip(recv_src_idx, n_tokens_from_rank)
+    ):
+        first = 0
+        for sender, count in enumerate(map(int, counts)):
+            if not 0 <= count <= bound:
+                raise SpecifiedError(INVALID_COUNT, [count], bound, [holder])
+            if attrs.layout == "slab":
+                first = sender * bound
+            for row in range(first, min(first + count, capacity)):
+                token = int(sources[row]) - sender * bound
+                if not 0 <= token < bound:
+                    raise SpecifiedError(
+                        INVALID_COUNT, [int(sources[row])], None, [holder]
+                    )
+            first += count
+
+
 def row_places(attrs_layout, num_experts, ranks, send_row, topk_idx, rank, t):
     """The (rank, expert, row) places of token `t`, ascending."""
     places = []

@@ -253,6 +253,11 @@ class Combine(Op):
 
     def evaluate(self, env):
         y = env[self.y]
+        if self.algorithm == "push":
+            oracle.check_push(
+                self.attrs, env[self.src].arrays, env[self.n_from].arrays,
+                self.y.type.shape[0],
+            )
         out, moved = oracle.combine(
             self.attrs, y.arrays, env[self.send_row].arrays,
             None if self.idx is None else env[self.idx].arrays,

@@ -49,9 +49,10 @@ int64_t CombineKernel::numHeld(int64_t rows) {
   int64_t most = loads / rows;
   if (!storesBits(rows))
     most = std::min(most, kMaxSums / vectorLength());
-  // Few tokens do not fill the links in any case.
+  // Few tokens do not fill the links in any case, and slots are not behind
+  // them.
   int64_t tokenBytes = numSlots() * perRow * vectorBytes;
-  if (op.getTokenBound() > kCombineBytesInFlight / tokenBytes)
+  if (!isPush() && op.getTokenBound() > kCombineBytesInFlight / tokenBytes)
     most = std::min<int64_t>(
         most,
         llvm::divideNearest(kCombineBytesInFlight,

@@ -103,6 +103,10 @@ void CombineLowering::putSlots() {
       b.index(0), b.index(b.numRanks()), b.index(0),
       [&](Value sender, ValueRange carried) -> SmallVector<Value> {
         Value rows = b.loadIndex(op.getNTokensFromRank(), {sender});
+        b.check(b.both(b.cmp(Pred::sge, rows, b.index(0)),
+                       b.cmp(Pred::sle, rows, boundValue)),
+                symm::Failure::invalid_count, "n_tokens_from_rank", boundValue,
+                rows, sender);
         Value first = op.getLayout() == Layout::slab ? b.mul(sender, boundValue)
                                                      : carried[0];
         Value end = b.add(first, rows);

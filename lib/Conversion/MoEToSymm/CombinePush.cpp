@@ -7,9 +7,9 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Most subgroups of a block put the rows that this rank holds, and then help
-/// the others, which add up tokens as their rows come. Each row has a slot at
-/// its token's rank, and a flag that is signalled when it is there: nobody
+/// Half of the subgroups of a block put the rows that this rank holds, and then
+/// help the others, which add up tokens as their rows come. Each row has a slot
+/// at its token's rank, and a flag that is signalled when it is there: nobody
 /// waits for more than the rows of one token.
 ///
 //===----------------------------------------------------------------------===//
@@ -19,10 +19,10 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// The others add up rows while those come. Adding moves fewer bytes at a time
-/// than putting: memory is nearer than the links.
+/// The others add up rows while those come. More putters than the links need
+/// are slower: each waits until its row has arrived before it signals that.
 int64_t CombineKernel::numPutters() {
-  return std::max<int64_t>(b.numSubgroups() * 3 / 4, 1);
+  return std::max<int64_t>(b.numSubgroups() / 2, 1);
 }
 
 /// Outside the kernel.
@@ -125,23 +125,28 @@ void CombineKernel::putRow(Value row, Value sender, Value member) {
   });
 }
 
-/// Where the rows of `token` are once they have come: each lane waits for its
-/// own.
+/// Where the rows of `token` are once they have come. Lanes wait for the flags
+/// of all rows and shares side by side: each wait takes a way to memory.
 void CombineKernel::waitForSlots(Value token, RowList &list) {
-  int64_t team = b.launchShape().team;
-  Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
-  Value slot = slotOf(token, list.peer);
-  b.ifThen(isRow, [&] {
-    b.loop(team, [&](Value member) {
-      Value flag = b.add(b.mul(slot, b.index(team)), member);
-      Value seen = symm::WaitOp::create(b, b.getI64Type(), arrived, flag,
-                                        list.peer, epoch)
-                       .getSeen();
+  Value team = b.index(b.launchShape().team);
+  Value numFlags = b.mul(list.count, team);
+  b.step(b.index(0), numFlags, b.index(kSubgroupSize), [&](Value base) {
+    Value number = b.add(base, b.lane());
+    Value place = arith::MinUIOp::create(
+        b, arith::DivUIOp::create(b, number, team), b.index(kSubgroupSize - 1));
+    Value holder = b.shuffle(list.peer, place);
+    Value flag = b.add(b.mul(slotOf(token, holder), team),
+                       arith::RemUIOp::create(b, number, team));
+    b.ifThen(b.cmp(Pred::ult, number, numFlags), [&] {
+      Value seen =
+          symm::WaitOp::create(b, b.getI64Type(), arrived, flag, holder, epoch)
+              .getSeen();
       b.noteError(b.cmp(Pred::uge, seen, epoch));
     });
   });
   b.syncSubgroup();
-  list.row = b.select(isRow, slot, b.index(-1));
+  Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
+  list.row = b.select(isRow, slotOf(token, list.peer), b.index(-1));
   list.peer = b.me();
 }
 

@@ -20,10 +20,10 @@ shard.grid @ep(shape = 4)
 // CHECK: memref.store %{{.*}}, %[[COUNTS:.*]][%[[SENDER]]]
 // CHECK: symm.wait
 // CHECK: gpu.barrier
-// Twelve of sixteen subgroups put.
+// Eight of sixteen subgroups put.
 // CHECK: symm.phase "put"
-// CHECK: arith.cmpi ult, %{{.*}}, %c12
-// CHECK: arith.muli %[[GRID]], %c12
+// CHECK: arith.cmpi ult, %{{.*}}, %c8
+// CHECK: arith.muli %[[GRID]], %c8
 // CHECK: scf.while
 // CHECK: symm.take %[[PUT]]
 // CHECK: symm.check {{.*}}, invalid_count, "recv_src_idx"
@@ -62,8 +62,12 @@ func.func @push(%y: memref<264x32xbf16>, %rows: memref<66x4xi32>,
 // CHECK: %[[FIRST:.*]] = arith.muli %[[SLOT]], %c2
 // CHECK-NEXT: %[[FLAG:.*]] = arith.addi %[[FIRST]], %[[MEMBER]]
 // CHECK: symm.signal %[[ARRIVED]][%[[FLAG]]] at %[[PEER]]
-// CHECK: scf.for %{{.*}} = %c0 to %c2 step %c1
-// CHECK: symm.wait %[[ARRIVED]]
+// Lanes wait for both flags of each row.
+// CHECK: %[[FLAGS:.*]] = arith.muli %{{.*}}, %c2
+// CHECK-NEXT: scf.for %[[BASE:.*]] = %c0 to %[[FLAGS]] step %c32
+// CHECK: arith.cmpi ult, %{{.*}}, %[[FLAGS]]
+// CHECK-NEXT: scf.if
+// CHECK-NEXT: symm.wait %[[ARRIVED]]
 func.func @shares(%y: memref<16x32xbf16>, %rows: memref<4x4xi32>,
     %src: memref<16xi32>, %from: memref<4xi32>, %w: memref<16xf32>,
     %out: memref<4x32xbf16>) {

@@ -15,6 +15,7 @@
 
 #include "KernelPlan.h"
 
+#include "KernelTraffic.h"
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
 #include "moe-mlir/Conversion/SymmToNVVM/SymmToNVVM.h"
 
@@ -89,88 +90,12 @@ std::optional<KernelTarget> moe::getKernelTarget(StringRef chip) {
 }
 
 //===----------------------------------------------------------------------===//
-// What an op moves
-//===----------------------------------------------------------------------===//
-
-namespace {
-struct Traffic {
-  int64_t rowBytes = 0;
-  /// Tokens (alltoallv: rows) of a rank, at most.
-  int64_t tokens = 0;
-  /// Bytes of the smallest stage.
-  int64_t stageBytes = 0;
-  /// Rows of a token, at most, of a combine, and whether tokens are expected to
-  /// have fewer.
-  int64_t rowsOfToken = 1;
-  bool hasFewerRows = false;
-  int64_t ranks = 1;
-  bool isDispatch = false, isCombine = false, isPush = false;
-  /// Whether rows of a dispatch are ordered by expert, anew, and of how many.
-  bool isByExpert = false;
-  int64_t experts = 1;
-  /// Copies of a row that leave the rank, expected of a uniform routing.
-  double rowsOut = 1;
-  bool hasBulkForm = true;
-  /// Whether the work is spread by bytes, not token by token.
-  bool hasPieces = false;
-};
-} // namespace
-
-static Traffic getTraffic(CollectiveOpInterface op) {
-  Traffic traffic;
-  auto rows = cast<ShapedType>(op->getOperand(0).getType());
-  traffic.ranks = op.getNumRanks();
-  traffic.rowBytes = ShapedType::getNumElements(rows.getShape().drop_front()) *
-                     llvm::divideCeil(rows.getElementTypeBitWidth(), 8);
-  if (auto dispatch = dyn_cast<DispatchOp>(*op)) {
-    traffic.isDispatch = true;
-    traffic.stageBytes = traffic.rowBytes;
-    traffic.tokens = dispatch.getTokenBound();
-    traffic.isByExpert =
-        !dispatch.isReuse() &&
-        (dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert);
-    traffic.experts = dispatch.getNumExperts();
-    double ranks = op.getNumRanks(), missed = 1;
-    // [T, K], or [T, ranks] when rows of other layouts go where they went.
-    Value slots = dispatch.isReuse() ? dispatch.getReuse().front()
-                                     : dispatch.getTopkIdx();
-    int64_t numSlots = cast<ShapedType>(slots.getType()).getDimSize(1);
-    if (dispatch.isExpertMajor()) {
-      traffic.rowsOut = numSlots * (ranks - 1) / ranks;
-    } else if (dispatch.isReuse()) {
-      // At most: how many experts a token has is not known.
-      traffic.rowsOut = ranks - 1;
-    } else {
-      for (int64_t k = 0; k < numSlots; ++k)
-        missed *= 1 - 1 / ranks;
-      traffic.rowsOut = (ranks - 1) * (1 - missed);
-    }
-  } else if (auto combine = dyn_cast<CombineOp>(*op)) {
-    traffic.tokens = combine.getTokenBound();
-    // A stage holds a part of each row of a token.
-    traffic.isPush = combine.getAlgorithm() == Algorithm::push;
-    traffic.isCombine = true;
-    traffic.hasBulkForm = !traffic.isPush;
-    traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
-    traffic.hasFewerRows = !combine.isExpertMajor() && traffic.rowsOfToken > 1;
-    traffic.stageBytes = 16 * traffic.rowsOfToken;
-  } else {
-    auto recv = cast<ShapedType>(op.getOutputValues().front().getType());
-    traffic.tokens =
-        rows.isDynamicDim(0) ? recv.getDimSize(0) : rows.getDimSize(0);
-    traffic.hasBulkForm = false;
-    traffic.hasPieces = true;
-  }
-  return traffic;
-}
-
-//===----------------------------------------------------------------------===//
 // Choice
 //===----------------------------------------------------------------------===//
 
 /// Stages that fit into shared memory, at most; fewer than kMinStages when not
 /// even those do.
-static int64_t getMaxStages(const Traffic &traffic) {
+static int64_t getMaxStages(const KernelTraffic &traffic) {
   int64_t stages = kMaxStages;
   auto fit = [&] {
     if (traffic.isCombine)
@@ -186,7 +111,7 @@ static int64_t getMaxStages(const Traffic &traffic) {
 /// room, since what is in flight bounds the speed of few blocks, and no more
 /// than all blocks together profit from; each team that adds has as many, two
 /// at least. Of the numbers of teams the one with which most is in flight.
-static int64_t chooseStages(const Traffic &traffic, int64_t blocks,
+static int64_t chooseStages(const KernelTraffic &traffic, int64_t blocks,
                             int64_t threads) {
   if (!traffic.isCombine)
     return kDispatchStages;
@@ -215,7 +140,7 @@ static int64_t chooseStages(const Traffic &traffic, int64_t blocks,
 }
 
 /// Why the rows of an op cannot move by bulk copies; empty when they can.
-static std::string findBulkObstacle(const Traffic &traffic,
+static std::string findBulkObstacle(const KernelTraffic &traffic,
                                     const KernelTarget &target,
                                     int64_t threads) {
   if (!target.hasBulkCopies)
@@ -241,7 +166,7 @@ static std::string findBulkObstacle(const Traffic &traffic,
 
 /// The largest power of two that divides the subgroups; of an alltoallv, no
 /// more than the pieces that a row makes.
-static int64_t getLargestTeam(const Traffic &traffic, int64_t subgroups) {
+static int64_t getLargestTeam(const KernelTraffic &traffic, int64_t subgroups) {
   int64_t largest = subgroups & -subgroups;
   if (!traffic.hasPieces)
     return largest;
@@ -250,7 +175,7 @@ static int64_t getLargestTeam(const Traffic &traffic, int64_t subgroups) {
 
 /// Whether the subgroups of a dispatch take shares of tokens one by one, if
 /// each has more than one (DispatchKernel::sharesOutTokens).
-static bool takesShares(const Traffic &traffic, int64_t blocks,
+static bool takesShares(const KernelTraffic &traffic, int64_t blocks,
                         int64_t threads) {
   int64_t all = blocks * (threads / kLanes);
   if (!traffic.isDispatch || traffic.tokens <= all)
@@ -264,7 +189,7 @@ static bool takesShares(const Traffic &traffic, int64_t blocks,
 /// The most shares of a row that are large enough for the counter, and with
 /// which enough is in flight. A subgroup loads as much as registers hold before
 /// it stores: what is left over at the end of a share fills them only in part.
-static int64_t chooseShares(const Traffic &traffic, int64_t all,
+static int64_t chooseShares(const KernelTraffic &traffic, int64_t all,
                             int64_t threads) {
   int64_t held = getMaxHeldVectors(threads) * 16 * kLanes;
   double rowsOut = std::min(traffic.rowsOut, 1.0);
@@ -283,7 +208,7 @@ static int64_t chooseShares(const Traffic &traffic, int64_t all,
 /// Subgroups that share a token when all of `blocks` run: as many as keep all
 /// of them busy with few tokens, and let the fast ones take more of many. Of an
 /// alltoallv, pieces of a row.
-static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
+static int64_t chooseTeam(const KernelTraffic &traffic, int64_t blocks,
                           int64_t threads) {
   int64_t subgroups = threads / kLanes;
   int64_t largest = getLargestTeam(traffic, subgroups);
@@ -299,8 +224,9 @@ static int64_t chooseTeam(const Traffic &traffic, int64_t blocks,
 
 /// Blocks that have something to move, when all tokens come, and those between
 /// them if `most` allows that.
-static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
-                                 int64_t team, int64_t most) {
+static int64_t countUsefulBlocks(const KernelTraffic &traffic,
+                                 int64_t subgroups, int64_t team,
+                                 int64_t most) {
   if (traffic.hasPieces)
     return llvm::divideCeil(traffic.tokens * traffic.rowBytes,
                             kPieceBytes * subgroups);
@@ -314,7 +240,8 @@ static int64_t countUsefulBlocks(const Traffic &traffic, int64_t subgroups,
 }
 
 /// Blocks when none are asked for, if so many have something to move.
-static int64_t chooseBlocks(const Traffic &traffic, const KernelTarget &target,
+static int64_t chooseBlocks(const KernelTraffic &traffic,
+                            const KernelTarget &target,
                             const KernelRequest &request) {
   if (!traffic.isCombine || traffic.isPush || traffic.ranks == 1)
     return target.processors;
@@ -329,7 +256,7 @@ static int64_t chooseBlocks(const Traffic &traffic, const KernelTarget &target,
 
 /// Tokens per block from which on a combine moves rows by bulk copies; none
 /// when it does not.
-static std::optional<int64_t> getBulkTokens(const Traffic &traffic,
+static std::optional<int64_t> getBulkTokens(const KernelTraffic &traffic,
                                             int64_t blocks) {
   if (blocks >= kLoadingBlocks ||
       (!traffic.hasFewerRows && blocks > kFewBlocks))
@@ -339,7 +266,7 @@ static std::optional<int64_t> getBulkTokens(const Traffic &traffic,
   return llvm::divideCeil(kBulkRows, std::max<int64_t>(traffic.rowsOfToken, 1));
 }
 
-static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
+static Transfer chooseTransfer(const KernelTraffic &traffic, int64_t blocks,
                                const KernelRequest &request,
                                const std::string &obstacle,
                                KernelChoice &choice) {
@@ -376,7 +303,7 @@ static Transfer chooseTransfer(const Traffic &traffic, int64_t blocks,
 KernelChoice moe::planKernel(CollectiveOpInterface op,
                              const KernelTarget &target,
                              const KernelRequest &request) {
-  Traffic traffic = getTraffic(op);
+  KernelTraffic traffic = getKernelTraffic(op);
   KernelChoice choice;
 
   int64_t blocks =

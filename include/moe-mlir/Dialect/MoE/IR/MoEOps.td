@@ -193,7 +193,8 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     no other rank reads this rank's `y` any more; with `defer_release`, which
     needs a `y` that is a `moe.symmetric` argument and saves a round of signals,
     it returns earlier, and the caller leaves `y` alone until a later collective
-    of all ranks has ended (combine_s6). `algorithm` is chosen by `moe-plan`.
+    of all ranks has ended (combine_s6). `algorithm` is chosen by `moe-plan`; a
+    push takes T_max*R rows of symmetric memory for slots on each rank.
 
     Example:
 
