@@ -39,8 +39,9 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
     With `target=host` the phases are the work of one thread. With `target=cuda`
     each op becomes one kernel whose blocks all run at the same time; its
     protocol is the same, its work is spread over blocks, subgroups and lanes,
-    as the op's `kernel` says (`moe-plan`; `#moe.kernel<>` when there is none).
-    Combines that push have no such schedule.
+    as the op's `kernel` says (`moe-plan`; `#moe.kernel<>` when there is none). A
+    combine that pushes adds up rows as they come there: it has no *complete*,
+    and a *release* at its end.
 
     Between the first wait of an op and its end, and at no other time, a rank
     accesses buffers of other ranks. So buffers can share memory when their

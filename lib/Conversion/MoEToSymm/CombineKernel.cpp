@@ -32,7 +32,9 @@ void CombineKernel::lower() {
   out = b.withAlignedRows(op.getOut());
   Value runs = b.runCounters();
   ready = b.flags();
-  Value released = op.getDeferRelease() ? Value() : b.blockFlags();
+  // A push has the round of signals in any case: then no row is on its way to a
+  // slot any more, whatever the ranks have told one another.
+  Value released = op.getDeferRelease() && !isPush() ? Value() : b.blockFlags();
   source = op.getY();
   sourceWeights = op.getWeights();
   if (isPush())

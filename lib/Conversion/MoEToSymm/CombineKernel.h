@@ -66,8 +66,8 @@ private:
   std::pair<Value, Value> lookUp(Value token, Value slot, Value isSlot);
   /// The weight of a row, which lies where the row does; null without weights.
   Value loadWeight(Value row, Value peer);
-  /// Waits until the rows of all ranks may be read, or their slots be put into,
-  /// and meets the block; on all threads.
+  /// Waits until the rows of all ranks may be read, and meets the block; on all
+  /// threads.
   void waitForRows();
 
   // CombineColumns.cpp
@@ -131,7 +131,7 @@ private:
   Value slotOf(Value token, Value holder);
   void findRowsOfSenders();
   void putAndReduce();
-  void putRows();
+  void putRows(Value haveBegun);
   void putRow(Value row, Value sender, Value member);
   void waitForSlots(Value token, RowList &list);
 

@@ -72,9 +72,11 @@ void CombineKernel::findRowsOfSenders() {
 }
 
 /// The senders take turns, so that no two ranks turn to the same one for long.
-void CombineKernel::putRows() {
+/// None does where not all have begun.
+void CombineKernel::putRows(Value haveBegun) {
   Value ranks = b.index(b.numRanks()), team = b.index(b.launchShape().team);
   Value turns = b.mul(b.loadIndex(mostRows, {b.index(0)}), ranks);
+  turns = b.select(haveBegun, turns, b.index(0));
   auto putters = scf::IfOp::create(
       b, b.cmp(Pred::ult, b.subgroup(), b.index(numPutters())),
       /*withElseRegion=*/false);
@@ -126,10 +128,12 @@ void CombineKernel::putRow(Value row, Value sender, Value member) {
 }
 
 /// Where the rows of `token` are once they have come. Lanes wait for the flags
-/// of all rows and shares side by side: each wait takes a way to memory.
+/// of all rows and shares side by side: each wait takes a way to memory. After
+/// an error in this block the sums are of whatever is there.
 void CombineKernel::waitForSlots(Value token, RowList &list) {
   Value team = b.index(b.launchShape().team);
-  Value numFlags = b.mul(list.count, team);
+  Value numFlags =
+      b.select(b.hasNoError(), b.mul(list.count, team), b.index(0));
   b.step(b.index(0), numFlags, b.index(kSubgroupSize), [&](Value base) {
     Value number = b.add(base, b.lane());
     Value place = arith::MinUIOp::create(
@@ -153,9 +157,11 @@ void CombineKernel::waitForSlots(Value token, RowList &list) {
 /// Slots may be put into when their rank has begun.
 void CombineKernel::putAndReduce() {
   findRowsOfSenders();
-  waitForRows();
+  b.phase("ready");
+  Value haveBegun = b.syncBlockAll(b.waitForPeers(ready, epoch));
+  b.noteError(haveBegun);
   b.phase("put");
-  putRows();
+  putRows(haveBegun);
   b.phase("reduce");
   KernelBuilder::FirstItem first = b.takenItems(tickets, epoch);
   reduceSharedOut(first, listNext(tokenOf(first.item), numTokens));

@@ -224,6 +224,11 @@ void KernelBuilder::noteError(Value isFine) {
   ifThen(isWrong, [&] { store(i64(1), status, index(0)); });
 }
 
+Value KernelBuilder::hasNoError() {
+  Value seen = shuffle(toIndex(load(status, index(0))), index(0));
+  return cmp(Pred::eq, seen, index(0));
+}
+
 Value KernelBuilder::waitForPeers(Value flags, Value epoch) {
   Value yes = integer(getI1Type(), 1);
   Value isWaiting = cmp(Pred::eq, subgroupId, index(numSubgroups() - 1));

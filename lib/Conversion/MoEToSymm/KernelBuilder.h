@@ -132,6 +132,9 @@ public:
   /// its end. The block has to meet before `noteError` is used.
   void trackErrors();
   void noteError(Value isFine);
+  /// Whether none is known in this block, where errors are tracked: the same
+  /// answer on all lanes of a subgroup.
+  Value hasNoError();
   /// Waits until all ranks have signalled `epoch` in `flags` (a word per rank):
   /// the last subgroup does. Returns, on each of its threads, whether the ranks
   /// it looked at have; true on all others. Of interest when the block has met:

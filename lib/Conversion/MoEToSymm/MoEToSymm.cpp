@@ -111,12 +111,20 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
   return success();
 }
 
+/// Ranks of a combine that pushes: where the rows of each begin is in shared
+/// memory.
+constexpr int64_t kMaxPushRanks = 4096;
+
 LogicalResult checkHasKernel(CollectiveOpInterface op) {
   auto combine = dyn_cast<CombineOp>(op.getOperation());
   bool isPush = combine && combine.getAlgorithm() == Algorithm::push;
   LaunchShape shape = getLaunchShape(op);
   int64_t subgroups = shape.blocks * shape.threads / kSubgroupSize;
   // Subgroups exchange the numbers of what they put in 32 bits.
+  if (isPush && op.getNumRanks() > kMaxPushRanks)
+    return op.emitOpError("expects at most ")
+           << kMaxPushRanks << " ranks with algorithm push ("
+           << op.getNumRanks() << ")";
   if (isPush && combine.getTokenBound() >
                     (std::numeric_limits<int32_t>::max() - subgroups) /
                         (op.getNumRanks() * shape.team))

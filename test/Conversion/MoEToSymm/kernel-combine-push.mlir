@@ -19,8 +19,8 @@ shard.grid @ep(shape = 4)
 // CHECK: memref.store %{{.*}}, %[[STARTS:.*]][%[[SENDER]]]
 // CHECK: memref.store %{{.*}}, %[[COUNTS:.*]][%[[SENDER]]]
 // CHECK: symm.wait
-// CHECK: gpu.barrier
-// Eight of sixteen subgroups put.
+// CHECK: nvvm.barrier #nvvm.reduction<and>
+// Eight of sixteen subgroups put, if all ranks have begun.
 // CHECK: symm.phase "put"
 // CHECK: arith.cmpi ult, %{{.*}}, %c8
 // CHECK: arith.muli %[[GRID]], %c8
@@ -63,7 +63,8 @@ func.func @push(%y: memref<264x32xbf16>, %rows: memref<66x4xi32>,
 // CHECK-NEXT: %[[FLAG:.*]] = arith.addi %[[FIRST]], %[[MEMBER]]
 // CHECK: symm.signal %[[ARRIVED]][%[[FLAG]]] at %[[PEER]]
 // Lanes wait for both flags of each row.
-// CHECK: %[[FLAGS:.*]] = arith.muli %{{.*}}, %c2
+// CHECK: %[[ALL:.*]] = arith.muli %{{.*}}, %c2
+// CHECK-NEXT: %[[FLAGS:.*]] = arith.select %{{.*}}, %[[ALL]], %c0
 // CHECK-NEXT: scf.for %[[BASE:.*]] = %c0 to %[[FLAGS]] step %c32
 // CHECK: arith.cmpi ult, %{{.*}}, %[[FLAGS]]
 // CHECK-NEXT: scf.if

@@ -92,50 +92,21 @@ func.func @bound(%x: tensor<?x8xf32>, %idx: tensor<?x2xi32>,
 
 // -----
 
-// In the memref form the dispatch writes the buffer.
+// Anybody may have written a buffer.
 shard.grid @ep(shape = 4)
 func.func @buffers(%x: memref<16x8xf32>, %idx: memref<16x2xi32>,
     %w: memref<16x2xf32>, %recv: memref<64x8xf32>, %ri: memref<64x2xi32>,
     %rw: memref<64x2xf32>, %src: memref<64xi32>, %to: memref<4xi32>,
     %from: memref<4xi32>, %row: memref<16x4xi32>, %out: memref<16x8xf32>) {
-  // expected-note @+1 {{the dispatch is here}}
+  moe.combine %recv, %row, %src, %from outs(%out) on @ep
+      {num_experts = 4 : i64}
+    : (memref<64x8xf32>, memref<16x4xi32>, memref<64xi32>, memref<4xi32>,
+       memref<16x8xf32>) -> ()
   moe.dispatch %x, %idx, %w
       outs(%recv, %ri, %rw, %src, %to, %from, %row) on @ep
       {num_experts = 8 : i64}
     : (memref<16x8xf32>, memref<16x2xi32>, memref<16x2xf32>, memref<64x8xf32>,
        memref<64x2xi32>, memref<64x2xf32>, memref<64xi32>, memref<4xi32>,
        memref<4xi32>, memref<16x4xi32>) -> ()
-  // expected-error @+1 {{'moe.combine' op expects 'num_experts' (4) to be that of the dispatch of 'send_row' (8)}}
-  moe.combine %recv, %row, %src, %from outs(%out) on @ep
-      {num_experts = 4 : i64}
-    : (memref<64x8xf32>, memref<16x4xi32>, memref<64xi32>, memref<4xi32>,
-       memref<16x8xf32>) -> ()
-  return
-}
-
-// -----
-
-// A buffer that two dispatches write holds the routes of either.
-shard.grid @ep(shape = 4)
-func.func @two_dispatches(%x: memref<16x8xf32>, %idx: memref<16x2xi32>,
-    %w: memref<16x2xf32>, %recv: memref<64x8xf32>, %ri: memref<64x2xi32>,
-    %rw: memref<64x2xf32>, %src: memref<64xi32>, %to: memref<4xi32>,
-    %from: memref<4xi32>, %row: memref<16x4xi32>, %out: memref<16x8xf32>) {
-  moe.dispatch %x, %idx, %w
-      outs(%recv, %ri, %rw, %src, %to, %from, %row) on @ep
-      {num_experts = 8 : i64}
-    : (memref<16x8xf32>, memref<16x2xi32>, memref<16x2xf32>, memref<64x8xf32>,
-       memref<64x2xi32>, memref<64x2xf32>, memref<64xi32>, memref<4xi32>,
-       memref<4xi32>, memref<16x4xi32>) -> ()
-  moe.dispatch %x, %idx, %w
-      outs(%recv, %ri, %rw, %src, %to, %from, %row) on @ep
-      {num_experts = 4 : i64}
-    : (memref<16x8xf32>, memref<16x2xi32>, memref<16x2xf32>, memref<64x8xf32>,
-       memref<64x2xi32>, memref<64x2xf32>, memref<64xi32>, memref<4xi32>,
-       memref<4xi32>, memref<16x4xi32>) -> ()
-  moe.combine %recv, %row, %src, %from outs(%out) on @ep
-      {num_experts = 4 : i64}
-    : (memref<64x8xf32>, memref<16x4xi32>, memref<64xi32>, memref<4xi32>,
-       memref<16x8xf32>) -> ()
   return
 }

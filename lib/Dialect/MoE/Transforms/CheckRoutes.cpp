@@ -15,8 +15,6 @@
 
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 
-#include "llvm/ADT/STLExtras.h"
-
 namespace mlir::moe {
 #define GEN_PASS_DEF_MOECHECKROUTESPASS
 #include "moe-mlir/Dialect/MoE/Transforms/Passes.h.inc"
@@ -25,24 +23,12 @@ namespace mlir::moe {
 using namespace mlir;
 using namespace mlir::moe;
 
-/// The dispatch that computes `sendRow`, or writes the buffer; null when that
-/// is none here, or not one alone.
+/// The dispatch whose result `sendRow` is; null when it is something else. A
+/// buffer may have been written by anybody.
 static DispatchOp findDispatch(Value sendRow) {
-  auto computes = [&](DispatchOp op) {
-    return op && op.getOutput(DispatchOp::Output::SendRow) == sendRow;
-  };
-  if (auto op = sendRow.getDefiningOp<DispatchOp>())
-    return computes(op) ? op : nullptr;
-  DispatchOp found;
-  for (Operation *user : sendRow.getUsers()) {
-    auto op = dyn_cast<DispatchOp>(user);
-    if (!computes(op))
-      continue;
-    if (found)
-      return nullptr;
-    found = op;
-  }
-  return found;
+  auto op = sendRow.getDefiningOp<DispatchOp>();
+  bool isResult = op && op.getOutput(DispatchOp::Output::SendRow) == sendRow;
+  return isResult ? op : nullptr;
 }
 
 /// `op` takes `sendRow`, and its attributes are to be those of the dispatch.

@@ -19,8 +19,8 @@ def MoECheckRoutesPass : Pass<"moe-check-routes"> {
     an error when grid, `num_experts`, `layout` or the bound of `T` are not those
     of that dispatch: rows of wrong ranks would be added up.
 
-    Only a `send_row` that a dispatch of the same function makes is known: its
-    result, or a buffer of its `outs` that no other dispatch writes.
+    Only a `send_row` that is the result of a dispatch is known; ops on memrefs
+    are not compared.
   }];
 }
 
