@@ -24,6 +24,13 @@ bool allowsBulkCopies(MemRefType type);
 /// Bytes of a row of `type`.
 int64_t getRowBytes(MemRefType type);
 
+/// Whether the subgroups of a kernel may take so many items by tickets: lanes
+/// exchange 32 bits, and each subgroup takes one number too many.
+inline bool canTake(const LaunchShape &shape, int64_t items) {
+  int64_t subgroups = shape.blocks * (shape.threads / kSubgroupSize);
+  return items + subgroups <= std::numeric_limits<int32_t>::max();
+}
+
 /// Builds the kernel of one collective op: a ProtocolBuilder whose steps inside
 /// `launch` are executed by a grid of blocks that all run at the same time.
 class KernelBuilder : public ProtocolBuilder {
@@ -89,12 +96,7 @@ public:
              llvm::function_ref<SmallVector<Value>(Value, ValueRange,
                                                    llvm::function_ref<Value()>)>
                  body);
-  /// Whether there may be so many items: lanes exchange 32 bits, and each
-  /// subgroup takes one number too many.
-  bool canTake(int64_t items) {
-    return items + maxBlocks() * numSubgroups() <=
-           std::numeric_limits<int32_t>::max();
-  }
+  bool canTake(int64_t items) const { return moe::canTake(shape, items); }
   void onThread(Value index, llvm::function_ref<void()> body);
   /// On one lane of each subgroup.
   void onFirstLane(llvm::function_ref<void()> body);

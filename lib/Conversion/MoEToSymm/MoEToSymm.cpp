@@ -17,8 +17,6 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/DialectConversion.h"
 
-#include <limits>
-
 namespace mlir::moe {
 #define GEN_PASS_DEF_CONVERTMOETOSYMMPASS
 #include "moe-mlir/Conversion/Passes.h.inc"
@@ -118,16 +116,13 @@ constexpr int64_t kMaxPushRanks = 4096;
 LogicalResult checkHasKernel(CollectiveOpInterface op) {
   auto combine = dyn_cast<CombineOp>(op.getOperation());
   bool isPush = combine && combine.getAlgorithm() == Algorithm::push;
-  LaunchShape shape = getLaunchShape(op);
-  int64_t subgroups = shape.blocks * shape.threads / kSubgroupSize;
-  // Subgroups exchange the numbers of what they put in 32 bits.
   if (isPush && op.getNumRanks() > kMaxPushRanks)
     return op.emitOpError("expects at most ")
            << kMaxPushRanks << " ranks with algorithm push ("
            << op.getNumRanks() << ")";
-  if (isPush && combine.getTokenBound() >
-                    (std::numeric_limits<int32_t>::max() - subgroups) /
-                        (op.getNumRanks() * shape.team))
+  LaunchShape shape = getLaunchShape(op);
+  if (isPush &&
+      !canTake(shape, combine.getTokenBound() * op.getNumRanks() * shape.team))
     return op.emitOpError("expects fewer tokens (")
            << combine.getTokenBound() << ") with algorithm push";
   KernelAttr kernel = op.getKernelAttr();
