@@ -60,7 +60,7 @@ def run(args):
     arguments = {name: getattr(args, name) for name in (
         "commit", "ranks", "quick", "models", "tokens", "blocks", "kinds", "seed", "seconds")}
 
-    # Machines are lent, and time on them ends: what was measured by then is kept.
+    # A run may be cut off: what was measured by then is kept.
     def keep(records, machine, complete=False):
         if args.json:
             report.write(args.json, report.document(records, machine, arguments, complete))
