@@ -5,12 +5,20 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""The structures of DLPack, of Runtime.h and of Baselines.h."""
+"""The structures of DLPack, of Runtime.h and of Baselines.h, and how a library
+is loaded."""
 
 import ctypes as c
+from pathlib import Path
 
 MAX_RANKS, MAX_BLOCKS = 8, 1024
 STATE_WORDS = 64 + MAX_BLOCKS * MAX_RANKS
+
+
+def load_library(path):
+    """Loads the shared library in the file `path`. A name without a folder is a file of the current one: the dynamic
+    loader by itself would look for it in the folders of the system."""
+    return c.CDLL(str(Path(path).absolute()))
 
 
 class DLDevice(c.Structure):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from .abi import MAX_RANKS, STATE_WORDS, GroupStruct
+from .abi import MAX_RANKS, STATE_WORDS, GroupStruct, load_library
 
 SOURCES = Path(__file__).resolve().parents[1] / "baselines"
 HEADER_BYTES = 1024  # MOEB_SLICE_WORDS
@@ -33,7 +33,7 @@ def build(out, nvcc="nvcc", arch="sm_90"):
 class Library:
 
     def __init__(self, path):
-        self.lib = c.CDLL(path)
+        self.lib = load_library(path)
         self.lib.moeb_error_string.restype = c.c_char_p
         number, pointer, size = c.c_int, c.c_void_p, c.c_uint64
         for name, arguments in [

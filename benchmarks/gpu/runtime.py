@@ -11,7 +11,7 @@ import ctypes as c
 
 import torch
 
-from .abi import ALLGATHER, Bootstrap, DLDataType, DLDevice, DLManagedTensor, DLTensor, Options
+from .abi import (ALLGATHER, Bootstrap, DLDataType, DLDevice, DLManagedTensor, DLTensor, Options, load_library)
 
 TIMEOUT_SECONDS = 5.0
 CUDA = 2  # kDLCUDA
@@ -60,7 +60,7 @@ class Runtime:
 
     def __init__(self, path, rank, ranks, device, allgather):
         """allgather(bytes, timeout) -> list of bytes in rank order."""
-        self.lib = c.CDLL(path)
+        self.lib = load_library(path)
         self.rank, self.ranks, self.device = rank, ranks, device
         for name, result, arguments in [
                 ("moert_last_error", c.c_char_p, []),
