@@ -6,7 +6,9 @@
 #
 #===----------------------------------------------------------------------===#
 """Kernels of the CUDA target, on fibers, some of whose waits end in vain: a
-kernel runs on to its end, puts no row after that (or the fibers say so), and every run that met one ends with one error on all ranks."""
+kernel runs on to its end, puts no row that the wait should have kept back (or
+the fibers say so), and every run that met one ends with one error on all ranks.
+"""
 
 import re
 

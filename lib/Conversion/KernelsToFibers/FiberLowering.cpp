@@ -218,9 +218,9 @@ LogicalResult FiberLowering::lower(symm::WaitOp op) {
   FailureOr<Value> name = text(phase);
   if (failed(name))
     return failure();
-  return replace(op, "wait", "ipiip",
-                 {rowAddress(op.getFlags(), op.getIndex()), op.getValue(),
-                  toI64(op.getPeer()), *name});
+  return replace(op, "wait", "iipiip",
+                 {nextSite(), rowAddress(op.getFlags(), op.getIndex()),
+                  op.getValue(), toI64(op.getPeer()), *name});
 }
 
 LogicalResult FiberLowering::lower(symm::PutEachOp op) {
@@ -323,8 +323,9 @@ LogicalResult FiberLowering::lower(symm::CollectOp op) {
   if (failed(name))
     return failure();
   FailureOr<Value> word =
-      call("collect", "ipip",
-           {rowAddress(op.getWords(), op.getIndex()), op.getEpoch(), *name});
+      call("collect", "iipip",
+           {nextSite(), rowAddress(op.getWords(), op.getIndex()), op.getEpoch(),
+            *name});
   if (failed(word))
     return failure();
   Value tag = arith::ShRUIOp::create(rewriter, loc, *word, i64(32));

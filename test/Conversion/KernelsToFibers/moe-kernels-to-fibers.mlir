@@ -27,10 +27,12 @@
 // CHECK-DAG: %[[S3:.*]] = arith.constant 3 : i64
 // CHECK-DAG: %[[S4:.*]] = arith.constant 4 : i64
 // CHECK-DAG: %[[S5:.*]] = arith.constant 5 : i64
+// CHECK-DAG: %[[S6:.*]] = arith.constant 6 : i64
 // CHECK-DAG: %[[S7:.*]] = arith.constant 7 : i64
+// CHECK-DAG: %[[S8:.*]] = arith.constant 8 : i64
 // CHECK-DAG: %[[ROW:.*]] = arith.constant 128 : i64
 // CHECK-DAG: %[[COUNT:.*]] = arith.constant 11 : i64
-// Places where threads meet have numbers.
+// Places where threads meet, wait or put have numbers, in their order.
 // CHECK: %[[YES:.*]] = arith.cmpi ult
 // CHECK: %[[BIT:.*]] = arith.extui %[[YES]] : i1 to i64
 // CHECK: llvm.call @moe_fiber_ballot(%[[S0]], %[[BIT]])
@@ -47,13 +49,13 @@
 // CHECK: llvm.call @moe_fiber_pause()
 // CHECK-NEXT: symm.signal
 // CHECK-NEXT: llvm.call @moe_fiber_pause()
-// CHECK: llvm.call @moe_fiber_wait(
+// CHECK: llvm.call @moe_fiber_wait(%[[S5]], 
 // CHECK: llvm.getelementptr %[[SHARED]][128]
 // CHECK: memref.view %{{.*}} : memref<?xi8> to memref<2x64xbf16>
 // CHECK: llvm.call @moe_fiber_stage_init(
-// CHECK: llvm.call @moe_fiber_put_stage(%[[S5]], %{{.*}}, %{{.*}}, %[[ROW]], %[[S2]])
-// CHECK: llvm.call @moe_fiber_put_wait(%{{.*}}, %[[S1]], %[[S1]])
-// CHECK: llvm.call @moe_fiber_put_wait(%[[S7]], %[[S0]], %[[S0]])
+// CHECK: llvm.call @moe_fiber_put_stage(%[[S6]], %{{.*}}, %{{.*}}, %[[ROW]], %[[S2]])
+// CHECK: llvm.call @moe_fiber_put_wait(%[[S7]], %[[S1]], %[[S1]])
+// CHECK: llvm.call @moe_fiber_put_wait(%[[S8]], %[[S0]], %[[S0]])
 // CHECK: return
 func.func @kernel(%x: memref<8x64xbf16>, %n: index, %blocks: index) {
   %one = arith.constant 1 : index
@@ -115,7 +117,7 @@ func.func @marks(%i: index, %bits: i32) {
 // CHECK-DAG: %[[HALF:.*]] = arith.constant 32 : i64
 // CHECK: %[[BITS:.*]] = arith.extui %[[VALUE:.*]] : i32 to i64
 // CHECK: llvm.call @moe_fiber_post(%{{.*}}, %[[EPOCH:.*]], %[[BITS]]) : (!llvm.ptr, i64, i64) -> ()
-// CHECK: %[[WORD:.*]] = llvm.call @moe_fiber_collect(%{{.*}}, %[[EPOCH]], %{{.*}}) : (!llvm.ptr, i64, !llvm.ptr) -> i64
+// CHECK: %[[WORD:.*]] = llvm.call @moe_fiber_collect(%{{.*}}, %{{.*}}, %[[EPOCH]], %{{.*}}) : (i64, !llvm.ptr, i64, !llvm.ptr) -> i64
 // CHECK: %[[HIGH:.*]] = arith.shrui %[[WORD]], %[[HALF]]
 // CHECK-DAG: %[[TAG:.*]] = arith.trunci %[[HIGH]] : i64 to i32
 // CHECK-DAG: %[[WANTED:.*]] = arith.trunci %[[EPOCH]] : i64 to i32

@@ -108,9 +108,9 @@ MOE_FIBER_EXPORT void moe_fiber_post(uint64_t *word, uint64_t epoch,
   grid.post(word, epoch, value);
 }
 
-MOE_FIBER_EXPORT uint64_t moe_fiber_collect(const uint64_t *word,
+MOE_FIBER_EXPORT uint64_t moe_fiber_collect(int64_t site, const uint64_t *word,
                                             uint64_t epoch, const char *phase) {
-  return grid.collect(word, epoch, phase);
+  return grid.collect(site, word, epoch, phase);
 }
 
 MOE_FIBER_EXPORT int64_t moe_fiber_take(int64_t *counter) {
@@ -122,9 +122,10 @@ MOE_FIBER_EXPORT int64_t moe_fiber_take(int64_t *counter) {
 // Other ranks and errors
 //===----------------------------------------------------------------------===//
 
-MOE_FIBER_EXPORT uint64_t moe_fiber_wait(const uint64_t *flag, uint64_t value,
-                                         int64_t peer, const char *phase) {
-  return grid.waitForFlag(flag, value, peer, phase);
+MOE_FIBER_EXPORT uint64_t moe_fiber_wait(int64_t site, const uint64_t *flag,
+                                         uint64_t value, int64_t peer,
+                                         const char *phase) {
+  return grid.waitForFlag(site, flag, value, peer, phase);
 }
 
 MOE_FIBER_EXPORT void moe_fiber_record(int64_t code, const char *what,
@@ -143,7 +144,7 @@ MOE_FIBER_EXPORT void moe_fiber_put_each(int64_t site, const char *source,
                                          int64_t member, int64_t team) {
   Fiber &self = grid.self();
   if (target && self.lane() < lanes)
-    grid.checkIsCurrent("a put");
+    grid.checkMayPut(site, "a put");
   self.args[0] = self.lane() < lanes ? reinterpret_cast<uint64_t>(target) : 0;
   self.args[1] = reinterpret_cast<uint64_t>(source);
   Meeting &meeting =
@@ -195,7 +196,7 @@ MOE_FIBER_EXPORT void moe_fiber_put_stage(int64_t site, const char *source,
   grid.meetSubgroup("a put from a stage", site, nullptr);
   ++grid.self().numPuts;
   if (target && grid.self().lane() < lanes) {
-    grid.checkIsCurrent("a put");
+    grid.checkMayPut(site, "a put");
     grid.putStage(target, source, bytes);
   }
 }

@@ -33,9 +33,10 @@ int64_t moe_fiber_ballot(int64_t, int64_t);
 int64_t moe_fiber_sum(int64_t, int64_t);
 int64_t moe_fiber_grid_barrier(int64_t);
 void moe_fiber_post(uint64_t *, uint64_t, uint64_t);
-uint64_t moe_fiber_collect(const uint64_t *, uint64_t, const char *);
+uint64_t moe_fiber_collect(int64_t, const uint64_t *, uint64_t, const char *);
 int64_t moe_fiber_take(int64_t *);
-uint64_t moe_fiber_wait(const uint64_t *, uint64_t, int64_t, const char *);
+uint64_t moe_fiber_wait(int64_t, const uint64_t *, uint64_t, int64_t,
+                        const char *);
 void moe_fiber_pause();
 void moe_fiber_record(int64_t, const char *, const char *, int64_t, int64_t,
                       int64_t);
@@ -104,10 +105,11 @@ static int64_t runOnce(Kernel kernel, Memory &memory) {
   return failCode;
 }
 
-static Outcome runMany(Kernel kernel, bool (*isRight)(const Memory &)) {
+static Outcome runMany(Kernel kernel, bool (*isRight)(const Memory &),
+                       int64_t runs = kRuns) {
   static Memory memory;
   Outcome outcome;
-  for (int64_t run = 0; run < kRuns; ++run) {
+  for (int64_t run = 0; run < runs; ++run) {
     memset(&memory, 0, sizeof(memory));
     for (int64_t i = 0; i < 8; ++i)
       memset(memory.rows[i], int(i + 1), kBytes);
@@ -224,9 +226,9 @@ static void addUpPosts(void *captures, void *, int64_t block, int64_t thread,
     moe_fiber_post(&memory->words[block], epoch, uint64_t(block + 1));
   uint64_t sum = 0;
   for (int64_t i = 0; i < blocks; ++i) {
-    uint64_t word = collects
-                        ? moe_fiber_collect(&memory->words[i], epoch, "count")
-                        : memory->words[i];
+    uint64_t word =
+        collects ? moe_fiber_collect(0, &memory->words[i], epoch, "count")
+                 : memory->words[i];
     sum += word & 0xffffffff;
     memory->missed += word >> 32 != 7;
   }
@@ -251,7 +253,7 @@ TEST(Fibers, Posts) {
 /// One block never posts: threads that wait for it are found stuck.
 static void collectInVain(void *captures, void *, int64_t, int64_t, int64_t,
                           int64_t) {
-  moe_fiber_collect(&static_cast<Memory *>(captures)->words[0], 3, "count");
+  moe_fiber_collect(0, &static_cast<Memory *>(captures)->words[0], 3, "count");
 }
 
 /// A failed kernel runs to its end.
@@ -260,7 +262,7 @@ static void failAndCollect(void *captures, void *, int64_t block,
   auto *memory = static_cast<Memory *>(captures);
   if (block == 0 && thread == 4)
     moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
-  moe_fiber_collect(&memory->words[0], 3, "count");
+  moe_fiber_collect(0, &memory->words[0], 3, "count");
   ++memory->ended;
 }
 
@@ -408,7 +410,7 @@ static void signalAndWait(void *captures, void *, int64_t block, int64_t thread,
     __atomic_store_n(&memory->flag, 5, __ATOMIC_RELEASE);
     moe_fiber_pause();
   }
-  moe_fiber_wait(&memory->flag, 5, 0, "put");
+  moe_fiber_wait(0, &memory->flag, 5, 0, "put");
   memory->sums[block * threads + thread] = memory->rows[0][0];
 }
 
@@ -433,7 +435,7 @@ static void tellFirstBlock(void *captures, void *, int64_t block,
   if (block != 0)
     return;
   if (thread < (omission == OtherWords ? 1 : kBlocks))
-    moe_fiber_wait(&memory->words[thread], 5, 0, "complete");
+    moe_fiber_wait(0, &memory->words[thread], 5, 0, "complete");
   moe_fiber_barrier(1);
   if (thread == 0)
     for (int64_t i = 0; i < blocks * threads; ++i)
@@ -449,7 +451,7 @@ TEST(Fibers, EndOfAGrid) {
 
 static void waitInVain(void *captures, void *, int64_t, int64_t, int64_t,
                        int64_t) {
-  moe_fiber_wait(&static_cast<Memory *>(captures)->flag, 5, 0, "put");
+  moe_fiber_wait(0, &static_cast<Memory *>(captures)->flag, 5, 0, "put");
 }
 
 /// A failed kernel runs to its end.
@@ -458,7 +460,7 @@ static void failAndWait(void *captures, void *, int64_t block, int64_t thread,
   auto *memory = static_cast<Memory *>(captures);
   if (block == 0 && thread == 4)
     moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
-  moe_fiber_wait(&memory->flag, 5, 0, "put");
+  moe_fiber_wait(0, &memory->flag, 5, 0, "put");
   ++memory->ended;
 }
 
@@ -478,7 +480,7 @@ static void putAfterWaits(void *captures, void *, int64_t block, int64_t thread,
   auto *memory = static_cast<Memory *>(captures);
   if (thread >= 32)
     return;
-  bool isThere = moe_fiber_wait(&memory->flag, 5, 0, "put") >= 5;
+  bool isThere = moe_fiber_wait(0, &memory->flag, 5, 0, "put") >= 5;
   isThere = moe_fiber_ballot(0, !isThere) == 0;
   char *target =
       thread == 0 && (isThere || !looks) ? memory->out[block] : nullptr;
@@ -507,14 +509,37 @@ static void putAfterPosts(void *captures, void *, int64_t block, int64_t thread,
   if (thread == 0)
     moe_fiber_post(&memory->words[block], 5, 1);
   uint64_t word =
-      moe_fiber_collect(&memory->words[thread % blocks], 5, "count");
+      moe_fiber_collect(0, &memory->words[thread % blocks], 5, "count");
   bool isThere = moe_fiber_ballot(0, word >> 32 != 5) == 0;
   char *target =
       thread == 0 && (isThere || !looks) ? memory->out[block] : nullptr;
   moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1);
 }
 
-/// A kernel that puts rows after a wait has ended in vain is found out.
+/// Where the second subgroup of a block waits while the first one puts rows.
+enum Place { Before, After, AfterAndMeets };
+
+/// In the text of the kernel; only `AfterAndMeets` makes the first subgroup
+/// wait for the second one, between its two rows.
+template <Place place>
+static void putBesideWaits(void *captures, void *, int64_t block,
+                           int64_t thread, int64_t, int64_t) {
+  auto *memory = static_cast<Memory *>(captures);
+  constexpr int64_t waitSite = place == Before ? 0 : 2;
+  for (int64_t row = 0; row < 2; ++row) {
+    if (thread >= 32)
+      moe_fiber_wait(waitSite, &memory->flag, 5, 0, "put");
+    else
+      moe_fiber_put_each(1, memory->rows[row],
+                         thread == 0 ? memory->out[2 * block + row] : nullptr,
+                         kBytes, 1, 0, 0, 1);
+    if (place == AfterAndMeets)
+      moe_fiber_barrier(3);
+  }
+}
+
+/// A kernel that puts rows after a wait has ended in vain is found out. A wait
+/// that gates no row lets others of its block go on, until they know of it.
 TEST(Fibers, WaitsInVain) {
   auto isRight = [](const Memory &) { return true; };
   setenv("MOE_FIBER_LATE", "1", /*overwrite=*/1);
@@ -524,6 +549,12 @@ TEST(Fibers, WaitsInVain) {
   EXPECT_EQ(posts.rejected, 0);
   EXPECT_GT(posts.other, 0);
   EXPECT_GT(runMany(putAfterPosts<false>, isRight).rejected, 0);
+  // Waits that do not end at once take their time.
+  constexpr int64_t fewRuns = kRuns / 10;
+  EXPECT_GT(runMany(putBesideWaits<Before>, isRight, fewRuns).rejected, 0);
+  EXPECT_EQ(runMany(putBesideWaits<After>, isRight, fewRuns).other, fewRuns);
+  EXPECT_GT(runMany(putBesideWaits<AfterAndMeets>, isRight, fewRuns).rejected,
+            0);
   unsetenv("MOE_FIBER_LATE");
   EXPECT_EQ(runMany(putAfterMeeting<true>, isRight).other, kRuns);
   EXPECT_GT(runMany(putAfterMeeting<false>, isRight).rejected, 0);

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <limits>
 #include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -133,7 +134,8 @@ void Grid::begin(int64_t blocks, int64_t threads, int64_t bytes) {
   isDrowsy = lot.below(4) == 0;
   newestFirst = lot.below(4) == 0;
   hasLateSignals = readSetting("MOE_FIBER_LATE", 0);
-  isCutOff.assign(numBlocks, false);
+  knowing.assign(numBlocks, false);
+  firstMiss.assign(numBlocks, std::numeric_limits<int64_t>::max());
   int64_t total = numBlocks * threads, subgroups = total / kSubgroupSize;
 
   while (int64_t(stacks.size()) < total) {
@@ -323,6 +325,7 @@ void Grid::meet(Meeting &meeting, size_t size, const char *what, int64_t site,
   }
   meeting.there.push_back(running);
   if (meeting.there.size() == size) {
+    shareMisses(meeting);
     if (all)
       all(*this, meeting);
     for (Fiber *fiber : meeting.there)
@@ -351,7 +354,7 @@ bool Grid::meetGrid(const char *what, int64_t site) {
          for (Fiber *fiber : meeting.there) {
            fiber->result = (gaveUp >> fiber->block % 64 & 1) == 0;
            if (!fiber->result)
-             grid.isCutOff[fiber->block] = true;
+             grid.noteMiss(*fiber, meeting.site);
          }
        });
   return running->result;

@@ -39,6 +39,9 @@ struct Fiber {
   bool hasStarted = false;
   /// Others go first.
   bool isSlow = false;
+  /// It knows of a wait in vain: one of its own, or of somebody of its block
+  /// that it has met since.
+  bool knowsOfMiss = false;
   jmp_buf context;
   ucontext_t start;
   char *stack;
@@ -131,15 +134,19 @@ public:
   /// Whether the block of this fiber has waited for all others.
   bool meetGrid(const char *what, int64_t site);
   /// Returns the value seen last.
-  uint64_t waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
-                       const char *phase);
+  uint64_t waitForFlag(int64_t site, const uint64_t *flag, uint64_t value,
+                       int64_t peer, const char *phase);
   /// Posts a value in a word of this rank, once in an epoch.
   void post(uint64_t *word, uint64_t epoch, uint64_t value);
   /// Returns the word seen last.
-  uint64_t collect(const uint64_t *word, uint64_t epoch, const char *phase);
-  /// Rejects a kernel whose block puts a row after a wait of it for other ranks
-  /// or blocks has ended in vain.
-  void checkIsCurrent(const char *what);
+  uint64_t collect(int64_t site, const uint64_t *word, uint64_t epoch,
+                   const char *phase);
+  /// Rejects a kernel that puts a row, at place `site` of its text, though a
+  /// wait for other ranks or blocks has ended in vain: one that this fiber
+  /// knows of, or one of its block at an earlier place, which should have kept
+  /// the whole block from putting. At a later place others may wait while this
+  /// fiber still puts.
+  void checkMayPut(int64_t site, const char *what);
   /// Reports a kernel that breaks the rules, and abandons it.
   [[noreturn]] void reject(const char *format, ...)
       __attribute__((format(printf, 2, 3)));
@@ -153,6 +160,12 @@ public:
   void finishPuts(int64_t pending, bool onlyRead);
 
 private:
+  /// A wait of the running fiber, at place `site`, has ended in vain.
+  void noteMiss(int64_t site) { noteMiss(*running, site); }
+  void noteMiss(Fiber &fiber, int64_t site);
+  /// Those of a block that meet tell each other of waits in vain.
+  void shareMisses(const Meeting &meeting);
+
   struct FlagWait {
     Fiber *fiber;
     const uint64_t *flag;
@@ -210,8 +223,10 @@ private:
   Meeting gridMeeting;
   std::vector<FlagWait> flagWaits;
   std::vector<CollectWait> collectWaits;
-  /// Per block: whether a wait has ended in vain.
-  std::vector<char> isCutOff;
+  /// Per block: whether a fiber knows of a wait in vain, while it meets others.
+  std::vector<char> knowing;
+  /// Per block: the first place where a wait has ended in vain.
+  std::vector<int64_t> firstMiss;
   int64_t idleSince = 0, idleRounds = 0;
   std::map<uint64_t *, Counter> counters;
   std::vector<Copy> copies;

@@ -9,6 +9,8 @@
 #include "Grid.h"
 #include "moe-runtime/ArtifactABI.h"
 
+#include <algorithm>
+
 using namespace moe::fibers;
 
 bool Grid::pollFlags() {
@@ -42,8 +44,8 @@ void Grid::giveUpWaits() {
 // Flags of other ranks
 //===----------------------------------------------------------------------===//
 
-uint64_t Grid::waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
-                           const char *phase) {
+uint64_t Grid::waitForFlag(int64_t site, const uint64_t *flag, uint64_t value,
+                           int64_t peer, const char *phase) {
   auto look = [&] { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); };
   if (look() >= value) {
     yield();
@@ -57,7 +59,7 @@ uint64_t Grid::waitForFlag(const uint64_t *flag, uint64_t value, int64_t peer,
   }
   uint64_t seen = look();
   if (seen < value)
-    isCutOff[running->block] = true;
+    noteMiss(site);
   return seen;
 }
 
@@ -86,7 +88,7 @@ void Grid::post(uint64_t *word, uint64_t epoch, uint64_t value) {
   yield();
 }
 
-uint64_t Grid::collect(const uint64_t *word, uint64_t epoch,
+uint64_t Grid::collect(int64_t site, const uint64_t *word, uint64_t epoch,
                        const char *phase) {
   uint64_t tag = tagOf(epoch << 32);
   auto look = [&] { return __atomic_load_n(word, __ATOMIC_RELAXED); };
@@ -104,11 +106,29 @@ uint64_t Grid::collect(const uint64_t *word, uint64_t epoch,
   }
   uint64_t seen = look();
   if (tagOf(seen) != tag)
-    isCutOff[running->block] = true;
+    noteMiss(site);
   return seen;
 }
 
-void Grid::checkIsCurrent(const char *what) {
-  if (isCutOff[running->block])
+//===----------------------------------------------------------------------===//
+// Waits in vain
+//===----------------------------------------------------------------------===//
+
+void Grid::noteMiss(Fiber &fiber, int64_t site) {
+  fiber.knowsOfMiss = true;
+  firstMiss[fiber.block] = std::min(firstMiss[fiber.block], site);
+}
+
+void Grid::shareMisses(const Meeting &meeting) {
+  for (Fiber *fiber : meeting.there)
+    knowing[fiber->block] |= fiber->knowsOfMiss;
+  for (Fiber *fiber : meeting.there)
+    fiber->knowsOfMiss = knowing[fiber->block];
+  for (Fiber *fiber : meeting.there)
+    knowing[fiber->block] = false;
+}
+
+void Grid::checkMayPut(int64_t site, const char *what) {
+  if (running->knowsOfMiss || firstMiss[running->block] < site)
     reject("%s after a wait that ended in vain", what);
 }
