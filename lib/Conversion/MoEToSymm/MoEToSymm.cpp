@@ -109,10 +109,6 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
   return success();
 }
 
-/// Ranks of a combine that pushes: where the rows of each begin is in shared
-/// memory.
-constexpr int64_t kMaxPushRanks = 4096;
-
 LogicalResult checkHasKernel(CollectiveOpInterface op) {
   auto combine = dyn_cast<CombineOp>(op.getOperation());
   bool isPush = combine && combine.getAlgorithm() == Algorithm::push;

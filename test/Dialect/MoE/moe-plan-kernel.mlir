@@ -1,8 +1,9 @@
-// What moe-plan chooses for kernels, what can be pinned, and what it says.
+// What moe-plan chooses for kernels, what can be pinned, and what it says. Its combines pull;
+// moe-plan-algorithm.mlir says when they push.
 //
-// RUN: moe-opt %s --moe-plan=target=cuda --remarks-filter=moe-plan > %t.auto 2>&1
+// RUN: moe-opt %s --moe-plan="target=cuda combine-algorithm=pull" --remarks-filter=moe-plan > %t.auto 2>&1
 // RUN: FileCheck %s --check-prefixes=CHECK,AUTO < %t.auto
-// RUN: moe-opt %s --moe-plan="target=cuda chip=sm_80" --remarks-filter=moe-plan > %t.sm80 2>&1
+// RUN: moe-opt %s --moe-plan="target=cuda chip=sm_80 combine-algorithm=pull" --remarks-filter=moe-plan > %t.sm80 2>&1
 // RUN: FileCheck %s --check-prefixes=CHECK,SM80 < %t.sm80
 // RUN: moe-opt %s --moe-plan="target=cuda blocks=16 threads=96 transfer=stores stages=2 team=4" \
 // RUN:   --remarks-filter=moe-plan > %t.stores 2>&1
@@ -109,10 +110,10 @@
 // B63-NEXT: kernel = #moe.kernel<blocks = 63, transfer = bulk, stages = 6>
 // B63-LABEL: func.func @combine_shorter_rows(
 // B63-NEXT: kernel = #moe.kernel<blocks = 63, transfer = bulk, stages = 10>
-// RUN: moe-opt %s --moe-plan="target=cuda blocks=64" | FileCheck %s --check-prefix=B64
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=64 combine-algorithm=pull" | FileCheck %s --check-prefix=B64
 // B64-LABEL: func.func @combine_many(
 // B64-NEXT: kernel = #moe.kernel<blocks = 64>,
-// RUN: moe-opt %s --moe-plan="target=cuda blocks=65" | FileCheck %s --check-prefix=B65
+// RUN: moe-opt %s --moe-plan="target=cuda blocks=65 combine-algorithm=pull" | FileCheck %s --check-prefix=B65
 // B65-LABEL: func.func @combine_many(
 // B65-NEXT: kernel = #moe.kernel<blocks = 65>,
 

@@ -44,6 +44,14 @@ struct KernelChoice {
   SmallVector<std::string> missed;
 };
 
+struct AlgorithmChoice {
+  Algorithm algorithm;
+  std::string reason;
+};
+
+/// Chooses how the kernel of `op` brings rows back. `op` may have a kernel.
+AlgorithmChoice chooseAlgorithm(CombineOp op, const KernelRequest &request);
+
 /// Chooses the kernel of `op`, in its memref form or its tensor form. The
 /// request is one that some op on the target could take.
 KernelChoice planKernel(CollectiveOpInterface op, const KernelTarget &target,

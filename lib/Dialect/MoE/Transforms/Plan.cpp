@@ -102,15 +102,17 @@ private:
              "slot of their token";
       return;
     }
-    Algorithm algorithm =
-        symbolizeAlgorithm(combineAlgorithm).value_or(Algorithm::pull);
-    op.setAlgorithm(algorithm);
-    StringRef reason = combineAlgorithm == "auto"
-                           ? "rows are read once, where they lie, and need no "
-                             "slots"
-                           : "asked for by 'combine-algorithm'";
+    AlgorithmChoice choice = {Algorithm::pull,
+                              "rows are read once, where they lie, and need no "
+                              "slots"};
+    if (std::optional<Algorithm> pinned = symbolizeAlgorithm(combineAlgorithm))
+      choice = {*pinned, "asked for by 'combine-algorithm'"};
+    else if (target == "cuda")
+      choice = chooseAlgorithm(op, request);
+    op.setAlgorithm(choice.algorithm);
     remark::passed(op.getLoc(), opts)
-        << ("combine uses " + stringifyAlgorithm(algorithm) + ": " + reason)
+        << ("combine uses " + stringifyAlgorithm(choice.algorithm) + ": " +
+            choice.reason)
                .str();
   }
 

@@ -31,10 +31,11 @@ def MoEPlanPass : Pass<"moe-plan"> {
     in remarks (`--remarks-filter=moe-plan`). For a combine it chooses the
     `algorithm`:
 
-    - `pull` when rows can be read where they lie: the default on targets where
-      a load from a peer costs what a local load costs.
-    - `push` when asked for; not with expert_major, whose rows do not say which
-      slot of a token they belong to.
+    - `pull` reads rows where they lie: the choice on the host, where a load from
+      a peer costs what a local load costs, and on GPUs where little is moved.
+    - `push` puts rows into slots of their tokens: the choice on GPUs among more
+      than two ranks where much leaves each rank. Never with expert_major, whose
+      rows do not say which slot of a token they belong to.
 
     An op that already has an `algorithm` keeps it.
 
