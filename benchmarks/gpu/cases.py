@@ -313,13 +313,14 @@ def ours(this, unit):
         data.poison(y)
         y[p.expected.rows] = data.transform(p.layout, this.rank, p.expected.x, p.expected.experts)
         inputs = [y, send_row, source, from_ranks] + ([p.mine.idx, weights] if weighted else [])
-        combine = Call(this.memory, this.memory.entry(artifact, "combine"), inputs)
-        this.meet()
-        out, = combine.results()
-        this.finish()
-        ok, note = data.compare_sums(out, p.expected_combine(this, weighted))
-        this.measure({**key, "op": "combine"}, combine, p.combine_bytes, ok, note,
-                     **effort(p.tokens))
+        for deferred, entry in modules.COMBINES.items():
+            combine = Call(this.memory, this.memory.entry(artifact, entry), inputs)
+            this.meet()
+            out, = combine.results()
+            this.finish()
+            ok, note = data.compare_sums(out, p.expected_combine(this, weighted))
+            this.measure({**key, "op": "combine", "defer_release": deferred}, combine, p.combine_bytes, ok, note,
+                         **effort(p.tokens))
         del recv, experts, weights, source, from_ranks, send_row, y, out, inputs, dispatch, combine
         this.meet()
         this.memory.free(buffer)

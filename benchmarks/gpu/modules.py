@@ -22,13 +22,15 @@ def tensor(*dims, attribute=""):
 
 
 SYMMETRIC = "moe.symmetric"
+# The entries that combine, by whether their release is deferred.
+COMBINES = {False: "combine", True: "combine_deferred"}
 
 
 def exchange_module(model, ranks, tokens, layout):
-    """dispatch(x, idx, weights) and combine(y, ...) as two entries. What is
-    received and the rows to combine stay where the ranks exchange them. With
-    slabs the caller leaves those rows alone until the next exchange, as decoding
-    loops do."""
+    """dispatch(x, idx, weights) and combine(y, ...) as two entries, and the same
+    combine for a caller who leaves its rows alone until the next exchange, as
+    decoding loops do. What is received and the rows to combine stay where the
+    ranks exchange them."""
     expert_major = layout == "expert_major"
     local = -(-model.experts // ranks)
     rows = ranks * tokens * (min(model.top_k, local) if expert_major else 1)
@@ -47,8 +49,6 @@ def exchange_module(model, ranks, tokens, layout):
     returned = received + types[4:]
     recv_x, _, recv_weights, source, _, from_ranks, send_row = types[:7]
     attributes = f"layout = #moe.layout<{layout}>, num_experts = {model.experts} : i64"
-    deferral = "defer_release, " if layout == "slab" else ""
-
     combine_args = [("%y", received[0]), ("%row", send_row), ("%src", source), ("%from", from_ranks)]
     combine_types = [recv_x, send_row, source, from_ranks]
     topk = ""
@@ -57,6 +57,12 @@ def exchange_module(model, ranks, tokens, layout):
         combine_types += [idx, recv_weights]
         topk = " topk(%idx) weights(%w)"
     arguments = ", ".join(f"{name}: {kind}" for name, kind in combine_args)
+    combines = "\n".join(f"""func.func @{COMBINES[deferred]}({arguments}) -> {x} {{
+  %out = moe.combine %y, %row, %src, %from{topk} on @ep {{{"defer_release, " * deferred}{attributes}}}
+    : ({', '.join(combine_types)}) -> {x}
+  return %out : {x}
+}}
+""" for deferred in (False, True))
     names = ", ".join(f"%r{i}" for i in range(len(results)))
     return f"""shard.grid @ep(shape = {ranks})
 
@@ -68,12 +74,7 @@ func.func @dispatch(%x: {x}, %idx: {idx}, %w: {weights})
   return {names} : {', '.join(types)}
 }}
 
-func.func @combine({arguments}) -> {x} {{
-  %out = moe.combine %y, %row, %src, %from{topk} on @ep {{{deferral}{attributes}}}
-    : ({', '.join(combine_types)}) -> {x}
-  return %out : {x}
-}}
-"""
+{combines}"""
 
 
 def alltoallv_module(ranks, bytes_per_peer):

@@ -31,6 +31,13 @@ def leaves_out(record):
     return is_bare or "rows_only" in record.get("variant", "")
 
 
+def ends_as_hand_written(record):
+    """Whether a combine tells the ranks at its end that their rows have been read
+    where the hand-written one of its layout does: with slabs that does not. Until
+    both forms were measured, no record said."""
+    return record.get("defer_release") in (None, record.get("layout") == "slab")
+
+
 def fastest(records):
     return min(records, key=lambda r: r["median_us"], default=None)
 
@@ -99,6 +106,8 @@ def blocks_of(record):
 
 def line(record, top):
     where = record.get("variant") or record["layout"]
+    if record.get("defer_release"):
+        where += ", release deferred"
     return (f"{record['median_us']:9.1f} µs [{record['p10_us']:.1f}, {record['p90_us']:.1f}] "
             f"{record['gb_per_s']:7.1f} GB/s {share(record, top)}  {where}, {record['mode']}{blocks_of(record)}")
 
@@ -138,11 +147,11 @@ def exchange_table(records, model, top):
                 if not found:
                     continue
                 # Variants that leave something out are shown apart.
-                whole = [r for r in found if not leaves_out(r)]
-                partial = [r for r in found if leaves_out(r)]
-                for part in (whole, partial):
-                    if part:
-                        yield f"  {name:20} {line(fastest(part), top)}"
+                parts = {}
+                for r in found:
+                    parts.setdefault((leaves_out(r), bool(r.get("defer_release"))), []).append(r)
+                for _, part in sorted(parts.items(), key=lambda item: item[0]):
+                    yield f"  {name:20} {line(fastest(part), top)}"
 
 
 def targets_table(records, top):
@@ -150,7 +159,7 @@ def targets_table(records, top):
 
     def best(op, tokens, partial=False, **wanted):
         found = select(records, model="deepseek_v3", op=op, tokens=tokens, **wanted)
-        return fastest([r for r in found if leaves_out(r) == partial])
+        return fastest([r for r in found if leaves_out(r) == partial and ends_as_hand_written(r)])
 
     def ratio(a, b):
         return f"{a['median_us'] / b['median_us']:6.2f}x" if a and b else "      -"
@@ -176,7 +185,7 @@ def exchanges(records):
     """Records of ours and of hand-written kernels by exchange and mode."""
     found = {}
     for r in records:
-        if r.get("op") in ("dispatch", "combine") and good(r) and not leaves_out(r):
+        if r.get("op") in ("dispatch", "combine") and good(r) and not leaves_out(r) and ends_as_hand_written(r):
             key = tuple(r[k] for k in ("model", "layout", "tokens", "op", "mode"))
             ours, hand = found.setdefault(key, ([], []))
             if r["series"] in ("ours", "hand"):

@@ -168,6 +168,10 @@ def test_modules_have_the_shapes_asked_for():
     text = texts["deepseek_v3-expert_major-t128-b16.so"]
     assert "tensor<4096x7168xbf16> {moe.symmetric}" in text  # 4 ranks x 128 tokens x top 8
     assert "tensor<512x7168xbf16> {moe.symmetric}" in texts["deepseek_v3-slab-t128-b16.so"]
+    for layout in shapes.LAYOUTS:
+        combines = texts[f"olmoe-{layout}-t16-b16.so"].split("func.func ")[2:]
+        assert [("defer_release" in text, text.split("(")[0]) for text in combines] == [
+            (False, "@combine"), (True, "@combine_deferred")]
     assert f"tensor<{4 * 4096}x8192xbf16>" in texts[f"alltoallv-{64 << 20}-b16.so"]
 
 
@@ -232,6 +236,27 @@ def test_tables():
     assert "9999" not in text
     assert "9 measurements, 1 with wrong results, 1 failed or not run" in text
     assert "SomeError: what it was" in text
+
+
+def test_both_ends_of_a_combine_are_shown_and_one_is_compared():
+    """That which the hand-written kernel of the layout has."""
+    shape = dict(model="deepseek_v3", tokens=16, op="combine", mode="graph", blocks=16, gb_per_s=100.0)
+    records = []
+    for layout, told, deferred in (("rank_major", 10.0, 7.0), ("slab", 9.0, 6.0)):
+        records.append(record("hand", 12.0, layout=layout, **shape))
+        records.append(record("ours", told, layout=layout, defer_release=False, **shape))
+        records.append(record("ours", deferred, layout=layout, defer_release=True, **shape))
+    table = list(report.exchange_table(records, "deepseek_v3", 350.0))
+    for layout, told, deferred in (("rank_major", 10.0, 7.0), ("slab", 9.0, 6.0)):
+        lines = [text for text in table if f"ours {layout}" in text]
+        assert [float(text.split()[2]) for text in lines] == [told, deferred]
+        assert ["release deferred" in text for text in lines] == [False, True]
+    assert any("ours combine, 16 tokens, slab, graph" in text and " 6.0 µs" in text
+               for text in report.targets_table(records, 350.0))
+    compared = list(report.against_hand(records))
+    assert "  1.200x  deepseek_v3, rank_major, 16, combine, graph, 16 blocks" in compared
+    assert "  2.000x  deepseek_v3, slab, 16, combine, graph, 16 blocks" in compared
+    assert not any("1.714x" in text or "1.333x" in text for text in compared)
 
 
 def test_ours_is_compared_with_hand_written_kernels_in_three_ways():

@@ -19,7 +19,7 @@ import numpy as np
 from bad_inputs import BAD_INPUTS, build_bad_input
 from entries import (
     Builder, Case, build_alltoallv, build_combine, build_compute,
-    build_dispatch, build_helper_twice, build_reuse, build_round_trip,
+    build_deferred, build_dispatch, build_helper_twice, build_reuse, build_round_trip,
     build_two_dispatches,
 )
 from inputs import EDGE_HIDDEN, LAYOUTS, sample
@@ -28,6 +28,7 @@ from oracle import DTYPES
 BUILDERS = {
     "dispatch": build_dispatch,
     "combine": build_combine,
+    "deferred": build_deferred,
     "round_trip": build_round_trip,
     "reuse": build_reuse,
     "two_dispatches": build_two_dispatches,
@@ -36,7 +37,7 @@ BUILDERS = {
 }
 RANDOM_KINDS = (
     "dispatch", "combine", "alltoallv", "dispatch", "round_trip", "combine",
-    "reuse", "dispatch", "two_dispatches", "combine", "alltoallv", "dispatch",
+    "reuse", "dispatch", "two_dispatches", "deferred", "alltoallv", "dispatch",
     "helper_twice", "bad_input",
 )
 
@@ -95,6 +96,15 @@ def fixed_recipes():
             yield f"push_{layout}", build_round_trip, dict(
                 some, weighted=True, dtype="bf16", bench=3, algorithm="push"
             )
+        for algorithm in ("pull", "push"):
+            if (layout, algorithm) == ("expert_major", "push"):
+                continue
+            for weighted in (False, True):
+                name = f"deferred_{algorithm}_{layout}_weighted_{weighted}"
+                yield name, build_deferred, dict(
+                    some, weighted=weighted, dtype="bf16", bench=4,
+                    algorithm=algorithm,
+                )
         yield f"reuse_{layout}", build_reuse, dict(
             some, dtype=("f8E4M3FN", "f8E5M2", "f8E4M3FN")[i],
             scales=("f32", "bf16", "i8")[i],

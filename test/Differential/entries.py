@@ -155,7 +155,7 @@ def build_dispatch(b):
     b.returns(*d.results)
 
 
-def build_combine(b):
+def build_combine(b, deferred=False):
     """Combine alone, on rows and indices that the oracle's dispatch made."""
     p, rng = b.p, b.rng
     idx_builder = Builder("unused", rng, p)
@@ -193,9 +193,19 @@ def build_combine(b):
     if p.weighted:
         arrays = [random_weights(rng, (capacity,)) for _ in range(p.ranks)]
         weights = b.arg("weights", "f32", (capacity,), arrays)
-    op = Combine("out", p.combine_attrs(), *args, topk, weights, p.algorithm)
+    op = Combine(
+        "out", p.combine_attrs(), *args, topk, weights, p.algorithm, deferred
+    )
+    if deferred:
+        b.entry.symmetric = [v for v in (op.y, weights) if v is not None]
     b.entry.add(op)
     b.returns(*op.results)
+
+
+def build_deferred(b):
+    """A combine that does not wait until its rows have been read; the caller
+    leaves them alone until the next one (combine_s6)."""
+    build_combine(b, deferred=True)
 
 
 def build_round_trip(b):

@@ -227,7 +227,8 @@ class Combine(Op):
     mnemonic = "moe.combine"
 
     def __init__(self, name, attrs, y, send_row, src, n_from, idx=None,
-                 weights=None, algorithm=None):
+                 weights=None, algorithm=None, deferred=False):
+        self.deferred = deferred
         self.attrs, self.y, self.send_row = attrs, y, send_row
         self.src, self.n_from = src, n_from
         self.idx, self.weights = idx, weights
@@ -247,7 +248,10 @@ class Combine(Op):
         pairs = common_attrs(self.attrs)
         if self.algorithm is not None:
             pairs.append(("algorithm", f"#moe.algorithm<{self.algorithm}>"))
-        body += f" on @ep{attr_dict(pairs)}"
+        attributes = attr_dict(pairs)
+        if self.deferred:
+            attributes = attributes.replace("{", "{defer_release, ", 1)
+        body += f" on @ep{attributes}"
         types = functional_type(operands, self.results)
         return self.assign(f"{body} : {types}")
 
@@ -351,13 +355,18 @@ class Function:
     body: list = field(default_factory=list)
     returned: list = field(default_factory=list)
     private: bool = False
+    # Arguments in memory of the symmetric heap, which the caller provides.
+    symmetric: list = field(default_factory=list)
 
     def add(self, op):
         self.body.append(op)
         return op
 
     def text(self):
-        args = ", ".join(f"{v}: {v.type}" for v in self.args)
+        args = ", ".join(
+            f"{v}: {v.type}" + " {moe.symmetric}" * (v in self.symmetric)
+            for v in self.args
+        )
         types = ", ".join(str(v.type) for v in self.returned)
         visibility = "private " if self.private else ""
         lines = [f"func.func {visibility}@{self.name}({args}) -> ({types}) {{"]

@@ -82,11 +82,18 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
   bool kernels;
 };
 
-/// Whether the caller of the entry owns the memory of `buffer`.
-bool isArgument(Value buffer) {
+/// Whether the caller of the entry owns the memory of `buffer`. Arguments of
+/// loops and of private functions may be memory that the module reuses.
+bool isEntryArgument(Value buffer) {
   while (auto cast = buffer.getDefiningOp<memref::MemorySpaceCastOp>())
     buffer = cast.getSource();
-  return isa<BlockArgument>(buffer);
+  auto argument = dyn_cast<BlockArgument>(buffer);
+  if (!argument)
+    return false;
+  auto function =
+      dyn_cast<FunctionOpInterface>(argument.getOwner()->getParentOp());
+  return function && function.isPublic() &&
+         argument.getOwner() == &function.getFunctionBody().front();
 }
 
 /// What makes a moe op impossible to lower, said before anything is changed.
@@ -103,9 +110,17 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
              << ") in symmetric memory; run moe-place-symmetric-buffers before "
                 "convert-moe-to-symm";
   auto combine = dyn_cast<CombineOp>(op.getOperation());
-  if (combine && combine.getDeferRelease() && !isArgument(combine.getY()))
-    return op.emitOpError("expects 'y' to be a 'moe.symmetric' argument with "
-                          "'defer_release'");
+  if (!combine || !combine.getDeferRelease())
+    return success();
+  // Other ranks may read both when the op has ended (combine_s6).
+  StringRef names[] = {"y", "weights"};
+  for (auto [name, buffer] :
+       llvm::zip(names, ValueRange{combine.getY(), combine.getWeights()}))
+    if (buffer && !isEntryArgument(buffer))
+      return op.emitOpError("expects '")
+             << name
+             << "' to be a 'moe.symmetric' argument of the entry with "
+                "'defer_release'";
   return success();
 }
 

@@ -66,10 +66,58 @@ shard.grid @ep(shape = 2)
 func.func @combine_deferred_of_own_buffer(%rows: memref<3x2xi32>,
     %src: memref<6xi32>, %n: memref<2xi32>, %out: memref<3x4xf32>) {
   %y = symm.alloc : memref<6x4xf32, #symm.space>
-  // expected-error @+1 {{'moe.combine' op expects 'y' to be a 'moe.symmetric' argument with 'defer_release'}}
+  // expected-error @+1 {{'moe.combine' op expects 'y' to be a 'moe.symmetric' argument of the entry with 'defer_release'}}
   moe.combine %y, %rows, %src, %n outs(%out) on @ep {
       defer_release, num_experts = 4 : i64}
     : (memref<6x4xf32, #symm.space>, memref<3x2xi32>, memref<6xi32>,
        memref<2xi32>, memref<3x4xf32>) -> ()
   return
 }
+
+// -----
+
+// So are the weights of its rows, which other ranks read as well.
+shard.grid @ep(shape = 2)
+func.func @combine_deferred_with_own_weights(%y: memref<6x4xf32, #symm.space>,
+    %rows: memref<3x2xi32>, %src: memref<6xi32>, %n: memref<2xi32>, %out: memref<3x4xf32>) {
+  %w = symm.alloc : memref<6xf32, #symm.space>
+  // expected-error @+1 {{'moe.combine' op expects 'weights' to be a 'moe.symmetric' argument of the entry with 'defer_release'}}
+  moe.combine %y, %rows, %src, %n weights(%w) outs(%out) on @ep {
+      defer_release, num_experts = 4 : i64}
+    : (memref<6x4xf32, #symm.space>, memref<3x2xi32>, memref<6xi32>,
+       memref<2xi32>, memref<6xf32, #symm.space>, memref<3x4xf32>) -> ()
+  return
+}
+
+// -----
+
+// A private function is called with memory of the module, too.
+shard.grid @ep(shape = 2)
+func.func private @combine_deferred_in_helper(%y: memref<6x4xf32, #symm.space>,
+    %rows: memref<3x2xi32>, %src: memref<6xi32>, %n: memref<2xi32>, %out: memref<3x4xf32>) {
+  // expected-error @+1 {{'moe.combine' op expects 'y' to be a 'moe.symmetric' argument of the entry with 'defer_release'}}
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {
+      defer_release, num_experts = 4 : i64}
+    : (memref<6x4xf32, #symm.space>, memref<3x2xi32>, memref<6xi32>,
+       memref<2xi32>, memref<3x4xf32>) -> ()
+  return
+}
+
+// -----
+
+// What a loop carries may be another buffer in its next round.
+shard.grid @ep(shape = 2)
+func.func @combine_deferred_in_loop(%a: memref<6x4xf32, #symm.space>,
+    %b: memref<6x4xf32, #symm.space>, %rows: memref<3x2xi32>, %src: memref<6xi32>,
+    %n: memref<2xi32>, %out: memref<3x4xf32>, %from: index, %to: index, %step: index) {
+  %last = scf.for %i = %from to %to step %step iter_args(%y = %a) -> (memref<6x4xf32, #symm.space>) {
+    // expected-error @+1 {{'moe.combine' op expects 'y' to be a 'moe.symmetric' argument of the entry with 'defer_release'}}
+    moe.combine %y, %rows, %src, %n outs(%out) on @ep {
+        defer_release, num_experts = 4 : i64}
+      : (memref<6x4xf32, #symm.space>, memref<3x2xi32>, memref<6xi32>,
+         memref<2xi32>, memref<3x4xf32>) -> ()
+    scf.yield %b : memref<6x4xf32, #symm.space>
+  }
+  return
+}
+

@@ -33,6 +33,8 @@ struct MoEPlanPass : public moe::impl::MoEPlanPassBase<MoEPlanPass> {
     getOperation()->walk([&](CombineOp op) {
       if (!op.getAlgorithm())
         plan(op);
+      if (op.getDeferRelease())
+        explainRelease(op);
       ++(op.getAlgorithm() == Algorithm::pull ? numPull : numPush);
     });
     if (target != "cuda")
@@ -114,6 +116,19 @@ private:
         << ("combine uses " + stringifyAlgorithm(choice.algorithm) + ": " +
             choice.reason)
                .str();
+  }
+
+  /// What becomes of `defer_release`, which a layout does not matter for.
+  void explainRelease(CombineOp op) {
+    auto opts = getRemarkOptions("release", op);
+    if (op.getAlgorithm() == Algorithm::pull)
+      remark::passed(op.getLoc(), opts)
+          << "combine ends without telling the ranks that their rows have been "
+             "read";
+    else
+      remark::missed(op.getLoc(), opts)
+          << "combine has nothing to put off: it pushes, so that no rank reads "
+             "the rows of another one, and ends when no row is on its way";
   }
 
   LogicalResult planKernelOf(CollectiveOpInterface op) {
