@@ -12,10 +12,18 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <csignal>
+#include <cstddef>
+#include <cstring>
 #include <fcntl.h>
+#include <fstream>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <thread>
 
 using namespace moe::rt;
@@ -280,6 +288,103 @@ TEST(CallbackBootstrapTest, FailureOfTheCallback) {
             "bootstrap: the all-gather callback failed");
   std::vector<UniqueFd> fds;
   EXPECT_EQ(bootstrap->exchangeFds(-1, fds).code(), MOERT_PEER_FAILED);
+}
+
+namespace {
+/// Processes that connect to every abstract Unix socket there is, again and
+/// again, and say nothing. The kernel lists the sockets to all users.
+class Strangers {
+public:
+  explicit Strangers(uid_t user) {
+    pid = fork();
+    if (pid != 0)
+      return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (user && setuid(user) != 0)
+      _exit(77);
+    std::vector<int> held;
+    for (;;) {
+      std::ifstream sockets("/proc/net/unix");
+      for (std::string line; std::getline(sockets, line);)
+        if (size_t at = line.find('@'); at != std::string::npos)
+          for (int i = 0; i < 20; ++i)
+            call(line.substr(at + 1), held);
+      while (held.size() > 800) {
+        close(held.front());
+        held.erase(held.begin());
+      }
+    }
+  }
+  ~Strangers() {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+
+private:
+  static void call(const std::string &name, std::vector<int> &held) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (name.size() + 1 > sizeof(address.sun_path))
+      return;
+    std::memcpy(address.sun_path + 1, name.data(), name.size());
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+      return;
+    if (connect(fd, reinterpret_cast<sockaddr *>(&address),
+                socklen_t(offsetof(sockaddr_un, sun_path) + 1 + name.size())) ==
+        0)
+      held.push_back(fd);
+    else
+      close(fd);
+  }
+
+  pid_t pid;
+};
+} // namespace
+
+static void passAmongStrangers(uid_t user) {
+  Strangers strangers(user);
+  Group group(Kind::Callbacks, 4);
+  group.run([&](Bootstrap &bootstrap) {
+    bootstrap.setTimeout(20);
+    for (int round = 0; round < 20; ++round) {
+      UniqueFd mine = createMemoryFile(1000 + bootstrap.rank()).take();
+      std::vector<UniqueFd> fds;
+      EXPECT_OK(bootstrap.exchangeFds(mine.get(), fds));
+      ASSERT_EQ(fds.size(), 4u);
+      for (int r = 0; r < 4; ++r) {
+        struct stat info;
+        EXPECT_EQ(fstat(fds[r].get(), &info), 0);
+        EXPECT_EQ(info.st_size, 1000 + r);
+      }
+    }
+  });
+}
+
+/// In a network namespace, so that no other program is called.
+static void expectDescriptorsPassInChild(uid_t user) {
+  fflush(nullptr);
+  pid_t child = fork();
+  if (child == 0) {
+    if (unshare(CLONE_NEWNET) != 0)
+      _exit(77);
+    passAmongStrangers(user);
+    fflush(nullptr);
+    _exit(::testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+    GTEST_SKIP() << "this process may not make a network namespace";
+  EXPECT_EQ(status, 0);
+}
+
+TEST(CallbackBootstrapTest, StrangersThatSayNothing) {
+  expectDescriptorsPassInChild(0);
+}
+
+TEST(CallbackBootstrapTest, StrangersOfAnotherUser) {
+  expectDescriptorsPassInChild(65534);
 }
 
 TEST(MpiBootstrapTest, NoPlugin) {

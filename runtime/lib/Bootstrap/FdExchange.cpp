@@ -1,15 +1,25 @@
-//===- FdExchange.cpp - descriptors over abstract sockets -----------------===//
+//===- FdExchange.cpp - passing descriptors over Unix sockets -------------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
+///
+/// \file
+/// For ranks that have nothing but an all-gather. Each listens on an abstract
+/// Unix socket, to which any process of the machine may connect: so a rank
+/// takes connections of its own user alone, knows the others by a secret, and
+/// never waits for one connection. It goes round all of them until it has what
+/// it needs.
+///
+//===----------------------------------------------------------------------===//
 
 #include "SocketIO.h"
 #include "moe-runtime/Bootstrap.h"
-#include "moe-runtime/Timings.h"
+#include "moe-runtime/WaitClock.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
@@ -35,6 +45,46 @@ struct Greeting {
   unsigned char secret[16];
   int32_t rank;
 };
+
+/// A connection that was accepted, and what has come of its greeting.
+struct Guest {
+  UniqueFd socket;
+  char bytes[sizeof(Greeting)];
+  size_t received = 0;
+  std::deque<UniqueFd> fds;
+};
+
+/// A connection to a peer that is to get this rank's descriptor.
+struct Delivery {
+  int peer;
+  UniqueFd socket; ///< none until it is connected
+  bool isDone = false;
+};
+
+class Exchange {
+public:
+  Exchange(int rank, int fd, const std::vector<Invitation> &all,
+           UniqueFd listener, std::vector<UniqueFd> &out);
+  /// Goes on until everything has come and gone.
+  Status run(double timeoutSeconds);
+
+private:
+  bool isComplete() const;
+  Status deliver(Delivery &delivery);
+  Status greet();
+  Status listenTo(Guest &guest, bool &isOver);
+  Status step();
+  void rest();
+  Status timedOut(double seconds) const;
+
+  int rank;
+  int fd;
+  const std::vector<Invitation> &all;
+  UniqueFd listener;
+  std::vector<UniqueFd> &out;
+  std::vector<Delivery> deliveries;
+  std::vector<Guest> guests;
+};
 } // namespace
 
 /// A listening socket under a name the kernel picks.
@@ -58,67 +108,194 @@ static Status listenAnywhere(int backlog, UniqueFd &listener,
   return Status::ok();
 }
 
-/// Connects to a peer and leaves the descriptor in the socket's buffer.
-static Status sendTo(const Invitation &peer, int rank, int fd,
-                     UniqueFd &connection, int64_t deadline) {
-  connection = UniqueFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!connection.isValid() ||
-      connect(connection.get(),
-              reinterpret_cast<const sockaddr *>(&peer.address),
-              peer.addressBytes) != 0)
-    return makeOsError(MOERT_IO, errno, "cannot connect to a Unix socket");
+/// Whether the process at the other end runs as the user of this one.
+static bool isOwnUser(int socket) {
+  ucred other{};
+  socklen_t bytes = sizeof(other);
+  return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &other, &bytes) == 0 &&
+         other.uid == geteuid();
+}
+
+Exchange::Exchange(int rank, int fd, const std::vector<Invitation> &all,
+                   UniqueFd listener, std::vector<UniqueFd> &out)
+    : rank(rank), fd(fd), all(all), listener(std::move(listener)), out(out) {
+  int size = static_cast<int>(all.size());
+  for (int i = 1; fd >= 0 && i < size; ++i)
+    deliveries.push_back({(rank + i) % size, {}, false});
+}
+
+bool Exchange::isComplete() const {
+  for (const Delivery &delivery : deliveries)
+    if (!delivery.isDone)
+      return false;
+  for (size_t r = 0; r < all.size(); ++r)
+    if (all[r].hasFd && !out[r].isValid())
+      return false;
+  return true;
+}
+
+/// Connects and sends, as far as that goes without waiting.
+Status Exchange::deliver(Delivery &delivery) {
+  const Invitation &peer = all[delivery.peer];
+  if (!delivery.socket.isValid()) {
+    UniqueFd made(
+        socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!made.isValid())
+      return makeOsError(MOERT_IO, errno, "cannot open a Unix socket");
+    if (connect(made.get(), reinterpret_cast<const sockaddr *>(&peer.address),
+                peer.addressBytes) != 0) {
+      // Too many others wait to be accepted.
+      if (errno == EAGAIN || errno == EINTR)
+        return Status::ok();
+      return makeOsError(MOERT_PEER_FAILED, errno,
+                         "cannot connect to the socket of rank %d",
+                         delivery.peer);
+    }
+    // The name of a rank that has gone is free for others.
+    if (!isOwnUser(made.get()))
+      return makeError(MOERT_PEER_FAILED,
+                       "the socket of rank %d is another user's by now",
+                       delivery.peer);
+    delivery.socket = std::move(made);
+  }
   Greeting greeting{};
   std::memcpy(greeting.secret, peer.secret, sizeof(greeting.secret));
   greeting.rank = rank;
-  return sendAll(connection.get(), &greeting, sizeof(greeting), deadline, &fd,
-                 1);
+  // A fresh socket has room for it, so it is sent whole or not at all.
+  ssize_t sent =
+      sendSome(delivery.socket.get(), &greeting, sizeof(greeting), &fd, 1);
+  if (sent < 0 && (errno == EAGAIN || errno == ETOOMANYREFS))
+    return Status::ok();
+  if (sent != ssize_t(sizeof(greeting)))
+    return makeOsError(MOERT_PEER_FAILED, sent < 0 ? errno : EPIPE,
+                       "cannot send a descriptor to rank %d", delivery.peer);
+  delivery.isDone = true;
+  return Status::ok();
 }
 
-/// Accepts one connection and files its descriptor. Strangers are ignored.
-static Status acceptOne(int listener, const Invitation &mine,
-                        const std::vector<Invitation> &all,
-                        std::vector<UniqueFd> &out, int64_t deadline) {
-  pollfd entry{listener, POLLIN, 0};
-  if (poll(&entry, 1, millisecondsUntil(deadline)) == 0) {
-    std::vector<int> missing;
-    for (size_t r = 0; r < all.size(); ++r)
-      if (all[r].hasFd && !out[r].isValid())
-        missing.push_back(static_cast<int>(r));
-    return makeError(MOERT_TIMEOUT, "%s passed no descriptor in time",
-                     listRanks(missing).c_str());
+/// Takes in what has connected. Other users are shown out.
+Status Exchange::greet() {
+  // Strangers of this user may stay and say nothing: the eldest makes room. It
+  // has been listened to before.
+  size_t mostGuests = all.size() + 64;
+  if (guests.size() >= mostGuests)
+    guests.erase(guests.begin());
+  while (guests.size() < mostGuests) {
+    UniqueFd connection(accept4(listener.get(), nullptr, nullptr,
+                                SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!connection.isValid()) {
+      if (errno == EINTR || errno == ECONNABORTED)
+        continue;
+      if (errno == EAGAIN)
+        return Status::ok();
+      return makeOsError(MOERT_IO, errno, "cannot accept a connection");
+    }
+    if (!isOwnUser(connection.get()))
+      continue;
+    guests.emplace_back();
+    guests.back().socket = std::move(connection);
   }
-  UniqueFd connection(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-  if (!connection.isValid())
-    return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED
-               ? Status::ok()
-               : makeOsError(MOERT_IO, errno, "cannot accept a connection");
-  Greeting greeting{};
-  std::deque<UniqueFd> fds;
-  Status status =
-      receiveAll(connection.get(), &greeting, sizeof(greeting), deadline, fds);
+  return Status::ok();
+}
+
+/// Takes what a guest has said so far; `isOver` when no more is expected.
+Status Exchange::listenTo(Guest &guest, bool &isOver) {
+  ssize_t received =
+      receiveSome(guest.socket.get(), guest.bytes + guest.received,
+                  sizeof(guest.bytes) - guest.received, guest.fds);
+  if (received < 0 && errno == EAGAIN)
+    return Status::ok();
+  isOver = received <= 0;
+  if (isOver)
+    return Status::ok();
+  guest.received += size_t(received);
+  isOver = guest.received == sizeof(guest.bytes);
+  if (!isOver)
+    return Status::ok();
+  Greeting greeting;
+  std::memcpy(&greeting, guest.bytes, sizeof(greeting));
   bool isPeer =
-      status.isOk() && greeting.rank >= 0 &&
-      greeting.rank < static_cast<int>(all.size()) &&
-      std::memcmp(greeting.secret, mine.secret, sizeof(mine.secret)) == 0;
+      greeting.rank >= 0 && greeting.rank < static_cast<int>(all.size()) &&
+      std::memcmp(greeting.secret, all[rank].secret, sizeof(greeting.secret)) ==
+          0;
   if (!isPeer)
     return Status::ok();
-  if (fds.empty())
+  if (guest.fds.empty())
     return makeError(MOERT_IO,
                      "the descriptor of rank %d was lost; this process may "
                      "have too many open files",
                      greeting.rank);
-  out[greeting.rank] = std::move(fds.front());
+  out[greeting.rank] = std::move(guest.fds.front());
   return Status::ok();
+}
+
+Status Exchange::step() {
+  for (Delivery &delivery : deliveries)
+    if (!delivery.isDone)
+      if (Status s = deliver(delivery); !s.isOk())
+        return s;
+  if (Status s = greet(); !s.isOk())
+    return s;
+  for (size_t i = 0; i < guests.size();) {
+    bool isOver = false;
+    if (Status s = listenTo(guests[i], isOver); !s.isOk())
+      return s;
+    if (isOver)
+      guests.erase(guests.begin() + static_cast<std::ptrdiff_t>(i));
+    else
+      ++i;
+  }
+  return Status::ok();
+}
+
+/// Waits for something to happen, and for a moment at most where a peer's
+/// socket is full, which nothing tells the end of.
+void Exchange::rest() {
+  std::vector<pollfd> entries = {{listener.get(), POLLIN, 0}};
+  for (const Guest &guest : guests)
+    entries.push_back({guest.socket.get(), POLLIN, 0});
+  bool isHeldUp =
+      std::any_of(deliveries.begin(), deliveries.end(),
+                  [](const Delivery &delivery) { return !delivery.isDone; });
+  (void)poll(entries.data(), entries.size(), isHeldUp ? 1 : WaitClock::sliceMs);
+}
+
+Status Exchange::timedOut(double seconds) const {
+  std::vector<int> silent, deaf;
+  for (size_t r = 0; r < all.size(); ++r)
+    if (all[r].hasFd && !out[r].isValid())
+      silent.push_back(static_cast<int>(r));
+  for (const Delivery &delivery : deliveries)
+    if (!delivery.isDone)
+      deaf.push_back(delivery.peer);
+  std::string text;
+  if (!silent.empty())
+    text = listRanks(silent) + " passed no descriptor";
+  if (!deaf.empty())
+    text += (text.empty() ? "" : " and ") + listRanks(deaf) + " took none";
+  return makeError(MOERT_TIMEOUT, "%s within %g s", text.c_str(), seconds);
+}
+
+Status Exchange::run(double timeoutSeconds) {
+  WaitClock clock;
+  for (;;) {
+    if (Status s = step(); !s.isOk())
+      return s;
+    if (isComplete())
+      return Status::ok();
+    if (clock.hasPassed(timeoutSeconds))
+      return timedOut(timeoutSeconds);
+    rest();
+  }
 }
 
 Status moe::rt::exchangeFdsOverSockets(Bootstrap &bootstrap, int fd,
                                        std::vector<UniqueFd> &out) {
   int rank = bootstrap.rank(), size = bootstrap.size();
-  int64_t deadline = nowNs() + int64_t(bootstrap.timeoutSeconds() * 1e9);
   UniqueFd listener;
   Invitation mine{};
   mine.hasFd = fd >= 0;
-  Status status = listenAnywhere(size, listener, mine);
+  Status status = listenAnywhere(size + 64, listener, mine);
   std::vector<Invitation> all(size);
   if (Status s = bootstrap.allGather(&mine, sizeof(mine), all.data());
       !s.isOk())
@@ -126,31 +303,18 @@ Status moe::rt::exchangeFdsOverSockets(Bootstrap &bootstrap, int fd,
 
   out.clear();
   out.resize(size);
-  std::vector<UniqueFd> connections(size);
-  // Connecting and sending need no accept at the other end, as long as its
-  // backlog has room for all ranks; so no order of ranks can block.
-  if (fd >= 0)
-    for (int i = 1; i < size && status.isOk(); ++i) {
-      int peer = (rank + i) % size;
-      if (all[peer].isReady)
-        status = sendTo(all[peer], rank, fd, connections[peer], deadline);
-    }
   if (fd >= 0) {
     out[rank] = UniqueFd(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (status.isOk() && !out[rank].isValid())
       status = makeOsError(MOERT_IO, errno, "cannot duplicate a descriptor");
   }
-  auto isComplete = [&] {
-    for (int r = 0; r < size; ++r)
-      if (all[r].hasFd && !out[r].isValid())
-        return false;
-    return true;
-  };
   // One that could not open its socket cannot send either: do not wait.
   for (int r = 0; r < size && status.isOk(); ++r)
     if (!all[r].isReady)
       status = makeError(MOERT_PEER_FAILED, "rank %d has no Unix socket", r);
-  while (status.isOk() && !isComplete())
-    status = acceptOne(listener.get(), mine, all, out, deadline);
+  // Its sockets stay open until all ranks have what they were sent.
+  Exchange exchange(rank, fd, all, std::move(listener), out);
+  if (status.isOk())
+    status = exchange.run(bootstrap.timeoutSeconds());
   return agreeStatus(bootstrap, status);
 }
