@@ -15,7 +15,8 @@
 namespace moe::rt {
 
 /// A file of `bytes` zeros that has no name, so nothing is left of it when
-/// the last process that holds it ends. Its size is sealed.
+/// the last process that holds it ends. Its memory is reserved, so that it is
+/// missing here or never, and its size is sealed.
 Expected<UniqueFd> createMemoryFile(size_t bytes);
 
 } // namespace moe::rt

@@ -9,6 +9,7 @@
 #include "moe-runtime/Npy.h"
 
 #include "CallFrame.h"
+#include "moe-runtime/FileSizeLimit.h"
 #include "moe-runtime/UniqueFd.h"
 
 #include <algorithm>
@@ -359,6 +360,7 @@ Status moe::rt::writeNpy(const std::string &path, const DLTensor &tensor,
     return makeOsError(MOERT_IO, errno, "cannot write %s", path.c_str());
   struct stat info;
   bool isRegular = fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode);
+  FileSizeSignalBlock block;
   bool isWritten = writeExactly(fd.get(), header.data(), header.size()) &&
                    writeExactly(fd.get(), data, bytes);
   int error = errno;
@@ -371,5 +373,5 @@ Status moe::rt::writeNpy(const std::string &path, const DLTensor &tensor,
     return Status::ok();
   if (isRegular)
     (void)::unlink(path.c_str());
-  return makeOsError(MOERT_IO, error, "cannot write %s", path.c_str());
+  return makeFileError(MOERT_IO, error, "cannot write " + path);
 }
