@@ -28,4 +28,11 @@ static void keepGpu(Context &context) {
 const moe::rt::cts::BackendUnderTest moe::rt::cts::backendUnderTest = {
     "cuda", "cuda/", 16, false, keepGpu};
 
-int main(int argc, char **argv) { return moe::rt::cts::runSuite(argc, argv); }
+int main(int argc, char **argv) {
+  // Read by the driver when it starts. Ranks that are threads share a GPU: no
+  // stream may queue behind another one's, and no kernel may be loaded while
+  // another runs.
+  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
+  setenv("CUDA_MODULE_LOADING", "EAGER", /*overwrite=*/0);
+  return moe::rt::cts::runSuite(argc, argv);
+}

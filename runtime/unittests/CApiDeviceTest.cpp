@@ -50,9 +50,17 @@ protected:
               MOERT_OK)
         << moert_last_error();
     EXPECT_EQ(moert_artifact_entry(loaded, name, &entry), MOERT_OK);
+    artifactLoaded = loaded;
+    return entry;
+  }
+  /// Of the artifact loaded last.
+  moert_entry *entryOf(const char *name) {
+    moert_entry *entry = nullptr;
+    EXPECT_EQ(moert_artifact_entry(artifactLoaded, name, &entry), MOERT_OK);
     return entry;
   }
   moert_context *context = nullptr;
+  moert_artifact *artifactLoaded = nullptr;
 };
 } // namespace
 
@@ -159,12 +167,104 @@ TEST_F(CApiDeviceTest, SymmetricArgumentsAndResults) {
   EXPECT_EQ(result[3], 42);
   again->deleter(again);
   EXPECT_EQ(result[3], 42);
-  // A symmetric result may be a symmetric argument.
+  // A symmetric result may be a symmetric argument of another entry.
+  moert_entry *also = entryOf("also");
   const DLTensor *chained[] = {&out->dl_tensor};
+  DLManagedTensor *other = nullptr;
+  ASSERT_MOERT(moert_entry_call(also, chained, 1, &other, 1));
+  EXPECT_EQ(std::memcmp(other->dl_tensor.data, values, sizeof(float) * 8), 0);
+  // And back, since the entry writes to its own result alone.
+  chained[0] = &other->dl_tensor;
   ASSERT_MOERT(moert_entry_call(entry, chained, 1, &again, 1));
+  EXPECT_EQ(std::memcmp(again->dl_tensor.data, values, sizeof(float) * 8), 0);
   again->deleter(again);
+  other->deleter(other);
   out->deleter(out);
   ASSERT_MOERT(moert_symm_free(context, memory));
+}
+
+/// What a call writes to cannot be its argument: each rank would read what
+/// others have overwritten.
+TEST_F(CApiDeviceTest, SymmetricArgumentThatTheCallWritesTo) {
+  moert_entry *entry = load("symmetric1", "from_next");
+  void *memory = nullptr;
+  ASSERT_MOERT(moert_symm_alloc(context, 256, &memory));
+  int64_t count = 64;
+  DLTensor in = vectorOf(static_cast<float *>(memory), &count);
+  const DLTensor *inputs[] = {&in};
+  DLManagedTensor *mine = nullptr, *other = nullptr, *out = nullptr;
+  ASSERT_MOERT(moert_entry_call(entry, inputs, 1, &mine, 1));
+  ASSERT_MOERT(moert_entry_call(entryOf("also"), inputs, 1, &other, 1));
+  auto *result = static_cast<float *>(mine->dl_tensor.data);
+  auto expectRefused = [&](float *data, int64_t length) {
+    DLTensor overlapping = vectorOf(data, &length);
+    const DLTensor *wrong[] = {&overlapping};
+    EXPECT_EQ(moert_entry_call(entry, wrong, 1, &out, 1),
+              MOERT_INVALID_ARGUMENT);
+    EXPECT_STREQ(
+        moert_last_error(),
+        "rank 0: argument 0 of entry 'from_next': it lies where this "
+        "call writes: a symmetric result of the entry itself, or other "
+        "memory of its artifact's workspace; pass a copy in memory of "
+        "moert_symm_alloc");
+    ASSERT_MOERT(moert_context_reset(context));
+  };
+  expectRefused(result, 64);      // the result itself
+  expectRefused(result + 32, 8);  // a part
+  expectRefused(result + 60, 8);  // its end, and the start of another's
+  expectRefused(result + 128, 4); // signals
+  // All of another entry's result is fine, and so is a part of it.
+  for (int64_t length : {64, 8}) {
+    DLTensor others =
+        vectorOf(static_cast<float *>(other->dl_tensor.data), &length);
+    const DLTensor *right[] = {&others};
+    ASSERT_MOERT(moert_entry_call(entry, right, 1, &out, 1));
+    out->deleter(out);
+  }
+  mine->deleter(mine);
+  other->deleter(other);
+}
+
+/// An ordinary argument may be anywhere: it is copied where it has to be.
+TEST_F(CApiDeviceTest, OrdinaryArgumentThatTheCallWritesTo) {
+  moert_entry *entry = load("symmetric1", "doubled");
+  float values[8];
+  for (int i = 0; i < 8; ++i)
+    values[i] = float(i + 1);
+  int64_t count = 8;
+  DLTensor in = vectorOf(values, &count);
+  const DLTensor *inputs[] = {&in};
+  DLManagedTensor *out = nullptr;
+  ASSERT_MOERT(moert_entry_call(entry, inputs, 1, &out, 1));
+  for (int round = 2; round < 5; ++round) {
+    DLManagedTensor *last = out;
+    inputs[0] = &last->dl_tensor;
+    ASSERT_MOERT(moert_entry_call(entry, inputs, 1, &out, 1));
+    last->deleter(last);
+    for (int i = 0; i < 8; ++i)
+      EXPECT_EQ(static_cast<float *>(out->dl_tensor.data)[i],
+                float((i + 1) << round));
+  }
+  out->deleter(out);
+}
+
+TEST_F(CApiDeviceTest, SymmetricArgumentOfTwoBlocks) {
+  moert_entry *entry = load("symmetric1", "from_next");
+  void *first = nullptr, *second = nullptr;
+  ASSERT_MOERT(moert_symm_alloc(context, 256, &first));
+  ASSERT_MOERT(moert_symm_alloc(context, 256, &second));
+  int64_t count = 64;
+  DLTensor in = vectorOf(static_cast<float *>(first) + 32, &count);
+  const DLTensor *inputs[] = {&in};
+  DLManagedTensor *out = nullptr;
+  EXPECT_EQ(moert_entry_call(entry, inputs, 1, &out, 1),
+            MOERT_INVALID_ARGUMENT);
+  // The workspace comes first in the heap.
+  EXPECT_STREQ(
+      moert_last_error(),
+      "rank 0: argument 0 of entry 'from_next': it has 256 bytes from "
+      "offset 4224 of the symmetric heap, which is more than one block "
+      "that was given out");
 }
 
 TEST_F(CApiDeviceTest, ArgumentThatIsNotSymmetric) {

@@ -20,7 +20,10 @@
 #include <gtest/gtest.h>
 #include <mutex>
 #include <string>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 static std::string artifact(const char *name) {
@@ -214,9 +217,9 @@ TEST_F(CApiTest, FailureOfAnEntryThatDoesNotCommunicate) {
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(moert_entry_call(entry("fail"), nullptr, 0, nullptr, 0),
               MOERT_INVALID_COUNT);
-    EXPECT_STREQ(moert_last_error(),
-                 "rank 0: call of entry 'fail' of artifact local: invalid "
-                 "count: rows: expected at most 3, seen 4");
+    EXPECT_EQ(std::string(moert_last_error()),
+              "rank 0: call of entry 'fail' of artifact " + artifact("local") +
+                  ": invalid count: rows: expected at most 3, seen 4");
   }
   EXPECT_EQ(moert_context_failed_rank(context), -1);
 }
@@ -449,4 +452,126 @@ TEST(CApiGroupTest, EmbedderWithItsOwnAllGather) {
     threads.emplace_back([&, rank] { embed(rank, exchange); });
   for (std::thread &thread : threads)
     thread.join();
+}
+
+//===----------------------------------------------------------------------===//
+// Forks
+//===----------------------------------------------------------------------===//
+
+/// Runs `body` in a child, which is to end by itself; what it returns says
+/// whether all was well.
+template <typename Body> static void expectInChild(Body body) {
+  pid_t child = fork();
+  if (child == 0)
+    _exit(body() ? 0 : 1);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+
+/// A child of a rank is not the rank: what it does must not reach the group.
+TEST_F(CApiTest, ForkedChildIsRefusedAndTheParentGoesOn) {
+  moert_artifact *communicating = nullptr;
+  moert_entry *rotate = nullptr;
+  ASSERT_MOERT(moert_artifact_load(context, artifact("exchange1").c_str(),
+                                   &communicating));
+  ASSERT_MOERT(moert_artifact_entry(communicating, "rotate", &rotate));
+  Matrix in(3, 4);
+  const DLTensor *inputs[] = {&in.tensor};
+  DLManagedTensor *out = nullptr;
+  ASSERT_MOERT(moert_entry_call(rotate, inputs, 1, &out, 1));
+  void *memory = nullptr;
+  ASSERT_MOERT(moert_symm_alloc(context, 64, &memory));
+  pid_t parent = getpid();
+  expectInChild([&] {
+    std::string refused = "rank 0 is process " + std::to_string(parent) +
+                          "; this is process " + std::to_string(getpid()) +
+                          ", a fork of it, which has to join a group with a "
+                          "context of its own";
+    DLManagedTensor *other = nullptr;
+    moert_artifact *again = nullptr;
+    void *more = nullptr;
+    float values[12];
+    moert_code codes[] = {
+        moert_entry_call(rotate, inputs, 1, &other, 1),
+        moert_entry_call(entry("copy_f32"), inputs, 1, &other, 1),
+        moert_entry_launch(rotate, inputs, 1, &other, 1, nullptr),
+        moert_artifact_load(context, artifact("local").c_str(), &again),
+        moert_artifact_unload(communicating),
+        moert_context_reset(context),
+        moert_context_fail(context, MOERT_IO, "no"),
+        moert_context_synchronize(context, nullptr),
+        moert_context_check(context),
+        moert_tensor_copy_to_host(context, &in.tensor, values, sizeof(values)),
+        moert_tensor_copy_from_host(context, &in.tensor, values,
+                                    sizeof(values)),
+        moert_symm_alloc(context, 64, &more),
+        moert_symm_free(context, memory)};
+    bool isFine = moert_last_error() == refused;
+    for (moert_code code : codes)
+      isFine &= code == MOERT_INVALID_ARGUMENT;
+    // What asks nothing of the group works.
+    isFine &= moert_context_size(context) == 1 &&
+              valuesOf(out->dl_tensor) == in.values;
+    out->deleter(out);
+    moert_context_destroy(context);
+    // A context of its own is fine.
+    moert_context *own = nullptr;
+    isFine &=
+        moert_context_create(nullptr, nullptr, &own) == MOERT_OK &&
+        moert_artifact_load(own, artifact("local").c_str(), &again) == MOERT_OK;
+    moert_context_destroy(own);
+    return isFine;
+  });
+  out->deleter(out);
+  EXPECT_EQ(moert_context_failed_rank(context), -1);
+  ASSERT_MOERT(moert_entry_call(rotate, inputs, 1, &out, 1));
+  EXPECT_EQ(valuesOf(out->dl_tensor), in.values);
+  out->deleter(out);
+  ASSERT_MOERT(moert_symm_free(context, memory));
+}
+
+/// A limit on the size of files holds for symmetric memory, too. The process
+/// has not asked for the signal, and does not get it.
+TEST_F(CApiTest, LimitOnTheSizeOfFilesIsAnError) {
+  expectInChild([] {
+    rlimit small = {1 << 20, 1 << 20};
+    moert_context *own = nullptr;
+    void *memory = nullptr;
+    if (moert_context_create(nullptr, nullptr, &own) != MOERT_OK ||
+        setrlimit(RLIMIT_FSIZE, &small) != 0)
+      return false;
+    bool isFine =
+        moert_symm_alloc(own, 4 << 20, &memory) == MOERT_OUT_OF_MEMORY &&
+        std::string(moert_last_error()) ==
+            "rank 0: allocation of 4194304 bytes of symmetric memory: cannot "
+            "reserve a memory file of 4194304 bytes: files of this process may "
+            "have 1048576 bytes at most; raise that limit (ulimit -f)";
+    if (!isFine)
+      fprintf(stderr, "%s\n", moert_last_error());
+    return isFine;
+  });
+}
+
+/// More than is free, though not more than the machine has.
+TEST_F(CApiTest, MoreSymmetricMemoryThanIsFreeIsAnError) {
+  moert_options options{};
+  options.struct_size = sizeof(options);
+  options.symm_reserve_bytes = size_t(1) << 44;
+  moert_context *large = nullptr;
+  ASSERT_MOERT(moert_context_create(nullptr, &options, &large));
+  size_t bytes =
+      size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGE_SIZE));
+  bytes = bytes / 1000 * 999 >> 21 << 21;
+  void *memory = nullptr;
+  EXPECT_EQ(moert_symm_alloc(large, bytes, &memory), MOERT_OUT_OF_MEMORY);
+  std::string number = std::to_string(bytes);
+  EXPECT_EQ(std::string(moert_last_error())
+                .rfind("rank 0: allocation of " + number +
+                           " bytes of symmetric memory: " + number,
+                       0),
+            0u)
+      << moert_last_error();
+  ASSERT_MOERT(moert_symm_alloc(large, 64, &memory));
+  moert_context_destroy(large);
 }

@@ -9,6 +9,8 @@
 #include "CUDA/Driver.h"
 #include "CUDA/Module.h"
 
+#include <cstring>
+#include <elf.h>
 #include <gtest/gtest.h>
 
 using namespace moe::rt;
@@ -48,4 +50,28 @@ TEST(CudaDriverTest, KernelsOfAText) {
                         ")\n{ // .entry\n}\n"),
             (std::vector<std::string>{"a_kernel", "b$1"}));
   EXPECT_TRUE(listKernels("").empty());
+}
+
+/// A kernel has a section for its parameters, a device function has none.
+TEST(CudaDriverTest, KernelsOfAnElfFile) {
+  std::string names("\0.text.a_kernel\0.nv.constant0.a_kernel\0.text.helper\0",
+                    52);
+  Elf64_Ehdr header{};
+  std::memcpy(header.e_ident, ELFMAG, SELFMAG);
+  header.e_shoff = sizeof(header) + names.size();
+  header.e_shnum = 4;
+  header.e_shstrndx = 3;
+  Elf64_Shdr sections[4] = {};
+  sections[0].sh_name = 1;
+  sections[1].sh_name = 16;
+  sections[2].sh_name = 39;
+  sections[3].sh_offset = sizeof(header);
+  sections[3].sh_size = names.size();
+  std::string image(reinterpret_cast<char *>(&header), sizeof(header));
+  image += names;
+  image.append(reinterpret_cast<char *>(sections), sizeof(sections));
+  EXPECT_EQ(listKernels(image), std::vector<std::string>{"a_kernel"});
+  // A part of it is no harm.
+  for (size_t size = 0; size < image.size(); ++size)
+    EXPECT_LE(listKernels(image.substr(0, size)).size(), 1u);
 }

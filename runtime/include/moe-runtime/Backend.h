@@ -24,6 +24,7 @@
 #include <array>
 #include <dlpack/dlpack.h>
 #include <memory>
+#include <string_view>
 
 namespace moe::rt {
 
@@ -93,8 +94,10 @@ public:
   /// Whether a call returns before its work is done.
   virtual bool isAsynchronous() const { return false; }
   virtual std::shared_ptr<Memory> createMemory() = 0;
-  /// Null when there is nothing to load. `image` may be null.
-  virtual Expected<std::unique_ptr<Program>> loadProgram(const char *image);
+  /// Null when there is nothing to load. `image` may be empty; the rest of it
+  /// is followed by a NUL.
+  virtual Expected<std::unique_ptr<Program>>
+  loadProgram(std::string_view image);
   /// What follows on this thread goes to `stream`, until endCall.
   virtual Status beginCall(const StreamRef &stream);
   virtual void endCall() {}
@@ -121,6 +124,9 @@ public:
   virtual size_t granularity() const = 0;
   /// Upper bound of what each rank can contribute, for early errors.
   virtual size_t memoryBytes() const = 0;
+  /// What each rank can get now, where asking for more would not fail by
+  /// itself.
+  virtual size_t freeBytes() const { return SIZE_MAX; }
   virtual Expected<char *> reserve(size_t bytes) = 0;
   virtual void release(char *base, size_t bytes) = 0;
   /// Memory of this rank, zeroed.

@@ -12,7 +12,9 @@
 #include "moe-runtime/Backend.h"
 #include "moe-runtime/GroupControl.h"
 #include "moe-runtime/Manifest.h"
+#include "moe-runtime/SharedObject.h"
 #include "moe-runtime/SymmetricHeap.h"
+#include "moe-runtime/SymmetricResults.h"
 #include "moe-runtime/Timings.h"
 
 #include <atomic>
@@ -20,6 +22,7 @@
 #include <dlpack/dlpack.h>
 #include <memory>
 #include <string>
+#include <sys/types.h>
 #include <vector>
 
 namespace moe::rt {
@@ -31,7 +34,7 @@ struct Entry {
   const Manifest::Entry *description = nullptr;
   EntryFunction function = nullptr;
   Artifact *artifact = nullptr;
-  std::string callText; ///< "call of entry 'layer' of artifact 6f0e"
+  std::string callText; ///< "call of entry 'layer' of artifact layer.so"
   uint64_t callHash = 0;
   bool verified = false; ///< all ranks have called it once, and agreed
 };
@@ -39,23 +42,41 @@ struct Entry {
 /// A loaded shared object and its workspace.
 class Artifact {
 public:
-  /// Opens the file and checks all that needs no other rank. `displayName`
+  /// Reads the file and checks all that needs no other rank. `displayName`
   /// stands for the file in messages.
   static Expected<std::unique_ptr<Artifact>>
   open(const std::string &path, const std::string &displayName);
+  /// The same of the file's bytes, which are copied.
+  static Expected<std::unique_ptr<Artifact>>
+  openBytes(std::string_view bytes, const std::string &displayName);
   ~Artifact();
 
   const Manifest &manifest() const { return contents; }
   const std::string &manifestText() const { return text; }
   const std::string &name() const { return displayName; }
-  uint64_t hash() const { return hashValue; }
+  const Digest &digest() const { return object->digest(); }
   std::vector<Entry> &entries() { return entryList; }
   /// An empty name stands for the only entry.
   Expected<Entry *> entry(const std::string &name);
 
+  /// The context loads it as its artifact `number`. Ranks that call entries of
+  /// different loads would use different workspaces, though the bytes may be
+  /// the same. `isAgain` when another one has this name, or these bytes.
+  void setIdentity(uint64_t number, bool isAgain);
+  /// Of bytes and number.
+  uint64_t identity() const { return identityValue; }
+  /// "artifact layer.so", "artifact layer.so (load 2)".
+  const std::string &label() const { return labelText; }
+
+private:
+  // Destroyed last: the rest points into it.
+  std::shared_ptr<SharedObject> object;
+
+public:
   char *workspace = nullptr;
-  /// PTX text or ELF file of the kernels, or null.
-  const char *gpuImage = nullptr;
+  SymmetricResults symmetricResults;
+  /// PTX text or ELF file of the kernels; may be empty.
+  std::string_view gpuImage;
   /// What the backend made of it.
   std::unique_ptr<Program> program;
 
@@ -63,11 +84,11 @@ private:
   Artifact() = default;
   Status resolveEntries();
 
-  void *handle = nullptr;
   std::string displayName;
   std::string text;
+  std::string labelText;
   Manifest contents;
-  uint64_t hashValue = 0;
+  uint64_t identityValue = 0;
   std::vector<Entry> entryList;
 };
 
@@ -80,7 +101,8 @@ struct ContextOptions {
   int device = -1;
 };
 
-/// A rank's membership in a group. Used by one thread at a time.
+/// A rank's membership in a group. Used by one thread at a time, and by the
+/// process that made it: a child that it forks is not the rank.
 class Context {
 public:
   /// Collective.
@@ -132,6 +154,8 @@ public:
   Bootstrap &boot() { return *bootstrap; }
   Timings &timings() { return times; }
   Memory &memory() { return *arena; }
+  /// An error in a child of the process that made the context.
+  Status refuseIfForked() const;
   /// Rank whose error the group stopped for, or -1.
   int originRank() const { return group->originRank(); }
 
@@ -160,10 +184,12 @@ public:
   /// @}
 
 private:
-  Context() = default;
+  Context();
   Status refuseIfFailed() const;
   Status prefixed(const Status &status) const;
   Status runGroupOp(const GroupOp &op);
+  void number(Artifact &artifact);
+  Status agreeOnBytes(const Artifact &artifact);
   Status checkLoadable(const Manifest &manifest);
   Status callGuarded(Entry &entry, const std::vector<const DLTensor *> &inputs,
                      std::vector<DLManagedTensor *> &outputs,
@@ -180,10 +206,13 @@ private:
   void stopAllKernels();
   void abandonDevice(const Status &reason);
   Status refuseIfLost() const;
+  Status refuseIfIncomplete() const;
   bool invoke(Entry &entry, void **args);
   bool checkOrder(int peer);
   bool stop(const Status &status);
   std::string here() const;
+
+  pid_t process; ///< that is the rank
 
   // Destroyed from the last to the first: artifacts before the heap, the heap
   // before the backend.
@@ -192,6 +221,7 @@ private:
   std::unique_ptr<Backend> backend;
   std::unique_ptr<SymmetricHeap> symmHeap;
   std::vector<std::unique_ptr<Artifact>> artifacts;
+  uint64_t numLoads = 0; ///< of artifacts, also of those that are gone
   std::shared_ptr<Memory> arena;
   Timings times;
   ContextOptions options;

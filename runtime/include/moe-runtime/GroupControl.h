@@ -19,6 +19,7 @@
 
 #include "moe-runtime/Bootstrap.h"
 #include "moe-runtime/Status.h"
+#include "moe-runtime/WaitClock.h"
 
 #include <memory>
 #include <string>
@@ -34,7 +35,7 @@ struct GroupOp {
   enum Kind : uint32_t { Call = 1, Load, Unload, SymmAlloc, SymmFree };
   Kind kind;
   uint64_t hash;    ///< of everything that has to be equal on all ranks
-  std::string text; ///< for messages: "call of entry 'layer' of artifact 6f0e"
+  std::string text; ///< "call of entry 'layer' of artifact layer.so"
   Status local;     ///< an error that keeps this rank from taking part
 };
 
@@ -60,6 +61,9 @@ public:
                        uint64_t artifact);
   void setPhase(const char *phase);
   void endCollective();
+  /// No more collectives come in the running operation. `isQueued` when they
+  /// are the work of a device, which may not have come to their end.
+  void endCollectives(bool isQueued);
   /// "moe.dispatch at a.mlir:3:5, phase 'put'", or the running group op.
   std::string here() const;
   /// @}
@@ -105,8 +109,11 @@ private:
   RankBlock &block(int rank) const;
   void watchPeers();
   Status compareGroupOps(int peer) const;
-  bool waitForGroupOp(int peer, uint64_t ordinal, int64_t deadlineNs,
-                      Status &error) const;
+  Status compareNumbers(int peer) const;
+  Status endedWithout(int longer, int shorter, uint64_t groupOp,
+                      uint64_t ordinal) const;
+  bool waitForGroupOp(int peer, uint64_t ordinal, WaitClock &clock,
+                      double timeoutSeconds, Status &error) const;
 
   std::shared_ptr<ControlMemory> memory;
   int myRank;

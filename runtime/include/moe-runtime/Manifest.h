@@ -56,6 +56,11 @@ struct Manifest {
   std::string listEntries() const;
 };
 
+/// The first thing in which two manifests differ, and what each has there:
+/// "ranks (4 and 8)". Empty when they are equal.
+std::string describeDifference(const std::string &mine,
+                               const std::string &theirs);
+
 /// Ok when this machine can run code for the x86-64 level `cpu`.
 Status checkCpuLevel(const std::string &cpu);
 

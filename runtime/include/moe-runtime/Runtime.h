@@ -15,6 +15,10 @@
 /// the process, or waits longer than the context's time-out for another rank.
 /// A function marked *collective* is called by all ranks in the same order.
 ///
+/// A context belongs to the process that made it. In a child that this one has
+/// forked, functions that act on the group return MOERT_INVALID_ARGUMENT, and
+/// moert_context_destroy leaves the group and its memory to the parent.
+///
 //===----------------------------------------------------------------------===//
 
 #ifndef MOE_RUNTIME_RUNTIME_H
@@ -143,10 +147,10 @@ MOERT_API moert_code moert_entry_result(const moert_entry *entry, size_t index,
 ///
 /// An argument marked symmetric lies in this rank's slice of the symmetric
 /// heap, dense, at the same offset on all ranks: moert_symm_alloc gave it out,
-/// or it is a symmetric result. Ranks that pass different offsets get
-/// MOERT_COLLECTIVE_MISMATCH. A symmetric result is in the workspace of the
-/// artifact: its deleter frees no tensor data, and the next call of the entry
-/// writes over it.
+/// or it is a symmetric result of another entry, which this call does not write
+/// over. Ranks that pass different offsets get MOERT_COLLECTIVE_MISMATCH. A
+/// symmetric result is in the workspace of the artifact: its deleter frees no
+/// tensor data, and the next call of the entry writes over it.
 MOERT_API moert_code moert_entry_call(moert_entry *entry,
                                       const DLTensor *const *inputs,
                                       size_t num_inputs,

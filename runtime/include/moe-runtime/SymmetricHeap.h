@@ -41,6 +41,16 @@ public:
     return static_cast<char *>(address) + stride() * (rank - this->rank());
   }
   size_t committedBytes() const { return committed; }
+  /// Whether memory of this rank's slice has been committed there.
+  bool isInSlice(const char *address, size_t bytes) const {
+    return address >= slice(rank()) && bytes <= committed &&
+           offsetOf(address) <= committed - bytes;
+  }
+  /// Whether it is all of it, or part, of what one allocation returned.
+  bool isInOneBlock(const char *address, size_t bytes) const;
+  size_t offsetOf(const char *address) const {
+    return size_t(address - slice(rank()));
+  }
   size_t usedBytes() const;
 
   static constexpr size_t alignment = 256;

@@ -11,6 +11,7 @@
 #include "Module.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 
@@ -106,7 +107,25 @@ static const char *describe(int handleType) {
                                       : "nothing";
 }
 
+/// Ranks that are threads of this process and share a GPU wait for each other's
+/// kernels, so no stream of theirs may queue behind another one's. The driver
+/// reads how many queues there are when it starts.
+static Status checkQueues(const Gpu &gpu, int threadsOnGpu) {
+  constexpr int byDefault = 8;
+  const char *text = std::getenv("CUDA_DEVICE_MAX_CONNECTIONS");
+  int queues = text ? std::atoi(text) : byDefault;
+  // A stream of each rank, and one for copies.
+  if (threadsOnGpu + 1 <= queues)
+    return Status::ok();
+  return makeError(MOERT_UNAVAILABLE,
+                   "%d ranks are threads of this process on %s, whose streams "
+                   "would wait for each other: start the program with "
+                   "CUDA_DEVICE_MAX_CONNECTIONS=%d or more in its environment",
+                   threadsOnGpu, gpu.str().c_str(), threadsOnGpu + 1);
+}
+
 Status CudaBackend::meet(const std::vector<RankFacts> &all, int rank,
+                         bool areThreads,
                          std::shared_ptr<AddressSpace> addressSpace) {
   space = std::move(addressSpace);
   ranksOnGpu = 0;
@@ -127,7 +146,8 @@ Status CudaBackend::meet(const std::vector<RankFacts> &all, int rank,
                        gpu->str().c_str(), rank, all[peer].ordinal,
                        all[peer].name, peer);
   }
-  return Status::ok();
+  return areThreads && ranksOnGpu > 1 ? checkQueues(*gpu, ranksOnGpu)
+                                      : Status::ok();
 }
 
 Expected<std::unique_ptr<Backend>>
@@ -153,7 +173,9 @@ moe::rt::createCudaBackend(Bootstrap &bootstrap, int device) {
         "cuda-address-space", [] { return std::make_shared<AddressSpace>(); });
   else
     space = std::make_shared<AddressSpace>();
-  if (Status s = backend->meet(all, rank, std::move(space)); !s.isOk())
+  if (Status s = backend->meet(all, rank, bootstrap.localGroup() != nullptr,
+                               std::move(space));
+      !s.isOk())
     return s;
   return std::unique_ptr<Backend>(std::move(backend));
 }
@@ -237,7 +259,8 @@ Status CudaBackend::wait(const uint64_t *flag, uint64_t value,
 // Calls
 //===----------------------------------------------------------------------===//
 
-Expected<std::unique_ptr<Program>> CudaBackend::loadProgram(const char *image) {
+Expected<std::unique_ptr<Program>>
+CudaBackend::loadProgram(std::string_view image) {
   auto module = Module::load(gpu, image);
   if (!module.isOk())
     return module.status();

@@ -34,7 +34,7 @@ public:
   Status open(int ordinal, int rank);
   RankFacts facts() const;
   /// The part that needs all: peer access and a common way to share memory.
-  Status meet(const std::vector<RankFacts> &all, int rank,
+  Status meet(const std::vector<RankFacts> &all, int rank, bool areThreads,
               std::shared_ptr<AddressSpace> space);
   ~CudaBackend() override;
 
@@ -44,7 +44,8 @@ public:
   const char *deviceName() const override { return gpu->name().c_str(); }
   bool isAsynchronous() const override { return true; }
   std::shared_ptr<Memory> createMemory() override;
-  Expected<std::unique_ptr<Program>> loadProgram(const char *image) override;
+  Expected<std::unique_ptr<Program>>
+  loadProgram(std::string_view image) override;
   Status beginCall(const StreamRef &stream) override;
   void endCall() override;
   Status launch(Program &program, const KernelLaunch &launch) override;

@@ -8,7 +8,6 @@
 
 #include "Driver.h"
 
-#include <cstdlib>
 #include <dlfcn.h>
 #include <mutex>
 
@@ -58,11 +57,6 @@ Status moe::rt::cuda::openDriver(const char *path, Driver &out) {
 }
 
 static Status openAndInitialize(Driver &driver) {
-  // Read by cuInit. Ranks that share a GPU wait for each other in kernels, so
-  // no stream may queue behind another one's, and no kernel may be loaded
-  // while another runs.
-  setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", /*overwrite=*/0);
-  setenv("CUDA_MODULE_LOADING", "EAGER", /*overwrite=*/0);
   if (Status s = openDriver("libcuda.so.1", driver); !s.isOk())
     return s;
   Result result = driver.init(0);

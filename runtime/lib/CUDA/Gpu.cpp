@@ -84,7 +84,7 @@ Status Gpu::initialize(int ordinal) {
 }
 
 Gpu::~Gpu() {
-  if (!context)
+  if (!context || getpid() != process)
     return;
   if (copyStream) {
     Current current(*this);
@@ -147,6 +147,8 @@ Status Gpu::zeroNow(void *to, size_t bytes) {
 }
 
 bool Gpu::settle() {
+  if (getpid() != process)
+    return false;
   Current current(*this);
   RelaxedCapture relaxed(api);
   return api.ctxSynchronize() == success;

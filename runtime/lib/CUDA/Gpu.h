@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <unistd.h>
 
 namespace moe::rt::cuda {
 
@@ -74,6 +75,8 @@ private:
   ContextHandle context = nullptr;
   StreamHandle copyStream = nullptr;
   std::mutex copyMutex;
+  /// In a child that this one forks the driver does not work.
+  pid_t process = getpid();
 
   friend class Current;
 };

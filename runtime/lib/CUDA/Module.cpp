@@ -11,30 +11,73 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <elf.h>
 
 using namespace moe::rt;
 using namespace moe::rt::cuda;
 
-std::vector<std::string> moe::rt::cuda::listKernels(const char *ptx) {
-  static constexpr char keyword[] = ".entry";
+static bool isElf(std::string_view image) {
+  return image.substr(0, SELFMAG) == std::string_view(ELFMAG, SELFMAG);
+}
+
+static std::vector<std::string> listKernelsOfPtx(std::string_view ptx) {
+  static constexpr std::string_view keyword = ".entry";
   std::vector<std::string> names;
-  for (const char *at = std::strstr(ptx, keyword); at;
-       at = std::strstr(at, keyword)) {
-    at += sizeof(keyword) - 1;
-    const char *name = at;
-    while (std::isspace(static_cast<unsigned char>(*name)))
+  for (size_t at = ptx.find(keyword); at != ptx.npos;
+       at = ptx.find(keyword, at)) {
+    at += keyword.size();
+    size_t name = at;
+    while (name < ptx.size() &&
+           std::isspace(static_cast<unsigned char>(ptx[name])))
       ++name;
-    size_t length = std::strspn(name, "abcdefghijklmnopqrstuvwxyz"
-                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                      "0123456789_$%");
-    if (name != at && length)
-      names.emplace_back(name, length);
+    size_t end =
+        std::min(ptx.size(), ptx.find_first_not_of("abcdefghijklmnopqrstuvwxyz"
+                                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                   "0123456789_$%",
+                                                   name));
+    if (name != at && end > name)
+      names.emplace_back(ptx.substr(name, end - name));
   }
   return names;
 }
 
+/// Each kernel, and nothing else, has a section with its parameters' values.
+static std::vector<std::string> listKernelsOfElf(std::string_view image) {
+  static constexpr std::string_view prefix = ".nv.constant0.";
+  std::vector<std::string> names;
+  Elf64_Ehdr header;
+  if (image.size() < sizeof(header))
+    return names;
+  std::memcpy(&header, image.data(), sizeof(header));
+  auto sectionAt = [&](size_t index, Elf64_Shdr &section) {
+    size_t at = header.e_shoff + index * sizeof(section);
+    if (at > image.size() || image.size() - at < sizeof(section))
+      return false;
+    std::memcpy(&section, image.data() + at, sizeof(section));
+    return true;
+  };
+  Elf64_Shdr strings, section;
+  if (!sectionAt(header.e_shstrndx, strings) ||
+      strings.sh_offset > image.size())
+    return names;
+  std::string_view texts = image.substr(strings.sh_offset, strings.sh_size);
+  for (size_t i = 0; i < header.e_shnum && sectionAt(i, section); ++i) {
+    if (section.sh_name >= texts.size())
+      continue;
+    std::string_view name = texts.substr(section.sh_name);
+    name = name.substr(0, name.find('\0'));
+    if (name.substr(0, prefix.size()) == prefix)
+      names.emplace_back(name.substr(prefix.size()));
+  }
+  return names;
+}
+
+std::vector<std::string> moe::rt::cuda::listKernels(std::string_view image) {
+  return isElf(image) ? listKernelsOfElf(image) : listKernelsOfPtx(image);
+}
+
 Expected<std::unique_ptr<Module>> Module::load(std::shared_ptr<Gpu> gpu,
-                                               const char *image) {
+                                               std::string_view image) {
   Current current(*gpu);
   RelaxedCapture relaxed(gpu->driver());
   std::unique_ptr<Module> module(new Module(gpu));
@@ -53,38 +96,37 @@ Expected<std::unique_ptr<Module>> Module::load(std::shared_ptr<Gpu> gpu,
       !s.isOk())
     return s;
   module->mappedRecord = reinterpret_cast<moert_device_record *>(mapped);
-  if (image)
+  if (!image.empty())
     if (Status s = module->loadImage(image); !s.isOk())
       return s;
   return module;
 }
 
-Status Module::loadImage(const char *image) {
+Status Module::loadImage(std::string_view image) {
   const Driver &api = gpu->driver();
   std::vector<char> log(8192);
   int options[2] = {jitErrorLog, jitErrorLogBytes};
   void *values[2] = {log.data(), reinterpret_cast<void *>(log.size() - 1)};
-  Result result = api.moduleLoadDataEx(&handle, image, 2, options, values);
+  Result result =
+      api.moduleLoadDataEx(&handle, image.data(), 2, options, values);
   if (result == errorUnsupportedPtx) {
     int version = 0;
     api.driverGetVersion(&version);
-    const char *line = std::strstr(image, ".version");
+    std::string_view line =
+        image.substr(std::min(image.size(), image.find(".version")));
+    line = line.substr(0, line.find('\n'));
     return makeError(MOERT_UNAVAILABLE,
                      "%s: the driver, for CUDA %d.%d, is too old for the "
                      "artifact's PTX (%.*s)",
                      gpu->str().c_str(), version / 1000, version % 1000 / 10,
-                     line ? int(std::strcspn(line, "\n")) : 0,
-                     line ? line : "");
+                     int(line.size()), line.data());
   }
   if (result != success)
     return makeError(
         result == errorNoBinary ? MOERT_ABI_MISMATCH : MOERT_INTERNAL,
         "%s: cannot load the kernels: %s%s%s", gpu->str().c_str(),
         api.describe(result).c_str(), log[0] ? ": " : "", log.data());
-  // The names of an ELF file's kernels are looked up when they are launched;
-  // with its module they have been loaded.
-  if (std::strncmp(image, "\177ELF", 4) == 0)
-    return Status::ok();
+  // By default the driver loads a kernel when it is first asked for.
   for (const std::string &name : listKernels(image))
     if (auto kernel = findKernel(name.c_str()); !kernel.isOk())
       return kernel.status();

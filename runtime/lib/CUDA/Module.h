@@ -13,21 +13,22 @@
 #include "moe-runtime/Backend.h"
 
 #include <map>
+#include <string_view>
 #include <vector>
 
 namespace moe::rt::cuda {
 
-/// Names of the kernels of a PTX text.
-std::vector<std::string> listKernels(const char *ptx);
+/// Names of the kernels of an image, which is a PTX text or an ELF file.
+std::vector<std::string> listKernels(std::string_view image);
 
 /// A loaded image, and an error record in pinned memory. All kernels are
 /// loaded at once: a rank that loaded one while another rank's kernel waits
 /// for it would wait, too.
 class Module : public Program {
 public:
-  /// `image` may be null.
+  /// `image` may be empty.
   static Expected<std::unique_ptr<Module>> load(std::shared_ptr<Gpu> gpu,
-                                                const char *image);
+                                                std::string_view image);
   ~Module() override;
 
   moert_device_record *record() override { return hostRecord; }
@@ -40,7 +41,7 @@ public:
 
 private:
   explicit Module(std::shared_ptr<Gpu> gpu) : gpu(std::move(gpu)) {}
-  Status loadImage(const char *image);
+  Status loadImage(std::string_view image);
 
   struct Kernel {
     FunctionHandle function = nullptr;

@@ -35,7 +35,7 @@ static Status noDevice(const Backend &backend, const char *what) {
                    what);
 }
 
-Expected<std::unique_ptr<Program>> Backend::loadProgram(const char *) {
+Expected<std::unique_ptr<Program>> Backend::loadProgram(std::string_view) {
   return std::unique_ptr<Program>();
 }
 

@@ -56,7 +56,10 @@ static Status readBootstrap(const moert_bootstrap *given,
                             double timeout, char *error, size_t errorBytes) {
     int code = function(user, in, bytes, out, timeout);
     if (code != 0)
-      std::strncpy(error, "the all-gather callback failed", errorBytes - 1);
+      std::snprintf(error, errorBytes,
+                    "the program's all-gather (moert_bootstrap.allgather) "
+                    "returned %d",
+                    code);
     return code;
   };
   out = createCallbackBootstrap(given->rank, given->size, std::move(callbacks));
@@ -138,6 +141,8 @@ moert_code moert_context_fail(moert_context *context, moert_code code,
       return missing("context");
     if (code <= MOERT_OK || code > MOERT_INTERNAL)
       return Status(MOERT_INVALID_ARGUMENT, "no code of an error");
+    if (Status s = context->context->refuseIfForked(); !s.isOk())
+      return s;
     Status told = context->context->fail(Status(code, message ? message : ""));
     (void)told;
     return Status::ok();
@@ -173,6 +178,8 @@ moert_code moert_artifact_unload(moert_artifact *artifact) {
     if (!artifact)
       return missing("artifact");
     moert_context *owner = artifact->owner;
+    if (Status s = owner->context->refuseIfForked(); !s.isOk())
+      return s;
     Status status = owner->context->unload(artifact->artifact);
     auto isIt = [&](auto &held) { return held.get() == artifact; };
     owner->artifacts.erase(

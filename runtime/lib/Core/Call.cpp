@@ -48,6 +48,8 @@ template <typename Function> static Status withoutException(Function function) {
 Status Context::run(Entry &entry, const std::vector<const DLTensor *> &inputs,
                     std::vector<DLManagedTensor *> &outputs,
                     const StreamRef &stream) {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   if (busy.exchange(true))
     return prefixed(Status(MOERT_INVALID_ARGUMENT,
                            "another call is running on this context"));
@@ -91,8 +93,8 @@ Status Context::callGuarded(Entry &entry,
     if (Status s = refuseIfFailed(); !s.isOk())
       return s;
   CallFrame frame(*entry.description,
-                  {*backend, arena, symmHeap->slice(rank()),
-                   symmHeap->committedBytes(), stream.isOwn});
+                  {*backend, arena, *symmHeap, entry.artifact->symmetricResults,
+                   stream.isOwn});
   Status status = backend->beginCall(stream);
   bool hasBegun = status.isOk();
   AtEnd end([&] {
@@ -115,6 +117,8 @@ Status Context::callGuarded(Entry &entry,
     times.beginCall();
     bool returned = invoke(entry, frame.args());
     currentContext = nullptr;
+    if (communicates && returned)
+      group->endCollectives(/*isQueued=*/backend->isAsynchronous());
     status = callStatus;
     if (returned)
       status = prefixed(
@@ -168,7 +172,7 @@ std::string Context::here() const {
 bool Context::beginCollective(const char *op, const char *location,
                               int64_t site) {
   inCollective = true;
-  group->beginCollective(op, location, site, running->artifact->hash());
+  group->beginCollective(op, location, site, running->artifact->identity());
   times.beginCollective(op, location);
   // Kernels see signals, not whose they are: look while the host has control.
   bool matches = true;
@@ -196,8 +200,7 @@ public:
   FlagGuard(const GroupControl &group, std::string here, uint64_t value,
             int peer, double timeoutSeconds)
       : group(group), here(std::move(here)), value(value), peer(peer),
-        timeoutSeconds(timeoutSeconds),
-        deadline(nowNs() + int64_t(timeoutSeconds * 1e9)) {}
+        timeoutSeconds(timeoutSeconds) {}
 
   Status check(uint64_t seen) override {
     if (Status s = group.checkGroup(); !s.isOk())
@@ -208,7 +211,7 @@ public:
         return first;
       return s.withPrefix(here + ": waiting for a signal");
     }
-    if (nowNs() < deadline)
+    if (!clock.hasPassed(timeoutSeconds))
       return Status::ok();
     return makeError(MOERT_TIMEOUT,
                      "%s: timed out after %g s waiting for rank %d: expected "
@@ -224,7 +227,7 @@ private:
   uint64_t value;
   int peer;
   double timeoutSeconds;
-  int64_t deadline;
+  WaitClock clock;
 };
 } // namespace
 

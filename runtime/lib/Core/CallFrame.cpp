@@ -151,16 +151,25 @@ Status CallFrame::checkSymmetric(size_t index, const DLTensor &input,
   if (!isDense(input))
     return Status(MOERT_INVALID_ARGUMENT,
                   "it has to be symmetric memory, which is dense");
-  if (data < site.slice || bytes > site.sliceBytes ||
-      data > site.slice + (site.sliceBytes - bytes))
+  if (!site.heap.isInSlice(data, bytes))
     return Status(MOERT_INVALID_ARGUMENT,
                   "it has to be symmetric memory, but it is not in this "
                   "rank's slice of the symmetric heap");
+  if (!site.heap.isInOneBlock(data, bytes))
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "it has %zu bytes from offset %zu of the symmetric heap, "
+                     "which is more than one block that was given out",
+                     bytes, site.heap.offsetOf(data));
   if (reinterpret_cast<uintptr_t>(data) % 16 != 0)
     return Status(MOERT_INVALID_ARGUMENT,
                   "it has to be symmetric memory aligned to 16 bytes");
+  if (site.workspace.isWritten(entry, data, bytes))
+    return Status(MOERT_INVALID_ARGUMENT,
+                  "it lies where this call writes: a symmetric result of the "
+                  "entry itself, or other memory of its artifact's workspace; "
+                  "pass a copy in memory of moert_symm_alloc");
   offsets +=
-      format(", argument %zu at offset %zu", index, size_t(data - site.slice));
+      format(", argument %zu at offset %zu", index, site.heap.offsetOf(data));
   return Status::ok();
 }
 
@@ -224,7 +233,8 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
   if (type.isSymmetric) {
     if (Status s = checkSymmetric(index, *input, bytes); !s.isOk())
       return s;
-  } else if (bytes == 0 || !isDense(*input) || !isAligned || isElsewhere) {
+  } else if (bytes == 0 || !isDense(*input) || !isAligned || isElsewhere ||
+             site.workspace.isWritten(entry, data, bytes)) {
     if (Status s = bring(*input, elementBytes, bytes, data); !s.isOk())
       return s;
   }
@@ -298,8 +308,10 @@ Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
   result->allocated = reinterpret_cast<void *>(from[0]);
   if (type.isSymmetric) {
     const char *data = static_cast<const char *>(tensor.data);
-    if (data < site.slice || data > site.slice + site.sliceBytes)
+    size_t bytes = size_t(*count) * elementBytes;
+    if (!site.heap.isInSlice(data, bytes))
       return Status(MOERT_INTERNAL, "it is not in the symmetric heap");
+    site.workspace.note(entry, data, bytes);
     result->allocated = nullptr;
   } else if (!site.memory->keep(result->allocated)) {
     // A constant of the artifact or an argument: the caller gets a copy.

@@ -11,6 +11,8 @@
 
 #include "moe-runtime/Backend.h"
 #include "moe-runtime/Manifest.h"
+#include "moe-runtime/SymmetricHeap.h"
+#include "moe-runtime/SymmetricResults.h"
 
 #include <memory>
 #include <vector>
@@ -21,9 +23,10 @@ namespace moe::rt {
 struct CallSite {
   Backend &backend;
   std::shared_ptr<Memory> memory;
-  /// This rank's slice of the symmetric heap, as far as it has memory.
-  char *slice;
-  size_t sliceBytes;
+  const SymmetricHeap &heap;
+  /// Of the artifact, which the call writes to, but for results of its other
+  /// entries.
+  SymmetricResults &workspace;
   bool waits; ///< the caller waits until the call is done
 };
 

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unistd.h>
 
 using namespace moe::rt;
 
@@ -63,7 +64,22 @@ Context::create(std::unique_ptr<Bootstrap> bootstrap,
   return context;
 }
 
+Context::Context() : process(getpid()) {}
+
 Context::~Context() {
+  if (!refuseIfForked().isOk()) {
+    // The group, its memory and the device belong to the parent, and locks that
+    // its other threads held are held for ever here. What is leaked goes with
+    // the process.
+    (void)group.release();
+    (void)backend.release();
+    (void)symmHeap.release();
+    (void)bootstrap.release();
+    for (std::unique_ptr<Artifact> &artifact : artifacts)
+      (void)artifact.release();
+    new std::shared_ptr<Memory>(std::move(arena));
+    return;
+  }
   // Others stop waiting for this rank before it begins to take memory down.
   if (group)
     group->leave();
@@ -82,7 +98,18 @@ Status Context::prefixed(const Status &status) const {
   return status.withPrefix(prefix);
 }
 
+Status Context::refuseIfForked() const {
+  if (getpid() == process)
+    return Status::ok();
+  return makeError(MOERT_INVALID_ARGUMENT,
+                   "rank %d is process %d; this is process %d, a fork of it, "
+                   "which has to join a group with a context of its own",
+                   rank(), int(process), int(getpid()));
+}
+
 Status Context::refuseIfFailed() const {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   Status error = group->groupError();
   if (error.isOk())
     return error;
@@ -116,6 +143,44 @@ Status Context::checkLoadable(const Manifest &manifest) {
   return Status::ok();
 }
 
+/// All ranks have read the same bytes. What else differs, such as the name,
+/// may.
+Status Context::agreeOnBytes(const Artifact &artifact) {
+  std::vector<Digest> digests(size());
+  const Digest &mine = artifact.digest();
+  if (Status s = bootstrap->allGather(&mine, sizeof(mine), digests.data());
+      !s.isOk())
+    return s;
+  auto other = std::find_if(digests.begin(), digests.end(),
+                            [&](auto &digest) { return digest != digests[0]; });
+  if (other == digests.end())
+    return Status::ok();
+  auto names = allGatherText(*bootstrap, artifact.name());
+  auto manifests = allGatherText(*bootstrap, artifact.manifestText());
+  if (!names.isOk() || !manifests.isOk())
+    return names.isOk() ? manifests.status() : names.status();
+  size_t rank = other - digests.begin();
+  std::string difference =
+      describeDifference((*manifests)[0], (*manifests)[rank]);
+  if (difference.empty())
+    difference = format("nothing but their bytes (SHA-256 %.16s and %.16s)",
+                        toHex(digests[0]).c_str(), toHex(*other).c_str());
+  return makeError(MOERT_COLLECTIVE_MISMATCH,
+                   "ranks load different artifacts: %s on rank 0 and %s on "
+                   "rank %zu differ in %s; give all ranks copies of one file",
+                   (*names)[0].c_str(), (*names)[rank].c_str(), rank,
+                   difference.c_str());
+}
+
+/// Loads are collective, so all ranks count alike.
+void Context::number(Artifact &artifact) {
+  bool isAgain = false;
+  for (const std::unique_ptr<Artifact> &other : artifacts)
+    isAgain |= other->name() == artifact.name() ||
+               other->digest() == artifact.digest();
+  artifact.setIdentity(++numLoads, isAgain);
+}
+
 Expected<Artifact *> Context::load(const std::string &path,
                                    const std::string &displayName) {
   if (Status s = refuseIfFailed(); !s.isOk())
@@ -130,19 +195,22 @@ Expected<Artifact *> Context::load(const std::string &path,
     if (program.isOk())
       (*opened)->program = program.take();
   }
-  GroupOp op{GroupOp::Load, 0, "load of artifact " + displayName, local};
-  if (opened.isOk()) {
-    const Manifest &m = (*opened)->manifest();
-    op.hash = (*opened)->hash();
-    op.text +=
-        format(" (hash %s, %lld ranks)", m.hash.c_str(), (long long)m.ranks);
-  }
-  Status status = runGroupOp(op);
+  Status status =
+      runGroupOp({GroupOp::Load, 0, "load of artifact " + displayName, local});
+  if (status.isOk())
+    status = prefixed(agreeOnBytes(**opened));
+  if (status.isOk())
+    number(**opened);
   if (status.isOk() && (*opened)->manifest().symmBytes > 0) {
-    auto workspace = symmHeap->allocate((*opened)->manifest().symmBytes);
-    if (workspace.isOk())
+    size_t bytes = (*opened)->manifest().symmBytes;
+    auto workspace = symmHeap->allocate(bytes);
+    if (workspace.isOk()) {
       (*opened)->workspace = *workspace;
-    status = prefixed(workspace.status());
+      (*opened)->symmetricResults.setWorkspace(*workspace, bytes);
+    }
+    status = prefixed(workspace.status().withPrefix(
+        format("load of %s: workspace of %zu bytes (symm_bytes)",
+               (*opened)->label().c_str(), bytes)));
   }
   group->endGroupOp();
   if (!status.isOk())
@@ -152,6 +220,8 @@ Expected<Artifact *> Context::load(const std::string &path,
 }
 
 Status Context::unload(Artifact *artifact) {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   auto it = std::find_if(artifacts.begin(), artifacts.end(),
                          [&](auto &held) { return held.get() == artifact; });
   if (it == artifacts.end())
@@ -160,9 +230,8 @@ Status Context::unload(Artifact *artifact) {
   // with the heap until the context ends.
   Status status;
   if (group->groupError().isOk()) {
-    status = runGroupOp({GroupOp::Unload, artifact->hash(),
-                         "unloading of artifact " + artifact->manifest().hash,
-                         Status::ok()});
+    status = runGroupOp({GroupOp::Unload, artifact->identity(),
+                         "unloading of " + artifact->label(), Status::ok()});
     if (status.isOk() && artifact->workspace)
       status = prefixed(symmHeap->free(artifact->workspace));
     group->endGroupOp();
@@ -172,7 +241,27 @@ Status Context::unload(Artifact *artifact) {
   return status;
 }
 
+/// A group cannot go on without one of its ranks.
+Status Context::refuseIfIncomplete() const {
+  Status gone;
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer == rank())
+      continue;
+    // One that has died tells more than one that has left because of it.
+    Status status = group->checkAlive(peer);
+    if (!status.isOk() && (gone.isOk() || !group->hasLeft(peer)))
+      gone = status;
+  }
+  if (gone.isOk())
+    return gone;
+  return Status(gone.code(),
+                "the group cannot be reset: " + gone.message() +
+                    "; the ranks that are left have to make a new group");
+}
+
 Status Context::reset() {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   if (busy)
     return prefixed(Status(MOERT_INVALID_ARGUMENT, "a call is running"));
   if (Status s = refuseIfLost(); !s.isOk())
@@ -182,8 +271,15 @@ Status Context::reset() {
     return prefixed(done.status());
   if (!*done)
     return prefixed(Status(MOERT_INVALID_ARGUMENT, "a kernel is running"));
-  if (Status s = group->reset(*bootstrap); !s.isOk())
+  if (Status s = refuseIfIncomplete(); !s.isOk())
     return prefixed(s);
+  if (Status s = group->reset(*bootstrap); !s.isOk()) {
+    // One that has died meanwhile is the better explanation.
+    Status incomplete = refuseIfIncomplete();
+    return prefixed(incomplete.isOk()
+                        ? s.withPrefix("meeting all ranks for the reset")
+                        : incomplete);
+  }
   // Signals and epochs of broken calls are in the workspaces.
   Status status;
   for (const std::unique_ptr<Artifact> &artifact : artifacts) {
@@ -199,6 +295,8 @@ Status Context::reset() {
 }
 
 Status Context::fail(const Status &status) {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   Status error = prefixed(status);
   group->raise(error);
   return error;
@@ -207,14 +305,13 @@ Status Context::fail(const Status &status) {
 Expected<char *> Context::symmAlloc(size_t bytes) {
   if (Status s = refuseIfFailed(); !s.isOk())
     return s;
-  Status status =
-      runGroupOp({GroupOp::SymmAlloc, bytes,
-                  format("allocation of %zu bytes of symmetric memory", bytes),
-                  Status::ok()});
+  std::string what =
+      format("allocation of %zu bytes of symmetric memory", bytes);
+  Status status = runGroupOp({GroupOp::SymmAlloc, bytes, what, Status::ok()});
   char *address = nullptr;
   if (status.isOk()) {
     auto block = symmHeap->allocate(bytes);
-    status = prefixed(block.status());
+    status = prefixed(block.status().withPrefix(what));
     if (block.isOk())
       address = *block;
   }
@@ -231,13 +328,11 @@ Status Context::symmFree(void *address) {
   Status local;
   if (!address)
     local = Status(MOERT_INVALID_ARGUMENT, "no block of the symmetric heap");
-  Status status =
-      runGroupOp({GroupOp::SymmFree, offset,
-                  format("release of symmetric memory at offset %llu",
-                         (unsigned long long)offset),
-                  local});
+  std::string what = format("release of symmetric memory at offset %llu",
+                            (unsigned long long)offset);
+  Status status = runGroupOp({GroupOp::SymmFree, offset, what, local});
   if (status.isOk())
-    status = prefixed(symmHeap->free(address));
+    status = prefixed(symmHeap->free(address).withPrefix(what));
   group->endGroupOp();
   return status;
 }

@@ -65,6 +65,7 @@ enum class RankState : uint32_t {
   Idle,
   InGroupOp,
   InCollective,
+  OnDevice, ///< the host's part of a call is over, its device's may not be
   Left
 };
 
@@ -75,7 +76,11 @@ struct GroupOpRecord {
   std::atomic<uint64_t> kind;
   std::atomic<uint64_t> hash;
   std::atomic<uint64_t> localCode;
-  SharedText<256> text;
+  /// Collectives that had begun when the operation did, and when no more were
+  /// to come in it.
+  std::atomic<uint64_t> collectivesBefore;
+  std::atomic<uint64_t> collectivesAfter;
+  SharedText<1024> text;
   SharedText<512> localError;
 };
 
@@ -83,6 +88,7 @@ struct CollectiveRecord {
   std::atomic<uint64_t> ordinal;
   std::atomic<uint64_t> site;
   std::atomic<uint64_t> artifact;
+  std::atomic<uint64_t> groupOp; ///< ordinal of the call it belongs to
   SharedText<48> op;
   SharedText<128> location;
 };
@@ -92,9 +98,10 @@ struct alignas(4096) RankBlock {
   static constexpr size_t collectiveSlots = 256;
 
   std::atomic<uint32_t> state;
-  std::atomic<uint64_t> groupOps;     ///< begun
-  std::atomic<uint64_t> groupOpsDone; ///< ended
-  std::atomic<uint64_t> collectives;  ///< begun
+  std::atomic<uint64_t> groupOps;       ///< begun
+  std::atomic<uint64_t> groupOpsQueued; ///< in which no more collectives come
+  std::atomic<uint64_t> groupOpsDone;   ///< ended
+  std::atomic<uint64_t> collectives;    ///< begun
   SharedText<48> phase;
   std::atomic<uint64_t> pid;
   std::atomic<uint64_t> pidNamespace;

@@ -74,7 +74,7 @@ Status Context::whyStop(int64_t &goneSince) const {
     if (goneSince < 0)
       goneSince = nowNs();
     if (nowNs() - goneSince > deathGraceNs)
-      return status;
+      return status.withPrefix(group->here() + ": waiting for the GPU");
   }
   return Status::ok();
 }
@@ -97,11 +97,11 @@ void Context::abandonDevice(const Status &reason) {
 /// `known` is an error for which kernels have been stopped already.
 Status Context::waitForStream(const StreamRef &stream, const Status &known) {
   Status reason = known;
-  int64_t begin = nowNs(), nextLook = begin + spinNs, goneSince = -1;
+  int64_t nextLook = nowNs() + spinNs, goneSince = -1;
   // Waits in kernels end by themselves before this.
   int64_t stopNs = timeoutNs() + 5 * secondNs;
-  int64_t deadline =
-      begin + (known.isOk() ? 2 * timeoutNs() + secondNs : stopNs);
+  int64_t deadline = known.isOk() ? 2 * timeoutNs() + secondNs : stopNs;
+  WaitClock clock;
   for (;;) {
     auto done = backend->isDone(stream);
     if (!done.isOk()) {
@@ -114,20 +114,22 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
     if (now < nextLook)
       continue;
     nextLook = now + watchNs;
+    int64_t waited = clock.elapsedNs(now);
     if (reason.isOk()) {
       reason = whyStop(goneSince);
-      if (reason.isOk() && now > deadline)
-        reason = makeError(MOERT_TIMEOUT, "the GPU has not finished after %g s",
-                           double(now - begin) / double(secondNs));
+      if (reason.isOk() && waited > deadline)
+        reason =
+            makeError(MOERT_TIMEOUT, "%s: the GPU has not finished after %g s",
+                      group->here().c_str(), double(waited) / double(secondNs));
       if (!reason.isOk()) {
         // Those of all artifacts, though this entry may not communicate: no
         // collective is to begin with records that stop its kernels.
         reason = prefixed(reason);
         group->raise(reason);
         stopAllKernels();
-        deadline = now + stopNs;
+        deadline = waited + stopNs;
       }
-    } else if (now > deadline) {
+    } else if (waited > deadline) {
       Status stuck(reason.code(), reason.message() + "; a kernel did not stop");
       abandonDevice(stuck);
       return stuck;
@@ -148,6 +150,8 @@ Status Context::refuseIfLost() const {
 }
 
 Status Context::synchronize(void *stream) {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   if (!backend->isAsynchronous())
     return check();
   if (Status s = refuseIfLost(); !s.isOk())
@@ -165,6 +169,8 @@ Status Context::synchronize(void *stream) {
 }
 
 Status Context::check() {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   if (Status s = prefixed(deviceError()); !s.isOk()) {
     group->raise(s);
     return s;
@@ -277,6 +283,8 @@ static Status checkCopy(const DLTensor &tensor, size_t bytes) {
 }
 
 Status Context::copyToHost(const DLTensor &source, void *to, size_t bytes) {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   if (Status s = checkCopy(source, bytes); !s.isOk())
     return prefixed(s);
   if (bytes == 0)
@@ -318,6 +326,8 @@ Status Context::copyToHost(const DLTensor &source, void *to, size_t bytes) {
 
 Status Context::copyFromHost(const DLTensor &destination, const void *from,
                              size_t bytes) {
+  if (Status s = refuseIfForked(); !s.isOk())
+    return s;
   if (Status s = checkCopy(destination, bytes); !s.isOk())
     return prefixed(s);
   if (!isDense(destination))

@@ -141,6 +141,9 @@ void GroupControl::beginGroupOp(const GroupOp &op) {
   record.kind.store(op.kind, std::memory_order_release);
   record.hash.store(op.hash, std::memory_order_release);
   record.localCode.store(op.local.code(), std::memory_order_release);
+  uint64_t collectives = mine.collectives.load(std::memory_order_relaxed);
+  record.collectivesBefore.store(collectives, std::memory_order_release);
+  record.collectivesAfter.store(collectives, std::memory_order_release);
   record.text.store(op.text);
   record.localError.store(op.local.message());
   record.ordinal.store(ordinal, std::memory_order_release);
@@ -149,8 +152,23 @@ void GroupControl::beginGroupOp(const GroupOp &op) {
   mine.groupOps.store(ordinal, std::memory_order_release);
 }
 
+void GroupControl::endCollectives(bool isQueued) {
+  RankBlock &mine = block(myRank);
+  uint64_t ordinal = mine.groupOps.load(std::memory_order_relaxed);
+  GroupOpRecord &record = mine.groupOpRing[ordinal % RankBlock::groupOpSlots];
+  record.collectivesAfter.store(
+      mine.collectives.load(std::memory_order_relaxed),
+      std::memory_order_release);
+  if (isQueued)
+    mine.state.store(uint32_t(RankState::OnDevice), std::memory_order_release);
+  mine.groupOpsQueued.store(ordinal, std::memory_order_release);
+}
+
 void GroupControl::endGroupOp() {
   RankBlock &mine = block(myRank);
+  if (mine.groupOpsQueued.load(std::memory_order_relaxed) !=
+      mine.groupOps.load(std::memory_order_relaxed))
+    endCollectives(/*isQueued=*/false);
   mine.state.store(uint32_t(RankState::Idle), std::memory_order_release);
   mine.groupOpsDone.store(mine.groupOps.load(std::memory_order_relaxed),
                           std::memory_order_release);
@@ -165,6 +183,8 @@ void GroupControl::beginCollective(const char *op, const char *location,
   record.ordinal.store(0, std::memory_order_release);
   record.site.store(site, std::memory_order_release);
   record.artifact.store(artifact, std::memory_order_release);
+  record.groupOp.store(mine.groupOps.load(std::memory_order_relaxed),
+                       std::memory_order_release);
   record.op.store(op);
   record.location.store(location);
   record.ordinal.store(ordinal, std::memory_order_release);
@@ -231,7 +251,8 @@ Status GroupControl::reset(Bootstrap &bootstrap) {
   if (Status s = bootstrap.barrier(); !s.isOk())
     return s;
   RankBlock &mine = block(myRank);
-  mine.groupOps = mine.groupOpsDone = mine.collectives = 0;
+  mine.groupOps = mine.groupOpsQueued = mine.groupOpsDone = 0;
+  mine.collectives = 0;
   for (GroupOpRecord &record : mine.groupOpRing)
     record.ordinal = 0;
   for (CollectiveRecord &record : mine.collectiveRing)

@@ -8,7 +8,6 @@
 
 #include "ControlBlock.h"
 #include "moe-runtime/GroupControl.h"
-#include "moe-runtime/Timings.h"
 
 #include <chrono>
 #include <poll.h>
@@ -20,17 +19,42 @@ using namespace moe::rt;
 // Where ranks are
 //===----------------------------------------------------------------------===//
 
+static const CollectiveRecord &collectiveOf(const RankBlock &block,
+                                            uint64_t ordinal) {
+  return block.collectiveRing[ordinal % RankBlock::collectiveSlots];
+}
+
+static const GroupOpRecord &groupOpOf(const RankBlock &block,
+                                      uint64_t ordinal) {
+  return block.groupOpRing[ordinal % RankBlock::groupOpSlots];
+}
+
+static std::string placeOf(const CollectiveRecord &record) {
+  return record.op.load() + " at " + record.location.load();
+}
+
 static std::string describeCollective(const RankBlock &block) {
   uint64_t ordinal = block.collectives.load(std::memory_order_acquire);
-  const CollectiveRecord &record =
-      block.collectiveRing[ordinal % RankBlock::collectiveSlots];
-  return record.op.load() + " at " + record.location.load() + ", phase '" +
+  return placeOf(collectiveOf(block, ordinal)) + ", phase '" +
          block.phase.load() + "'";
 }
 
 static std::string describeGroupOp(const RankBlock &block) {
   uint64_t ordinal = block.groupOps.load(std::memory_order_acquire);
-  return block.groupOpRing[ordinal % RankBlock::groupOpSlots].text.load();
+  return groupOpOf(block, ordinal).text.load();
+}
+
+/// "moe.combine at a.mlir:3:5": the last collective of the running operation,
+/// or "".
+static std::string lastCollective(const RankBlock &block) {
+  uint64_t ordinal = block.collectives.load(std::memory_order_acquire);
+  uint64_t groupOp = block.groupOps.load(std::memory_order_acquire);
+  const CollectiveRecord &record = collectiveOf(block, ordinal);
+  if (ordinal == 0 ||
+      record.ordinal.load(std::memory_order_acquire) != ordinal ||
+      record.groupOp.load(std::memory_order_acquire) != groupOp)
+    return "";
+  return placeOf(record);
 }
 
 std::string GroupControl::here() const {
@@ -42,11 +66,18 @@ std::string GroupControl::here() const {
 
 std::string GroupControl::lastSeen(int peer) const {
   const RankBlock &other = block(peer);
+  auto with = [&](const char *before, const char *after) {
+    std::string last = lastCollective(other);
+    return before + describeGroupOp(other) + (last.empty() ? "" : after + last);
+  };
   switch (RankState(other.state.load(std::memory_order_acquire))) {
   case RankState::InCollective:
     return "in " + describeCollective(other);
   case RankState::InGroupOp:
-    return "outside a collective, in the " + describeGroupOp(other);
+    return with("outside a collective, in the ", ", after ");
+  case RankState::OnDevice:
+    return with("waiting for its GPU in the ",
+                ", where the last collective is ");
   case RankState::Idle:
     return "not in a call";
   case RankState::Left:
@@ -80,53 +111,97 @@ Status GroupControl::compareGroupOps(int peer) const {
   if (theirs.ordinal.load(std::memory_order_acquire) != ordinal || isSame ||
       (isFailed && theirs.kind == ours.kind))
     return Status::ok();
+  std::string mineText = ours.text.load();
   return makeError(MOERT_COLLECTIVE_MISMATCH,
                    "rank %d: ranks do different things: rank %d is in the %s, "
-                   "but rank %d is in the %s",
-                   myRank, myRank, ours.text.load().c_str(), peer,
-                   text.c_str());
+                   "but rank %d is in the %s%s",
+                   myRank, myRank, mineText.c_str(), peer, text.c_str(),
+                   mineText == text ? ", which differ in what is left out here"
+                                    : "");
+}
+
+/// Rank `longer` has begun collective `ordinal` in an operation that `shorter`
+/// has ended without it.
+Status GroupControl::endedWithout(int longer, int shorter, uint64_t groupOp,
+                                  uint64_t ordinal) const {
+  const GroupOpRecord &ended = groupOpOf(block(shorter), groupOp);
+  const CollectiveRecord &extra = collectiveOf(block(longer), ordinal);
+  uint64_t last = ended.collectivesAfter.load(std::memory_order_acquire);
+  std::string before = "it had none";
+  if (last > ended.collectivesBefore.load(std::memory_order_acquire))
+    before = "its last one was " + placeOf(collectiveOf(block(shorter), last));
+  return makeError(MOERT_COLLECTIVE_MISMATCH,
+                   "rank %d: ranks call different collectives: rank %d is in "
+                   "%s, but rank %d has ended the %s without it; %s",
+                   myRank, longer, placeOf(extra).c_str(), shorter,
+                   ended.text.load().c_str(), before.c_str());
+}
+
+/// Where collectives are queued rather than waited for, their number in the
+/// running operation shows that ranks do not call the same ones.
+Status GroupControl::compareNumbers(int peer) const {
+  const RankBlock &mine = block(myRank), &other = block(peer);
+  uint64_t groupOp = mine.groupOps.load(std::memory_order_relaxed);
+  uint64_t begun = mine.collectives.load(std::memory_order_relaxed);
+  bool isMineOver =
+      mine.groupOpsQueued.load(std::memory_order_relaxed) == groupOp;
+  if (groupOp == 0)
+    return Status::ok();
+  const GroupOpRecord &theirs = groupOpOf(other, groupOp);
+  if (other.groupOpsQueued.load(std::memory_order_acquire) >= groupOp) {
+    uint64_t after = theirs.collectivesAfter.load(std::memory_order_acquire);
+    // The peer may be so far ahead that its record is another one by now.
+    if (theirs.ordinal.load(std::memory_order_acquire) != groupOp ||
+        after == begun)
+      return Status::ok();
+    if (after < begun)
+      return endedWithout(myRank, peer, groupOp, after + 1);
+  }
+  if (!isMineOver)
+    return Status::ok();
+  const CollectiveRecord &next = collectiveOf(other, begun + 1);
+  if (next.ordinal.load(std::memory_order_acquire) != begun + 1 ||
+      next.groupOp.load(std::memory_order_acquire) != groupOp)
+    return Status::ok();
+  return endedWithout(peer, myRank, groupOp, begun + 1);
 }
 
 Status GroupControl::compareCollectives(int peer) const {
   const RankBlock &mine = block(myRank), &other = block(peer);
-  if (mine.state.load(std::memory_order_relaxed) !=
-      uint32_t(RankState::InCollective))
-    return Status::ok();
   uint64_t ordinal = mine.collectives.load(std::memory_order_relaxed);
-  size_t slot = ordinal % RankBlock::collectiveSlots;
-  const CollectiveRecord &ours = mine.collectiveRing[slot];
+  uint64_t groupOp = mine.groupOps.load(std::memory_order_relaxed);
+  if (RankState(mine.state.load(std::memory_order_relaxed)) !=
+      RankState::InCollective)
+    return compareNumbers(peer);
+  const CollectiveRecord &ours = collectiveOf(mine, ordinal);
   // Read before the count of collectives, which can then only be newer.
-  bool hasFinished = other.groupOpsDone.load(std::memory_order_acquire) >=
-                     mine.groupOps.load(std::memory_order_relaxed);
-  if (other.collectives.load(std::memory_order_acquire) < ordinal) {
-    if (!hasFinished)
-      return Status::ok();
-    return makeError(
-        MOERT_COLLECTIVE_MISMATCH,
-        "rank %d: ranks call different collectives: rank %d is in "
-        "%s, but rank %d has ended the %s without it",
-        myRank, myRank, here().c_str(), peer,
-        mine.groupOpRing[mine.groupOps.load() % RankBlock::groupOpSlots]
-            .text.load()
-            .c_str());
-  }
-  const CollectiveRecord &theirs = other.collectiveRing[slot];
+  bool hasFinished =
+      other.groupOpsQueued.load(std::memory_order_acquire) >= groupOp;
+  if (other.collectives.load(std::memory_order_acquire) < ordinal)
+    return hasFinished ? endedWithout(myRank, peer, groupOp, ordinal)
+                       : Status::ok();
+  const CollectiveRecord &theirs = collectiveOf(other, ordinal);
   if (theirs.ordinal.load(std::memory_order_acquire) != ordinal)
     return Status::ok();
+  uint64_t theirOp = theirs.groupOp.load(std::memory_order_acquire);
   bool isSame =
       theirs.site.load(std::memory_order_acquire) == ours.site &&
-      theirs.artifact.load(std::memory_order_acquire) == ours.artifact;
+      theirs.artifact.load(std::memory_order_acquire) == ours.artifact &&
+      theirOp == groupOp;
   if (isSame)
     return Status::ok();
-  std::string op = theirs.op.load(), location = theirs.location.load();
+  std::string place = placeOf(theirs);
   if (theirs.ordinal.load(std::memory_order_acquire) != ordinal)
     return Status::ok();
+  // The same collective, say, but of the next call.
+  if (theirOp > groupOp)
+    return endedWithout(myRank, peer, groupOp, ordinal);
+  if (theirOp < groupOp)
+    return endedWithout(peer, myRank, theirOp, ordinal);
   return makeError(MOERT_COLLECTIVE_MISMATCH,
                    "rank %d: ranks call different collectives: rank %d is in "
-                   "%s at %s, but rank %d is in %s at %s",
-                   myRank, myRank, ours.op.load().c_str(),
-                   ours.location.load().c_str(), peer, op.c_str(),
-                   location.c_str());
+                   "%s, but rank %d is in %s",
+                   myRank, myRank, placeOf(ours).c_str(), peer, place.c_str());
 }
 
 Status GroupControl::checkGroup() const {
@@ -164,8 +239,8 @@ Status GroupControl::checkProcess(int peer) const {
                    int(block(peer).pid.load()), lastSeen(peer).c_str());
 }
 
-bool GroupControl::waitForGroupOp(int peer, uint64_t ordinal,
-                                  int64_t deadlineNs, Status &error) const {
+bool GroupControl::waitForGroupOp(int peer, uint64_t ordinal, WaitClock &clock,
+                                  double timeoutSeconds, Status &error) const {
   auto hasArrived = [&] {
     return block(peer).groupOps.load(std::memory_order_acquire) >= ordinal;
   };
@@ -179,7 +254,7 @@ bool GroupControl::waitForGroupOp(int peer, uint64_t ordinal,
       error = checkAlive(peer);
     if (!error.isOk())
       return hasArrived() && originRank() < 0;
-    if (nowNs() > deadlineNs) {
+    if (clock.hasPassed(timeoutSeconds)) {
       error = Status(MOERT_TIMEOUT, "");
       return false;
     }
@@ -192,10 +267,10 @@ Status GroupControl::agree(const GroupOp &op, double timeoutSeconds,
                            bool &raised) {
   raised = true;
   uint64_t ordinal = block(myRank).groupOps.load(std::memory_order_relaxed);
-  int64_t deadline = nowNs() + int64_t(timeoutSeconds * 1e9);
+  WaitClock clock;
   for (int peer = 0; peer < groupSize; ++peer) {
     Status error;
-    if (waitForGroupOp(peer, ordinal, deadline, error))
+    if (waitForGroupOp(peer, ordinal, clock, timeoutSeconds, error))
       continue;
     if (originRank() >= 0 || error.code() == MOERT_COLLECTIVE_MISMATCH)
       return error;

@@ -74,13 +74,19 @@ Status SymmetricHeap::grow(size_t bytes) {
                      "%zu bytes of symmetric memory on each of %d ranks are "
                      "more than the %zu bytes that this machine has for each",
                      committed + chunkBytes, ranks, backend.memoryBytes());
-  if (mine.isOk()) {
-    auto created = backend.createChunk(chunkBytes);
-    if (created.isOk())
-      own = created.take();
-    mine = created.status();
-  }
+  else if (size_t free = backend.freeBytes(); chunkBytes > free)
+    mine = makeError(MOERT_OUT_OF_MEMORY,
+                     "%zu more bytes of symmetric memory on each of %d ranks "
+                     "do not fit: this machine, or its container, has %zu "
+                     "bytes free for each",
+                     chunkBytes, ranks, free);
+  // All look before one of them takes memory.
   if (Status s = agreeStatus(bootstrap, mine); !s.isOk())
+    return s;
+  auto created = backend.createChunk(chunkBytes);
+  if (created.isOk())
+    own = created.take();
+  if (Status s = agreeStatus(bootstrap, created.status()); !s.isOk())
     return s;
 
   std::vector<UniqueFd> fds;
@@ -187,6 +193,16 @@ Status SymmetricHeap::free(void *address) {
   release(it->first, it->second);
   usedSpans.erase(it);
   return Status::ok();
+}
+
+bool SymmetricHeap::isInOneBlock(const char *address, size_t bytes) const {
+  size_t offset = offsetOf(address);
+  auto next = usedSpans.upper_bound(offset);
+  if (next == usedSpans.begin())
+    return false;
+  auto block = std::prev(next);
+  size_t end = block->first + block->second;
+  return offset < end && bytes <= end - offset;
 }
 
 size_t SymmetricHeap::usedBytes() const {

@@ -9,6 +9,7 @@
 #include "HostMemory.h"
 #include "moe-runtime/Arena.h"
 #include "moe-runtime/Backend.h"
+#include "moe-runtime/MachineMemory.h"
 #include "moe-runtime/MemoryFile.h"
 
 #include <algorithm>
@@ -39,6 +40,9 @@ public:
   }
   size_t granularity() const override { return size_t(2) << 20; }
   size_t memoryBytes() const override;
+  size_t freeBytes() const override {
+    return availableMemoryBytes() / size_t(ranks);
+  }
   Expected<char *> reserve(size_t bytes) override {
     return space->reserve(bytes);
   }

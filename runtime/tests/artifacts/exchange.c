@@ -10,7 +10,7 @@
 // and wait, like generated code does. "twice" does so two times. Their first
 // argument says how to misbehave, and their second which rank does; 0 is to
 // behave. "rotate" gives each rank the rows of the one before it, which has as
-// many.
+// many; "rotate_times" does so as often as its first argument says.
 //
 // Built with CUDA, the same entries do their work in the kernels of
 // exchange-kernels.c. All tensors are on the device then, and what the host
@@ -99,6 +99,11 @@ const char moe_artifact_manifest[] =
                "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]},"
                "  {\"name\": \"rotate\", \"symbol\": \"moe_entry_rotate\","
                "   \"args\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
+               "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]},"
+               "  {\"name\": \"rotate_times\","
+               "   \"symbol\": \"moe_entry_rotate_times\","
+               "   \"args\": [{\"dtype\": \"i64\", \"shape\": []},"
+               "              {\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
                "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]}],"
                " \"sites\": [{\"op\": \"test.gather\", \"location\": "
                "\"exchange.c:1:1\"},"
@@ -350,11 +355,24 @@ static void run(void **args, int isTwice) {
 void moe_entry_gather(void **args) { run(args, 0); }
 void moe_entry_twice(void **args) { run(args, 1); }
 
-void moe_entry_rotate(void **args) {
-  struct Memref2D *in = args[0], *out = args[1];
+static void rotateOnce(struct Memref2D *in, struct Memref2D *out) {
   moert_collective_begin("test.rotate", "exchange.c:3:3", 2);
   checkRows(in);
   moert_phase("rotate");
   rotate(2, in, out);
   moert_collective_end();
+}
+
+void moe_entry_rotate(void **args) { rotateOnce(args[0], args[1]); }
+
+void moe_entry_rotate_times(void **args) {
+  struct Scalar *times = args[0];
+  struct Memref2D *in = args[1], *out = args[2];
+  int64_t count = load(times->aligned + times->offset);
+  rotateOnce(in, out);
+  for (int64_t i = 1; i < count; ++i) {
+    struct Memref2D last = *out;
+    rotateOnce(&last, out);
+    moert_free(last.allocated);
+  }
 }

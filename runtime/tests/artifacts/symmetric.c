@@ -7,7 +7,10 @@
 //===----------------------------------------------------------------------===//
 //
 // "from_next" takes an argument in symmetric memory and returns, in its own
-// workspace, what the next rank has there. The ranks meet by flags.
+// workspace, what the next rank has there. The ranks meet by flags. "also" does
+// the same, with a result in another place. "doubled" takes an ordinary
+argument
+// and clears its symmetric result before it reads it.
 //
 //===----------------------------------------------------------------------===*/
 
@@ -29,7 +32,7 @@ struct Memref1D {
 };
 
 struct Workspace {
-  float result[maxCount];
+  float results[2][maxCount];
   uint64_t epoch;
   uint64_t isThere[RANKS]; /* rank p has begun the epoch */
 };
@@ -42,12 +45,16 @@ const char moe_artifact_manifest[] =
         RANKS) ", \"symm_bytes\": 4096, \"entries\": ["
                "{\"name\": \"from_next\", \"symbol\": "
                "\"moe_entry_from_next\","
-               " \"args\": [" TENSOR "], \"results\": [" TENSOR "]}],"
+               " \"args\": [" TENSOR "], \"results\": [" TENSOR "]},"
+               "{\"name\": \"also\", \"symbol\": \"moe_entry_also\","
+               " \"args\": [" TENSOR "], \"results\": [" TENSOR "]},"
+               "{\"name\": \"doubled\", \"symbol\": \"moe_entry_doubled\","
+               " \"args\": [{\"dtype\": \"f32\", \"shape\": [-1]}],"
+               " \"results\": [" TENSOR "]}],"
                " \"sites\": [{\"op\": \"test.from_next\", \"location\": "
                "\"symmetric.c:1:1\"}]}";
 
-void moe_entry_from_next(void **args) {
-  struct Memref1D *in = args[0], *out = args[1];
+static void fromNext(struct Memref1D *in, struct Memref1D *out, int which) {
   int64_t me = moert_rank(), next = (me + 1) % RANKS;
   int64_t stride = moert_symm_stride();
   char *base = moert_symm_base();
@@ -63,10 +70,26 @@ void moe_entry_from_next(void **args) {
   }
   moert_wait(&mine->isThere[next], epoch, next);
   const char *x = (const char *)(in->aligned + in->offset);
-  memcpy(mine->result, x + (next - me) * stride, in->sizes[0] * sizeof(float));
+  memcpy(mine->results[which], x + (next - me) * stride,
+         in->sizes[0] * sizeof(float));
   moert_collective_end();
-  out->allocated = out->aligned = mine->result;
+  out->allocated = out->aligned = mine->results[which];
   out->offset = 0;
   out->sizes[0] = in->sizes[0];
   out->strides[0] = 1;
+}
+
+void moe_entry_from_next(void **args) { fromNext(args[0], args[1], 0); }
+void moe_entry_also(void **args) { fromNext(args[0], args[1], 1); }
+
+void moe_entry_doubled(void **args) {
+  struct Memref1D *in = args[0], *out = args[1];
+  struct Workspace *mine = moert_symm_base();
+  out->allocated = out->aligned = mine->results[0];
+  out->offset = 0;
+  out->sizes[0] = in->sizes[0];
+  out->strides[0] = 1;
+  memset(mine->results[0], 0, sizeof(mine->results[0]));
+  for (int64_t i = 0; i < in->sizes[0]; ++i)
+    mine->results[0][i] = 2 * in->aligned[in->offset + i];
 }

@@ -1,0 +1,105 @@
+//===- ManifestDifference.cpp - in what two artifacts differ --------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/Manifest.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+using namespace moe::rt;
+using Json = nlohmann::json;
+
+/// At most so much of a value is worth reading.
+static std::string shown(const Json &value) {
+  constexpr size_t most = 80;
+  std::string text =
+      value.is_string()
+          ? "'" + value.get<std::string>() + "'"
+          : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return text.size() <= most ? text : text.substr(0, most) + "...";
+}
+
+/// Appends what an element of a list is called, where it has a name.
+static std::string nameOf(const Json &value) {
+  for (const char *key : {"name", "op"})
+    if (value.is_object() && value.contains(key) && value[key].is_string())
+      return " ('" + value[key].get<std::string>() + "')";
+  return "";
+}
+
+static std::string firstDifference(const Json &mine, const Json &theirs,
+                                   const std::string &where);
+
+/// The keys of both, those that say most first.
+static std::vector<std::string> keysOf(const Json &mine, const Json &theirs) {
+  static const std::vector<std::string> first = {
+      "target",     "ranks",    "entries", "sites",    "name",
+      "op",         "args",     "results", "dtype",    "shape",
+      "attributes", "location", "gpu",     "producer", "cpu"};
+  std::vector<std::string> keys;
+  for (const Json *object : {&mine, &theirs})
+    for (auto &item : object->items())
+      if (std::find(keys.begin(), keys.end(), item.key()) == keys.end())
+        keys.push_back(item.key());
+  auto placeOf = [&](const std::string &key) {
+    // Follows from what differs otherwise.
+    if (key == "hash")
+      return first.size() + 1;
+    return size_t(std::find(first.begin(), first.end(), key) - first.begin());
+  };
+  std::stable_sort(keys.begin(), keys.end(),
+                   [&](auto &a, auto &b) { return placeOf(a) < placeOf(b); });
+  return keys;
+}
+
+static std::string differenceOfLists(const Json &mine, const Json &theirs,
+                                     const std::string &where) {
+  for (size_t i = 0; i < std::min(mine.size(), theirs.size()); ++i) {
+    std::string name =
+        nameOf(mine[i]) == nameOf(theirs[i]) ? nameOf(mine[i]) : std::string();
+    std::string found = firstDifference(
+        mine[i], theirs[i], where + "[" + std::to_string(i) + "]" + name);
+    if (!found.empty())
+      return found;
+  }
+  if (mine.size() == theirs.size())
+    return "";
+  return "the number of " + where + " (" + std::to_string(mine.size()) +
+         " and " + std::to_string(theirs.size()) + ")";
+}
+
+/// "ranks (4 and 8)", or "" when the two are equal.
+static std::string firstDifference(const Json &mine, const Json &theirs,
+                                   const std::string &where) {
+  if (mine == theirs)
+    return "";
+  bool isList = mine.is_array() && theirs.is_array() && !mine.empty() &&
+                mine[0].is_object();
+  if (isList)
+    return differenceOfLists(mine, theirs, where);
+  if (!mine.is_object() || !theirs.is_object())
+    return where + " (" + shown(mine) + " and " + shown(theirs) + ")";
+  for (const std::string &key : keysOf(mine, theirs)) {
+    Json none;
+    std::string found =
+        firstDifference(mine.value(key, none), theirs.value(key, none),
+                        where.empty() ? key : where + "." + key);
+    if (!found.empty())
+      return found;
+  }
+  return "";
+}
+
+std::string moe::rt::describeDifference(const std::string &mine,
+                                        const std::string &theirs) {
+  Json a = Json::parse(mine, nullptr, /*allow_exceptions=*/false);
+  Json b = Json::parse(theirs, nullptr, /*allow_exceptions=*/false);
+  if (!a.is_object() || !b.is_object())
+    return mine == theirs ? "" : "their manifests";
+  return firstDifference(a, b, "");
+}
