@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -73,6 +74,7 @@ enum class Op : uint8_t {
   BulkWait,
   Call,
   Clz,
+  Copysign,
   Cvt,
   Cvta,
   Div,
@@ -92,11 +94,13 @@ enum class Op : uint8_t {
   Or,
   Popc,
   Prmt,
+  Rcp,
   Redux,
   Rem,
   Ret,
   Selp,
   Setp,
+  Shf,
   Shfl,
   Shl,
   Shr,
@@ -107,7 +111,7 @@ enum class Op : uint8_t {
   Xor
 };
 
-enum class Space : uint8_t { Generic, Global, Shared, Param };
+enum class Space : uint8_t { Generic, Global, Shared, Param, Const };
 enum class Part : uint8_t { Low, High, Wide };
 /// Of a float to an integer, which may be a float again.
 enum class Round : uint8_t { None, Even, Zero, Down, Up };
@@ -152,7 +156,8 @@ struct Instruction {
   bool isOrdered = false;
   bool isUnordered = false; ///< a comparison that NaN satisfies
   bool flag = false; ///< arrive: expects bytes; bulk wait: reads only; a vote
-                     ///< or bar.red: of all, not any
+                     ///< or bar.red: of all, not any; max, min: passes NaN on;
+                     ///< shf: to the right
   int8_t numDst = 0, numSrc = 0;
   Operand dst[4];
   Operand src[6];
@@ -192,6 +197,8 @@ struct Program {
   std::map<std::string, std::unique_ptr<Function>> functions, kernels;
   /// Static memory of a block, of all kernels together; dynamic memory follows.
   int sharedBytes = 0;
+  /// Variables in constant memory, by words; their addresses are those here.
+  std::deque<std::vector<uint64_t>> constants;
 };
 
 /// Null, and a reason, for text that this does not know.

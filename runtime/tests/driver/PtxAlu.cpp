@@ -7,207 +7,29 @@
 //===----------------------------------------------------------------------===//
 
 #include "PtxAlu.h"
+#include "PtxFloat.h"
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
+#include <cstdlib>
 
 using namespace moe::standin;
-
-//===----------------------------------------------------------------------===//
-// Floating point
-//===----------------------------------------------------------------------===//
-
-template <typename To, typename From> static To bitsAs(From from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof(to));
-  return to;
-}
-
-static float asFloat(uint64_t bits) {
-  return bitsAs<float>(static_cast<uint32_t>(bits));
-}
-
-/// A NaN that comes out of arithmetic is always the same one.
-static uint64_t fromFloat(float value) {
-  return std::isnan(value) ? 0x7fffffff : bitsAs<uint32_t>(value);
-}
-
-static float fromHalf(uint64_t bits) {
-  int exponent = static_cast<int>(bits >> 10) & 31;
-  auto fraction = static_cast<float>(bits & 1023);
-  float value = exponent == 0    ? std::ldexp(fraction, -24)
-                : exponent == 31 ? (fraction == 0 ? INFINITY : NAN)
-                                 : std::ldexp(fraction + 1024, exponent - 25);
-  return bits & 0x8000 ? -value : value;
-}
-
-/// Rounds to nearest, ties to even.
-static uint64_t toHalf(float value) {
-  if (std::isnan(value))
-    return 0x7fff;
-  uint64_t sign = std::signbit(value) ? 0x8000 : 0;
-  float size = std::fabs(value);
-  if (size >= 65520)
-    return sign | 0x7c00;
-  int exponent = size < std::ldexp(1.0F, -14) ? -14 : std::ilogb(size);
-  // In units of the last place.
-  auto units =
-      static_cast<uint64_t>(std::nearbyint(std::ldexp(size, 10 - exponent)));
-  return sign | (units + (static_cast<uint64_t>(exponent + 14) << 10));
-}
-
-static float fromBFloat(uint64_t bits) { return asFloat(bits << 16); }
-
-static uint64_t toBFloat(float value) {
-  if (std::isnan(value))
-    return 0x7fff;
-  uint32_t bits = bitsAs<uint32_t>(value);
-  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
-static bool isFloat(Type type) {
-  return type == Type::F16 || type == Type::BF16 || type == Type::F32;
-}
-
-static float loadFloat(Type type, uint64_t bits) {
-  bits = lowBits(bits, bitsOf(type));
-  return type == Type::F16    ? fromHalf(bits)
-         : type == Type::BF16 ? fromBFloat(bits)
-                              : asFloat(bits);
-}
-
-static uint64_t storeFloat(Type type, float value) {
-  return type == Type::F16    ? toHalf(value)
-         : type == Type::BF16 ? toBFloat(value)
-                              : fromFloat(value);
-}
-
-/// A sum or a product of halves is exact enough in f32 to be rounded once more.
-static uint64_t evaluateFloat(const Instruction &op, const uint64_t *src) {
-  Type type = op.type;
-  float a = loadFloat(type, src[0]);
-  float b = op.numSrc > 1 ? loadFloat(type, src[1]) : 0;
-  uint64_t sign = uint64_t(1) << (bitsOf(type) - 1);
-  switch (op.op) {
-  case Op::Add:
-    return storeFloat(type, a + b);
-  case Op::Sub:
-    return storeFloat(type, a - b);
-  case Op::Mul:
-    return storeFloat(type, a * b);
-  case Op::Div:
-    return storeFloat(type, a / b);
-  case Op::Sqrt:
-    return storeFloat(type, std::sqrt(a));
-  case Op::Fma:
-    return storeFloat(type, std::fma(a, b, loadFloat(type, src[2])));
-  case Op::Abs:
-    return lowBits(src[0], bitsOf(type)) & ~sign;
-  case Op::Neg:
-    return lowBits(src[0], bitsOf(type)) ^ sign;
-  case Op::Max:
-    return storeFloat(type, std::fmax(a, b));
-  default:
-    return storeFloat(type, std::fmin(a, b));
-  }
-}
 
 //===----------------------------------------------------------------------===//
 // Conversions and comparisons
 //===----------------------------------------------------------------------===//
 
-static int64_t loadSigned(Type type, uint64_t bits) {
-  int unused = 64 - bitsOf(type);
-  return static_cast<int64_t>(bits << unused) >> unused;
-}
-
-static float roundToInteger(Round round, float value) {
-  switch (round) {
-  case Round::Even: {
-    float below = std::floor(value), rest = value - below;
-    bool isDown = rest < 0.5f || (rest == 0.5f && std::fmod(below, 2.0f) == 0);
-    return std::copysign(isDown ? below : below + 1, value);
-  }
-  case Round::Zero:
-    return std::trunc(value);
-  case Round::Down:
-    return std::floor(value);
-  case Round::Up:
-    return std::ceil(value);
-  default:
-    return value;
-  }
-}
-
-/// What is out of range becomes the nearest there is; no number becomes zero,
-/// or of 64 bits the highest alone.
-static uint64_t toInteger(Type type, float value) {
-  int bits = bitsOf(type);
-  if (std::isnan(value))
-    return bits == 64 ? uint64_t(1) << 63 : 0;
-  if (isSigned(type)) {
-    float limit = std::ldexp(1.0f, bits - 1);
-    int64_t most = INT64_MAX >> (64 - bits);
-    return static_cast<uint64_t>(value >= limit   ? most
-                                 : value < -limit ? -most - 1
-                                                  : int64_t(value));
-  }
-  if (value <= 0)
-    return 0;
-  return value >= std::ldexp(1.0f, bits) ? lowBits(~uint64_t(0), bits)
-                                         : uint64_t(value);
-}
-
 static uint64_t convert(const Instruction &op, const uint64_t *src) {
-  if (op.type == Type::F16x2 || op.type == Type::BF16x2) {
-    Type half = op.type == Type::F16x2 ? Type::F16 : Type::BF16;
-    return storeFloat(half, asFloat(src[0])) << 16 |
-           storeFloat(half, asFloat(src[1]));
-  }
+  if (isFloat(op.type) || isFloat(op.from) || op.type == Type::F16x2 ||
+      op.type == Type::BF16x2)
+    return convertFloats(op, src);
   uint64_t bits = lowBits(src[0], bitsOf(op.from));
-  if (isFloat(op.type)) {
-    if (isFloat(op.from))
-      return storeFloat(op.type,
-                        roundToInteger(op.round, loadFloat(op.from, bits)));
-    float value = isSigned(op.from)
-                      ? static_cast<float>(loadSigned(op.from, bits))
-                      : static_cast<float>(bits);
-    return storeFloat(op.type, value);
-  }
-  if (isFloat(op.from))
-    return toInteger(op.type,
-                     roundToInteger(op.round, loadFloat(op.from, bits)));
   return isSigned(op.from) ? static_cast<uint64_t>(loadSigned(op.from, bits))
                            : bits;
 }
 
-template <typename T> static bool compare(Cmp cmp, T a, T b) {
-  switch (cmp) {
-  case Cmp::Eq:
-    return a == b;
-  case Cmp::Ne:
-    return a != b;
-  case Cmp::Lt:
-    return a < b;
-  case Cmp::Le:
-    return a <= b;
-  case Cmp::Gt:
-    return a > b;
-  default:
-    return a >= b;
-  }
-}
-
-static bool compare(const Instruction &op, const uint64_t *src) {
-  if (isFloat(op.type)) {
-    float a = loadFloat(op.type, src[0]), b = loadFloat(op.type, src[1]);
-    bool hasNan = std::isnan(a) || std::isnan(b);
-    if (op.cmp == Cmp::Num || op.cmp == Cmp::Nan)
-      return hasNan == (op.cmp == Cmp::Nan);
-    return hasNan ? op.isUnordered : compare(op.cmp, a, b);
-  }
+static bool compareAny(const Instruction &op, const uint64_t *src) {
+  if (isFloat(op.type))
+    return compareFloats(op, src);
   if (isSigned(op.type))
     return compare(op.cmp, loadSigned(op.type, src[0]),
                    loadSigned(op.type, src[1]));
@@ -278,6 +100,14 @@ static uint64_t permute(const uint64_t *src) {
   return result;
 }
 
+/// Shifts the upper word, or to the right the lower one, and fills it up from
+/// the other.
+static uint64_t funnelShift(const Instruction &op, const uint64_t *src) {
+  uint64_t both = lowBits(src[0], 32) | lowBits(src[1], 32) << 32;
+  uint64_t by = src[2] & 31;
+  return op.flag ? both >> by : both << by >> 32;
+}
+
 static uint64_t choose(const Instruction &op, const uint64_t *src) {
   int bits = bitsOf(op.type);
   bool isLess = isSigned(op.type)
@@ -323,6 +153,8 @@ static uint64_t evaluateInteger(const Instruction &op, const uint64_t *src) {
     return permute(src);
   case Op::Rem:
     return divide(op, src, /*remainder=*/true);
+  case Op::Shf:
+    return funnelShift(op, src);
   case Op::Shl: {
     uint64_t by = lowBits(src[1], 32);
     return by >= uint64_t(bits) ? 0 : src[0] << by;
@@ -357,32 +189,38 @@ static Type halfOf(Type type) {
 }
 
 bool moe::standin::canEvaluate(const Instruction &op) {
-  auto isKnown = [](Type type) {
-    return type != Type::None && type != Type::F64;
-  };
-  if (!isKnown(op.type) || !isKnown(op.from))
+  if (op.type == Type::None || op.from == Type::None)
     return false;
   Type half = halfOf(op.type), type = half == Type::None ? op.type : half;
   switch (op.op) {
   case Op::Cvt:
-    // Floats become integers only with a rounding that says how.
+    // Floats become integers only with a rounding that says how. From f64 to
+    // less than f32 would be rounded twice.
+    if (op.from == Type::F64 && (type == Type::F16 || type == Type::BF16))
+      return false;
     return half == Type::None
                ? isFloat(type) || !isFloat(op.from) || op.round != Round::None
                : isFloat(half) && op.from == Type::F32;
   case Op::Selp:
   case Op::Setp:
     return half == Type::None;
+  case Op::Copysign:
   case Op::Fma:
+  case Op::Rcp:
   case Op::Sqrt:
-    return op.type == Type::F32;
+    return op.type == Type::F32 || op.type == Type::F64;
   case Op::Div:
-    return !isFloat(type) ? half == Type::None : op.type == Type::F32;
+    return !isFloat(type) ? half == Type::None
+                          : op.type == Type::F32 || op.type == Type::F64;
+  case Op::Shf:
+    return op.type == Type::B32;
   case Op::Bfe:
     return !isFloat(type) && !isSigned(type);
-  case Op::Abs:
-  case Op::Add:
   case Op::Max:
   case Op::Min:
+    return isFloat(type) || !op.flag;
+  case Op::Abs:
+  case Op::Add:
   case Op::Mul:
   case Op::Neg:
   case Op::Sub:
@@ -411,7 +249,7 @@ static uint64_t evaluateHalves(const Instruction &op, const uint64_t *src) {
 uint64_t moe::standin::evaluate(const Instruction &op, const uint64_t *src) {
   switch (op.op) {
   case Op::Setp:
-    return compare(op, src);
+    return compareAny(op, src);
   case Op::Selp:
     return lowBits(src[2] & 1 ? src[0] : src[1], bitsOf(op.type));
   case Op::Cvt:

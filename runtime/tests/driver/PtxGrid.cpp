@@ -30,7 +30,7 @@ uint64_t Lot::next() {
 Grid::Grid(const Program &program, const Function &kernel,
            const GridShape &shape, const std::vector<char> &arguments,
            uint64_t seed)
-    : kernel(kernel), shape(shape), lot(seed), seed(seed) {
+    : program(program), kernel(kernel), shape(shape), lot(seed), seed(seed) {
   size_t words = (size_t(program.sharedBytes + shape.sharedBytes) + 7) / 8;
   for (int64_t b = 0; b < shape.blocks; ++b) {
     Block &block = blocks.emplace_back();

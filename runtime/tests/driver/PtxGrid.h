@@ -119,6 +119,7 @@ private:
 
   // Memory.
   char *sharedAt(const Thread &thread, uint64_t address, size_t bytes) const;
+  bool isConstant(uint64_t address, size_t bytes) const;
   char *address(Thread &thread, const Instruction &op, const Operand &operand,
                 size_t bytes);
   void load(Thread &thread, const Instruction &op);
@@ -130,6 +131,7 @@ private:
   void waitForCopies(Thread &thread, const Instruction &op);
   void completeBytes(const Thread &thread, int64_t counter, int64_t bytes);
 
+  const Program &program;
   const Function &kernel;
   GridShape shape;
   Lot lot;

@@ -29,6 +29,16 @@ char *Grid::sharedAt(const Thread &thread, uint64_t address,
   return reinterpret_cast<char *>(shared.data()) + address;
 }
 
+bool Grid::isConstant(uint64_t address, size_t bytes) const {
+  for (const std::vector<uint64_t> &words : program.constants) {
+    auto begin = reinterpret_cast<uint64_t>(words.data());
+    size_t size = words.size() * sizeof(uint64_t);
+    if (address >= begin && address - begin < size)
+      return bytes <= size - (address - begin);
+  }
+  return false;
+}
+
 char *Grid::address(Thread &thread, const Instruction &op,
                     const Operand &operand, size_t bytes) {
   uint64_t at = read(thread, operand);
@@ -45,6 +55,8 @@ char *Grid::address(Thread &thread, const Instruction &op,
   // Shared addresses fit 32 bits, and may come in 64.
   if (isShared)
     return sharedAt(thread, lowBits(at, 32), bytes);
+  if (op.space == Space::Const && !isConstant(at, bytes))
+    fail(thread, "a place that is in no constant");
   if (at < 4096)
     fail(thread, "the address " + std::to_string(at));
   return reinterpret_cast<char *>(at);

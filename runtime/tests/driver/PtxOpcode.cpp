@@ -88,6 +88,7 @@ bool moe::standin::isArithmetic(Op op) {
   case Op::And:
   case Op::Bfe:
   case Op::Clz:
+  case Op::Copysign:
   case Op::Cvt:
   case Op::Div:
   case Op::Fma:
@@ -100,9 +101,11 @@ bool moe::standin::isArithmetic(Op op) {
   case Op::Or:
   case Op::Popc:
   case Op::Prmt:
+  case Op::Rcp:
   case Op::Rem:
   case Op::Selp:
   case Op::Setp:
+  case Op::Shf:
   case Op::Shl:
   case Op::Shr:
   case Op::Sqrt:
@@ -177,10 +180,13 @@ static bool parseMbarrier(const Parts &parts, Instruction &op) {
 static bool parseMemory(const Parts &parts, Instruction &op) {
   op.space = parts.has("shared")  ? Space::Shared
              : parts.has("param") ? Space::Param
+             : parts.has("const") ? Space::Const
                                   : Space::Global;
+  if (op.space == Space::Const && op.op == Op::St)
+    return false;
   op.isOrdered = parts.has("acquire") || parts.has("release") ||
                  parts.has("volatile") || parts.has("relaxed");
-  return parts.areAmong({"global", "shared", "param", "nc", "acquire",
+  return parts.areAmong({"global", "shared", "param", "const", "nc", "acquire",
                          "release", "relaxed", "volatile", "sys", "gpu",
                          "L1::no_allocate", "v2", "v4"});
 }
@@ -236,16 +242,23 @@ static bool parseBarrier(const Parts &parts, Instruction &op) {
 
 bool moe::standin::parseOpcode(const std::string &opcode, Instruction &op) {
   static const std::unordered_map<std::string, Op> plain = {
-      {"abs", Op::Abs},     {"add", Op::Add},   {"and", Op::And},
-      {"bfe", Op::Bfe},     {"bra", Op::Bra},   {"call", Op::Call},
-      {"clz", Op::Clz},     {"cvt", Op::Cvt},   {"cvta", Op::Cvta},
-      {"div", Op::Div},     {"fma", Op::Fma},   {"mad", Op::Mad},
-      {"max", Op::Max},     {"min", Op::Min},   {"mov", Op::Mov},
-      {"mul", Op::Mul},     {"neg", Op::Neg},   {"not", Op::Not},
-      {"or", Op::Or},       {"popc", Op::Popc}, {"prmt", Op::Prmt},
-      {"redux", Op::Redux}, {"rem", Op::Rem},   {"ret", Op::Ret},
-      {"selp", Op::Selp},   {"shl", Op::Shl},   {"shr", Op::Shr},
-      {"sqrt", Op::Sqrt},   {"sub", Op::Sub},   {"xor", Op::Xor}};
+      {"abs", Op::Abs},   {"add", Op::Add},
+      {"and", Op::And},   {"bfe", Op::Bfe},
+      {"bra", Op::Bra},   {"call", Op::Call},
+      {"clz", Op::Clz},   {"copysign", Op::Copysign},
+      {"cvt", Op::Cvt},   {"cvta", Op::Cvta},
+      {"div", Op::Div},   {"fma", Op::Fma},
+      {"mad", Op::Mad},   {"max", Op::Max},
+      {"min", Op::Min},   {"mov", Op::Mov},
+      {"mul", Op::Mul},   {"neg", Op::Neg},
+      {"not", Op::Not},   {"or", Op::Or},
+      {"popc", Op::Popc}, {"prmt", Op::Prmt},
+      {"rcp", Op::Rcp},   {"redux", Op::Redux},
+      {"rem", Op::Rem},   {"ret", Op::Ret},
+      {"selp", Op::Selp}, {"shf", Op::Shf},
+      {"shl", Op::Shl},   {"shr", Op::Shr},
+      {"sqrt", Op::Sqrt}, {"sub", Op::Sub},
+      {"xor", Op::Xor}};
   Parts parts(opcode, op);
   const std::string &base = parts.base();
   if (base == "ld" || base == "st") {
@@ -287,6 +300,16 @@ bool moe::standin::parseOpcode(const std::string &opcode, Instruction &op) {
     op.space = isShared ? Space::Shared : Space::Global;
     op.flag = !parts.has("to");
     return true;
+  }
+  // To the right.
+  if (op.op == Op::Shf) {
+    op.flag = parts.has("r");
+    return parts.has("wrap") && parts.areAmong({"l", "r", "wrap"});
+  }
+  // NaN if one of the operands is.
+  if (op.op == Op::Max || op.op == Op::Min) {
+    op.flag = parts.has("NaN");
+    return parts.areAmong({"NaN"});
   }
   if (op.op == Op::Cvt) {
     op.round = parts.has("rni")   ? Round::Even

@@ -13,6 +13,7 @@
 
 #include <cctype>
 #include <cstdlib>
+#include <cstring>
 
 using namespace moe::standin;
 
@@ -37,6 +38,7 @@ private:
   void parseFunction(bool isKernel);
   void parseParams(bool isResult);
   void parseShared();
+  void parseConstant();
   int addParam(const std::string &name, int bytes, int alignment);
   void parseParamVariable(std::string &name, int &bytes, int &alignment);
   void parseBody();
@@ -52,6 +54,7 @@ private:
   std::unique_ptr<Program> program;
   Function *function = nullptr;
   std::map<std::string, int> registers, paramNames, labels, shared;
+  std::map<std::string, uint64_t> constants;
   std::vector<std::pair<int, std::string>> branches;
 };
 } // namespace
@@ -126,6 +129,45 @@ void Parser::parseShared() {
   expect(";");
 }
 
+/// ".align 8 .b8 name[16] = {0, 1, ...}": the elements that are not given are
+/// 0.
+void Parser::parseConstant() {
+  int size = 0;
+  while (peek()[0] == '.') {
+    std::string word = take();
+    if (word == ".align")
+      take();
+    else if (Type type = typeNamed(word.substr(1)); type != Type::None)
+      size = bitsOf(type) / 8;
+  }
+  std::string name = take();
+  int64_t count = 1;
+  if (accept("[")) {
+    count = parseNumber(take());
+    expect("]");
+  }
+  if (size == 0 || count < 1 || count > (1 << 16) / size)
+    fail("a constant of no size, or more than 64 KiB");
+  auto &words = program->constants.emplace_back(
+      (static_cast<size_t>(count) * static_cast<size_t>(size) + 7) / 8);
+  auto *bytes = reinterpret_cast<char *>(words.data());
+  if (accept("=")) {
+    bool isList = accept("{");
+    for (int64_t i = 0; i < count; ++i) {
+      bool isNegative = accept("-");
+      int64_t value = parseNumber(take());
+      value = isNegative ? -value : value;
+      std::memcpy(bytes + i * size, &value, static_cast<size_t>(size));
+      if (!isList || !accept(","))
+        break;
+    }
+    if (isList)
+      expect("}");
+  }
+  constants[name] = reinterpret_cast<uint64_t>(words.data());
+  expect(";");
+}
+
 void Parser::parseRegisters() {
   std::string type = take(), name = take();
   int count = 1;
@@ -173,6 +215,9 @@ Operand Parser::parseOperand() {
   } else if (auto it = shared.find(text); it != shared.end()) {
     operand.kind = Operand::Shared;
     operand.value = it->second;
+  } else if (auto it = constants.find(text); it != constants.end()) {
+    operand.kind = Operand::Imm;
+    operand.value = static_cast<int64_t>(it->second);
   } else {
     fail("'" + text + "' is not known");
   }
@@ -363,6 +408,8 @@ std::unique_ptr<Program> Parser::run() {
       tokens.skipTo(";");
     } else if (word == ".shared") {
       parseShared();
+    } else if (word == ".const") {
+      parseConstant();
     } else if (word != ".visible" && word != ".weak" && word != ".extern") {
       fail("'" + word + "' is not known");
     }

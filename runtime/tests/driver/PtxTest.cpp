@@ -11,6 +11,7 @@
 #include "PtxOpcode.h"
 
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <gtest/gtest.h>
 
@@ -132,13 +133,95 @@ TEST(PtxAlu, FloatingPoint) {
   EXPECT_EQ(compute("setp.eq.f32", {0x80000000, 0}), 1u);
 }
 
+static uint64_t bitsOfDouble(double value) {
+  uint64_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
+
+TEST(PtxAlu, DoublePrecision) {
+  auto d = bitsOfDouble;
+  const uint64_t nan = 0x7fffffffffffffff, smallest = 1;
+  EXPECT_EQ(compute("add.rn.f64", {d(1), d(0x1p-53)}), d(1));
+  EXPECT_EQ(compute("add.rn.f64", {d(1), d(0x1p-52)}), d(0x1.0000000000001p0));
+  EXPECT_EQ(compute("sub.rn.f64", {d(INFINITY), d(INFINITY)}), nan);
+  EXPECT_EQ(compute("mul.rn.f64", {d(0x1p-1074), d(0.75)}), smallest);
+  EXPECT_EQ(compute("div.rn.f64", {d(1), d(3)}), d(1.0 / 3));
+  EXPECT_EQ(compute("rcp.rn.f64", {d(-0.0)}), d(-INFINITY));
+  EXPECT_EQ(compute("sqrt.rn.f64", {d(2)}), d(0x1.6a09e667f3bcdp0));
+  // Rounded once: the product alone would be 1.
+  EXPECT_EQ(compute("fma.rn.f64", {d(1 + 0x1p-30), d(1 - 0x1p-30), d(-1)}),
+            d(-0x1p-60));
+  EXPECT_EQ(compute("neg.f64", {d(0)}), d(-0.0));
+  EXPECT_EQ(compute("abs.f64", {d(-2)}), d(2));
+  EXPECT_EQ(compute("copysign.f64", {d(-0.0), d(3)}), d(-3));
+  EXPECT_EQ(compute("copysign.f32", {0, 0xc0400000}), 0x40400000u);
+  EXPECT_EQ(compute("setp.lt.f64", {d(-1), d(1)}), 1u);
+  EXPECT_EQ(compute("setp.neu.f64", {nan, nan}), 1u);
+  EXPECT_EQ(compute("selp.f64", {d(1), d(2), 0}), d(2));
+  // To and from other types.
+  EXPECT_EQ(compute("cvt.f64.f32", {0x00000001}), d(0x1p-149));
+  EXPECT_EQ(compute("cvt.rn.f32.f64", {d(1 + 0x1p-24)}), 0x3f800000u);
+  EXPECT_EQ(compute("cvt.rn.f32.f64", {d(1 + 0x1p-24 + 0x1p-50)}), 0x3f800001u);
+  EXPECT_EQ(compute("cvt.rn.f32.f64", {d(0x1.8p-149)}), 2u);
+  EXPECT_EQ(compute("cvt.rn.f64.s32", {0xffffffff}), d(-1));
+  EXPECT_EQ(compute("cvt.rn.f64.s64", {(1ull << 53) + 1}), d(0x1p53));
+  EXPECT_EQ(compute("cvt.rzi.s32.f64", {d(-2.75)}), 0xfffffffeu);
+  EXPECT_EQ(compute("cvt.rzi.s32.f64", {d(1e10)}), 0x7fffffffu);
+  EXPECT_EQ(compute("cvt.rzi.s64.f64", {d(0x1p62)}), 1ull << 62);
+  EXPECT_EQ(compute("cvt.rmi.f64.f64", {d(-2.5)}), d(-3));
+  EXPECT_EQ(compute("cvt.rzi.f64.f64", {d(-0.5)}), d(-0.0));
+}
+
+TEST(PtxAlu, MinimaAndMaximaKnowNanAndSignedZeros) {
+  const uint64_t nan = 0x7fc00000, one = 0x3f800000, minusZero = 0x80000000;
+  EXPECT_EQ(compute("max.f32", {nan, one}), one);
+  EXPECT_EQ(compute("min.f32", {one, nan}), one);
+  EXPECT_EQ(compute("max.NaN.f32", {nan, one}), 0x7fffffffu);
+  EXPECT_EQ(compute("min.NaN.f32", {one, nan}), 0x7fffffffu);
+  for (const char *larger : {"max.f32", "max.NaN.f32"}) {
+    EXPECT_EQ(compute(larger, {minusZero, 0}), 0u);
+    EXPECT_EQ(compute(larger, {0, minusZero}), 0u);
+  }
+  for (const char *smaller : {"min.f32", "min.NaN.f32"}) {
+    EXPECT_EQ(compute(smaller, {minusZero, 0}), minusZero);
+    EXPECT_EQ(compute(smaller, {0, minusZero}), minusZero);
+  }
+}
+
+TEST(PtxAlu, FunnelShifts) {
+  EXPECT_EQ(compute("shf.l.wrap.b32", {0x80000001, 0x12345678, 4}),
+            0x23456788u);
+  EXPECT_EQ(compute("shf.r.wrap.b32", {0x80000001, 0x12345678, 4}),
+            0x88000000u);
+  EXPECT_EQ(compute("shf.l.wrap.b32", {0x80000001, 0x12345678, 32}),
+            0x12345678u);
+}
+
 TEST(PtxAlu, UnknownInstructionsAreRefused) {
-  for (const char *opcode :
-       {"add.rn.f64", "cvt.rn.s32.f32", "div.approx.f32", "sqrt.approx.f32",
-        "sqrt.rn.f16", "add.sat.s32", "sin.approx.f32", "ld.global.ca.b32",
-        "bfe.s32", "cvt.rz.f16.f32", "fma.rn.f16", "atom.global.max.s32",
-        "atom.global.add.f32", "atom.global.cas.b16", "vote.sync.all.pred",
-        "fma.rn.s32", "and.f32"}) {
+  for (const char *opcode : {"add.rz.f64",
+                             "cvt.rn.f16.f64",
+                             "sqrt.approx.f64",
+                             "rcp.approx.f32",
+                             "shf.l.clamp.b32",
+                             "max.NaN.s32",
+                             "st.const.b32",
+                             "cvt.rn.s32.f32",
+                             "div.approx.f32",
+                             "sqrt.approx.f32",
+                             "sqrt.rn.f16",
+                             "add.sat.s32",
+                             "sin.approx.f32",
+                             "ld.global.ca.b32",
+                             "bfe.s32",
+                             "cvt.rz.f16.f32",
+                             "fma.rn.f16",
+                             "atom.global.max.s32",
+                             "atom.global.add.f32",
+                             "atom.global.cas.b16",
+                             "vote.sync.all.pred",
+                             "fma.rn.s32",
+                             "and.f32"}) {
     Instruction op;
     EXPECT_FALSE(parseOpcode(opcode, op) &&
                  (!isArithmetic(op.op) || canEvaluate(op)))
@@ -259,6 +342,25 @@ TEST(PtxGrid, FunctionsHaveParametersAndResults) {
   uint32_t word = 0;
   runAt(&word, *parse(twice + text), 1, 1, 1);
   EXPECT_EQ(word, 42u);
+}
+
+TEST(PtxGrid, ConstantsAreRead) {
+  std::string table = ".const .align 8 .b8 table[16] = {1, 0, 0, 0, 2};\n"
+                      ".const .align 4 .b32 words[2] = {7, -1};\n";
+  std::string text = table + kernelText("ld.const.b32 %r1, [table+4];\n"
+                                        "ld.const.b32 %r2, [words+4];\n"
+                                        "mov.b64 %rd2, table;\n"
+                                        "ld.const.b64 %rd3, [%rd2+8];\n"
+                                        "cvt.u32.u64 %r3, %rd3;\n"
+                                        "add.s32 %r1, %r1, %r2;\n"
+                                        "add.s32 %r1, %r1, %r3;\n"
+                                        "st.global.b32 [%rd0], %r1;\n");
+  uint32_t word = 0;
+  runAt(&word, *parse(text), 1, 1, 1);
+  EXPECT_EQ(word, 1u);
+
+  std::string beyond = table + kernelText("ld.const.b64 %rd3, [table+16];\n");
+  EXPECT_THROW(runAt(&word, *parse(beyond), 1, 1, 1), Fault);
 }
 
 TEST(PtxGrid, BulkCopiesCountTheirBytes) {
