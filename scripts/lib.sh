@@ -13,6 +13,7 @@ packages=(
   cmake
   g++
   git
+  "libclc-$llvm_major"
   libdlpack-dev
   libgmock-dev
   libgtest-dev

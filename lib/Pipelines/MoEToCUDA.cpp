@@ -56,6 +56,7 @@ void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
   pm.addPass(createMoEMergeKernelModulesPass());
   pm.addPass(createConvertSymmToNVVMPass());
   pm.addPass(createConvertSymmToLLVMPass());
+  pm.addPass(createMoECallMathFunctionsPass());
   pm.addPass(createMoEExpandKernelMathPass());
   arith::ArithExpandOpsPassOptions expand;
   expand.includeBf16 = true;

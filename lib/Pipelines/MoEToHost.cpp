@@ -34,6 +34,7 @@ using namespace mlir::moe;
 static void buildBufferizationPipeline(OpPassManager &pm,
                                        const MoEPlanPassOptions &plan) {
   pm.addPass(createMoEPrepareEntriesPass());
+  pm.addPass(createMoEDropFastMathPass());
   // A buffer that a helper function returns has no owner that is known when it
   // is compiled, so it could not become symmetric in place.
   pm.addPass(createInlinerPass());
@@ -93,6 +94,7 @@ void moe::buildMoEToSymmPipeline(OpPassManager &pm,
 }
 
 void moe::buildSmallFloatsPipeline(OpPassManager &pm, bool hasKernels) {
+  pm.addPass(createMoEExpandMathPass());
   pm.addPass(math::createMathExtendToSupportedTypes());
   arith::ArithEmulateUnsupportedFloatsOptions emulate;
   emulate.sourceTypeStrs = {"bf16", "f16", "f8E4M3FN", "f8E5M2"};
@@ -144,6 +146,7 @@ void moe::buildSymmToHostPipeline(OpPassManager &pm,
   pm.addNestedPass<func::FuncOp>(createForallToForLoopPass());
 
   buildSmallFloatsPipeline(pm);
+  pm.addPass(createMoECallMathFunctionsPass());
 
   pm.addPass(createConvertSymmToLLVMPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
@@ -157,7 +160,6 @@ void moe::buildSymmToHostPipeline(OpPassManager &pm,
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addNestedPass<func::FuncOp>(createConvertMathToLLVMPass());
-  pm.addPass(createConvertMathToLibmPass());
   buildLLVMToArtifactPipeline(pm, "host", options.cpu, options.optLevel);
 }
 

@@ -8,6 +8,7 @@
 
 #include "moe-mlir/Target/GPU/GPU.h"
 #include "moe-mlir/Target/LLVM/CodeGen.h"
+#include "moe-mlir/Target/Math/Math.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -103,6 +104,8 @@ FailureOr<std::string> moe::emitPTX(gpu::GPUModuleOp module,
   code->setTargetTriple(machine->getTargetTriple());
   code->setDataLayout(machine->createDataLayout());
   alignSharedMemory(*code);
+  if (failed(linkMathLibrary(module, *code)))
+    return failure();
   optimizeLLVM(*code, *machine, options.optLevel, /*vectorize=*/false);
   if (hasErrors || failed(checkDefined(module, *code)))
     return failure();

@@ -8,6 +8,7 @@
 
 #include "moe-mlir/Target/Host/Host.h"
 #include "moe-mlir/Target/LLVM/CodeGen.h"
+#include "moe-mlir/Target/Math/Math.h"
 
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
@@ -57,6 +58,8 @@ moe::emitHostLLVM(ModuleOp module, llvm::LLVMContext &context,
   }
   code->setTargetTriple(machine->getTargetTriple());
   code->setDataLayout(machine->createDataLayout());
+  if (failed(linkMathLibrary(module, *code)))
+    return nullptr;
   optimizeLLVM(*code, *machine, options.optLevel, /*vectorize=*/true);
   return hasErrors ? nullptr : std::move(code);
 }

@@ -242,17 +242,99 @@ def MoEUseRuntimeLaunchPass
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
-def MoEExpandKernelMathPass
-    : Pass<"moe-expand-kernel-math", "::mlir::ModuleOp"> {
-  let summary = "expand math ops in kernels to arithmetic";
+def MoEDropFastMathPass : Pass<"moe-drop-fast-math"> {
+  let summary = "make float ops mean the same on every target";
   let description = [{
-    There is no math library on the device. Square roots and rounding become
-    instructions, other ops of f32 polynomials; of f64 they are an error.
+    Drops the `fastmath` flags of all ops. They allow results to differ from run
+    to run of the compiler and from target to target, without obliging it to
+    anything (determinism_s1 in docs/Spec.md).
+  }];
+}
+
+def MoEExpandMathPass : Pass<"moe-expand-math"> {
+  let summary = "expand float ops that targets would read differently";
+  let description = [{
+    - `math.fma` and `math.fpowi` of small floats are computed in f32 and rounded
+      once; so are minima and maxima.
+    - `math.sincos` and `math.clampf` become the ops they stand for.
+    - `arith.maximumf`, `minimumf`, `maxnumf` and `minnumf` become the intrinsics
+      for which -0 is below +0, on every target. To be run before
+      `arith-expand`, which makes comparisons of them that do not know signs of
+      zeros.
+
+    Before:
+
+    ```mlir
+    func.func @larger(%a: f32, %b: f32) -> f32 {
+      %0 = arith.maxnumf %a, %b : f32
+      return %0 : f32
+    }
+    ```
+
+    After:
+
+    ```mlir
+    func.func @larger(%a: f32, %b: f32) -> f32 {
+      %0 = llvm.call_intrinsic "llvm.maximumnum"(%a, %b) : (f32, f32) -> f32
+      return %0 : f32
+    }
+    ```
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
-    "::mlir::math::MathDialect",
-    "::mlir::vector::VectorDialect"];
+    "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+}
+
+def MoECallMathFunctionsPass
+    : Pass<"moe-call-math-functions", "::mlir::ModuleOp"> {
+  let summary = "call the math library for math ops";
+  let description = [{
+    Turns ops of f32 (docs/Math.md lists them) into calls of the library that is
+    linked into the code of every target, so that all give the same bits. Host
+    code calls the C library for those of f64, which are an error in kernels.
+    Vectors are taken apart.
+
+    Before:
+
+    ```mlir
+    module {
+      func.func @f(%x: f32) -> f32 {
+        %0 = math.sin %x : f32
+        return %0 : f32
+      }
+    }
+    ```
+
+    After:
+
+    ```mlir
+    module {
+      llvm.func @moe.math.sin(f32) -> f32
+          attributes {memory_effects = #llvm.memory_effects<
+              other = none, argMem = none, inaccessibleMem = none,
+              errnoMem = none, targetMem0 = none, targetMem1 = none>,
+            no_unwind, passthrough = [["moe-math", "sin"]], will_return}
+      func.func @f(%x: f32) -> f32 {
+        %0 = llvm.call @moe.math.sin(%x) : (f32) -> f32
+        return %0 : f32
+      }
+    }
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect",
+    "::mlir::math::MathDialect", "::mlir::vector::VectorDialect"];
+}
+
+def MoEExpandKernelMathPass
+    : Pass<"moe-expand-kernel-math", "::mlir::ModuleOp"> {
+  let summary = "turn math ops in kernels into instructions";
+  let description = [{
+    Square roots, rounding to integers, signs and counts of bits become the
+    intrinsics that stand for instructions of the device. To be run after
+    `moe-call-math-functions`.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
 def MoERoundBF16InKernelsPass
