@@ -60,9 +60,11 @@ def MoEDecomposeAggregatesPass : Pass<"moe-decompose-aggregates"> {
   let description = [{
     Ops of `linalg` that stand for several others (`AggregatedOpInterface`) have
     no loops of their own. Those on tensors become the ops they stand for: a
-    softmax its maximum, difference, exponential, sum and quotient.
+    softmax its maximum, difference, exponential, sum and quotient. That of floats
+    smaller than f32 is computed in f32 and rounded once, at its end.
   }];
-  let dependentDialects = ["::mlir::linalg::LinalgDialect",
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
 }
 
