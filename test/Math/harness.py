@@ -73,10 +73,20 @@ def load(path: Path, dtype: np.dtype) -> np.ndarray:
 
 
 class Target:
-    """A target, with what has been compiled for it."""
+    """A target, with what has been compiled for it.
 
-    def __init__(self, name: str, folder: Path):
-        self.name, self.folder = name, folder
+    Parameters
+    ----------
+    name
+        As moe-compile and moe-run call it.
+    folder
+        For modules, artifacts and arrays.
+    options
+        More options of moe-compile.
+    """
+
+    def __init__(self, name: str, folder: Path, options: tuple[str, ...] = ()):
+        self.name, self.folder, self.options = name, folder, options
         self.artifacts: dict[str, Path] = {}
 
     def artifact(self, element: str) -> Path:
@@ -86,9 +96,10 @@ class Target:
         """The artifact of a module, compiled when it is first asked for."""
         if name not in self.artifacts:
             source = self.folder / f"{name}.mlir"
-            artifact = self.folder / f"{name}-{self.name}.so"
+            artifact = self.folder / f"{name}-{'-'.join([self.name, *self.options])}.so"
             source.write_text(text)
-            self.finish([BIN / "moe-compile", source, "--target", self.name, "-o", artifact])
+            self.finish([BIN / "moe-compile", source, "--target", self.name,
+                         *self.options, "-o", artifact])
             self.artifacts[name] = artifact
         return self.artifacts[name]
 

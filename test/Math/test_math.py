@@ -17,7 +17,7 @@ import pytest
 
 import harness
 from functions import ALL, FPOWI, UNARY, Function
-from values import TYPES, operands
+from values import TYPES, operands, random_f32
 
 # The nearest value of f32 to a result in f64 that is off by a few units of its
 # own, relative to half a unit of f32.
@@ -177,6 +177,53 @@ def test_targets_give_the_same_bits(function, element, targets, results, request
         f"seed {seed}: {np.count_nonzero(differ)} of {len(differ)} differ, "
         + describe(function, args, cuda.astype(np.float32), host.astype(np.float32), at)
     )
+
+
+@pytest.mark.parametrize(
+    "target, option",
+    # No fused multiply-add; nothing inlined or folded.
+    [("host", "--cpu=x86-64"), ("host", "-O0"), ("cuda", "-O0")],
+    ids=lambda value: value.strip("-"),
+)
+def test_options_do_not_change_bits(target, option, targets, request):
+    if target not in targets:
+        pytest.skip(f"--math-targets leaves out {target}")
+    seed = request.config.option.moe_seed
+    other = harness.Target(target, targets[target].folder, (option,))
+    for function in ALL:
+        args = operands(function, TYPES["f32"], 300, seed)
+        expected = targets[target].run(function, "f32", args)
+        seen = other.run(function, "f32", args)
+        differ = seen.view(np.uint32) != expected.view(np.uint32)
+        differ &= ~(np.isnan(seen) & np.isnan(expected))
+        at = int(np.argmax(differ))
+        assert not differ.any(), f"seed {seed}: " + describe(function, args, seen, expected, at)
+
+
+def test_f64_of_host_code_is_that_of_the_c_library(targets, request):
+    """Within what glibc promises; log1p and expm1 are no log and exp."""
+    if "host" not in targets:
+        pytest.skip("--math-targets leaves out host")
+    seed = request.config.option.moe_seed
+    rng = np.random.default_rng(seed)
+    host, dtype = targets["host"], np.dtype(np.float64)
+    artifact = host.compiled("f64", harness.module_of("f64"))
+    x = np.concatenate([random_f32(rng, 100), [1e-7, -1e-7, 1e-12]]).astype(np.float64)
+    x *= 1 + rng.integers(0, 2**20, len(x)) * 2.0**-52
+    for function in UNARY:
+        if function.exact is None:
+            continue
+        with np.errstate(all="ignore"):
+            wide = function.wide(x)
+        seen = host.call(artifact, function.name, [x], dtype)
+        normal = np.flatnonzero(np.isfinite(wide) & (np.abs(wide) > 2.0**-1022))
+        assert np.array_equal(np.isnan(seen), np.isnan(wide)), function.op
+        for at in normal:
+            exact = function.exact(mpmath.mpf(float(x[at])))
+            off = float(abs(mpmath.mpf(float(seen[at])) / exact - 1)) * 2.0**53
+            assert off <= 6, (
+                f"seed {seed}: {off} units, " + describe(function, [x], seen, wide, at)
+            )
 
 
 def special_powers():
