@@ -43,6 +43,9 @@ extern "C" {
 /// Raised with every incompatible change of this header or of the manifest.
 #define MOERT_ARTIFACT_ABI_VERSION 1
 
+/// The most ranks that an artifact may be for.
+#define MOERT_MAX_RANKS 65536
+
 /// Status codes. The values are part of the ABI.
 typedef enum moert_code {
   MOERT_OK = 0,

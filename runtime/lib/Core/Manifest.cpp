@@ -15,7 +15,6 @@
 using namespace moe::rt;
 using Json = nlohmann::json;
 
-static constexpr int64_t maxRanks = 65536;
 static constexpr size_t maxTensorRank = 64;
 
 static Status malformed(const std::string &where, const char *what) {
@@ -188,7 +187,8 @@ static Status read(const Json &root, Manifest &manifest) {
     return s;
   if (Status s = readName(root, "hash", "", manifest.hash); !s.isOk())
     return s;
-  if (Status s = readInt(root, "ranks", 0, maxRanks, manifest.ranks); !s.isOk())
+  if (Status s = readInt(root, "ranks", 0, MOERT_MAX_RANKS, manifest.ranks);
+      !s.isOk())
     return s;
   if (Status s =
           readInt(root, "symm_bytes", 0, int64_t(1) << 46, manifest.symmBytes);

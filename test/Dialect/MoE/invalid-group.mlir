@@ -113,3 +113,28 @@ func.func @group_c2_combine(%y: tensor<64x4xf32>, %rows: tensor<16x4xi32>,
    -> (tensor<16x4xf32>)
   return
 }
+
+// -----
+
+// group_c2: as many ranks as an artifact may be for
+shard.grid @ep(shape = 65536)
+func.func @group_c2_most_ranks(%s: tensor<16x4xf32>, %n: tensor<65536xi32>) {
+  %r:2 = moe.alltoallv %s, %n on @ep
+    : (tensor<16x4xf32>, tensor<65536xi32>)
+   -> (tensor<64x4xf32>, tensor<65536xi32>)
+  return
+}
+
+// -----
+
+// group_c2
+// expected-note @+1 {{the grid is defined here}}
+shard.grid @ep(shape = 65537)
+func.func @group_c2_too_many_ranks(%s: tensor<16x4xf32>,
+    %n: tensor<65537xi32>) {
+  // expected-error @+1 {{'moe.alltoallv' op expects @ep to have at most 65536 ranks (65537)}}
+  %r:2 = moe.alltoallv %s, %n on @ep
+    : (tensor<16x4xf32>, tensor<65537xi32>)
+   -> (tensor<64x4xf32>, tensor<65537xi32>)
+  return
+}

@@ -15,6 +15,8 @@
 
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 
+#include "moe-runtime/ArtifactABI.h"
+
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
 
 #include <limits>
@@ -104,6 +106,12 @@ static LogicalResult verifyGroup(CollectiveOpInterface op,
                .attachNote(grid.getLoc())
            << "the grid is defined here";
   numRanks = grid.getShape().front();
+  if (numRanks > MOERT_MAX_RANKS)
+    return (op.emitOpError("expects ")
+            << name << " to have at most " << MOERT_MAX_RANKS << " ranks ("
+            << numRanks << ")")
+               .attachNote(grid.getLoc())
+           << "the grid is defined here";
   return success();
 }
 
