@@ -17,10 +17,13 @@ def MoECheckRoutesPass : Pass<"moe-check-routes"> {
     A combine, and a dispatch with `reuse`, find rows by the `send_row` of an
     earlier dispatch, and compute where those are from their own attributes. It is
     an error when grid, `num_experts`, `layout` or the bound of `T` are not those
-    of that dispatch: rows of wrong ranks would be added up.
+    of that dispatch: rows of wrong ranks would be added up. It is one, too, when
+    operands that belong together (`send_row`, `recv_src_idx`,
+    `n_tokens_from_rank`, the expert ids) come from different dispatches.
 
-    Only a `send_row` that is the result of a dispatch is known; ops on memrefs
-    are not compared.
+    Values are followed through casts, branches, loops and calls of private
+    functions (combine_c9). What has several origins, or is computed, is not
+    compared, nor are ops on memrefs, which anybody may have written.
   }];
 }
 
