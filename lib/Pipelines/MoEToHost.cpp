@@ -59,6 +59,10 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   // Clones: results that would otherwise be an argument, a constant or each
   // other.
   pm.addPass(createConvertBufferizationToMemRefPass());
+  // What is freed at the end of a block is freed after its last use instead:
+  // the layers of a model then share the memory of one.
+  pm.addNestedPass<func::FuncOp>(
+      bufferization::createOptimizeAllocationLivenessPass());
 
   pm.addPass(createMoEPlanPass(plan));
   pm.addPass(createMoEPlaceSymmetricBuffersPass());

@@ -9,8 +9,8 @@ func.func @alloc_layout() {
 // -----
 
 func.func @alloc_offset_alignment() {
-  // expected-error @+1 {{'symm.alloc' op expects 'offset' (128) to be a multiple of 256}}
-  %0 = symm.alloc at 128 : memref<4xf32, #symm.space>
+  // expected-error @+1 {{'symm.alloc' op expects 'offset' (64) to be a multiple of 128}}
+  %0 = symm.alloc at 64 : memref<4xf32, #symm.space>
   return
 }
 
@@ -196,5 +196,21 @@ func.func @check_failure(%ok: i1, %v: i64) {
 func.func @collective_site() {
   // expected-error @+1 {{'symm.collective_begin' op attribute 'site' failed to satisfy constraint: 64-bit signless integer attribute whose value is non-negative}}
   symm.collective_begin "moe.dispatch" site -1
+  return
+}
+
+// -----
+
+// workspace_c1
+func.func @own_workspace_on_op() {
+  // expected-error @+1 {{'symm.rank' op expects 'symm.own_workspace' on functions only}}
+  %0 = symm.rank {symm.own_workspace}
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects 'symm.own_workspace' to be a unit attribute (true)}}
+func.func @own_workspace_no_unit() attributes {symm.own_workspace = true} {
   return
 }

@@ -23,3 +23,23 @@ func.func @sum_of_temporaries_too_large() {
   %b = symm.alloc : memref<4611686018427387904xi8, #symm.space>
   return
 }
+
+// -----
+
+// workspace_s1
+// expected-note @+1 {{it is called by this entry}}
+func.func @own() attributes {symm.own_workspace} {
+  call @helper() : () -> ()
+  return
+}
+// expected-note @+1 {{it is called by this one, too}}
+func.func @other() {
+  call @helper() : () -> ()
+  return
+}
+// expected-error @+1 {{'func.func' op expects one with symmetric buffers not to be called by an entry with 'symm.own_workspace' and by another one}}
+func.func private @helper() {
+  %a = symm.alloc : memref<4xi64, #symm.space>
+  symm.free %a : memref<4xi64, #symm.space>
+  return
+}

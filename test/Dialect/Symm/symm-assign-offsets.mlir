@@ -37,36 +37,144 @@ func.func @first_fit() {
 
 // -----
 
-// Persistent buffers come first and keep their memory to themselves.
-// CHECK: module attributes {symm.workspace_bytes = 768 : i64}
+// Persistent buffers come first and keep their memory to themselves. Those that
+// fit a cache line of their own lie close together, behind the others.
+// CHECK: module attributes {symm.workspace_bytes = 1280 : i64}
 // CHECK-LABEL: func.func @persistent(
 func.func @persistent() {
-  // CHECK: symm.alloc at 512 : memref<4xi64, #symm.space>
+  // CHECK: symm.alloc at 1024 : memref<4xi64, #symm.space>
   %a = symm.alloc : memref<4xi64, #symm.space>
   symm.free %a : memref<4xi64, #symm.space>
-  // CHECK: symm.alloc persistent at 0 : memref<4xi64, #symm.space>
-  %b = symm.alloc persistent : memref<4xi64, #symm.space>
-  // CHECK: symm.alloc persistent at 256 : memref<1xi64, #symm.space>
+  // CHECK: symm.alloc persistent at 512 : memref<16xi64, #symm.space>
+  %b = symm.alloc persistent : memref<16xi64, #symm.space>
+  // CHECK: symm.alloc persistent at 640 : memref<1xi64, #symm.space>
   %c = symm.alloc persistent : memref<1xi64, #symm.space>
+  // CHECK: symm.alloc persistent at 0 : memref<33xi64, #symm.space>
+  %d = symm.alloc persistent : memref<33xi64, #symm.space>
+  // CHECK: symm.alloc persistent at 768 : memref<2xi64, #symm.space>
+  %e = symm.alloc persistent : memref<2xi64, #symm.space>
   return
 }
 
 // -----
 
-// A call may run one function while another is in the middle.
+// A rank runs one entry at a time, and is done with the buffers of the last one.
 // CHECK: module attributes {symm.workspace_bytes = 512 : i64}
-// CHECK-LABEL: func.func @one(
-func.func @one() {
+// CHECK-LABEL: func.func @one_entry(
+func.func @one_entry() {
+  // CHECK: symm.alloc at 0
+  %a = symm.alloc : memref<100xi32, #symm.space>
+  symm.free %a : memref<100xi32, #symm.space>
+  return
+}
+// CHECK-LABEL: func.func @another_entry(
+func.func @another_entry() {
   // CHECK: symm.alloc at 0
   %a = symm.alloc : memref<4xi64, #symm.space>
   symm.free %a : memref<4xi64, #symm.space>
   return
 }
-// CHECK-LABEL: func.func @two(
-func.func @two() {
+
+// -----
+
+// workspace_s1: an entry with a workspace of its own may run at the same time as others, and
+// so may what it calls.
+// CHECK: module attributes {symm.workspace_bytes = 1024 : i64}
+// CHECK-LABEL: func.func @shares(
+func.func @shares() {
+  // CHECK: symm.alloc at 0
+  %a = symm.alloc : memref<4xi64, #symm.space>
+  symm.free %a : memref<4xi64, #symm.space>
+  return
+}
+// CHECK-LABEL: func.func @own(
+func.func @own() attributes {symm.own_workspace} {
+  // CHECK: symm.alloc at 256
+  %a = symm.alloc : memref<4xi64, #symm.space>
+  call @of_own() : () -> ()
+  symm.free %a : memref<4xi64, #symm.space>
+  return
+}
+// CHECK-LABEL: func.func private @of_own(
+func.func private @of_own() {
+  // CHECK: symm.alloc at 512
+  %a = symm.alloc : memref<4xi64, #symm.space>
+  symm.free %a : memref<4xi64, #symm.space>
+  return
+}
+// CHECK-LABEL: func.func @shares_as_well(
+func.func @shares_as_well() {
+  // CHECK: symm.alloc at 0
+  %a = symm.alloc : memref<4xi64, #symm.space>
+  symm.free %a : memref<4xi64, #symm.space>
+  // CHECK: symm.alloc at 768
+  %b = symm.alloc : memref<4xi64, #symm.space>
+  return
+}
+
+// -----
+
+// Buffers of a function that is called are alive during the calls: beside what
+// the caller has then, and in the place of what it has at other times.
+// CHECK: module attributes {symm.workspace_bytes = 512 : i64}
+// CHECK-LABEL: func.func @caller(
+func.func @caller(%c: i1) {
+  // CHECK: symm.alloc at 0 : memref<4xi64, #symm.space>
+  %during = symm.alloc : memref<4xi64, #symm.space>
+  scf.if %c {
+    func.call @through() : () -> ()
+  }
+  symm.free %during : memref<4xi64, #symm.space>
+  // CHECK: symm.alloc at 0 : memref<5xi64, #symm.space>
+  %after = symm.alloc : memref<5xi64, #symm.space>
+  symm.free %after : memref<5xi64, #symm.space>
+  // CHECK: symm.alloc at 0 : memref<6xi64, #symm.space>
+  %again = symm.alloc : memref<6xi64, #symm.space>
+  // CHECK: symm.alloc at 256 : memref<7xi64, #symm.space>
+  %beside = symm.alloc : memref<7xi64, #symm.space>
+  symm.free %again : memref<6xi64, #symm.space>
+  symm.free %beside : memref<7xi64, #symm.space>
+  return
+}
+func.func private @through() {
+  call @callee() : () -> ()
+  return
+}
+// CHECK-LABEL: func.func private @callee(
+func.func private @callee() {
   // CHECK: symm.alloc at 256
   %a = symm.alloc : memref<4xi64, #symm.space>
   symm.free %a : memref<4xi64, #symm.space>
+  return
+}
+
+// -----
+
+// A function that calls itself has the same buffers at each depth, and a call of
+// anything may be one of any function.
+// CHECK: module attributes {symm.workspace_bytes = 768 : i64}
+// CHECK-LABEL: func.func private @recursive(
+func.func private @recursive(%c: i1) {
+  // CHECK: symm.alloc at 0
+  %a = symm.alloc : memref<4xi64, #symm.space>
+  symm.free %a : memref<4xi64, #symm.space>
+  scf.if %c {
+    func.call @recursive(%c) : (i1) -> ()
+  }
+  // CHECK: symm.alloc at 256
+  %b = symm.alloc : memref<4xi64, #symm.space>
+  symm.free %b : memref<4xi64, #symm.space>
+  return
+}
+// CHECK-LABEL: func.func @unknown(
+func.func @unknown(%f: () -> ()) {
+  // CHECK: symm.alloc at 512
+  %a = symm.alloc : memref<4xi64, #symm.space>
+  call_indirect %f() : () -> ()
+  symm.free %a : memref<4xi64, #symm.space>
+  // CHECK: symm.alloc at 0
+  %b = symm.alloc : memref<4xi64, #symm.space>
+  symm.free %b : memref<4xi64, #symm.space>
   return
 }
 

@@ -31,6 +31,21 @@ void SymmDialect::initialize() {
       >();
 }
 
+/// workspace_c1
+LogicalResult SymmDialect::verifyOperationAttribute(Operation *op,
+                                                    NamedAttribute attr) {
+  if (attr.getName() != kOwnWorkspaceAttrName)
+    return success();
+  if (!isa<FunctionOpInterface>(op))
+    return op->emitOpError("expects '")
+           << kOwnWorkspaceAttrName << "' on functions only";
+  if (!isa<UnitAttr>(attr.getValue()))
+    return op->emitOpError("expects '")
+           << kOwnWorkspaceAttrName << "' to be a unit attribute ("
+           << attr.getValue() << ")";
+  return success();
+}
+
 bool symm::isSymmetric(Type type) {
   auto memref = dyn_cast<MemRefType>(type);
   return memref && isa_and_present<SpaceAttr>(memref.getMemorySpace());

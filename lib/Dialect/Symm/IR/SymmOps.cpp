@@ -73,9 +73,9 @@ LogicalResult AllocOp::verify() {
     return emitOpError("expects a buffer with identity layout (")
            << getType() << ")";
   if (std::optional<uint64_t> offset = getOffset())
-    if (*offset % kBufferAlignment != 0)
+    if (*offset % kFlagAlignment != 0)
       return emitOpError("expects 'offset' (")
-             << *offset << ") to be a multiple of " << kBufferAlignment;
+             << *offset << ") to be a multiple of " << kFlagAlignment;
   return success();
 }
 

@@ -31,6 +31,19 @@ namespace mlir::symm {
 /// Alignment, in bytes, of every symmetric buffer within the workspace.
 inline constexpr int64_t kBufferAlignment = 256;
 
+/// That of persistent buffers which are no larger: a cache line of GPUs.
+inline constexpr int64_t kFlagAlignment = 128;
+
+/// Unit attribute of a function whose buffers share memory with those of no
+/// other one that may run at the same time.
+inline constexpr llvm::StringLiteral kOwnWorkspaceAttrName =
+    "symm.own_workspace";
+
+/// Unit attribute of a function that several equal collectives call, and of its
+/// argument (i32) that has the number of the one which calls.
+inline constexpr llvm::StringLiteral kOutlinedAttrName = "symm.outlined";
+inline constexpr llvm::StringLiteral kSiteAttrName = "symm.site";
+
 /// Module attribute with the size of the symmetric workspace in bytes.
 inline constexpr llvm::StringLiteral kWorkspaceBytesAttrName =
     "symm.workspace_bytes";

@@ -35,6 +35,7 @@ def Symm_Dialect : Dialect {
     The memory model is written down in docs/MemoryModel.md.
   }];
   let useDefaultAttributePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
 }
 
 class Symm_Op<string mnemonic, list<Trait> traits = []>

@@ -45,7 +45,7 @@ def Symm_AllocOp : Symm_Op<"alloc", [
 
     **Constraints:**
     - The type is statically shaped, with identity layout, in `#symm.space`.
-    - `offset`, when present, is a non-negative multiple of 256.
+    - `offset`, when present, is a non-negative multiple of 128.
   }];
   let arguments = (ins
     UnitAttr:$persistent,

@@ -17,10 +17,16 @@ def SymmAssignOffsetsPass : Pass<"symm-assign-offsets", "::mlir::ModuleOp"> {
     Gives every `symm.alloc` its `offset` and the module the size of the
     workspace as `symm.workspace_bytes`. Persistent buffers come first and never
     share memory. Others share it when their lifetimes, from `symm.alloc` to
-    `symm.free`, do not overlap; buffers of different functions, and those that
-    are not freed in the block that allocates them, are taken to be alive
-    together. First fit by decreasing size, so the result depends on the module
-    alone and is the same on all ranks.
+    `symm.free`, do not overlap. Those that are not freed in the block that
+    allocates them live for ever.
+
+    Buffers of a function that another one calls are alive during the calls.
+    Functions that do not call each other run one after the other, unless one of
+    them, or one that calls it, has the attribute `symm.own_workspace`: then it
+    may run at the same time as others.
+
+    First fit by decreasing size, so the result depends on the module alone and
+    is the same on all ranks.
 
     Before:
 
