@@ -19,8 +19,8 @@ import numpy as np
 from bad_inputs import BAD_INPUTS, build_bad_input
 from entries import (
     Builder, Case, build_alltoallv, build_combine, build_compute,
-    build_deferred, build_dispatch, build_helper_twice, build_reuse, build_round_trip,
-    build_two_dispatches,
+    build_deferred, build_dispatch, build_helper_twice, build_layers, build_reuse,
+    build_round_trip, build_two_dispatches,
 )
 from inputs import EDGE_HIDDEN, LAYOUTS, sample
 from oracle import DTYPES
@@ -33,12 +33,13 @@ BUILDERS = {
     "reuse": build_reuse,
     "two_dispatches": build_two_dispatches,
     "helper_twice": build_helper_twice,
+    "layers": build_layers,
     "alltoallv": build_alltoallv,
 }
 RANDOM_KINDS = (
     "dispatch", "combine", "alltoallv", "dispatch", "round_trip", "combine",
     "reuse", "dispatch", "two_dispatches", "deferred", "alltoallv", "dispatch",
-    "helper_twice", "bad_input",
+    "helper_twice", "bad_input", "layers",
 )
 
 
@@ -161,6 +162,13 @@ def fixed_recipes():
         yield f"scales_{scales}", build_dispatch, dict(
             dtype="f8E4M3FN", scales=scales, token_mode="full"
         )
+    for algorithm in ("pull", "push"):
+        for ranks in (2, 5):
+            yield f"layers_{algorithm}_{ranks}_ranks", build_layers, dict(
+                ranks=ranks, algorithm=algorithm, token_mode="full",
+                routing="uniform", dtype="bf16", hidden=64, t_max=9, k=3,
+                num_experts=2 * ranks + 1, bench=3,
+            )
     yield "most_experts_per_token", build_round_trip, dict(
         k=32, num_experts=67, ranks=4, routing="uniform", token_mode="full",
         t_max=3, hidden=16,

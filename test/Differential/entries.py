@@ -9,18 +9,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 import oracle
 from inputs import (
-    Params, random_bits, random_topk, random_weights, summands, token_counts,
+    LAYOUTS, Params, random_bits, random_topk, random_weights, summands, token_counts,
 )
 from oracle import DTYPES
 from program import (
     Alltoallv, Call, Combine, Data, Dispatch, DispatchReuse, Double, Function,
-    TensorType, Value,
+    Loop, TensorType, Value,
 )
 
 
@@ -281,6 +281,41 @@ def build_helper_twice(b):
     one = b.entry.add(Call("one_", helper, [x, idx, w]))
     two = b.entry.add(Call("two_", helper, [x2, idx2, w2]))
     b.returns(*one.results, *two.results)
+
+
+def build_layers(b):
+    """Layers of several kinds, of which some are equal and some are in a loop:
+    their buffers share memory, equal ops all that they keep."""
+    p, rng = b.p, b.rng
+    x = b.x(make=summands)
+    routings = [b.routing(), b.routing("2")]
+    # Each kind twice at least, in any order.
+    first, second = rng.permutation(len(LAYOUTS))[:2]
+    kinds = rng.permutation([first, second, first, second, first])
+    in_loop = int(rng.integers(len(kinds)))
+    entry = b.entry
+    for number, kind in enumerate(kinds):
+        layout = LAYOUTS[int(kind)]
+        b.p = replace(
+            p, layout=layout, order="token",
+            alignment=p.alignment if layout == "expert_major" else 1,
+            algorithm=None if layout == "expert_major" else p.algorithm,
+        )
+        idx, w = routings[number % 2]
+        attrs = b.attrs(idx, "default")
+        body = entry
+        if number == in_loop:
+            loop = entry.add(Loop(f"l{number}_", x, rounds=2))
+            body, x = loop.body, loop.body.args[0]
+        b.entry = body
+        d = b.dispatch(f"d{number}_", attrs, x, idx, w)
+        x = b.combine(f"x{number}_", d["recv_x"], d, idx).results[0]
+        if number == in_loop:
+            body.returned = [x]
+            x = loop.results[0]
+        b.entry = entry
+    b.p = p
+    b.returns(x)
 
 
 def all_to_all_counts(rng, ranks, most, mode):

@@ -348,6 +348,44 @@ class Call(Op):
             env[value] = data
 
 
+class Loop(Op):
+    """Runs a body `rounds` times: what it returns is its argument the next time.
+
+    The body uses values from outside of the loop, too.
+    """
+
+    mnemonic = "scf.for"
+
+    def __init__(self, prefix, init, rounds):
+        self.prefix, self.init, self.rounds = prefix, init, rounds
+        self.body = Function(f"{prefix}body", [Value(f"{prefix}x", init.type)])
+        self.results = [Value(f"{prefix}out", init.type)]
+
+    def text(self):
+        p, (carried,) = self.prefix, self.body.args
+        lines = [
+            f"%{p}{name} = arith.constant {value} : index"
+            for name, value in (("zero", 0), ("one", 1), ("to", self.rounds))
+        ]
+        lines.append(self.assign(
+            f"scf.for %{p}i = %{p}zero to %{p}to step %{p}one"
+            f" iter_args({carried} = {self.init}) -> ({carried.type}) {{"
+        ))
+        for op in self.body.body:
+            lines += ["  " + line for line in op.text().split("\n")]
+        lines += [f"  scf.yield {self.body.returned[0]} : {carried.type}", "}"]
+        return "\n".join(lines)
+
+    def evaluate(self, env):
+        data = env[self.init]
+        for _ in range(self.rounds):
+            env[self.body.args[0]] = data
+            for op in self.body.body:
+                op.evaluate(env)
+            data = env[self.body.returned[0]]
+        env[self.results[0]] = data
+
+
 @dataclass(eq=False)
 class Function:
     name: str

@@ -14,7 +14,10 @@
 // The number of rows is not known.
 // CHECK-NEXT: moe.alltoallv moe-compile-report.mlir:{{[0-9]+}}:12 20 16 {{[1-9][0-9]+}} ?
 // CHECK-NEXT: ranks: 4
-// CHECK-NEXT: symmetric workspace: {{[1-9][0-9]+}} bytes per rank
+// CHECK-NEXT: symmetric workspace: {{[1-9][0-9]+}} bytes per rank, {{[1-9][0-9]+}} of them kept from run to run
+// CHECK-NEXT: entry memory kept bytes temporary bytes
+// CHECK-NEXT: roundtrip shared {{[1-9][0-9]+}} 75776
+// CHECK-NEXT: blocks own {{[1-9][0-9]+}} 320
 // CHECK-NEXT: artifact: {{[1-9][0-9]+}} bytes
 
 // JSON: "op": "moe.dispatch"
@@ -23,6 +26,13 @@
 // JSON: "wire_bytes": 37888
 // JSON: "wire_bytes": null
 // JSON: "ranks": 4
+// JSON: "entries": [
+// JSON: "name": "roundtrip"
+// JSON: "own_workspace": false
+// JSON: "persistent_bytes": {{[1-9][0-9]+}}
+// JSON: "temporary_bytes": 75776
+// JSON: "name": "blocks"
+// JSON: "own_workspace": true
 
 // STDOUT-NOT: row bytes
 // STDOUT: symm.put
@@ -40,7 +50,8 @@ func.func @roundtrip(%x: tensor<?x64xbf16>, %idx: tensor<?x2xi32>, %w: tensor<?x
          tensor<4xi32>) -> tensor<?x64xbf16>
   return %out : tensor<?x64xbf16>
 }
-func.func @blocks(%x: tensor<?x4xf32>, %n: tensor<4xi32>) -> tensor<20x4xf32> {
+func.func @blocks(%x: tensor<?x4xf32>, %n: tensor<4xi32>) -> tensor<20x4xf32>
+    attributes {symm.own_workspace} {
   %r, %m = moe.alltoallv %x, %n on @ep {overflow = #moe.overflow<drop>}
     : (tensor<?x4xf32>, tensor<4xi32>) -> (tensor<20x4xf32>, tensor<4xi32>)
   return %r : tensor<20x4xf32>

@@ -43,12 +43,21 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
     combine that pushes adds up rows as they come there: it has no *complete*,
     and a *release* at its end.
 
+    Ops that are equal but for the buffers they work on (same attributes, same
+    types) share one lowering: a private function that each of them calls, marked
+    `symm.outlined`. So they share one kernel, and one set of flags, counters and
+    tables of counts, as the runs of an op in a loop do. Kernels get the number of
+    the op (`symm.site`), which their error records name, and the flags of its
+    first signal (`symm.handshake`) as arguments. Ops of a function with
+    `symm.own_workspace` share with those of the same function only.
+
     Between the first wait of an op and its end, and at no other time, a rank
     accesses buffers of other ranks. So buffers can share memory when their
     lifetimes on one rank do not overlap.
   }];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::gpu::GPUDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
     "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect",
@@ -56,7 +65,9 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
   let options = [
     Option<"target", "target", "std::string", "\"host\"",
            "schedule of the protocol: host (one thread) or cuda (one "
-           "persistent kernel per op)">
+           "persistent kernel per op)">,
+    Option<"outline", "outline", "bool", "true",
+           "lower equal ops once, as a function that they call">
   ];
 }
 

@@ -92,7 +92,7 @@ void AllToAllvKernel::lower() {
   numRows = b.dim(send, 0);
   all = b.persistent({b.numRanks(), b.numRanks()}, b.getI32Type());
   Value runs = b.runCounters();
-  arrived = b.flags();
+  arrived = b.handshakeFlags();
   Value done = b.blockFlags();
   tickets = b.ticketCounters();
   b.launch(/*stageBytes=*/0, [&] {

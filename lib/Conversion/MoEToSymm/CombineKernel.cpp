@@ -31,7 +31,7 @@ void CombineKernel::lower() {
   checkArguments(b);
   out = b.withAlignedRows(op.getOut());
   Value runs = b.runCounters();
-  ready = b.flags();
+  ready = b.handshakeFlags();
   // A push has the round of signals in any case: then no row is on its way to a
   // slot any more, whatever the ranks have told one another.
   Value released = op.getDeferRelease() && !isPush() ? Value() : b.blockFlags();

@@ -30,7 +30,7 @@ void moe::lowerDispatchToKernel(DispatchOp op, KernelBuilder &b) {
 void DispatchKernel::allocate() {
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
   runs = b.runCounters();
-  arrived = b.flags();
+  arrived = b.handshakeFlags();
   done = b.blockFlags();
   if (sharesOutTokens())
     tickets = b.ticketCounters();

@@ -9,6 +9,7 @@
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
 
 #include "KernelBuilder.h"
+#include "OutlineCollectives.h"
 #include "moe-mlir/Conversion/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -175,13 +176,16 @@ struct ConvertMoEToSymmPass
     });
     if (result.wasInterrupted())
       return signalPassFailure();
+    if (outline)
+      outlineCollectives(getOperation(), sites, kernels);
 
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();
-    target.addLegalDialect<
-        arith::ArithDialect, gpu::GPUDialect, linalg::LinalgDialect,
-        math::MathDialect, memref::MemRefDialect, NVVM::NVVMDialect,
-        scf::SCFDialect, symm::SymmDialect, vector::VectorDialect>();
+    target.addLegalDialect<arith::ArithDialect, func::FuncDialect,
+                           gpu::GPUDialect, linalg::LinalgDialect,
+                           math::MathDialect, memref::MemRefDialect,
+                           NVVM::NVVMDialect, scf::SCFDialect,
+                           symm::SymmDialect, vector::VectorDialect>();
     RewritePatternSet patterns(&getContext());
     populateMoEToSymmConversionPatterns(patterns, sites, kernels);
     if (failed(applyPartialConversion(getOperation(), target,

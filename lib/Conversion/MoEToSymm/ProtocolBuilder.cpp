@@ -8,13 +8,18 @@
 
 #include "ProtocolBuilder.h"
 
+#include "OutlineCollectives.h"
+
 using namespace mlir;
 using namespace mlir::moe;
 
 ProtocolBuilder::ProtocolBuilder(CollectiveOpInterface op, OpBuilder &builder,
                                  int64_t site)
-    : ImplicitLocOpBuilder(op.getLoc(), builder), ranks(op.getNumRanks()) {
-  symm::CollectiveBeginOp::create(*this, op->getName().getStringRef(), site);
+    : ImplicitLocOpBuilder(op.getLoc(), builder), ranks(op.getNumRanks()),
+      outlined(getOutlinedFunction(op)) {
+  // The callers of an outlined function say which op they stand for.
+  if (!outlined)
+    symm::CollectiveBeginOp::create(*this, op->getName().getStringRef(), site);
   rank = symm::RankOp::create(*this);
 }
 
@@ -143,24 +148,6 @@ Value ProtocolBuilder::symmetric(ArrayRef<int64_t> shape, Type elementType) {
 Value ProtocolBuilder::persistent(ArrayRef<int64_t> shape, Type elementType) {
   return symm::AllocOp::create(*this, getSymmetricType(shape, elementType),
                                /*persistent=*/true, /*offset=*/IntegerAttr());
-}
-
-/// Whether the memory of `memref`, from which its type's offset counts, begins
-/// at a multiple of 16 bytes: all memory does, but `memref.view` may begin
-/// anywhere in it.
-static bool beginsAligned(Value memref) {
-  while (Operation *op = memref.getDefiningOp()) {
-    if (auto view = dyn_cast<memref::ViewOp>(op)) {
-      std::optional<int64_t> shift = getConstantIntValue(view.getByteShift());
-      if (!shift || *shift % 16 != 0)
-        return false;
-    }
-    auto view = dyn_cast<ViewLikeOpInterface>(op);
-    if (!view || !isa<BaseMemRefType>(view.getViewSource().getType()))
-      return true;
-    memref = view.getViewSource();
-  }
-  return true;
 }
 
 static bool hasContiguousRows(MemRefType type) {
@@ -314,6 +301,12 @@ void ProtocolBuilder::checkRowPerToken(Value memref, Value tokens,
 
 Value ProtocolBuilder::flags() { return persistent({ranks}, getI64Type()); }
 
+Value ProtocolBuilder::handshakeFlags() {
+  Value given =
+      outlined ? getMarkedArgument(outlined, kHandshakeAttrName) : Value();
+  return given ? given : flags();
+}
+
 Value ProtocolBuilder::epoch() {
   if (!currentEpoch)
     currentEpoch =
@@ -377,5 +370,6 @@ void ProtocolBuilder::end() {
     symm::FreeOp::create(*this, buffer);
   for (Value buffer : llvm::reverse(scratchBuffers))
     memref::DeallocOp::create(*this, buffer);
-  symm::CollectiveEndOp::create(*this);
+  if (!outlined)
+    symm::CollectiveEndOp::create(*this);
 }

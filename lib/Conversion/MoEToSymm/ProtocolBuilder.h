@@ -13,6 +13,7 @@
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -133,6 +134,9 @@ public:
   void checkRowPerToken(Value memref, Value tokens, StringRef name);
   /// Flags of one synchronisation point of the op: a word per peer.
   Value flags();
+  /// Those of its first signal. Ranks that are in different ops, be they equal,
+  /// have different ones and wait in vain: kernels see nothing but flags.
+  Value handshakeFlags();
   /// The epoch of this run of the op.
   Value epoch();
   void signalAll(Value flags);
@@ -151,6 +155,7 @@ private:
   Value scratchLike(Value memref);
 
   int64_t ranks;
+  func::FuncOp outlined; ///< where the op has moved to; null where it has not
   Value rank;
   Value currentEpoch;
   SmallVector<Value> scratchBuffers;

@@ -76,6 +76,18 @@ static void dropSymmetricSpace(ModuleOp module) {
   });
 }
 
+/// Removes what passes of `symm` note on functions and their arguments.
+static void dropMarks(ModuleOp module) {
+  module.walk([](FunctionOpInterface function) {
+    function->removeAttr(symm::kOutlinedAttrName);
+    function->removeAttr(symm::kOwnWorkspaceAttrName);
+    for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i)
+      for (NamedAttribute attr : llvm::to_vector(function.getArgAttrs(i)))
+        if (isa_and_present<symm::SymmDialect>(attr.getNameDialect()))
+          function.removeArgAttr(i, attr.getName());
+  });
+}
+
 namespace {
 
 struct ConvertSymmToLLVMPass
@@ -105,6 +117,7 @@ struct ConvertSymmToLLVMPass
     if (failed(applyPartialConversion(module, target, std::move(patterns))))
       return signalPassFailure();
     dropSymmetricSpace(module);
+    dropMarks(module);
   }
 };
 

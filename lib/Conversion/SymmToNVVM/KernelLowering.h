@@ -35,12 +35,16 @@ private:
 /// Where in the program a kernel is launched, for its error records.
 struct LaunchPlace {
   int64_t site = -1;
+  /// The number of the collective where it is an argument of the function that
+  /// launches: several collectives call that one. Otherwise null.
+  Value siteArgument;
   StringAttr phase; ///< null: none yet
 };
 
 /// Lowers the symm ops of one kernel. The kernel gets four more parameters:
 /// the rank, the bytes between the workspaces of two ranks, the bound of waits
-/// and the error record.
+/// and the error record; and a fifth, the number of the collective, where that
+/// is not the same for all launches.
 class KernelLowering {
 public:
   KernelLowering(gpu::GPUFuncOp kernel, const LLVMTypeConverter &converter,
@@ -79,6 +83,7 @@ private:
   Value toI64(Value index);
   Value toI32(Value index);
   Value phaseIndex();
+  Value siteNumber();
   Value opaqueZero();
   Value call(StringRef name, Type result, ValueRange args);
   void replaceOrErase(Operation *op, Value value);
@@ -103,7 +108,7 @@ private:
   DeviceStrings &strings;
   LaunchPlace place;
   Location loc;
-  Value rank, stride, timeout, status;
+  Value rank, stride, timeout, status, site;
 };
 
 /// Copies a row of `bytes` bytes at `source`, the same on all lanes of a

@@ -72,7 +72,7 @@ void KernelLowering::lower(symm::StageWaitOp op) {
   Value what =
       i32(strings.getIndex(rewriter.getStringAttr("bytes of a stage")));
   call(kStageWaitName, {},
-       {counter, toI32(op.getParity()), timeout, status, i32(place.site),
+       {counter, toI32(op.getParity()), timeout, status, siteNumber(),
         phaseIndex(), what});
   rewriter.eraseOp(op);
 }

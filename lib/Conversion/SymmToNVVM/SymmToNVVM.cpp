@@ -58,6 +58,10 @@ Value KernelLowering::phaseIndex() {
   return i32(place.phase ? strings.getIndex(place.phase) : -1);
 }
 
+Value KernelLowering::siteNumber() {
+  return site ? site : i32(static_cast<int32_t>(place.site));
+}
+
 Value KernelLowering::call(StringRef name, Type result, ValueRange args) {
   auto op = LLVM::CallOp::create(
       rewriter, loc, result ? TypeRange(result) : TypeRange(),
@@ -213,7 +217,7 @@ void KernelLowering::lower(symm::WaitOp op) {
   Value flag = rowAddress(op.getFlags(), op.getIndex());
   Value what = i32(strings.getIndex(rewriter.getStringAttr("signal")));
   Value seen = call(kWaitName, rewriter.getI64Type(),
-                    {flag, op.getValue(), timeout, status, i32(place.site),
+                    {flag, op.getValue(), timeout, status, siteNumber(),
                      phaseIndex(), what, toI32(op.getPeer())});
   replaceOrErase(op, seen);
 }
@@ -224,7 +228,7 @@ void KernelLowering::lower(symm::GridBarrierOp op) {
   Value what = i32(strings.getIndex(rewriter.getStringAttr("blocks arrived")));
   Value met =
       call(kGridBarrierName, rewriter.getI1Type(),
-           {counter, timeout, status, i32(place.site), phaseIndex(), what});
+           {counter, timeout, status, siteNumber(), phaseIndex(), what});
   replaceOrErase(op, met);
 }
 
@@ -247,7 +251,7 @@ void KernelLowering::lower(symm::CollectOp op) {
   Value what =
       i32(strings.getIndex(rewriter.getStringAttr("signal of a block")));
   Value word = call(kCollectName, rewriter.getI64Type(),
-                    {address, op.getEpoch(), timeout, status, i32(place.site),
+                    {address, op.getEpoch(), timeout, status, siteNumber(),
                      phaseIndex(), what});
   Value value =
       arith::TruncIOp::create(rewriter, loc, rewriter.getI32Type(), word);
@@ -286,7 +290,7 @@ void KernelLowering::lower(symm::CheckOp op) {
   rewriter.setInsertionPointToStart(branch.thenBlock());
   Value peer = op.getPeer() ? toI32(op.getPeer()) : i32(-1);
   call(kRecordName, {},
-       {status, i32(static_cast<int32_t>(op.getFailure())), i32(place.site),
+       {status, i32(static_cast<int32_t>(op.getFailure())), siteNumber(),
         phaseIndex(), i32(strings.getIndex(op.getWhatAttr())), peer,
         op.getExpected(), op.getSeen()});
   rewriter.eraseOp(op);
@@ -336,7 +340,10 @@ LogicalResult KernelLowering::run() {
   Type i64Type = rewriter.getI64Type();
   Type pointer = LLVM::LLVMPointerType::get(rewriter.getContext());
   unsigned first = kernel.getNumArguments();
-  for (Type type : {i64Type, i64Type, i64Type, pointer})
+  SmallVector<Type> types = {i64Type, i64Type, i64Type, pointer};
+  if (place.siteArgument)
+    types.push_back(rewriter.getI32Type());
+  for (Type type : types)
     if (failed(kernel.insertArgument(kernel.getNumArguments(), type,
                                      /*argAttrs=*/{}, kernel.getLoc())))
       return failure();
@@ -346,6 +353,8 @@ LogicalResult KernelLowering::run() {
   rank = kernel.getArgument(first);
   stride = kernel.getArgument(first + 1);
   timeout = kernel.getArgument(first + 2);
+  if (place.siteArgument)
+    site = kernel.getArgument(first + 4);
   rewriter.setInsertionPointToStart(&kernel.getBody().front());
   status = toGlobal(kernel.getArgument(first + 3));
 

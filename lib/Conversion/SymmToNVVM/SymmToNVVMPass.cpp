@@ -38,22 +38,32 @@ static bool hasSymmOps(gpu::GPUFuncOp kernel) {
       .wasInterrupted();
 }
 
+/// The argument of `function` that has the number of the collective which calls
+/// it; null without one.
+static Value findSiteArgument(FunctionOpInterface function) {
+  for (BlockArgument argument : function.getArguments())
+    if (function.getArgAttr(argument.getArgNumber(), symm::kSiteAttrName))
+      return argument;
+  return {};
+}
+
 /// The collective and phase that host code is in where it launches `launch`:
-/// those that stand last before it in its function.
+/// those that stand last before it in its function, or the caller's.
 static LaunchPlace findPlace(gpu::LaunchFuncOp launch) {
   LaunchPlace place;
-  launch->getParentOfType<FunctionOpInterface>()->walk<WalkOrder::PreOrder>(
-      [&](Operation *op) {
-        if (op == launch)
-          return WalkResult::interrupt();
-        if (auto begin = dyn_cast<symm::CollectiveBeginOp>(op))
-          place = {static_cast<int64_t>(begin.getSite()), StringAttr()};
-        else if (auto phase = dyn_cast<symm::PhaseOp>(op))
-          place.phase = phase.getPhaseAttr();
-        else if (isa<symm::CollectiveEndOp>(op))
-          place = {};
-        return WalkResult::advance();
-      });
+  auto function = launch->getParentOfType<FunctionOpInterface>();
+  place.siteArgument = findSiteArgument(function);
+  function->walk<WalkOrder::PreOrder>([&](Operation *op) {
+    if (op == launch)
+      return WalkResult::interrupt();
+    if (auto begin = dyn_cast<symm::CollectiveBeginOp>(op))
+      place = {static_cast<int64_t>(begin.getSite()), Value(), StringAttr()};
+    else if (auto phase = dyn_cast<symm::PhaseOp>(op))
+      place.phase = phase.getPhaseAttr();
+    else if (isa<symm::CollectiveEndOp>(op))
+      place = {};
+    return WalkResult::advance();
+  });
   return place;
 }
 
@@ -91,7 +101,8 @@ struct ConvertSymmToNVVMPass
       LaunchPlace place;
       for (auto [index, launch] : llvm::enumerate(launches)) {
         LaunchPlace here = findPlace(launch);
-        if (index > 0 && here.site != place.site) {
+        if (index > 0 && (here.site != place.site ||
+                          here.siteArgument != place.siteArgument)) {
           launch.emitOpError("launches a kernel of another collective");
           return signalPassFailure();
         }
@@ -100,7 +111,7 @@ struct ConvertSymmToNVVMPass
       if (failed(KernelLowering(kernel, converter, strings, place).run()))
         return signalPassFailure();
       for (gpu::LaunchFuncOp launch : launches)
-        if (failed(passContext(module, launch)))
+        if (failed(passContext(module, launch, place.siteArgument)))
           return signalPassFailure();
     }
     for (auto gpuModule : module.getOps<gpu::GPUModuleOp>())
@@ -146,7 +157,8 @@ private:
   }
 
   /// Hands `launch` what its kernel's last parameters stand for.
-  static LogicalResult passContext(ModuleOp module, gpu::LaunchFuncOp launch) {
+  static LogicalResult passContext(ModuleOp module, gpu::LaunchFuncOp launch,
+                                   Value site) {
     OpBuilder builder(launch);
     Location loc = launch.getLoc();
     Type i64 = builder.getI64Type();
@@ -166,6 +178,8 @@ private:
           LLVM::CallOp::create(builder, loc, *function, ValueRange())
               .getResult());
     }
+    if (site)
+      values.push_back(site);
     launch.getKernelOperandsMutable().append(values);
     return success();
   }

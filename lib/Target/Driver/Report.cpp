@@ -13,9 +13,11 @@
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 #include "moe-mlir/Target/Transforms/Passes.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/CallInterfaces.h"
 #include "mlir/Interfaces/DataLayoutInterfaces.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -122,11 +124,56 @@ static symm::AllocOp findBuffer(Value value) {
   return {};
 }
 
+static int64_t getBytes(symm::AllocOp alloc, const DataLayout &layout) {
+  MemRefType type = alloc.getType();
+  return type.getNumElements() *
+         layout.getTypeSize(type.getElementType()).getFixedValue();
+}
+
+/// Adds what `root` and the functions it calls allocate.
+static void collectBuffers(Operation *root,
+                           llvm::SetVector<Operation *> &buffers) {
+  llvm::SetVector<Operation *> functions;
+  functions.insert(root);
+  for (size_t i = 0; i < functions.size(); ++i)
+    functions[i]->walk([&](Operation *op) {
+      if (isa<symm::AllocOp>(op))
+        buffers.insert(op);
+      if (auto call = dyn_cast<CallOpInterface>(op))
+        if (Operation *callee = call.resolveCallable())
+          functions.insert(callee);
+    });
+}
+
+static EntryReport describeEntry(func::FuncOp func, const DataLayout &layout) {
+  EntryReport entry;
+  entry.name = func.getName().str();
+  entry.hasOwnWorkspace = func->hasAttr(symm::kOwnWorkspaceAttrName);
+  llvm::SetVector<Operation *> buffers;
+  collectBuffers(func, buffers);
+  std::optional<int64_t> first;
+  int64_t last = 0;
+  for (Operation *buffer : buffers) {
+    auto alloc = cast<symm::AllocOp>(buffer);
+    int64_t bytes = getBytes(alloc, layout);
+    int64_t offset = alloc.getOffset().value_or(0);
+    if (alloc.getPersistent()) {
+      entry.persistentBytes += bytes;
+      continue;
+    }
+    first = std::min(first.value_or(offset), offset);
+    last = std::max(last, offset + bytes);
+  }
+  entry.temporaryBytes = last - first.value_or(last);
+  return entry;
+}
+
 void CompileReport::collectSymmetricBytes(ModuleOp module) {
   DataLayout layout(module);
   module.walk([&](symm::CollectiveBeginOp begin) {
     if (begin.getSite() >= collectives.size())
       return;
+    CollectiveReport &report = collectives[begin.getSite()];
     llvm::SetVector<Operation *> buffers;
     for (Operation *op = begin->getNextNode();
          op && !isa<symm::CollectiveEndOp>(op); op = op->getNextNode())
@@ -135,14 +182,22 @@ void CompileReport::collectSymmetricBytes(ModuleOp module) {
           if (isa<MemRefType>(operand.getType()))
             if (symm::AllocOp alloc = findBuffer(operand))
               buffers.insert(alloc);
+        if (auto call = dyn_cast<func::CallOp>(nested)) {
+          report.function = call.getCallee().str();
+          if (Operation *callee = CallOpInterface(call).resolveCallable())
+            collectBuffers(callee, buffers);
+        }
       });
-    int64_t bytes = 0;
-    for (Operation *buffer : buffers) {
-      MemRefType type = cast<symm::AllocOp>(buffer).getType();
-      bytes += type.getNumElements() *
-               layout.getTypeSize(type.getElementType()).getFixedValue();
-    }
-    collectives[begin.getSite()].symmetricBytes = bytes;
+    report.symmetricBytes = 0;
+    for (Operation *buffer : buffers)
+      report.symmetricBytes += getBytes(cast<symm::AllocOp>(buffer), layout);
+  });
+  for (auto func : module.getOps<func::FuncOp>())
+    if (func.isPublic() && !func.isExternal())
+      entries.push_back(describeEntry(func, layout));
+  module.walk([&](symm::AllocOp alloc) {
+    if (alloc.getPersistent())
+      persistentBytes += getBytes(alloc, layout);
   });
   if (auto bytes =
           module->getAttrOfType<IntegerAttr>(symm::kWorkspaceBytesAttrName))
@@ -220,20 +275,36 @@ static std::string toString(const CollectiveReport::Kernel &kernel) {
 void CompileReport::printTable(llvm::raw_ostream &os) const {
   bool hasKernels = llvm::any_of(
       collectives, [](const CollectiveReport &r) { return r.kernel; });
+  bool isShared = llvm::any_of(collectives, [](const CollectiveReport &r) {
+    return !r.function.empty();
+  });
   std::vector<std::vector<std::string>> lines = {
       {"op", "location", "rows", "row bytes", "symmetric bytes", "wire bytes"}};
   if (hasKernels)
     lines.front().push_back("kernel");
+  if (isShared)
+    lines.front().push_back("lowered as");
   for (const CollectiveReport &report : collectives) {
     lines.push_back({report.op, report.location, number(report.rows),
                      number(report.rowBytes), number(report.symmetricBytes),
                      report.wireBytes ? number(*report.wireBytes) : "?"});
     if (hasKernels)
       lines.back().push_back(report.kernel ? toString(*report.kernel) : "?");
+    if (isShared)
+      lines.back().push_back(report.function);
   }
   printColumns(lines, /*numNames=*/2, os);
   os << "ranks: " << ranks << '\n';
-  os << "symmetric workspace: " << workspaceBytes << " bytes per rank\n";
+  os << "symmetric workspace: " << workspaceBytes << " bytes per rank, "
+     << persistentBytes << " of them kept from run to run\n";
+  if (!entries.empty()) {
+    lines = {{"entry", "memory", "kept bytes", "temporary bytes"}};
+    for (const EntryReport &entry : entries)
+      lines.push_back({entry.name, entry.hasOwnWorkspace ? "own" : "shared",
+                       number(entry.persistentBytes),
+                       number(entry.temporaryBytes)});
+    printColumns(lines, /*numNames=*/2, os);
+  }
   if (artifactBytes)
     os << "artifact: " << artifactBytes << " bytes\n";
   if (kernels.empty())
@@ -257,6 +328,8 @@ void CompileReport::printJSON(llvm::raw_ostream &os) const {
           json.attribute("row_bytes", report.rowBytes);
           json.attribute("symmetric_bytes", report.symmetricBytes);
           json.attribute("wire_bytes", report.wireBytes);
+          if (!report.function.empty())
+            json.attribute("function", report.function);
           if (!report.kernel)
             return;
           json.attributeObject("kernel", [&] {
@@ -272,6 +345,16 @@ void CompileReport::printJSON(llvm::raw_ostream &os) const {
     });
     json.attribute("ranks", ranks);
     json.attribute("workspace_bytes", workspaceBytes);
+    json.attribute("persistent_bytes", persistentBytes);
+    json.attributeArray("entries", [&] {
+      for (const EntryReport &entry : entries)
+        json.object([&] {
+          json.attribute("name", entry.name);
+          json.attribute("own_workspace", entry.hasOwnWorkspace);
+          json.attribute("persistent_bytes", entry.persistentBytes);
+          json.attribute("temporary_bytes", entry.temporaryBytes);
+        });
+    });
     json.attribute("artifact_bytes", artifactBytes);
     if (kernels.empty())
       return;

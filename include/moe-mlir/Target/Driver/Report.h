@@ -29,6 +29,9 @@ struct CollectiveReport {
   /// Symmetric memory that the op uses, in place or as its own flags and
   /// counts. Ops that share a buffer each count it.
   int64_t symmetricBytes = 0;
+  /// The function that it shares with the ops that are equal; empty when there
+  /// are none.
+  std::string function;
   /// Upper bound of the bytes of rows that cross between this rank and others;
   /// none when the number of rows is dynamic.
   std::optional<int64_t> wireBytes;
@@ -43,12 +46,27 @@ struct CollectiveReport {
   std::optional<Kernel> kernel;
 };
 
+/// The symmetric memory of an entry.
+struct EntryReport {
+  std::string name;
+  /// Flags, counters, tables and symmetric results, which keep their contents
+  /// from run to run. Entries count those that they share each for itself.
+  int64_t persistentBytes = 0;
+  /// Buffers of one run, as far as they reach in the workspace.
+  int64_t temporaryBytes = 0;
+  /// Whether no other entry uses the memory of these.
+  bool hasOwnWorkspace = false;
+};
+
 struct CompileReport {
   std::vector<CollectiveReport> collectives;
+  std::vector<EntryReport> entries;
   int64_t ranks = 0;
   /// Symmetric workspace of a rank. Buffers that are not alive together share
   /// memory, so this may be less than the sum over all ops.
   int64_t workspaceBytes = 0;
+  /// The part of it whose contents are kept from run to run.
+  int64_t persistentBytes = 0;
   int64_t artifactBytes = 0;
   /// Of all kernels, also those that belong to no moe op; only when the
   /// assembler was found.
@@ -56,7 +74,8 @@ struct CompileReport {
 
   /// Fills `collectives` but for symmetric bytes, from moe ops on memrefs.
   void collectCollectives(ModuleOp module);
-  /// Fills in symmetric bytes, from the symm ops that these became.
+  /// Fills in symmetric bytes and `entries`, from the symm ops that these
+  /// became.
   void collectSymmetricBytes(ModuleOp module);
 
   /// Fills `kernels` from a module with a GPU module in the LLVM dialect, if
