@@ -126,12 +126,12 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
 }
 
 LogicalResult checkHasKernel(CollectiveOpInterface op) {
+  if (op.getNumRanks() > kMaxKernelRanks)
+    return op.emitOpError("expects at most ")
+           << kMaxKernelRanks << " ranks with target cuda ("
+           << op.getNumRanks() << ")";
   auto combine = dyn_cast<CombineOp>(op.getOperation());
   bool isPush = combine && combine.getAlgorithm() == Algorithm::push;
-  if (isPush && op.getNumRanks() > kMaxPushRanks)
-    return op.emitOpError("expects at most ")
-           << kMaxPushRanks << " ranks with algorithm push ("
-           << op.getNumRanks() << ")";
   LaunchShape shape = getLaunchShape(op);
   if (isPush &&
       !canTake(shape, combine.getTokenBound() * op.getNumRanks() * shape.team))

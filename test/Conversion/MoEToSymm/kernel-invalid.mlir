@@ -47,12 +47,25 @@ func.func @bulk_of_blocks(%x: memref<64x8xbf16>, %n: memref<4xi32>,
 
 shard.grid @ep(shape = 5000)
 
-func.func @push_among_many(%y: memref<16x32xbf16>, %rows: memref<2x5000xi32>,
+func.func @push_among_too_many(%y: memref<16x32xbf16>, %rows: memref<2x5000xi32>,
     %src: memref<16xi32>, %from: memref<5000xi32>, %out: memref<2x32xbf16>) {
-  // expected-error @+1 {{'moe.combine' op expects at most 4096 ranks with algorithm push (5000)}}
+  // expected-error @+1 {{'moe.combine' op expects at most 4096 ranks with target cuda (5000)}}
   moe.combine %y, %rows, %src, %from outs(%out) on @ep
       {algorithm = #moe.algorithm<push>, num_experts = 16 : i64}
     : (memref<16x32xbf16>, memref<2x5000xi32>, memref<16xi32>,
        memref<5000xi32>, memref<2x32xbf16>) -> ()
+  return
+}
+
+// -----
+
+shard.grid @ep(shape = 65536)
+
+func.func @too_many_ranks(%x: memref<16x8xbf16>, %n: memref<65536xi32>,
+    %recv: memref<16x8xbf16, #symm.space>, %counts: memref<65536xi32>) {
+  // expected-error @+1 {{'moe.alltoallv' op expects at most 4096 ranks with target cuda (65536)}}
+  moe.alltoallv %x, %n outs(%recv, %counts) on @ep
+    : (memref<16x8xbf16>, memref<65536xi32>, memref<16x8xbf16, #symm.space>,
+       memref<65536xi32>) -> ()
   return
 }

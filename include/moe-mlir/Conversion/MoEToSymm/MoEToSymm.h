@@ -89,9 +89,10 @@ inline int64_t getMaxPiecesOfRow(int64_t rowBytes) {
   return pieces;
 }
 
-/// Ranks of a combine that pushes, at most: where the rows of each begin is in
-/// shared memory.
-inline constexpr int64_t kMaxPushRanks = 4096;
+/// Ranks of a kernel, at most. Code that looks at all ranks is unrolled by the
+/// lanes of a subgroup, and a combine that pushes has two numbers for each in
+/// the shared memory of a block.
+inline constexpr int64_t kMaxKernelRanks = 4096;
 
 /// Shape of a kernel. The runtime launches fewer blocks when not all of them
 /// fit on the device at the same time; kernels read the number they run with.

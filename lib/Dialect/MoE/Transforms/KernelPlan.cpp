@@ -321,9 +321,6 @@ static std::string findPushObstacle(CombineOp op, const KernelTraffic &traffic,
                       : request.transfer == Transfer::bulk;
   if (op.isExpertMajor())
     return "rows of an expert_major layout do not name the slot of their token";
-  if (traffic.ranks > kMaxPushRanks)
-    return formatv("{0} ranks are more than the {1} that a push has tables for",
-                   traffic.ranks, kMaxPushRanks);
   // Each share of a row is a ticket, and tickets are i32.
   if (traffic.tokens >= (int64_t(1) << 25) / traffic.ranks)
     return formatv("{0} tokens have more rows than can be shared out",
