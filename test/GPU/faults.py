@@ -150,6 +150,32 @@ def never_arrives(settings, artifacts, ranks, way, kind="faults", name="send"):
                rf"\brank {absent}\b")
 
 
+def rows_never_put(settings, artifacts, ranks):
+    """A rank that pushes rows of a combine does not know of some (combine_s5):
+    who waits for them names it, while its other rows go on. Then all is well
+    again."""
+    if settings.target != "cuda":
+        raise Skip("the host waits for ranks, not for single rows")
+    with Group(settings, artifacts, ranks) as group:
+        case = group.case("back")
+        holder = ranks - 1
+        counts = case.inputs[3].arrays[holder]  # n_tokens_from_rank
+        waiting = int(np.argmax(counts[:holder]))
+        if counts[waiting] == 0:
+            raise Failure(f"rank {holder} has no rows of others: {counts}")
+        counts[waiting] = 0
+        answers = dict(enumerate(
+            call(group.pool, group.key, case, "host", ANSWER_SECONDS)
+        ))
+        expect(answers, ("TIMEOUT", "PEER_FAILED"), "moe.combine", "phase 'reduce'",
+               rf"\brank {holder}\b", "expected", "seen")
+        if answers[waiting].code != "TIMEOUT":
+            raise Failure(f"rank {waiting} does not own its error: {answers}")
+        group.pool.all("reset")
+        group.check_good("back")
+        group.check_good("send")
+
+
 def never_arrives_among_blocks(settings, artifacts, ranks):
     """The rank is named, not the blocks that wait for each other."""
     if settings.target == "cuda":
@@ -336,8 +362,8 @@ def run(report, settings, artifacts):
                     f"faults/{ranks}/{test.__name__}/{way}", test, settings,
                     artifacts, ranks, way,
                 )
-        for test in (never_arrives_among_blocks, never_arrives_then_reset, killed,
-                     different_calls):
+        for test in (never_arrives_among_blocks, never_arrives_then_reset,
+                     rows_never_put, killed, different_calls):
             report.test(
                 f"faults/{ranks}/{test.__name__}", test, settings, artifacts,
                 ranks,

@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Differential"))
 
 from artifacts import with_options  # noqa: E402
 from entries import (  # noqa: E402
-    Builder, build_compute, build_dispatch, build_reuse, build_round_trip,
+    Builder, build_combine, build_compute, build_dispatch, build_reuse,
+    build_round_trip,
 )
 from inputs import LAYOUTS, Params, random_bits  # noqa: E402
 from oracle import DTYPES  # noqa: E402
@@ -85,6 +86,7 @@ FAULT_SCENES = {
     "send": (build_dispatch, {}),
     "other": (build_exchange, {}),
     "tight": (build_own_experts, {}),
+    "back": (build_combine, dict(layout="slab", algorithm="push")),
 }
 # One block, whose two subgroups share the counting out; one waits for ranks.
 FEW_THREADS = ["--blocks=1", "--threads=64", "--transfer=stores"]

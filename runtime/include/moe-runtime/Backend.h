@@ -36,6 +36,8 @@ public:
   /// different collectives, or time is up. `seen` is the awaited flag's value
   /// now. Cheap enough for every few microseconds.
   virtual Status check(uint64_t seen) = 0;
+  /// Sleeps for at most so long, or until the flag is likely to be there.
+  virtual void sleep(int64_t mostNs);
 };
 
 /// What other ranks need in order to map a chunk of memory: a descriptor, or

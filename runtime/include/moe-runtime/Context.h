@@ -209,6 +209,7 @@ private:
   Status refuseIfIncomplete() const;
   bool invoke(Entry &entry, void **args);
   bool checkOrder(int peer);
+  void wakeSleepers();
   bool stop(const Status &status);
   std::string here() const;
 
@@ -230,6 +231,13 @@ private:
   Entry *running = nullptr;
   StreamRef runningOn;
   bool inCollective = false;
+  /// Collectives that this rank has begun, and of each other rank the last one
+  /// that it was seen to have begun as well.
+  uint64_t collectiveNumber = 0;
+  std::vector<uint64_t> sameCollective;
+  /// What was waited for last: the address of rank 0's flag, and the value.
+  uintptr_t lastFlags = 0;
+  uint64_t lastValue = 0;
   Status callStatus;
   /// Why the device was given up.
   Status lost;

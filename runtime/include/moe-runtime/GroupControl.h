@@ -21,6 +21,7 @@
 #include "moe-runtime/Status.h"
 #include "moe-runtime/WaitClock.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,6 +38,12 @@ struct GroupOp {
   uint64_t hash;    ///< of everything that has to be equal on all ranks
   std::string text; ///< "call of entry 'layer' of artifact layer.so"
   Status local;     ///< an error that keeps this rank from taking part
+};
+
+/// A flag that a rank waits for, by its offset in that rank's slice of the
+/// symmetric heap, and the value that it waits for.
+struct AwaitedFlag {
+  uint64_t offset, value;
 };
 
 /// 64-bit FNV-1a.
@@ -87,6 +94,14 @@ public:
   /// @{
   /// Group error or ranks that run other collectives than this one.
   Status checkGroup() const;
+  /// The same, but of all other ranks only `awaited` and some more, from `next`
+  /// on, so that a look costs little however many ranks there are. `next` goes
+  /// round: looksPerRound looks are one at everybody.
+  Status checkSome(int awaited, int &next) const;
+  static constexpr int looksPerRound = 32;
+  /// `peer` is in the collective that this rank is in; false also when it is
+  /// further. One load.
+  bool isInSameCollective(int peer) const;
   /// `peer` runs another collective than this rank. A few loads when not.
   Status compareCollectives(int peer) const;
   /// `peer` has left the group or its process has died.
@@ -104,11 +119,25 @@ public:
   Status agree(const GroupOp &op, double timeoutSeconds, bool &raised);
   /// @}
 
+  /// \name Sleep
+  /// @{
+  /// Sleeps for at most `mostNs`, or until `peer` has signalled the flag, or an
+  /// error is raised. False when the time was up. May end earlier.
+  bool sleep(int peer, const AwaitedFlag &flag,
+             const std::function<bool()> &isThere, int64_t mostNs);
+  /// Wakes ranks that sleep for flags from this rank which are there, by
+  /// `isThere(rank, flag)`. One operation where nobody sleeps.
+  void
+  wakeSleepers(const std::function<bool(int, const AwaitedFlag &)> &isThere);
+  /// @}
+
 private:
   GroupControl(std::shared_ptr<ControlMemory> memory, int rank, int size);
   RankBlock &block(int rank) const;
   void watchPeers();
   Status compareGroupOps(int peer) const;
+  Status compare(int peer) const;
+  void wakeAll();
   Status compareNumbers(int peer) const;
   Status endedWithout(int longer, int shorter, uint64_t groupOp,
                       uint64_t ordinal) const;
@@ -118,6 +147,7 @@ private:
   std::shared_ptr<ControlMemory> memory;
   int myRank;
   int groupSize;
+  uint64_t myCollective = 0;
   std::vector<UniqueFd> peerProcesses; ///< pidfd per rank, none if unknown
 };
 

@@ -8,12 +8,23 @@
 
 #include "moe-runtime/Backend.h"
 
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
 using namespace moe::rt;
 
 Backend::~Backend() = default;
 Memory::~Memory() = default;
 Program::~Program() = default;
 WaitGuard::~WaitGuard() = default;
+
+void WaitGuard::sleep(int64_t mostNs) {
+  // Nobody wakes it: it looks again soon.
+  constexpr int64_t shortNs = 100000;
+  std::this_thread::sleep_for(
+      std::chrono::nanoseconds(std::min(mostNs, shortNs)));
+}
 
 Expected<std::unique_ptr<Backend>>
 moe::rt::createBackend(const std::string &name, Bootstrap &bootstrap,

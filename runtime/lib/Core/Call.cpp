@@ -172,6 +172,8 @@ std::string Context::here() const {
 bool Context::beginCollective(const char *op, const char *location,
                               int64_t site) {
   inCollective = true;
+  ++collectiveNumber;
+  sameCollective.resize(size());
   group->beginCollective(op, location, site, running->artifact->identity());
   times.beginCollective(op, location);
   // Kernels see signals, not whose they are: look while the host has control.
@@ -188,6 +190,7 @@ void Context::phase(const char *name) {
 }
 
 void Context::endCollective() {
+  wakeSleepers();
   inCollective = false;
   group->endCollective();
   times.endCollective();
@@ -197,56 +200,105 @@ namespace {
 /// Why a wait of generated code may end early.
 class FlagGuard : public WaitGuard {
 public:
-  FlagGuard(const GroupControl &group, std::string here, uint64_t value,
-            int peer, double timeoutSeconds)
-      : group(group), here(std::move(here)), value(value), peer(peer),
-        timeoutSeconds(timeoutSeconds) {}
+  /// `outside` is where the rank is when it is in no collective; `offset` that
+  /// of the flag in this rank's slice.
+  FlagGuard(GroupControl &group, const std::string *outside,
+            const uint64_t *flag, AwaitedFlag awaited, int peer,
+            double timeoutSeconds)
+      : group(group), outside(outside), flag(flag), awaited(awaited),
+        peer(peer), next(peer), timeoutSeconds(timeoutSeconds) {}
+
+  void sleep(int64_t mostNs) override {
+    group.sleep(
+        peer, awaited,
+        [&] {
+          return __atomic_load_n(flag, __ATOMIC_ACQUIRE) >= awaited.value;
+        },
+        mostNs);
+  }
 
   Status check(uint64_t seen) override {
-    if (Status s = group.checkGroup(); !s.isOk())
+    if (Status s = group.checkSome(peer, next); !s.isOk())
       return s;
     if (Status s = group.checkAlive(peer); !s.isOk()) {
       // What failed a rank before it left is the better explanation.
       if (Status first = group.groupError(); !first.isOk())
         return first;
-      return s.withPrefix(here + ": waiting for a signal");
+      return s.withPrefix(here() + ": waiting for a signal");
     }
     if (!clock.hasPassed(timeoutSeconds))
       return Status::ok();
-    return makeError(MOERT_TIMEOUT,
-                     "%s: timed out after %g s waiting for rank %d: expected "
-                     "signal %llu, seen %llu; rank %d was last seen %s",
-                     here.c_str(), timeoutSeconds, peer,
-                     (unsigned long long)value, (unsigned long long)seen, peer,
-                     group.lastSeen(peer).c_str());
+    // Ranks that do different things are the better explanation.
+    if (Status s = group.checkGroup(); !s.isOk())
+      return s;
+    return makeError(
+        MOERT_TIMEOUT,
+        "%s: timed out after %g s waiting for rank %d: expected "
+        "signal %llu, seen %llu; rank %d was last seen %s",
+        here().c_str(), timeoutSeconds, peer, (unsigned long long)awaited.value,
+        (unsigned long long)seen, peer, group.lastSeen(peer).c_str());
   }
 
 private:
-  const GroupControl &group;
-  std::string here;
-  uint64_t value;
-  int peer;
+  std::string here() const { return outside ? *outside : group.here(); }
+
+  GroupControl &group;
+  const std::string *outside;
+  const uint64_t *flag;
+  AwaitedFlag awaited;
+  int peer, next;
   double timeoutSeconds;
   WaitClock clock;
 };
 } // namespace
 
 bool Context::wait(const uint64_t *flag, uint64_t value, int64_t peer) {
-  if (peer < 0 || peer >= size())
+  if (peer < 0 || peer >= group->size())
     return stop(makeError(MOERT_INTERNAL, "%s: wait for rank %lld of %d",
                           here().c_str(), (long long)peer, size()));
+  // What this rank has signalled it has signalled before it waits for something
+  // new: for another value, or in other flags, where that of a rank lies at its
+  // number.
+  uintptr_t flags =
+      reinterpret_cast<uintptr_t>(flag) - sizeof(*flag) * size_t(peer);
+  bool isNew = value != lastValue || flags != lastFlags;
+  lastFlags = flags;
+  lastValue = value;
+  if (isNew)
+    wakeSleepers();
   // Most signals are there already.
   if (__atomic_load_n(flag, __ATOMIC_ACQUIRE) >= value)
     return checkOrder(int(peer));
-  FlagGuard guard(*group, here(), value, static_cast<int>(peer),
-                  options.timeoutSeconds);
+  AwaitedFlag awaited{
+      uint64_t(reinterpret_cast<const char *>(flag) - symmHeap->slice(rank())),
+      value};
+  FlagGuard guard(*group, inCollective ? nullptr : &running->callText, flag,
+                  awaited, static_cast<int>(peer), options.timeoutSeconds);
   Status status = backend->wait(flag, value, guard);
   return status.isOk() ? checkOrder(int(peer)) : stop(status);
 }
 
+/// Wakes ranks that sleep for what this one has signalled.
+void Context::wakeSleepers() {
+  group->wakeSleepers([this](int peer, const AwaitedFlag &awaited) {
+    size_t bytes = symmHeap->committedBytes();
+    if (awaited.offset % 8 != 0 || bytes < 8 || awaited.offset > bytes - 8)
+      return true; // it may look for itself
+    auto *flag = reinterpret_cast<const uint64_t *>(symmHeap->slice(peer) +
+                                                    awaited.offset);
+    return __atomic_load_n(flag, __ATOMIC_ACQUIRE) >= awaited.value;
+  });
+}
+
 /// A signal that came from another collective is no signal.
 bool Context::checkOrder(int peer) {
-  if (!inCollective || peer == rank())
+  if (!inCollective || peer == group->rank())
+    return true;
+  // Once is enough in a collective.
+  uint64_t &seen = sameCollective[peer];
+  if (seen != collectiveNumber && group->isInSameCollective(peer))
+    seen = collectiveNumber;
+  if (seen == collectiveNumber)
     return true;
   Status status = group->compareCollectives(peer);
   return status.isOk() || stop(status);

@@ -106,7 +106,15 @@ struct alignas(4096) RankBlock {
   std::atomic<uint64_t> pid;
   std::atomic<uint64_t> pidNamespace;
 
-  std::atomic<uint64_t> errorCode;
+  /// Of GroupSleep.cpp. Which flag of its own the rank sleeps for, and from
+  /// which rank (0, or 1 + that rank); a futex that changes when it is woken.
+  alignas(64) std::atomic<uint32_t> awaitedRank;
+  std::atomic<uint32_t> wakeups;
+  std::atomic<uint64_t> awaitedOffset, awaitedValue;
+  /// Marks of ranks that may sleep for a flag from this rank.
+  alignas(64) std::atomic<uint64_t> sleepers;
+
+  alignas(64) std::atomic<uint64_t> errorCode;
   SharedText<2048> errorMessage;
 
   GroupOpRecord groupOpRing[groupOpSlots];
@@ -117,16 +125,27 @@ struct alignas(4096) GroupBlock {
   std::atomic<uint64_t> origin; ///< 0, or 1 + rank whose error was first
 };
 
-/// One GroupBlock and a RankBlock per rank.
+/// One GroupBlock, a RankBlock per rank, and a word per rank.
 struct ControlMemory {
-  ControlMemory(void *base, size_t bytes) : base(base), bytes(bytes) {}
+  ControlMemory(void *base, int size)
+      : base(base), size(size), bytes(bytesFor(size)) {}
   ~ControlMemory() { munmap(base, bytes); }
   GroupBlock &group() { return *static_cast<GroupBlock *>(base); }
   RankBlock *ranks() {
     return reinterpret_cast<RankBlock *>(static_cast<char *>(base) +
                                          sizeof(GroupBlock));
   }
+  /// What tells the collective of a rank from all others. The words lie side by
+  /// side, since every rank looks at all of them in each collective.
+  std::atomic<uint64_t> *collectives() {
+    return reinterpret_cast<std::atomic<uint64_t> *>(ranks() + size);
+  }
+  static size_t bytesFor(int size) {
+    return sizeof(GroupBlock) +
+           (sizeof(RankBlock) + sizeof(std::atomic<uint64_t>)) * size;
+  }
   void *base;
+  int size;
   size_t bytes;
 };
 

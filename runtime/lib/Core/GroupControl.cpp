@@ -13,6 +13,7 @@
 
 #include <cerrno>
 #include <fcntl.h>
+#include <initializer_list>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,8 +32,8 @@ uint64_t moe::rt::hashText(const std::string &text, uint64_t seed) {
 // Set-up
 //===----------------------------------------------------------------------===//
 
-static Expected<std::shared_ptr<ControlMemory>> mapControl(int fd,
-                                                           size_t bytes) {
+static Expected<std::shared_ptr<ControlMemory>> mapControl(int fd, int size) {
+  size_t bytes = ControlMemory::bytesFor(size);
   struct stat info;
   if (fd >= 0 && (fstat(fd, &info) != 0 || size_t(info.st_size) < bytes))
     return Status(MOERT_INTERNAL, "the control memory has the wrong size");
@@ -41,7 +42,7 @@ static Expected<std::shared_ptr<ControlMemory>> mapControl(int fd,
   if (base == MAP_FAILED)
     return makeOsError(MOERT_OUT_OF_MEMORY, errno,
                        "cannot map %zu bytes of control memory", bytes);
-  return std::make_shared<ControlMemory>(base, bytes);
+  return std::make_shared<ControlMemory>(base, size);
 }
 
 static uint64_t pidNamespace() {
@@ -52,12 +53,11 @@ static uint64_t pidNamespace() {
 Expected<std::unique_ptr<GroupControl>>
 GroupControl::create(Bootstrap &bootstrap) {
   int rank = bootstrap.rank(), size = bootstrap.size();
-  size_t bytes = sizeof(GroupBlock) + sizeof(RankBlock) * size;
   std::shared_ptr<ControlMemory> memory;
   Status mine;
   if (LocalGroup *local = bootstrap.localGroup()) {
     memory = local->share<ControlMemory>("control", [&] {
-      auto mapped = mapControl(-1, bytes);
+      auto mapped = mapControl(-1, size);
       return mapped.isOk() ? mapped.take() : nullptr;
     });
     if (!memory)
@@ -66,7 +66,7 @@ GroupControl::create(Bootstrap &bootstrap) {
     // Rank 0 makes the file, all map it.
     UniqueFd fd;
     if (rank == 0) {
-      auto created = createMemoryFile(bytes);
+      auto created = createMemoryFile(ControlMemory::bytesFor(size));
       if (created.isOk())
         fd = created.take();
       mine = created.status();
@@ -78,7 +78,7 @@ GroupControl::create(Bootstrap &bootstrap) {
       mine = Status(MOERT_PEER_FAILED, "rank 0 could not make the control "
                                        "memory");
     if (mine.isOk()) {
-      auto mapped = mapControl(fds[0].get(), bytes);
+      auto mapped = mapControl(fds[0].get(), size);
       if (mapped.isOk())
         memory = mapped.take();
       mine = mapped.status();
@@ -174,6 +174,16 @@ void GroupControl::endGroupOp() {
                           std::memory_order_release);
 }
 
+/// One word that differs when any of them does.
+static uint64_t mix(std::initializer_list<uint64_t> words) {
+  uint64_t hash = 0;
+  for (uint64_t word : words) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15;
+    hash ^= hash >> 32;
+  }
+  return hash;
+}
+
 void GroupControl::beginCollective(const char *op, const char *location,
                                    int64_t site, uint64_t artifact) {
   RankBlock &mine = block(myRank);
@@ -183,8 +193,8 @@ void GroupControl::beginCollective(const char *op, const char *location,
   record.ordinal.store(0, std::memory_order_release);
   record.site.store(site, std::memory_order_release);
   record.artifact.store(artifact, std::memory_order_release);
-  record.groupOp.store(mine.groupOps.load(std::memory_order_relaxed),
-                       std::memory_order_release);
+  uint64_t groupOp = mine.groupOps.load(std::memory_order_relaxed);
+  record.groupOp.store(groupOp, std::memory_order_release);
   record.op.store(op);
   record.location.store(location);
   record.ordinal.store(ordinal, std::memory_order_release);
@@ -192,6 +202,13 @@ void GroupControl::beginCollective(const char *op, const char *location,
   mine.state.store(uint32_t(RankState::InCollective),
                    std::memory_order_release);
   mine.collectives.store(ordinal, std::memory_order_release);
+  myCollective = mix({ordinal, uint64_t(site), artifact, groupOp});
+  memory->collectives()[myRank].store(myCollective, std::memory_order_release);
+}
+
+bool GroupControl::isInSameCollective(int peer) const {
+  return memory->collectives()[peer].load(std::memory_order_acquire) ==
+         myCollective;
 }
 
 void GroupControl::setPhase(const char *phase) {
@@ -216,8 +233,10 @@ void GroupControl::raise(Status &status) {
     mine.errorCode.store(status.code(), std::memory_order_release);
     mine.errorMessage.store(status.message());
     if (origin.compare_exchange_strong(none, uint64_t(myRank) + 1,
-                                       std::memory_order_acq_rel))
+                                       std::memory_order_acq_rel)) {
+      wakeAll();
       return;
+    }
   }
   if (status.code() == MOERT_PEER_FAILED || status.code() == MOERT_TIMEOUT ||
       status.code() == MOERT_COLLECTIVE_MISMATCH)
@@ -257,6 +276,7 @@ Status GroupControl::reset(Bootstrap &bootstrap) {
     record.ordinal = 0;
   for (CollectiveRecord &record : mine.collectiveRing)
     record.ordinal = 0;
+  memory->collectives()[myRank] = 0;
   mine.errorCode = 0;
   mine.state = uint32_t(RankState::Idle);
   if (myRank == 0)

@@ -9,6 +9,7 @@
 #include "ControlBlock.h"
 #include "moe-runtime/GroupControl.h"
 
+#include <algorithm>
 #include <chrono>
 #include <poll.h>
 #include <thread>
@@ -204,16 +205,34 @@ Status GroupControl::compareCollectives(int peer) const {
                    myRank, myRank, placeOf(ours).c_str(), peer, place.c_str());
 }
 
+/// Whether `peer` does the same as this rank, as far as can be seen.
+Status GroupControl::compare(int peer) const {
+  if (peer == myRank)
+    return Status::ok();
+  if (Status s = compareGroupOps(peer); !s.isOk())
+    return s;
+  return compareCollectives(peer);
+}
+
 Status GroupControl::checkGroup() const {
   if (Status error = groupError(); !error.isOk())
     return error;
-  for (int peer = 0; peer < groupSize; ++peer) {
-    if (peer == myRank)
-      continue;
-    if (Status s = compareGroupOps(peer); !s.isOk())
+  for (int peer = 0; peer < groupSize; ++peer)
+    if (Status s = compare(peer); !s.isOk())
       return s;
-    if (Status s = compareCollectives(peer); !s.isOk())
+  return Status::ok();
+}
+
+Status GroupControl::checkSome(int awaited, int &next) const {
+  if (Status error = groupError(); !error.isOk())
+    return error;
+  if (Status s = compare(awaited); !s.isOk())
+    return s;
+  int number = (groupSize + looksPerRound - 1) / looksPerRound;
+  for (int i = 0; i < number; ++i) {
+    if (Status s = compare(next); !s.isOk())
       return s;
+    next = (next + 1) % groupSize;
   }
   return Status::ok();
 }
@@ -244,12 +263,14 @@ bool GroupControl::waitForGroupOp(int peer, uint64_t ordinal, WaitClock &clock,
   auto hasArrived = [&] {
     return block(peer).groupOps.load(std::memory_order_acquire) >= ordinal;
   };
+  int next = 0;
+  int64_t sleepUs = 50;
   for (int spins = 0; !hasArrived(); ++spins) {
     if (spins < 100) {
       std::this_thread::yield();
       continue;
     }
-    error = checkGroup();
+    error = checkSome(peer, next);
     if (error.isOk())
       error = checkAlive(peer);
     if (!error.isOk())
@@ -258,7 +279,8 @@ bool GroupControl::waitForGroupOp(int peer, uint64_t ordinal, WaitClock &clock,
       error = Status(MOERT_TIMEOUT, "");
       return false;
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
+    std::this_thread::sleep_for(std::chrono::microseconds(sleepUs));
+    sleepUs = std::min<int64_t>(2 * sleepUs, 1000);
   }
   return true;
 }

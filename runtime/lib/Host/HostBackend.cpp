@@ -28,9 +28,12 @@ class HostBackend : public Backend {
 public:
   HostBackend(std::shared_ptr<HostAddressSpace> space, int ranks)
       : space(std::move(space)), ranks(ranks) {
-    // More ranks than processors: the awaited rank cannot run while we spin.
+    // More ranks than processors: the awaited rank cannot run while we spin,
+    // and each round of yields takes longer.
     int processors = static_cast<int>(std::thread::hardware_concurrency());
-    spins = ranks <= processors ? 2000 : 20;
+    bool isCrowded = ranks > processors;
+    spins = isCrowded ? 20 : 2000;
+    yields = isCrowded ? crowdedYields : 200;
   }
 
   const char *name() const override { return "host"; }
@@ -79,8 +82,9 @@ public:
 
 private:
   std::shared_ptr<HostAddressSpace> space;
+  static constexpr int crowdedYields = 8;
   int ranks;
-  int spins;
+  int spins, yields;
 };
 } // namespace
 
@@ -122,9 +126,9 @@ Status HostBackend::wait(const uint64_t *flag, uint64_t value,
     relax();
   }
   // Let others run; ask the guard now and then.
-  constexpr int yields = 200;
-  int64_t sleepNs = 20000;
-  for (unsigned round = 0;; ++round) {
+  constexpr int64_t longestSleepNs = 4000000;
+  int64_t sleepNs = 500000;
+  for (int round = 0;; ++round) {
     if (load() >= value)
       return Status::ok();
     if (round < yields) {
@@ -132,9 +136,10 @@ Status HostBackend::wait(const uint64_t *flag, uint64_t value,
       if (round % 32 != 31)
         continue;
     } else {
-      timespec pause{0, static_cast<long>(sleepNs)};
-      nanosleep(&pause, nullptr);
-      sleepNs = std::min<int64_t>(sleepNs * 2, 500000);
+      guard.sleep(sleepNs);
+      if (load() >= value)
+        return Status::ok();
+      sleepNs = std::min(2 * sleepNs, longestSleepNs);
     }
     uint64_t seen = load();
     if (seen >= value)
