@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import mpmath
 import numpy as np
 
-mpmath.mp.prec = 160
+mpmath.mp.prec = 100
 
 Array = np.ndarray
 

@@ -91,7 +91,8 @@ def binary_operands(
     y[: third // 2] = np.rint(y[: third // 2])
     x[: third // 2] *= rng.choice([-1, 1], third // 2)
     # Quotients up to 2^40.
-    x[third : 2 * third] = y[third : 2 * third] * np.exp2(rng.uniform(-4, 40, third))
+    with np.errstate(over="ignore", invalid="ignore"):
+        x[third : 2 * third] = y[third : 2 * third] * np.exp2(rng.uniform(-4, 40, third))
     pair = np.concatenate([left, x]), np.concatenate([right, y])
     return in_type(pair[0], dtype), in_type(pair[1], dtype)
 
