@@ -285,7 +285,8 @@ TEST(CallbackBootstrapTest, FailureOfTheCallback) {
                            size_t) { return -1; };
   auto bootstrap = createCallbackBootstrap(0, 2, std::move(callbacks));
   EXPECT_EQ(bootstrap->barrier().message(),
-            "bootstrap: the all-gather callback failed");
+            "bootstrap: the all-gather callback returned -1 without saying "
+            "why; a rank may be gone or late");
   std::vector<UniqueFd> fds;
   EXPECT_EQ(bootstrap->exchangeFds(-1, fds).code(), MOERT_PEER_FAILED);
 }
@@ -385,13 +386,6 @@ TEST(CallbackBootstrapTest, StrangersThatSayNothing) {
 
 TEST(CallbackBootstrapTest, StrangersOfAnotherUser) {
   expectDescriptorsPassInChild(65534);
-}
-
-TEST(MpiBootstrapTest, NoPlugin) {
-  auto bootstrap = createMpiBootstrap("/nonexistent/plugin.so", 1);
-  EXPECT_EQ(bootstrap.status().code(), MOERT_UNAVAILABLE);
-  EXPECT_NE(bootstrap.status().message().find("cannot load the MPI plug-in"),
-            std::string::npos);
 }
 
 TEST(ListRanksTest, ReadsLikeASentence) {

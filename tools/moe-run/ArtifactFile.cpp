@@ -8,12 +8,17 @@
 
 #include "ArtifactFile.h"
 
+#include "RankProcess.h"
 #include "moe-runtime/Context.h"
+#include "moe-runtime/Deadline.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -22,6 +27,7 @@
 
 using namespace moe::rt;
 using namespace moe::run;
+using Json = nlohmann::json;
 
 std::string moe::run::programFolder() {
   char buffer[4096];
@@ -51,40 +57,59 @@ public:
 };
 } // namespace
 
+/// Waits for a child without a bound, or until `deadline`; signals that ask
+/// moe-run to end, and the deadline, kill it. Returns its wait status.
+static int waitForChild(pid_t child, const Signals &signals,
+                        std::optional<Deadline> deadline, int &interruptedBy,
+                        bool &isLate) {
+  int status = 0;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    int number = signals.waitForNext(50);
+    isLate |= deadline && deadline->isOver();
+    if (number)
+      interruptedBy = number;
+    if (number || isLate)
+      kill(child, SIGKILL);
+  }
+  return status;
+}
+
+static Status interrupted(int number) {
+  return Status(MOERT_IO, "interrupted by " + describeSignal(number));
+}
+
+/// Forks. The child is killed with this process and has the signals that
+/// moe-run was started with.
+static pid_t forkChild(const Signals &signals) {
+  pid_t parent = getpid();
+  pid_t child = fork();
+  if (child != 0)
+    return child;
+  sigprocmask(SIG_SETMASK, &signals.oldMask(), nullptr);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent)
+    _exit(127);
+  return 0;
+}
+
 /// Runs the compiler; the temporary folder must survive signals, so they are
 /// waited for rather than delivered.
 static Status runCompiler(const std::string &compiler, const std::string &in,
-                          const std::string &target, const std::string &out) {
-  pid_t parent = getpid();
-  pid_t child = fork();
+                          const std::string &target, const std::string &out,
+                          const Signals &signals, int &interruptedBy) {
+  pid_t child = forkChild(signals);
   if (child < 0)
     return makeOsError(MOERT_IO, errno, "cannot start %s", compiler.c_str());
   if (child == 0) {
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == parent)
-      execl(compiler.c_str(), compiler.c_str(), in.c_str(), "--target",
-            target.c_str(), "-o", out.c_str(), static_cast<char *>(nullptr));
+    execl(compiler.c_str(), compiler.c_str(), in.c_str(), "--target",
+          target.c_str(), "-o", out.c_str(), static_cast<char *>(nullptr));
     _exit(127);
   }
-  int interruptedBy = 0, status = 0;
-  while (waitpid(child, &status, WNOHANG) == 0) {
-    sigset_t awaited;
-    sigemptyset(&awaited);
-    for (int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP})
-      sigaddset(&awaited, signal);
-    // A bounded wait, in case SIGCHLD is not blocked and thus not kept.
-    timespec slice{0, 50000000};
-    int signal = sigtimedwait(&awaited, nullptr, &slice);
-    if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP) {
-      interruptedBy = signal;
-      kill(child, SIGKILL);
-    }
-  }
+  bool isLate = false;
+  int status =
+      waitForChild(child, signals, std::nullopt, interruptedBy, isLate);
   if (interruptedBy)
-    return makeError(MOERT_IO, "interrupted by signal %d", interruptedBy);
+    return interrupted(interruptedBy);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
     return Status::ok();
   return makeError(MOERT_INVALID_ARGUMENT, "%s: moe-compile failed (%s %d)",
@@ -92,24 +117,97 @@ static Status runCompiler(const std::string &compiler, const std::string &in,
                    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
-/// What the artifact of rank 0 is for. What is wrong with a file that does not
-/// open will be said where it is loaded.
-static std::string targetOf(const std::string &file) {
-  auto artifact = Artifact::open(forRank(file, 0), forRank(file, 0));
-  std::string backend =
-      artifact.isOk() ? (*artifact)->manifest().backendName() : "host";
-  return backend == "cuda" ? backend : "host";
+/// What the child that looks into an artifact does: the facts, or what is
+/// wrong, as a JSON text.
+static void describeArtifact(const std::string &path, const std::string &name,
+                             int out) {
+  auto artifact = Artifact::open(path, name);
+  Json json;
+  if (artifact.isOk())
+    json = {{"backend", (*artifact)->manifest().backendName()},
+            {"ranks", (*artifact)->manifest().ranks}};
+  else
+    json = {{"error", artifact.status().message()}};
+  std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  // Into the buffer of an empty pipe.
+  text.resize(std::min<size_t>(text.size(), 60000));
+  (void)!write(out, text.data(), text.size());
+  // Without destructors, which would run in the ranks as well.
+  _exit(0);
 }
 
-Expected<ArtifactFile> moe::run::prepareArtifact(Options &options) {
+/// The artifact of rank 0. An error when the file cannot be looked into at
+/// all, which no rank could do either.
+static Status inspectArtifact(ArtifactFile &file, const Options &options,
+                              const Signals &signals, int &interruptedBy) {
+  std::string path = forRank(file.path, 0), name = forRank(file.displayName, 0);
+  int pipeEnds[2];
+  if (pipe2(pipeEnds, O_CLOEXEC) != 0)
+    return makeOsError(MOERT_IO, errno, "cannot make a pipe");
+  UniqueFd in(pipeEnds[0]), out(pipeEnds[1]);
+  pid_t child = forkChild(signals);
+  if (child < 0)
+    return makeOsError(MOERT_IO, errno, "cannot start a process");
+  if (child == 0)
+    describeArtifact(path, name, out.get());
+  out.reset();
+  bool isLate = false;
+  int status = waitForChild(child, signals, Deadline(options.timeoutSeconds),
+                            interruptedBy, isLate);
+  if (interruptedBy)
+    return interrupted(interruptedBy);
+  if (isLate)
+    return makeError(MOERT_TIMEOUT,
+                     "%s: opening the artifact did not end within %g s; a "
+                     "constructor of it may hang",
+                     name.c_str(), options.timeoutSeconds);
+  std::string text(1 << 16, '\0');
+  ssize_t bytes = read(in.get(), text.data(), text.size());
+  text.resize(bytes > 0 ? bytes : 0);
+  if (text.empty() || !WIFEXITED(status)) {
+    std::string how = WIFSIGNALED(status)
+                          ? "by " + describeSignal(WTERMSIG(status))
+                          : format("with exit code %d", WEXITSTATUS(status));
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "%s: opening the artifact ended the process %s; a "
+                     "constructor of it may be at fault",
+                     name.c_str(), how.c_str());
+  }
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (json.is_object() && json.contains("error"))
+    file.facts = Status(MOERT_INVALID_ARGUMENT, json.value("error", ""));
+  else if (json.is_object())
+    file.facts = ArtifactFacts{json.value("backend", ""),
+                               json.value("ranks", int64_t(0))};
+  else
+    file.facts = Status(MOERT_INVALID_ARGUMENT, text);
+  return Status::ok();
+}
+
+/// Settles what is taken from the artifact when the command line says nothing.
+static Status settleTarget(ArtifactFile &file, Options &options,
+                           const Signals &signals, int &interruptedBy) {
+  if (!options.target.empty() && options.ranks)
+    return Status::ok();
+  Status status = inspectArtifact(file, options, signals, interruptedBy);
+  if (status.isOk() && options.target.empty())
+    options.target =
+        file.facts.isOk() && file.facts->backend == "cuda" ? "cuda" : "host";
+  return status;
+}
+
+Expected<ArtifactFile> moe::run::prepareArtifact(Options &options,
+                                                 const Signals &signals,
+                                                 int &interruptedBy) {
   const std::string &file = options.file;
   ArtifactFile artifact;
   artifact.path = artifact.displayName = file;
   const std::string suffix = ".mlir";
   if (file.size() <= suffix.size() ||
       file.compare(file.size() - suffix.size(), suffix.size(), suffix) != 0) {
-    if (options.target.empty())
-      options.target = targetOf(file);
+    if (Status s = settleTarget(artifact, options, signals, interruptedBy);
+        !s.isOk())
+      return s;
     if (options.target != backendOf(options.target))
       return makeError(MOERT_INVALID_ARGUMENT,
                        "%s: an artifact is for a chip already, and --target "
@@ -128,12 +226,16 @@ Expected<ArtifactFile> moe::run::prepareArtifact(Options &options) {
   TemporaryFolder folder;
   if (!folder.isMade)
     return makeOsError(MOERT_IO, errno, "cannot make a temporary folder");
-  if (Status s = runCompiler(compiler, file, options.target, folder.file());
+  if (Status s = runCompiler(compiler, file, options.target, folder.file(),
+                             signals, interruptedBy);
       !s.isOk())
     return s;
   artifact.fd = UniqueFd(open(folder.file().c_str(), O_RDONLY | O_CLOEXEC));
   if (!artifact.fd.isValid())
     return makeOsError(MOERT_IO, errno, "moe-compile wrote no artifact");
   artifact.path = format("/proc/self/fd/%d", artifact.fd.get());
+  if (Status s = settleTarget(artifact, options, signals, interruptedBy);
+      !s.isOk())
+    return s;
   return artifact;
 }

@@ -36,6 +36,9 @@ is one rank.
                     its results are there
   --warmup N        untimed calls (default: 2 with --bench, else 0)
   --timeout S       seconds to wait for another rank (default: 20)
+  --symm-reserve N  largest size of the symmetric heap of each rank, in bytes
+                    or with K, M, G or T (powers of 1024; default: 32G). Takes
+                    addresses, not memory
   --json            print one JSON document with timings and results
   --probe=json      print what this machine offers, and end
   --help            print this
@@ -43,6 +46,9 @@ is one rank.
 "{rank}" in a path is replaced by the rank.
 )";
 }
+
+/// What Linux gives a process on x86-64, less what else it needs.
+static constexpr size_t largestReserveBytes = size_t(1) << 46;
 
 static bool parseInt(const std::string &text, int low, int high, int &out) {
   char *end = nullptr;
@@ -58,6 +64,24 @@ static bool parseSeconds(const std::string &text, double &out) {
   char *end = nullptr;
   out = std::strtod(text.c_str(), &end);
   return !text.empty() && !*end && std::isfinite(out) && out > 0 && out <= 1e6;
+}
+
+/// "64M" and the like. All ranks' heaps have to fit the addresses of a process.
+static bool parseBytes(const std::string &text, size_t &out) {
+  char *end = nullptr;
+  errno = 0;
+  unsigned long long value = std::strtoull(text.c_str(), &end, 10);
+  if (text.empty() || text[0] < '0' || text[0] > '9' || errno)
+    return false;
+  const char *units = "KMGT";
+  const char *unit = *end ? std::strchr(units, *end) : nullptr;
+  if (*end && (!unit || end[1]))
+    return false;
+  int shift = unit ? 10 * static_cast<int>(unit - units + 1) : 0;
+  if (value == 0 || value > (largestReserveBytes >> shift))
+    return false;
+  out = size_t(value) << shift;
+  return true;
 }
 
 /// Applies one option that has a value. False when the value is wrong.
@@ -85,6 +109,8 @@ static bool applyOption(const std::string &name, const std::string &value,
     isGood = parseInt(value, 0, 1000000, options.warmup);
   } else if (name == "--timeout") {
     isGood = parseSeconds(value, options.timeoutSeconds);
+  } else if (name == "--symm-reserve") {
+    isGood = parseBytes(value, options.symmReserveBytes);
   } else if (name == "--probe") {
     options.probe = true;
     isGood = value == "json";
@@ -95,8 +121,9 @@ static bool applyOption(const std::string &name, const std::string &value,
 }
 
 static bool takesValue(const std::string &name) {
-  for (const char *known : {"-n", "--target", "--entry", "--in", "--out",
-                            "--bench", "--warmup", "--timeout", "--probe"})
+  for (const char *known :
+       {"-n", "--target", "--entry", "--in", "--out", "--bench", "--warmup",
+        "--timeout", "--symm-reserve", "--probe"})
     if (name == known)
       return true;
   return false;
@@ -170,6 +197,12 @@ bool moe::run::checkPaths(const Options &options, int ranks,
                           std::string &error) {
   if (!checkFile(options, ranks, error))
     return false;
+  if (options.symmReserveBytes > largestReserveBytes / size_t(ranks)) {
+    error = "--symm-reserve " + std::to_string(options.symmReserveBytes) +
+            " is too much: " + std::to_string(ranks) + " ranks have room for " +
+            std::to_string(largestReserveBytes / size_t(ranks)) + " bytes each";
+    return false;
+  }
   for (const std::string &input : options.inputs)
     for (int rank = 0; rank < ranks; ++rank) {
       std::string path = forRank(input, rank);

@@ -9,6 +9,7 @@
 #ifndef MOE_TOOLS_MOERUN_OPTIONS_H
 #define MOE_TOOLS_MOERUN_OPTIONS_H
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct Options {
   bool probe = false;
   bool help = false;
   double timeoutSeconds = 20.0;
+  size_t symmReserveBytes = 0; ///< 0: the runtime's default
 
   int numWarmups() const { return warmup >= 0 ? warmup : bench ? 2 : 0; }
 };

@@ -14,15 +14,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::run;
 
-std::string moe::run::temporaryName(const std::string &output, int rank,
-                                    int token) {
-  return forRank(output, rank) + format(".tmp-%d-%d", token, rank);
+double moe::run::endSeconds(const Options &options) {
+  return std::max(5.0, options.timeoutSeconds);
 }
 
 namespace {
@@ -41,17 +39,20 @@ public:
 /// One rank's way from the files to the results.
 class RankRun {
 public:
-  RankRun(const Options &options, const ArtifactFile &file, int token)
-      : options(options), file(file), token(token) {}
+  RankRun(const Options &options, const ArtifactFile &file,
+          const std::vector<OutputFile *> &outputs,
+          const RankObserver &observer)
+      : options(options), file(file), outputs(outputs), observer(observer) {}
 
   Status start(std::unique_ptr<Bootstrap> bootstrap);
   Status prepare();
   Status placeInputs();
   Status callAll();
   Status writeOutputs();
-  Status commit();
   Status report();
-  void discard();
+
+  /// What all ranks have reported, on rank 0, as text to print.
+  std::string document;
 
   std::unique_ptr<Context> context;
   int rank = 0;
@@ -59,28 +60,30 @@ public:
 private:
   Status readInputs();
   Status callOnce();
-  Status writeOutput(const std::string &name, const DLTensor &tensor,
+  Status writeOutput(const OutputFile &output, const DLTensor &tensor,
                      const TensorType &type);
 
   const Options &options;
   const ArtifactFile &file;
-  int token;
+  const std::vector<OutputFile *> &outputs;
+  const RankObserver &observer;
   Artifact *artifact = nullptr;
   Entry *entry = nullptr;
   std::vector<NpyArray> inputs;
   std::vector<DLTensor> views;
   Results results;
   RankReport facts;
-  std::vector<std::string> written; ///< temporary names
-  std::vector<std::string> renamed;
 };
 } // namespace
 
 Status RankRun::start(std::unique_ptr<Bootstrap> bootstrap) {
   rank = bootstrap->rank();
+  observer.onPhase("joining the group", 0);
   ContextOptions contextOptions;
   contextOptions.timeoutSeconds = options.timeoutSeconds;
   contextOptions.backend = backendOf(options.target);
+  if (options.symmReserveBytes)
+    contextOptions.symmReserveBytes = options.symmReserveBytes;
   auto created = Context::create(std::move(bootstrap), contextOptions);
   if (created.isOk())
     context = created.take();
@@ -184,11 +187,17 @@ Status RankRun::callOnce() {
 
 /// What comes before the first call.
 Status RankRun::prepare() {
+  // As long as others wait in Context::load, and for a rank alone, too. Then
+  // others, who know more of this one, speak first.
+  bool isCuda = backendOf(options.target) == "cuda";
+  observer.onPhase("loading the artifact",
+                   std::max(options.timeoutSeconds, isCuda ? 60.0 : 0.0) + 2);
   auto loaded =
       context->load(forRank(file.path, rank), forRank(file.displayName, rank));
   if (!loaded.isOk())
     return loaded.status();
   artifact = *loaded;
+  observer.onPhase("reading its arguments", 0);
   auto found = artifact->entry(forRank(options.entry, rank));
   Status status = found.status();
   if (found.isOk()) {
@@ -199,6 +208,7 @@ Status RankRun::prepare() {
 }
 
 Status RankRun::callAll() {
+  observer.onPhase("calling entry '" + entry->description->name + "'", 0);
   for (int i = 0; i < options.numWarmups(); ++i)
     if (Status s = callOnce(); !s.isOk())
       return s;
@@ -212,53 +222,47 @@ Status RankRun::callAll() {
   return Status::ok();
 }
 
-Status RankRun::writeOutput(const std::string &name, const DLTensor &tensor,
+Status RankRun::writeOutput(const OutputFile &output, const DLTensor &tensor,
                             const TensorType &type) {
-  if (tensor.device.device_type == kDLCPU)
-    return writeNpy(name, tensor, type.dtype);
-  int64_t count = countElements(tensor.shape, tensor.ndim).value_or(0);
-  std::vector<char> dense(size_t(count) * dtypeBytes(type.dtype));
-  if (Status s = context->copyToHost(tensor, dense.data(), dense.size());
+  DLTensor onHost = tensor;
+  std::vector<char> dense;
+  if (tensor.device.device_type != kDLCPU) {
+    int64_t count = countElements(tensor.shape, tensor.ndim).value_or(0);
+    dense.resize(size_t(count) * dtypeBytes(type.dtype));
+    if (Status s = context->copyToHost(tensor, dense.data(), dense.size());
+        !s.isOk())
+      return s;
+    onHost.device = {kDLCPU, 0};
+    onHost.data = dense.data();
+    onHost.byte_offset = 0;
+    onHost.strides = nullptr;
+  }
+  if (Status s = writeNpy(output.fd(), output.path(), onHost, type.dtype);
       !s.isOk())
     return s;
-  DLTensor onHost = tensor;
-  onHost.device = {kDLCPU, 0};
-  onHost.data = dense.data();
-  onHost.byte_offset = 0;
-  onHost.strides = nullptr;
-  return writeNpy(name, onHost, type.dtype);
+  // Some file systems report a full disk when a descriptor is closed.
+  int copy = dup(output.fd());
+  if (copy < 0 || close(copy) != 0)
+    return makeOsError(MOERT_IO, errno, "cannot write %s",
+                       output.path().c_str());
+  return Status::ok();
 }
 
 Status RankRun::writeOutputs() {
+  observer.onPhase("writing its results", 0);
   for (size_t i = 0; i < results.tensors.size(); ++i) {
     const DLTensor &tensor = results.tensors[i]->dl_tensor;
     const TensorType &type = entry->description->results[i];
     OutputFact output{
         type.dtype, {tensor.shape, tensor.shape + tensor.ndim}, ""};
-    if (i < options.outputs.size()) {
-      std::string name = temporaryName(options.outputs[i], rank, token);
-      written.push_back(name);
-      if (Status s = writeOutput(name, tensor, type); !s.isOk())
+    if (i < outputs.size()) {
+      if (Status s = writeOutput(*outputs[i], tensor, type); !s.isOk())
         return context->fail(s);
-      output.path = forRank(options.outputs[i], rank);
+      output.path = outputs[i]->path();
     }
     facts.outputs.push_back(std::move(output));
   }
   return Status::ok();
-}
-
-/// Gives the outputs their names once every rank has written its own.
-Status RankRun::commit() {
-  Status status;
-  for (size_t i = 0; i < written.size() && status.isOk(); ++i) {
-    std::string path = forRank(options.outputs[i], rank);
-    if (rename(written[i].c_str(), path.c_str()) != 0)
-      status = context->fail(
-          makeOsError(MOERT_IO, errno, "cannot write %s", path.c_str()));
-    else
-      renamed.push_back(path);
-  }
-  return status;
 }
 
 Status RankRun::report() {
@@ -268,30 +272,21 @@ Status RankRun::report() {
   if (!options.json && !options.bench)
     return Status::ok();
   auto texts = allGatherText(context->boot(), toJson(facts));
-  if (!texts.isOk())
-    return texts.status();
-  if (rank == 0)
-    return printReport(options, artifact->manifest(), file.displayName,
-                       entry->description->name, *texts);
-  return Status::ok();
+  if (texts.isOk() && rank == 0)
+    document = makeReport(options, artifact->manifest(), file.displayName,
+                          entry->description->name, *texts);
+  return texts.status();
 }
 
-void RankRun::discard() {
-  for (const std::string &name : written)
-    (void)unlink(name.c_str());
-  for (const std::string &name : renamed)
-    (void)unlink(name.c_str());
-}
-
-Outcome
-moe::run::runRank(const Options &options, const ArtifactFile &file,
-                  std::unique_ptr<Bootstrap> bootstrap, int token,
-                  const std::function<void(const Outcome &)> &onFailure) {
-  RankRun run(options, file, token);
+Outcome moe::run::runRank(const Options &options, const ArtifactFile &file,
+                          std::unique_ptr<Bootstrap> bootstrap,
+                          const std::vector<OutputFile *> &outputs,
+                          const RankObserver &observer) {
+  RankRun run(options, file, outputs, observer);
   Status status = run.start(std::move(bootstrap));
   if (!status.isOk()) {
     Outcome outcome{status, status.code() != MOERT_PEER_FAILED};
-    onFailure(outcome);
+    observer.onFailure(outcome);
     return outcome;
   }
   Outcome outcome;
@@ -305,10 +300,14 @@ moe::run::runRank(const Options &options, const ArtifactFile &file,
     bool isOrigin =
         origin >= 0 ? origin == run.rank : error.code() != MOERT_PEER_FAILED;
     outcome = {error, isOrigin};
-    onFailure(outcome);
+    observer.onFailure(outcome);
   };
-  // All ranks agree after each step that others depend on.
+  // All ranks agree after each step that others depend on. These may be unable
+  // to come, so an error is told first, and then they are not waited for long.
   auto agree = [&](const Status &mine) {
+    fail(mine);
+    if (!mine.isOk())
+      run.context->boot().setTimeout(std::min(2.0, options.timeoutSeconds));
     Status all = agreeStatus(run.context->boot(), mine, &failedRank);
     return mine.isOk() ? all.withPrefix(format("rank %d", run.rank)) : mine;
   };
@@ -319,20 +318,12 @@ moe::run::runRank(const Options &options, const ArtifactFile &file,
     status = run.callAll();
     if (status.isOk())
       status = run.writeOutputs();
-    // Others may be unable to come, so first say what happened, and then do
-    // not wait long for them.
-    fail(status);
-    if (!status.isOk())
-      run.context->boot().setTimeout(std::min(2.0, options.timeoutSeconds));
     status = agree(status);
-    if (status.isOk())
-      status = agree(run.commit());
   }
-  fail(status);
-  // What was written by all stays, also when it cannot be reported.
   if (status.isOk())
-    fail(run.report());
-  else
-    run.discard();
+    status = run.report();
+  fail(status);
+  if (status.isOk())
+    observer.onSuccess(run.document);
   return outcome;
 }

@@ -11,6 +11,7 @@
 
 #include "ArtifactFile.h"
 #include "Options.h"
+#include "Outputs.h"
 #include "moe-runtime/Bootstrap.h"
 
 #include <functional>
@@ -25,16 +26,27 @@ struct Outcome {
   bool isOrigin = false;
 };
 
-/// Name under which a rank writes an output until all ranks have finished.
-/// `token` tells runs apart.
-std::string temporaryName(const std::string &output, int rank, int token);
+/// What the process that started a rank hears of it.
+struct RankObserver {
+  /// What it does from now on: "loading the artifact". A positive limit is the
+  /// time after which it cannot be doing that any more.
+  std::function<void(const std::string &phase, double limitSeconds)> onPhase;
+  /// An error, before the rank tries to end together with the others.
+  std::function<void(const Outcome &)> onFailure;
+  /// All ranks have written their outputs. `document` is what --json or
+  /// --bench ask for, on rank 0.
+  std::function<void(const std::string &document)> onSuccess;
+};
 
-/// Loads the artifact, runs the entry, writes the outputs. Rank 0 prints what
-/// --json or --bench ask for. Collective. `onFailure` hears of an error before
-/// this rank tries to end together with the others.
+/// How long a rank may take to end after its last step.
+double endSeconds(const Options &options);
+
+/// Loads the artifact, runs the entry, writes the outputs to `outputs`, which
+/// have no names yet. Collective.
 Outcome runRank(const Options &options, const ArtifactFile &file,
-                std::unique_ptr<rt::Bootstrap> bootstrap, int token,
-                const std::function<void(const Outcome &)> &onFailure);
+                std::unique_ptr<rt::Bootstrap> bootstrap,
+                const std::vector<OutputFile *> &outputs,
+                const RankObserver &observer);
 
 } // namespace moe::run
 

@@ -96,9 +96,11 @@ Status moe::run::print(const std::string &text) {
   return makeOsError(MOERT_IO, errno, "cannot write to standard output");
 }
 
-Status moe::run::printReport(const Options &options, const Manifest &manifest,
-                             const std::string &file, const std::string &entry,
-                             const std::vector<std::string> &reports) {
+std::string moe::run::makeReport(const Options &options,
+                                 const Manifest &manifest,
+                                 const std::string &file,
+                                 const std::string &entry,
+                                 const std::vector<std::string> &reports) {
   Json document;
   document["artifact"] = {{"file", file},
                           {"hash", manifest.hash},
@@ -123,10 +125,10 @@ Status moe::run::printReport(const Options &options, const Manifest &manifest,
   }
   document["slowest_median_ns"] = slowest;
   document["per_rank"] = std::move(perRank);
-  return print(
-      options.json
-          ? document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
-          : makeTable(document));
+  return options.json
+             ? document.dump(2, ' ', false, Json::error_handler_t::replace) +
+                   "\n"
+             : makeTable(document);
 }
 
 std::string moe::run::probe() {

@@ -39,9 +39,9 @@ std::string toJson(const RankReport &report);
 /// Writes to standard output; not done before it has been written.
 rt::Status print(const std::string &text);
 
-/// Prints the reports of all ranks to standard output: one JSON document with
-/// --json, else a table.
-rt::Status printReport(const Options &options, const rt::Manifest &manifest,
+/// The reports of all ranks as one text: a JSON document with --json, else a
+/// table.
+std::string makeReport(const Options &options, const rt::Manifest &manifest,
                        const std::string &file, const std::string &entry,
                        const std::vector<std::string> &reports);
 

@@ -1,4 +1,4 @@
-//===- Supervisor.cpp - moe-run's own process -----------------------------===//
+//===- Supervisor.cpp - sees to it that all ranks end ---------------------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -9,17 +9,14 @@
 #include "Supervisor.h"
 
 #include "RankRun.h"
-#include "moe-runtime/Context.h"
-#include "moe-runtime/SocketHub.h"
+#include "Report.h"
 
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace moe::rt;
@@ -27,269 +24,411 @@ using namespace moe::run;
 using Json = nlohmann::json;
 
 /// How long the other ranks have to end by themselves after an error.
-static constexpr int64_t graceNs = 1000000000;
+static constexpr double graceSeconds = 1;
+/// How long members have to kill their ranks before they are killed.
+static constexpr double killSeconds = 2;
 
-namespace {
-class Supervisor {
-public:
-  Supervisor(const Options &options, const ArtifactFile &file, int numRanks)
-      : options(options), file(file), ranks(numRanks) {}
+Supervisor::Supervisor(const Options &options, const Signals &signals,
+                       int numRanks)
+    : options(options), signals(signals), ranks(numRanks), sockets(numRanks) {}
 
-  /// In the parent, true. In a rank's process, false, with `exitCode` set.
-  bool start(const sigset_t &oldMask, int &exitCode);
-  int superviseAll(int signals);
-
-private:
-  struct Rank {
-    pid_t pid = -1;
-    bool isDone = false; ///< it has reported success
-    bool wasKilled = false;
-    std::string error;
-    bool isOrigin = false;
-  };
-
-  int runChild(int rank, UniqueFd socket);
-  void handleReport(int rank, const std::string &text);
-  void reap();
-  void noteFailure(int rank, const std::string &error);
-  void killAll();
-  int finish();
-
-  const Options &options;
-  const ArtifactFile &file;
-  std::vector<Rank> ranks;
-  std::unique_ptr<SocketHub> hub;
-  std::string death; ///< the first rank that died, and how
-  int64_t graceDeadline = -1;
-  int interruptedBy = 0;
-};
-} // namespace
-
-/// What the child does; it returns through main, so that its exit handlers
-/// run.
-int Supervisor::runChild(int rank, UniqueFd socket) {
-  int report = dup(socket.get());
-  auto bootstrap = createSocketBootstrap(std::move(socket), rank,
-                                         static_cast<int>(ranks.size()));
-  auto tell = [report](const Outcome &outcome) {
-    Json json = {{"ok", outcome.status.isOk()},
-                 {"origin", outcome.isOrigin},
-                 {"error", outcome.status.message()}};
-    sendReport(report,
-               json.dump(-1, ' ', false, Json::error_handler_t::replace));
-  };
-  Outcome outcome =
-      runRank(options, file, std::move(bootstrap), getppid(), tell);
-  if (outcome.status.isOk())
-    tell(outcome);
-  close(report);
-  return outcome.status.isOk() ? 0 : 1;
+Supervisor::~Supervisor() {
+  for (Rank &rank : ranks)
+    rank.process.end();
 }
 
-bool Supervisor::start(const sigset_t &oldMask, int &exitCode) {
-  std::vector<UniqueFd> ours, theirs;
-  for (size_t r = 0; r < ranks.size(); ++r) {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-      printError(std::string("cannot make a socket: ") + std::strerror(errno));
-      exitCode = 1;
-      return false;
-    }
-    ours.emplace_back(pair[0]);
-    theirs.emplace_back(pair[1]);
-  }
-  pid_t parent = getpid();
-  for (size_t r = 0; r < ranks.size(); ++r) {
-    ranks[r].pid = fork();
-    if (ranks[r].pid < 0) {
-      printError(std::string("cannot start a rank: ") + std::strerror(errno));
-      killAll();
-      for (size_t i = 0; i < r; ++i)
-        waitpid(ranks[i].pid, nullptr, 0);
-      exitCode = 1;
-      return false;
-    }
-    if (ranks[r].pid == 0) {
-      // No rank outlives moe-run, however that ends.
-      prctl(PR_SET_PDEATHSIG, SIGKILL);
-      if (getppid() != parent)
-        _exit(1);
-      sigprocmask(SIG_SETMASK, &oldMask, nullptr);
-      UniqueFd socket = std::move(theirs[r]);
-      ours.clear();
-      theirs.clear();
-      exitCode = runChild(static_cast<int>(r), std::move(socket));
-      return false;
-    }
-  }
-  theirs.clear();
-  hub = std::make_unique<SocketHub>(std::move(ours));
-  hub->onReport = [this](int rank, const std::string &text) {
-    handleReport(rank, text);
-  };
-  return true;
+/// The rank's end of a socket to the hub.
+UniqueFd Supervisor::socketFor(int rank) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+    return UniqueFd();
+  sockets[rank] = UniqueFd(pair[0]);
+  return UniqueFd(pair[1]);
+}
+
+Status Supervisor::startRank(int rank, const ArtifactFile &file,
+                             const std::vector<OutputFile *> &outputs) {
+  UniqueFd socket = socketFor(rank);
+  if (!socket.isValid())
+    return makeOsError(MOERT_IO, errno, "cannot make a socket for rank %d",
+                       rank);
+  std::vector<int> unneeded{signals.fd(), token};
+  for (const UniqueFd &other : sockets)
+    unneeded.push_back(other.get());
+  for (const Rank &other : ranks)
+    unneeded.push_back(other.member.fd());
+  RankSetup setup{options,
+                  file,
+                  rank,
+                  int(ranks.size()),
+                  std::move(socket),
+                  outputs,
+                  signals.oldMask(),
+                  unneeded};
+  Status status = ranks[rank].process.start(std::move(setup));
+  ranks[rank].isRunning = status.isOk();
+  return status;
+}
+
+void Supervisor::delegateRank(int rank, MessageSocket member) {
+  Rank &delegated = ranks[rank];
+  delegated.member = std::move(member);
+  delegated.memberProcess = delegated.member.peerProcess();
+  delegated.memberHandle = UniqueFd(
+      static_cast<int>(syscall(SYS_pidfd_open, delegated.memberProcess, 0)));
+  delegated.isRunning = true;
+  UniqueFd socket = socketFor(rank);
+  if (socket.isValid())
+    (void)delegated.member.send(R"({"go": true})", {socket.get()});
+}
+
+//===----------------------------------------------------------------------===//
+// What happens to ranks
+//===----------------------------------------------------------------------===//
+
+/// "was last seen loading the artifact".
+std::string Supervisor::lastSeen(int rank) const {
+  const Rank &seen = ranks[rank];
+  std::string text = "was last seen " + seen.phase;
+  if (seen.stoppedBy)
+    text += ", stopped by " + describeSignal(seen.stoppedBy);
+  return text;
 }
 
 void Supervisor::noteFailure(int rank, const std::string &error) {
-  if (graceDeadline < 0)
-    graceDeadline = nowNs() + graceNs;
+  ranks[rank].error = error;
+  if (!grace)
+    grace.emplace(graceSeconds);
   hub->fail(
       makeError(MOERT_PEER_FAILED, "rank %d failed: %s", rank, error.c_str()));
+}
+
+void Supervisor::noteDeath(int rank, const std::string &how, int signal) {
+  std::string text = format("rank %d: %s while %s", rank, how.c_str(),
+                            ranks[rank].phase.c_str());
+  bool isByRequest = signal == SIGINT || signal == SIGTERM || signal == SIGHUP;
+  if (death.empty() || (isDeathByRequest && !isByRequest)) {
+    death = text;
+    isDeathByRequest = isByRequest;
+  }
+  noteFailure(rank, text);
 }
 
 void Supervisor::handleReport(int rank, const std::string &text) {
   Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object())
     return;
-  if (json.value("ok", false)) {
-    ranks[rank].isDone = true;
+  Rank &sender = ranks[rank];
+  if (json.contains("phase")) {
+    sender.phase = json.value("phase", "");
+    sender.limitSeconds = json.value("limit", 0.0);
+  } else if (json.value("ok", false)) {
+    sender.isDone = true;
+    sender.phase = "ending after its last step";
+    sender.limitSeconds = endSeconds(options);
+    if (rank == 0)
+      document = json.value("document", "");
+  } else {
+    sender.isOrigin = json.value("origin", false);
+    noteFailure(rank, json.value("error", ""));
     return;
   }
-  ranks[rank].error = json.value("error", "");
-  ranks[rank].isOrigin = json.value("origin", false);
-  noteFailure(rank, ranks[rank].error);
+  sender.limit.reset();
+  if (sender.limitSeconds > 0)
+    sender.limit.emplace(sender.limitSeconds);
 }
 
-/// Collects the ranks that have ended. One that was not killed from here and
-/// has neither succeeded nor reported an error has died.
-void Supervisor::reap() {
+void Supervisor::handleEvent(int rank, const RankEvent &event) {
+  Rank &changed = ranks[rank];
+  switch (event.kind) {
+  case RankEvent::None:
+    return;
+  case RankEvent::Continued:
+    changed.stoppedBy = 0;
+    changed.stopLimit.reset();
+    return;
+  case RankEvent::Stopped:
+    changed.stoppedBy = event.signal;
+    changed.stopLimit.emplace(options.timeoutSeconds);
+    return;
+  case RankEvent::Ended:
+    break;
+  }
+  changed.isRunning = false;
+  // Its last words may still be in the socket.
+  hub->step(0);
+  if ((event.how.empty() && changed.isDone) || changed.wasKilled ||
+      !changed.error.empty())
+    return;
+  noteDeath(rank,
+            event.how.empty() ? "ended early with exit code 0" : event.how,
+            event.signal);
+}
+
+/// Takes what a member says, and its end, for which it has no reason before
+/// the verdict.
+void Supervisor::handleMember(int rank) {
+  Rank &sender = ranks[rank];
+  std::string text;
+  std::deque<UniqueFd> fds;
+  while (sender.member.isOpen()) {
+    MessageSocket::Received received = sender.member.receive(text, fds);
+    if (received == MessageSocket::Nothing)
+      return;
+    if (received == MessageSocket::Closed) {
+      sender.member.close();
+      bool wasRunning = sender.isRunning;
+      sender.isRunning = false;
+      sender.isReady = false;
+      hub->step(0);
+      if (!sender.wasKilled && sender.error.empty())
+        noteDeath(rank, format("its moe-run process (%d) was killed%s",
+                               int(sender.memberProcess),
+                               wasRunning ? "" : " when all had ended,"));
+      return;
+    }
+    Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_object())
+      continue;
+    if (json.contains("ended"))
+      handleEvent(rank, {RankEvent::Ended, json.value("signal", 0),
+                         json.value("ended", "")});
+    else if (json.contains("stopped"))
+      handleEvent(rank, {RankEvent::Stopped, json.value("stopped", 0), ""});
+    else if (json.contains("continued"))
+      handleEvent(rank, {RankEvent::Continued, 0, ""});
+    else if (json.contains("said"))
+      hasBeenSaid = true;
+    else if (json.contains("ready"))
+      sender.isReady = true;
+    else if (json.contains("interrupted") && !interruptedBy)
+      interruptedBy = json.value("interrupted", 0);
+  }
+}
+
+/// Finds ranks that have been at one thing for too long.
+void Supervisor::checkLimits() {
   for (size_t r = 0; r < ranks.size(); ++r) {
     Rank &rank = ranks[r];
-    int status = 0;
-    if (rank.pid <= 0 || waitpid(rank.pid, &status, WNOHANG) != rank.pid)
+    if (!rank.isRunning || !rank.error.empty())
       continue;
-    rank.pid = -1;
-    // Its last words may still be in the socket.
-    hub->step(0);
-    bool isGood = WIFEXITED(status) && WEXITSTATUS(status) == 0 && rank.isDone;
-    if (isGood || rank.wasKilled || !rank.error.empty())
+    std::string error;
+    if (rank.limit && rank.limit->isOver() && !rank.stoppedBy)
+      error = rank.isDone
+                  ? format("rank %zu: did not end within %g s of its last "
+                           "step; a destructor of the artifact or an exit "
+                           "handler may hang",
+                           r, rank.limitSeconds)
+                  : format("rank %zu: has been %s for %g s; a constructor of "
+                           "the artifact may hang",
+                           r, rank.phase.c_str(), rank.limitSeconds);
+    else if (rank.stopLimit && rank.stopLimit->isOver())
+      error = format("rank %zu: has been stopped by %s for %g s while %s", r,
+                     describeSignal(rank.stoppedBy).c_str(),
+                     options.timeoutSeconds, rank.phase.c_str());
+    if (error.empty())
       continue;
-    std::string how =
-        WIFSIGNALED(status)
-            ? format("rank %zu: killed by signal %d (%s)", r, WTERMSIG(status),
-                     strsignal(WTERMSIG(status)))
-            : format("rank %zu: ended early with exit code %d", r,
-                     WEXITSTATUS(status));
-    if (death.empty())
-      death = how;
-    rank.error = how;
-    noteFailure(static_cast<int>(r), how);
+    rank.isOrigin = true;
+    noteFailure(static_cast<int>(r), error);
   }
 }
 
 void Supervisor::killAll() {
+  bool hasMembers = false;
+  for (Rank &rank : ranks) {
+    if (!rank.isRunning)
+      continue;
+    rank.wasKilled = true;
+    rank.process.kill();
+    if (!rank.member.isOpen())
+      continue;
+    hasMembers = true;
+    (void)rank.member.send(R"({"kill": true})");
+  }
+  if (hasMembers && !killGrace)
+    killGrace.emplace(killSeconds);
+}
+
+/// For members that do not hear: no rank outlives its member.
+void Supervisor::killMembers() {
   for (Rank &rank : ranks)
-    if (rank.pid > 0) {
+    if (rank.member.isOpen() && rank.memberHandle.isValid()) {
       rank.wasKilled = true;
-      kill(rank.pid, SIGKILL);
+      (void)syscall(SYS_pidfd_send_signal, rank.memberHandle.get(), SIGKILL,
+                    nullptr, 0);
     }
 }
 
-int Supervisor::superviseAll(int signals) {
-  auto isRunning = [&] {
+//===----------------------------------------------------------------------===//
+// The loop
+//===----------------------------------------------------------------------===//
+
+bool Supervisor::anyRunning() const {
+  for (const Rank &rank : ranks)
+    if (rank.isRunning)
+      return true;
+  return false;
+}
+
+void Supervisor::step(int launcher) {
+  std::vector<pollfd> others{{signals.fd(), POLLIN, 0},
+                             {isLauncherGone ? -1 : launcher, POLLIN, 0}};
+  for (Rank &rank : ranks)
+    others.push_back({rank.member.fd(), POLLIN, 0});
+  hub->step(100, others);
+  for (size_t r = 0; r < ranks.size(); ++r) {
+    handleMember(static_cast<int>(r));
+    for (;;) {
+      RankEvent event = ranks[r].process.poll();
+      if (event.kind == RankEvent::None)
+        break;
+      handleEvent(static_cast<int>(r), event);
+    }
+  }
+  if (int number = signals.next(); number && !interruptedBy)
+    interruptedBy = number;
+  isLauncherGone |= (others[1].revents & POLLIN) != 0;
+}
+
+int Supervisor::superviseAll(std::vector<OutputFile> &outputs, int launcher) {
+  hub = std::make_unique<SocketHub>(std::move(sockets));
+  hub->onReport = [this](int rank, const std::string &text) {
+    handleReport(rank, text);
+  };
+  hub->describe = [this](int rank) { return lastSeen(rank); };
+  bool isEnding = false;
+  while (anyRunning()) {
+    step(launcher);
+    checkLimits();
+    if ((interruptedBy || isLauncherGone) && !isEnding) {
+      isEnding = true;
+      // A launcher ends the others when one rank dies: let that be seen, too.
+      // Ctrl-C at a moe-run of its own is obeyed at once.
+      if (token < 0)
+        killAll();
+      else if (!grace)
+        grace.emplace(0.3);
+    }
+    if (grace && grace->isOver())
+      killAll();
+    if (killGrace && killGrace->isOver())
+      killMembers();
+  }
+  if (finish(outputs))
+    return conclude(0);
+  return conclude(wasInterrupted() ? 128 + interruptedBy : 1);
+}
+
+/// Whether the run was ended by a signal to moe-run. A launcher also sends one
+/// when some process of the job has died, which then is the reason.
+bool Supervisor::wasInterrupted() const {
+  return interruptedBy && (token < 0 || death.empty() || isDeathByRequest);
+}
+
+/// Says once for the whole run what went wrong, if this process has the right
+/// to: how a rank died, or the error of the rank that had it first.
+void Supervisor::say(const std::string &message) const {
+  char byte;
+  if (!hasBeenSaid && (token < 0 || read(token, &byte, 1) == 1))
+    printError(message);
+}
+
+/// All members wait for the verdict: none of them can turn a good end into a
+/// bad one any more.
+Status Supervisor::gatherMembers() {
+  for (Rank &rank : ranks)
+    if (rank.member.isOpen())
+      (void)rank.member.send(R"({"prepare": true})");
+  Deadline deadline(endSeconds(options));
+  for (;;) {
+    std::vector<int> missing;
+    for (size_t r = 0; r < ranks.size(); ++r)
+      if (ranks[r].member.isOpen() && !ranks[r].isReady)
+        missing.push_back(static_cast<int>(r));
+    if (missing.empty() || !death.empty() || interruptedBy || isLauncherGone)
+      return Status::ok();
+    if (deadline.isOver())
+      return makeError(MOERT_TIMEOUT,
+                       "%s: moe-run's process did not answer within %g s of "
+                       "the last step; it may have been stopped",
+                       listRanks(missing).c_str(), endSeconds(options));
+    step(-1);
+  }
+}
+
+/// Whether the run was a good one.
+bool Supervisor::finish(std::vector<OutputFile> &outputs) {
+  auto findFirst = [&]() -> const Rank * {
+    const Rank *first = nullptr;
     for (const Rank &rank : ranks)
-      if (rank.pid > 0)
+      if (!rank.error.empty() &&
+          (!first || (rank.isOrigin && !first->isOrigin)))
+        first = &rank;
+    return first;
+  };
+  auto isGood = [&] {
+    bool isGood = !interruptedBy && !isLauncherGone && !findFirst();
+    for (const Rank &rank : ranks)
+      isGood &= rank.isDone;
+    return isGood;
+  };
+  if (isGood()) {
+    Status status = gatherMembers();
+    if (status.isOk() && isGood()) {
+      status = publish(outputs);
+      if (status.isOk() && !document.empty())
+        status = print(document);
+      if (status.isOk())
+        return true;
+    }
+    if (!status.isOk()) {
+      say(status.message());
+      return false;
+    }
+  }
+  const Rank *first = findFirst();
+  if (wasInterrupted()) {
+    say("interrupted by " + describeSignal(interruptedBy));
+  } else if (!death.empty()) {
+    // Another rank may have seen where it was.
+    bool isSeen = first && first->isOrigin;
+    say(death + (isSeen ? "; " + first->error : ""));
+  } else if (isLauncherGone) {
+    say("the program that started the processes of this job has ended");
+  } else {
+    say(first ? first->error : "a rank ended without a report");
+  }
+  return false;
+}
+
+/// Gives the members the verdict and lets them end.
+int Supervisor::conclude(int exitCode) {
+  for (Rank &rank : ranks)
+    if (rank.member.isOpen())
+      (void)rank.member.send(format("{\"end\": %d}", exitCode));
+  Deadline deadline(exitCode == 0 ? endSeconds(options) : killSeconds);
+  auto anyOpen = [&] {
+    for (const Rank &rank : ranks)
+      if (rank.member.isOpen())
         return true;
     return false;
   };
-  while (isRunning()) {
-    if (hub->step(100, signals)) {
-      signalfd_siginfo info;
-      while (read(signals, &info, sizeof(info)) == sizeof(info))
-        if (info.ssi_signo != SIGCHLD) {
-          interruptedBy = static_cast<int>(info.ssi_signo);
-          killAll();
-        }
+  while (anyOpen() && !deadline.isOver()) {
+    for (Rank &rank : ranks) {
+      pollfd entry{rank.member.fd(), POLLIN, 0};
+      if (poll(&entry, 1, deadline.sliceMs()) <= 0)
+        continue;
+      std::string text;
+      std::deque<UniqueFd> fds;
+      if (rank.member.receive(text, fds) == MessageSocket::Closed)
+        rank.member.close();
     }
-    reap();
-    if (graceDeadline >= 0 && nowNs() > graceDeadline)
-      killAll();
   }
-  return finish();
-}
-
-/// One line for the whole run: how a rank died, or the error of the rank that
-/// had it first.
-int Supervisor::finish() {
-  bool isGood = !interruptedBy;
-  const Rank *first = nullptr;
-  for (const Rank &rank : ranks) {
-    isGood &= rank.isDone && rank.error.empty();
-    if (!rank.error.empty() && (!first || (rank.isOrigin && !first->isOrigin)))
-      first = &rank;
+  if (anyOpen() && exitCode == 0) {
+    say("moe-run's process of a rank did not end after the run, which was "
+        "good; the outputs are written");
+    exitCode = 1;
   }
-  if (isGood)
-    return 0;
-  for (const std::string &output : options.outputs)
-    for (size_t r = 0; r < ranks.size(); ++r)
-      (void)unlink(
-          temporaryName(output, static_cast<int>(r), getpid()).c_str());
-  if (interruptedBy) {
-    printError(format("interrupted by signal %d (%s)", interruptedBy,
-                      strsignal(interruptedBy)));
-    return 128 + interruptedBy;
-  }
-  if (!death.empty()) {
-    // Another rank may have seen where it was.
-    bool isSeen = first && first->isOrigin;
-    printError(death + (isSeen ? "; " + first->error : ""));
-  } else {
-    printError(first ? first->error : "a rank ended without a report");
-  }
-  return 1;
-}
-
-/// Number of ranks to start: as asked, or as the artifact says.
-static Expected<int> countRanks(const Options &options,
-                                const ArtifactFile &file) {
-  if (options.ranks)
-    return options.ranks;
-  auto artifact =
-      Artifact::open(forRank(file.path, 0), forRank(file.displayName, 0));
-  if (!artifact.isOk())
-    return artifact.status();
-  int64_t ranks = (*artifact)->manifest().ranks;
-  if (ranks > maxRanks)
-    return makeError(MOERT_UNAVAILABLE,
-                     "%s: the artifact is for %lld ranks; moe-run can start %d",
-                     file.displayName.c_str(), (long long)ranks, maxRanks);
-  return ranks ? static_cast<int>(ranks) : 1;
-}
-
-int moe::run::runSupervised(const Options &given) {
-  Options options = given;
-  sigset_t handled, oldMask;
-  sigemptyset(&handled);
-  for (int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP})
-    sigaddset(&handled, signal);
-  sigprocmask(SIG_BLOCK, &handled, &oldMask);
-  UniqueFd signals(signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals.isValid()) {
-    printError(std::string("cannot watch signals: ") + std::strerror(errno));
-    return 1;
-  }
-  std::string error;
-  if (!checkFile(options, 1, error)) {
-    printError(error);
-    return 2;
-  }
-  auto file = prepareArtifact(options);
-  if (!file.isOk()) {
-    printError(file.status().message());
-    return 1;
-  }
-  auto numRanks = countRanks(options, *file);
-  if (!numRanks.isOk()) {
-    printError(numRanks.status().message());
-    return 1;
-  }
-  if (!checkPaths(options, *numRanks, error)) {
-    printError(error);
-    return 2;
-  }
-  Supervisor supervisor(options, *file, *numRanks);
-  int exitCode = 0;
-  if (!supervisor.start(oldMask, exitCode))
-    return exitCode;
-  return supervisor.superviseAll(signals.get());
+  killMembers();
+  return exitCode;
 }

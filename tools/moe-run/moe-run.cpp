@@ -6,32 +6,29 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Launch.h"
 #include "Options.h"
 #include "Report.h"
-#include "Supervisor.h"
+#include "Signals.h"
 
 #include <cstdio>
-#include <cstdlib>
 #include <new>
 
 using namespace moe::rt;
 using namespace moe::run;
 
 static int runMain(int argc, char **argv) {
+  prepareProcess();
   Options options;
-  std::string error;
-  if (!parseOptions(argc, argv, options, error)) {
-    printError(error + "\n" + usage());
-    return 2;
-  }
-  if (options.help || options.probe) {
-    Status status = print(options.help ? usage() : probe() + "\n");
-    if (!status.isOk())
-      printError(status.message());
-    return status.isOk() ? 0 : 1;
-  }
-  return std::getenv("OMPI_COMM_WORLD_SIZE") ? runMpiRank(options)
-                                             : runSupervised(options);
+  std::string usageError;
+  if (!parseOptions(argc, argv, options, usageError))
+    return launch(options, usageError + "\n" + usage());
+  if (!options.help && !options.probe)
+    return launch(options, "");
+  Status status = print(options.help ? usage() : probe() + "\n");
+  if (!status.isOk())
+    printError(status.message());
+  return status.isOk() ? 0 : 1;
 }
 
 int main(int argc, char **argv) {

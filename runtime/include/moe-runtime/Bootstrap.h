@@ -107,8 +107,9 @@ std::unique_ptr<Bootstrap> createSocketBootstrap(UniqueFd socket, int rank,
                                                  int size);
 
 /// What an embedder supplies: an all-gather among processes of one machine.
-/// `allGather` returns 0, or not 0 after writing a text to `error`; it is
-/// expected to be bounded by `timeoutSeconds`.
+/// `allGather` returns 0, or not 0 after writing to `error` which rank is
+/// missing, or what else went wrong; it is expected to be bounded by
+/// `timeoutSeconds`.
 struct BootstrapCallbacks {
   std::function<int(const void *in, size_t bytes, void *out,
                     double timeoutSeconds, char *error, size_t errorBytes)>
@@ -119,15 +120,6 @@ struct BootstrapCallbacks {
 /// sockets whose names are all-gathered.
 std::unique_ptr<Bootstrap>
 createCallbackBootstrap(int rank, int size, BootstrapCallbacks callbacks);
-
-/// The group of an mpirun'd job, from the plug-in at `pluginPath`
-/// (libmoe_bootstrap_mpi.so). MOERT_UNAVAILABLE when there is none.
-Expected<std::unique_ptr<Bootstrap>>
-createMpiBootstrap(const std::string &pluginPath, double timeoutSeconds);
-
-/// Ends an MPI job that cannot end in an orderly way. Does nothing when no
-/// MPI bootstrap was made.
-void abortMpiJob(int exitCode);
 
 /// Passes descriptors among processes that have nothing but an all-gather;
 /// what the callback bootstraps use.

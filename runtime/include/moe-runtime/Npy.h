@@ -40,6 +40,9 @@ std::string npyHeader(DType dtype, const std::vector<int64_t> &shape);
 /// Writes what numpy.save would. Strided tensors are packed. The file is
 /// created anew; a partial file is removed on failure.
 Status writeNpy(const std::string &path, const DLTensor &tensor, DType dtype);
+/// The same to a file that is open and empty. `name` is for messages.
+Status writeNpy(int fd, const std::string &name, const DLTensor &tensor,
+                DType dtype);
 
 } // namespace moe::rt
 

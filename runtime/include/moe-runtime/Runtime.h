@@ -67,6 +67,13 @@ typedef struct moert_bootstrap {
   /// success. Should give up after about `timeout_seconds`.
   int32_t (*allgather)(void *user, const void *in, size_t bytes, void *out,
                        double timeout_seconds);
+  /// The same, and after a failure says in `error`, as a string of up to
+  /// `error_bytes` bytes, which rank is missing or what else went wrong. Used
+  /// instead of allgather when it is not NULL. Callers whose struct_size ends
+  /// before it are fine.
+  int32_t (*allgather_explained)(void *user, const void *in, size_t bytes,
+                                 void *out, double timeout_seconds, char *error,
+                                 size_t error_bytes);
 } moert_bootstrap;
 
 typedef struct moert_options {

@@ -9,6 +9,7 @@
 #ifndef MOE_RUNTIME_SOCKETHUB_H
 #define MOE_RUNTIME_SOCKETHUB_H
 
+#include "moe-runtime/Deadline.h"
 #include "moe-runtime/Status.h"
 #include "moe-runtime/UniqueFd.h"
 
@@ -16,6 +17,8 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <poll.h>
 #include <string>
 #include <vector>
 
@@ -44,6 +47,8 @@ public:
   /// Serves what is ready and returns after `timeoutMs` at the latest, at
   /// once when `extraFd` is readable. Returns whether it is.
   bool step(int timeoutMs, int extraFd = -1);
+  /// The same with any number of other descriptors to wait for.
+  void step(int timeoutMs, std::vector<pollfd> &others);
 
   /// Answers the pending exchange and all later ones with `status`.
   void fail(const Status &status);
@@ -53,6 +58,9 @@ public:
 
   /// Called with what a rank sends by sendReport.
   std::function<void(int rank, const std::string &text)> onReport;
+  /// What is known of a rank that others wait for: "it was last seen loading
+  /// the artifact". May be empty.
+  std::function<std::string(int rank)> describe;
 
 private:
   struct Outgoing {
@@ -78,18 +86,18 @@ private:
   void close(int rank);
   void completeIfReady();
   void answerError(const Status &status);
-  int64_t remainingMs() const;
+  void failMissing();
 
   std::vector<Client> clients;
   uint64_t sequence = 0;
-  int64_t deadlineMs = -1;
+  std::optional<Deadline> deadline; ///< of the pending exchange
   uint32_t pendingTimeoutMs = 0;
   Status failed;
 };
 
-/// Sends a text to the hub's onReport over a rank's socket. Never blocks for
-/// long; failures are ignored, since the rank is about to end.
-void sendReport(int socket, const std::string &text);
+/// Sends a text to the hub's onReport over a rank's socket, within `seconds`.
+/// Failures are ignored: a hub that is gone ends the rank anyway.
+void sendReport(int socket, const std::string &text, double seconds = 1);
 
 } // namespace moe::rt
 

@@ -59,6 +59,16 @@ private:
 };
 } // namespace
 
+/// The other end of the socket is moe-run's own process.
+static Status explain(const Status &status) {
+  if (status.code() == MOERT_TIMEOUT)
+    return Status(MOERT_TIMEOUT,
+                  "bootstrap: the process that started the ranks does not "
+                  "answer; it may have been stopped");
+  return status.withPrefix(
+      "bootstrap: lost the process that started the ranks");
+}
+
 Status SocketBootstrap::exchange(const void *in, size_t bytes, int fd,
                                  void *out, std::vector<UniqueFd> &fds) {
   // The hub keeps the time, since it knows who is missing; the deadline here
@@ -79,14 +89,14 @@ Status SocketBootstrap::exchange(const void *in, size_t bytes, int fd,
     status =
         receiveAll(socket.get(), &frame, sizeof(frame), deadline, received);
   if (!status.isOk())
-    return status.withPrefix("bootstrap");
+    return explain(status);
   if (frame.magic != HubFrame::magicValue || frame.bytes > (uint64_t(1) << 34))
     return Status(MOERT_INTERNAL, "bootstrap: malformed answer");
   std::string payload(frame.bytes, '\0');
   status = receiveAll(socket.get(), payload.data(), payload.size(), deadline,
                       received);
   if (!status.isOk())
-    return status.withPrefix("bootstrap");
+    return explain(status);
   if (frame.kind == HubFrame::Error)
     return Status(static_cast<moert_code>(frame.code), payload);
   if (frame.kind != HubFrame::Result || frame.sequence != sequence ||
@@ -103,11 +113,11 @@ std::unique_ptr<Bootstrap> moe::rt::createSocketBootstrap(UniqueFd socket,
   return std::make_unique<SocketBootstrap>(std::move(socket), rank, size);
 }
 
-void moe::rt::sendReport(int socket, const std::string &text) {
+void moe::rt::sendReport(int socket, const std::string &text, double seconds) {
   HubFrame frame{HubFrame::magicValue, HubFrame::Report, 0, text.size(), 0, 0};
   std::string message(reinterpret_cast<const char *>(&frame), sizeof(frame));
   message += text;
-  Status ignored =
-      sendAll(socket, message.data(), message.size(), nowNs() + int64_t(1e9));
+  int64_t deadline = nowNs() + int64_t(seconds * 1e9);
+  Status ignored = sendAll(socket, message.data(), message.size(), deadline);
   (void)ignored;
 }

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <poll.h>
 
 using namespace moe::rt;
 
@@ -40,12 +39,13 @@ bool SocketHub::allClosed() const {
   });
 }
 
-int64_t SocketHub::remainingMs() const {
-  return deadlineMs < 0 ? INT32_MAX
-                        : std::max<int64_t>(0, deadlineMs - nowNs() / 1000000);
+bool SocketHub::step(int timeoutMs, int extraFd) {
+  std::vector<pollfd> others{{extraFd, POLLIN, 0}};
+  step(timeoutMs, others);
+  return others[0].revents & POLLIN;
 }
 
-bool SocketHub::step(int timeoutMs, int extraFd) {
+void SocketHub::step(int timeoutMs, std::vector<pollfd> &others) {
   std::vector<pollfd> entries;
   for (Client &client : clients) {
     short events = POLLIN;
@@ -53,9 +53,9 @@ bool SocketHub::step(int timeoutMs, int extraFd) {
       events |= POLLOUT;
     entries.push_back({client.socket.get(), events, 0});
   }
-  entries.push_back({extraFd, POLLIN, 0});
-  int64_t wait = std::min<int64_t>(timeoutMs, remainingMs());
-  int ready = poll(entries.data(), entries.size(), static_cast<int>(wait));
+  entries.insert(entries.end(), others.begin(), others.end());
+  int wait = deadline ? std::min(timeoutMs, deadline->sliceMs()) : timeoutMs;
+  int ready = poll(entries.data(), entries.size(), wait);
   if (ready > 0)
     for (size_t r = 0; r < clients.size(); ++r) {
       if (entries[r].revents & POLLOUT)
@@ -63,15 +63,27 @@ bool SocketHub::step(int timeoutMs, int extraFd) {
       if (entries[r].revents & (POLLIN | POLLHUP | POLLERR))
         receive(static_cast<int>(r));
     }
-  if (deadlineMs >= 0 && remainingMs() == 0) {
-    std::vector<int> missing;
-    for (size_t r = 0; r < clients.size(); ++r)
-      if (!clients[r].arrived)
-        missing.push_back(static_cast<int>(r));
-    fail(makeError(MOERT_TIMEOUT, "%s did not arrive within %g s",
-                   listRanks(missing).c_str(), pendingTimeoutMs / 1e3));
+  if (deadline && deadline->isOver())
+    failMissing();
+  for (size_t i = 0; i < others.size(); ++i)
+    others[i].revents = ready > 0 ? entries[clients.size() + i].revents : 0;
+}
+
+void SocketHub::failMissing() {
+  std::vector<int> missing;
+  std::string known;
+  for (size_t r = 0; r < clients.size(); ++r) {
+    int rank = static_cast<int>(r);
+    if (clients[r].arrived)
+      continue;
+    missing.push_back(rank);
+    std::string text = describe ? describe(rank) : "";
+    if (!text.empty() && known.empty())
+      known = format("; rank %d %s", rank, text.c_str());
   }
-  return ready > 0 && (entries.back().revents & POLLIN);
+  fail(makeError(MOERT_TIMEOUT, "%s did not arrive within %g s%s",
+                 listRanks(missing).c_str(), pendingTimeoutMs / 1e3,
+                 known.c_str()));
 }
 
 void SocketHub::fail(const Status &status) {
@@ -82,7 +94,7 @@ void SocketHub::fail(const Status &status) {
 
 /// Answers the ranks that wait.
 void SocketHub::answerError(const Status &status) {
-  deadlineMs = -1;
+  deadline.reset();
   for (size_t r = 0; r < clients.size(); ++r) {
     if (!clients[r].arrived)
       continue;
@@ -152,10 +164,10 @@ void SocketHub::parse(int rank) {
       client.inputFds.pop_front();
     }
     // The first to arrive sets the time for all.
-    if (deadlineMs < 0) {
+    if (!deadline) {
       sequence = frame.sequence;
       pendingTimeoutMs = frame.timeoutMs;
-      deadlineMs = nowNs() / 1000000 + frame.timeoutMs;
+      deadline.emplace(frame.timeoutMs / 1e3);
     } else if (frame.sequence != sequence) {
       fail(makeError(MOERT_COLLECTIVE_MISMATCH,
                      "rank %d is at bootstrap step %llu, others at %llu", rank,
@@ -201,7 +213,7 @@ void SocketHub::completeIfReady() {
     if (clients[r].fd)
       fds.push_back(clients[r].fd);
   }
-  deadlineMs = -1;
+  deadline.reset();
   for (Client &client : clients) {
     client.arrived = false;
     client.payload.clear();

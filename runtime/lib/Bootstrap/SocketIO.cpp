@@ -89,10 +89,15 @@ int moe::rt::millisecondsUntil(int64_t deadlineNs) {
 }
 
 /// Waits for `events`. False at the deadline.
-static bool waitFor(int socket, short events, int64_t deadlineNs) {
+static bool waitFor(int socket, short events, int64_t &deadlineNs) {
+  // As in Deadline: a sleep that took this much longer than asked for was one
+  // in which the process was stopped.
+  constexpr int64_t longestGapNs = 500000000;
   for (;;) {
     pollfd entry{socket, events, 0};
-    int ready = poll(&entry, 1, millisecondsUntil(deadlineNs));
+    int64_t begin = nowNs();
+    int ready = poll(&entry, 1, std::min(100, millisecondsUntil(deadlineNs)));
+    deadlineNs += std::max<int64_t>(0, nowNs() - begin - longestGapNs);
     if (ready > 0)
       return true;
     if (ready == 0 && nowNs() >= deadlineNs)
@@ -103,7 +108,7 @@ static bool waitFor(int socket, short events, int64_t deadlineNs) {
 }
 
 Status moe::rt::sendAll(int socket, const void *data, size_t bytes,
-                        int64_t deadlineNs, const int *fds, size_t numFds) {
+                        int64_t &deadlineNs, const int *fds, size_t numFds) {
   const char *next = static_cast<const char *>(data);
   while (bytes) {
     ssize_t sent = sendSome(socket, next, bytes, fds, numFds);
@@ -122,7 +127,7 @@ Status moe::rt::sendAll(int socket, const void *data, size_t bytes,
 }
 
 Status moe::rt::receiveAll(int socket, void *data, size_t bytes,
-                           int64_t deadlineNs, std::deque<UniqueFd> &fds) {
+                           int64_t &deadlineNs, std::deque<UniqueFd> &fds) {
   char *next = static_cast<char *>(data);
   while (bytes) {
     ssize_t received = receiveSome(socket, next, bytes, fds);

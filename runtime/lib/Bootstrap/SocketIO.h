@@ -31,13 +31,14 @@ ssize_t sendSome(int socket, const void *data, size_t bytes, const int *fds,
 ssize_t receiveSome(int socket, void *data, size_t bytes,
                     std::deque<UniqueFd> &fds);
 
-/// Sends all, or fails at `deadlineNs`. `fds` go with the first byte.
-Status sendAll(int socket, const void *data, size_t bytes, int64_t deadlineNs,
+/// Sends all, or fails at `deadlineNs`, which is moved by the time in which
+/// this process did not run. `fds` go with the first byte.
+Status sendAll(int socket, const void *data, size_t bytes, int64_t &deadlineNs,
                const int *fds = nullptr, size_t numFds = 0);
 
 /// Receives exactly `bytes`, or fails at `deadlineNs` or when the other end
 /// has closed.
-Status receiveAll(int socket, void *data, size_t bytes, int64_t deadlineNs,
+Status receiveAll(int socket, void *data, size_t bytes, int64_t &deadlineNs,
                   std::deque<UniqueFd> &fds);
 
 /// Milliseconds until `deadlineNs`, rounded up, at least 0.

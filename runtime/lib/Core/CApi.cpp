@@ -41,19 +41,27 @@ static Status readBootstrap(const moert_bootstrap *given,
     out = createSoloBootstrap();
     return Status::ok();
   }
-  if (given->struct_size < sizeof(moert_bootstrap))
+  // The fields that all versions have.
+  constexpr size_t oldest = offsetof(moert_bootstrap, allgather_explained);
+  if (given->struct_size < oldest)
     return makeError(MOERT_INVALID_ARGUMENT,
                      "moert_bootstrap has %zu bytes, this runtime expects %zu",
                      given->struct_size, sizeof(moert_bootstrap));
   if (given->size < 1 || given->rank < 0 || given->rank >= given->size)
     return makeError(MOERT_INVALID_ARGUMENT, "rank %d of a group of %d",
                      given->rank, given->size);
-  if (!given->allgather)
+  auto explained = given->struct_size >= sizeof(moert_bootstrap)
+                       ? given->allgather_explained
+                       : nullptr;
+  if (!given->allgather && !explained)
     return missing("moert_bootstrap.allgather");
   BootstrapCallbacks callbacks;
-  callbacks.allGather = [function = given->allgather, user = given->user](
-                            const void *in, size_t bytes, void *out,
-                            double timeout, char *error, size_t errorBytes) {
+  callbacks.allGather = [function = given->allgather, explained,
+                         user = given->user](const void *in, size_t bytes,
+                                             void *out, double timeout,
+                                             char *error, size_t errorBytes) {
+    if (explained)
+      return explained(user, in, bytes, out, timeout, error, errorBytes);
     int code = function(user, in, bytes, out, timeout);
     if (code != 0)
       std::snprintf(error, errorBytes,

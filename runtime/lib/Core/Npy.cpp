@@ -340,8 +340,8 @@ static bool writeExactly(int fd, const void *data, size_t bytes) {
   return true;
 }
 
-Status moe::rt::writeNpy(const std::string &path, const DLTensor &tensor,
-                         DType dtype) {
+Status moe::rt::writeNpy(int fd, const std::string &name,
+                         const DLTensor &tensor, DType dtype) {
   std::vector<int64_t> shape(tensor.shape, tensor.shape + tensor.ndim);
   std::string header = npyHeader(dtype, shape);
   size_t bytes = dtypeBytes(dtype) *
@@ -354,24 +354,26 @@ Status moe::rt::writeNpy(const std::string &path, const DLTensor &tensor,
     packTensor(tensor, dtypeBytes(dtype), packed.data());
     data = packed.data();
   }
+  FileSizeSignalBlock block;
+  if (writeExactly(fd, header.data(), header.size()) &&
+      writeExactly(fd, data, bytes))
+    return Status::ok();
+  return makeFileError(MOERT_IO, errno, "cannot write " + name);
+}
+
+Status moe::rt::writeNpy(const std::string &path, const DLTensor &tensor,
+                         DType dtype) {
   UniqueFd fd(
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (!fd.isValid())
     return makeOsError(MOERT_IO, errno, "cannot write %s", path.c_str());
   struct stat info;
   bool isRegular = fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode);
-  FileSizeSignalBlock block;
-  bool isWritten = writeExactly(fd.get(), header.data(), header.size()) &&
-                   writeExactly(fd.get(), data, bytes);
-  int error = errno;
+  Status status = writeNpy(fd.get(), path, tensor, dtype);
   // Some file systems report a full disk only now.
-  if (isWritten && ::close(fd.release()) != 0) {
-    isWritten = false;
-    error = errno;
-  }
-  if (isWritten)
-    return Status::ok();
-  if (isRegular)
+  if (::close(fd.release()) != 0 && status.isOk())
+    status = makeOsError(MOERT_IO, errno, "cannot write %s", path.c_str());
+  if (!status.isOk() && isRegular)
     (void)::unlink(path.c_str());
-  return makeFileError(MOERT_IO, error, "cannot write " + path);
+  return status;
 }

@@ -51,7 +51,8 @@ enum Mode {
   badPeer = 13,      /* waits for a rank that does not exist */
   segfault = 14,     /* as if by a wild access */
   wrongShape = 15,   /* a result that is not what the manifest says */
-  unknownCode = 16   /* moert_fail with a code nobody knows */
+  unknownCode = 16,  /* moert_fail with a code nobody knows */
+  stopped = 17       /* SIGSTOP in phase put */
 };
 
 struct Memref2D {
@@ -147,6 +148,9 @@ static void misbehave(int64_t mode, struct Memref2D *in) {
   }
   case segfault:
     raise(SIGSEGV);
+    break;
+  case stopped:
+    raise(SIGSTOP);
     break;
   default:
     break;

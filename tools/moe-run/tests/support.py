@@ -11,9 +11,11 @@ MOE_RUN is the program, MOE_TEST_ARTIFACT_DIR the folder of the artifacts.
 """
 
 import os
+import shutil
 import subprocess
 
 import numpy as np
+import pytest
 
 MOE_RUN = os.environ["MOE_RUN"]
 ARTIFACTS = os.environ["MOE_TEST_ARTIFACT_DIR"]
@@ -21,6 +23,10 @@ SANITIZE = os.environ.get("MOE_SANITIZE", "")
 
 # The modes of exchange.c.
 BEHAVE, FAIL, KILL, LOOP, ORDER, LEAVE, EXIT, SLOW, SEGV = 0, 1, 2, 3, 4, 5, 8, 9, 14
+STOP = 17
+
+# What moe-run needs no more than: mpirun is told to use shared memory alone.
+MPIRUN_OPTIONS = ["--allow-run-as-root", "--oversubscribe"]
 
 
 def artifact(name):
@@ -42,6 +48,22 @@ def processes(marker):
         except OSError:
             pass
     return found
+
+
+def mpirun(ranks):
+    """The beginning of a command that starts a job of that many processes."""
+    program = shutil.which("mpirun")
+    if not program:
+        pytest.skip("mpirun is not installed")
+    # Open MPI keeps its session folder in TMPDIR, and removes it at the end.
+    return [program, *MPIRUN_OPTIONS, "-n", str(ranks)]
+
+
+def errors(text):
+    """moe-run's own errors in what a job has written to standard error."""
+    start = "moe-run: error: "
+    return [line[len(start):] for line in text.splitlines()
+            if line.startswith(start)]
 
 
 class Runner:

@@ -112,10 +112,18 @@ def test_output_that_cannot_be_written(runner):
     (runner.folder / "out2").mkdir()
     for rank in (0, 1, 3):
         (runner.folder / f"out{rank}").mkdir()
-    # A name too long only for the temporary name.
-    name = "y" * 250
-    error = runner.fail(*args, "--out", "out{rank}/" + name)
-    assert "cannot write out" in error and "File name too long" in error
+    error = runner.fail(*args, "--out", "out{rank}/" + "y" * 256)
+    assert error.startswith("rank 0: cannot write out0/yyy")
+    assert error.endswith("y: File name too long")
+    # A temporary name is no longer than this one.
+    runner.run(*args, "--out", "out{rank}/" + "y" * 255)
+    (runner.folder / "out2" / ("y" * 255)).unlink()
+    (runner.folder / "out2").rmdir()
+    assert runner.usage(*args, "--out", "out{rank}/y") == (
+        "out2/: No such file or directory")
+    (runner.folder / "out2").mkdir()
+    for rank in (0, 1, 3):
+        (runner.folder / f"out{rank}" / ("y" * 255)).unlink()
     for rank in range(4):
         assert listing(runner.folder / f"out{rank}") == set()
 

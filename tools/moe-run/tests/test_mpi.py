@@ -5,42 +5,21 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""Jobs that mpirun starts."""
+"""Jobs that mpirun starts. Faults of their ranks are in test_job_faults.py."""
 
 import json
 import os
-import shutil
+import signal
 import subprocess
+import time
 
 import numpy as np
-import pytest
 
-from support import MOE_RUN, SANITIZE, FAIL, KILL
-
-
-def mpirun(runner, ranks):
-    program = shutil.which("mpirun")
-    if not program:
-        pytest.skip("mpirun is not installed")
-    plugin = os.path.join(os.path.dirname(MOE_RUN), "../lib",
-                          "libmoe_bootstrap_mpi.so")
-    if not os.path.exists(plugin):
-        pytest.skip("the MPI plug-in was not built")
-    if SANITIZE:
-        pytest.skip("Open MPI is not sanitized")
-    # Open MPI keeps its session folder in TMPDIR, and removes it at the end.
-    return [program, "--allow-run-as-root", "--oversubscribe", "-n",
-            str(ranks), "--mca", "btl", "self,vader", "--mca",
-            "btl_vader_single_copy_mechanism", "none"]
-
-
-def mpi_errors(result):
-    return [line for line in result.stderr.splitlines()
-            if line.startswith("moe-run: error: ")]
+from support import FAIL, LOOP, MOE_RUN, artifact, errors, mpirun, processes
 
 
 def test_mpi_job(runner):
-    prefix = mpirun(runner, 4)
+    prefix = mpirun(4)
     result = runner.run(*runner.exchange(), "--out", "y{rank}.npy", "--json",
                         prefix=prefix)
     assert len(json.loads(result.stdout)["per_rank"]) == 4
@@ -50,42 +29,102 @@ def test_mpi_job(runner):
     assert len(runner.outputs()) == 4
 
 
+def test_one_process_starts_all_ranks(runner):
+    runner.run("-n", 4, *runner.exchange(), "--out", "y{rank}.npy",
+               prefix=mpirun(1))
+    assert len(runner.outputs()) == 4
+
+
 def test_mpi_job_that_fails(runner):
-    prefix = mpirun(runner, 4)
     result = runner.run(*runner.exchange(FAIL, who=2), "--out", "y{rank}.npy",
-                        prefix=prefix, code=1)
-    assert mpi_errors(result) == [
-        "moe-run: error: rank 2: test.gather at exchange.c:1:1, phase 'put': "
+                        prefix=mpirun(4), code=1)
+    assert errors(result.stderr) == [
+        "rank 2: test.gather at exchange.c:1:1, phase 'put': "
         "invalid expert: expert id: expected at most 7, seen 12"]
     assert runner.outputs() == []
 
 
 def test_mpi_job_with_bad_input(runner):
-    prefix = mpirun(runner, 4)
     args = runner.exchange()
     (runner.folder / "x3.npy").write_bytes(b"nothing")
-    result = runner.run(*args, "--out", "y{rank}.npy", prefix=prefix, code=1)
-    assert mpi_errors(result) == [
-        "moe-run: error: rank 3: argument 2: x3.npy: not a .npy file"]
-    assert runner.outputs() == []
-
-
-def test_mpi_job_whose_rank_dies(runner):
-    prefix = mpirun(runner, 4)
-    command = [*prefix, MOE_RUN,
-               *runner.exchange(KILL, who=1), "--out", "y{rank}.npy"]
-    result = subprocess.run(command, cwd=runner.folder, env=runner.env,
-                            text=True, timeout=60, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
-    assert result.returncode != 0
+    result = runner.run(*args, "--out", "y{rank}.npy", prefix=mpirun(4),
+                        code=1)
+    assert errors(result.stderr) == [
+        "rank 3: argument 2: x3.npy: not a .npy file"]
     assert runner.outputs() == []
 
 
 def test_mpi_job_of_the_wrong_size(runner):
-    prefix = mpirun(runner, 3)
     args = runner.exchange()
-    result = runner.run(*args, prefix=prefix, code=1)
-    assert len(mpi_errors(result)) == 1
-    assert "the artifact is for 4 ranks, but the group has 3" in result.stderr
-    result = runner.run("-n", 4, *args, prefix=prefix, code=2)
-    assert "-n 4, but the MPI job has 3 processes" in result.stderr
+    result = runner.run(*args, prefix=mpirun(3), code=1)
+    assert errors(result.stderr) == [
+        f"rank 0: {args[0]}: the artifact is for 4 ranks, but the group has 3"]
+    result = runner.run("-n", 4, *args, prefix=mpirun(3), code=2)
+    assert errors(result.stderr) == [
+        "-n 4, but the Open MPI job has 3 processes"]
+
+
+def test_what_all_processes_find_is_said_once(runner):
+    args = runner.exchange()
+    args[0] = "missing.so"
+    result = runner.run(*args, prefix=mpirun(3), code=2)
+    assert errors(result.stderr) == ["missing.so: No such file or directory"]
+    result = runner.run("--frobnicate", prefix=mpirun(3), code=2)
+    assert errors(result.stderr) == ["unknown option '--frobnicate'"]
+
+
+def test_one_rank_of_another_program(runner):
+    # It never comes, but mpirun waits for it as for the others.
+    command = [*mpirun(3), MOE_RUN, "--timeout", "1", *runner.exchange(),
+               ":", "-n", "1", "sleep", "100"]
+    result = subprocess.run(command, cwd=runner.folder, env=runner.env,
+                            text=True, timeout=60, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+    assert result.returncode == 1
+    (error,) = errors(result.stderr)
+    assert "rank 3 did not come within 1 s; each of the 4 processes" in error
+    assert os.uname().nodename in error
+
+
+def start_looping(runner):
+    """A job that goes on until it is ended."""
+    args = runner.exchange(LOOP)
+    process = subprocess.Popen(
+        [*mpirun(4), MOE_RUN, *args, "--timeout", "1000", "--out",
+         "y{rank}.npy"],
+        cwd=runner.folder, env=runner.env, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    deadline = time.time() + 30
+    # mpirun, and two for each rank.
+    while len(processes(runner.marker)) < 9 and time.time() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    return process
+
+
+def test_mpi_job_that_is_interrupted(runner):
+    process = start_looping(runner)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert len(errors(stderr)) <= 1
+    assert runner.outputs() == []
+
+
+def test_processes_end_with_mpirun(runner):
+    process = start_looping(runner)
+    process.kill()
+    process.communicate(timeout=30)
+    # The fixture checks that all are gone. What mpirun kept is its own.
+    for path in runner.tmp.rglob("*"):
+        assert "moe-run" not in path.name
+    subprocess.run(["rm", "-rf", *map(str, runner.tmp.iterdir())], check=True)
+    assert runner.outputs() == []
+
+
+def test_any_number_of_ranks_of_an_artifact_that_takes_them(runner):
+    for rank in range(3):
+        runner.save(f"x{rank}.npy", np.full((2, 2), rank, np.float32))
+    runner.run(artifact("local"), "--entry", "copy_f32", "--in", "x{rank}.npy",
+               "--out", "y{rank}.npy", prefix=mpirun(3))
+    assert runner.load("y2.npy")[0, 0] == 2

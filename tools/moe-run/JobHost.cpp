@@ -1,0 +1,219 @@
+//===- JobHost.cpp - the process that keeps a job together ----------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "JobProcess.h"
+#include "Supervisor.h"
+#include "moe-runtime/Bootstrap.h"
+
+#include <cerrno>
+#include <climits>
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <poll.h>
+#include <unistd.h>
+
+using namespace moe::rt;
+using namespace moe::run;
+using Json = nlohmann::json;
+
+/// How long others have to come when this process already knows an error, so
+/// that they end with it and do not report it again.
+static constexpr double errorSeconds = 2;
+
+struct JobProcess::Visitor {
+  MessageSocket socket;
+  int rank = -1; ///< -1 before it has introduced itself
+  StartError error;
+  std::vector<OutputFile> outputs;
+};
+
+static std::string hostName() {
+  char name[HOST_NAME_MAX + 1] = {};
+  (void)gethostname(name, sizeof(name) - 1);
+  return name;
+}
+
+/// Takes in what has come. A visitor that leaves before the run may come
+/// again.
+void JobProcess::receiveVisitors(int listener, std::vector<Visitor> &visitors) {
+  for (;;) {
+    MessageSocket socket = acceptVisitor(listener);
+    if (!socket.isOpen())
+      break;
+    visitors.emplace_back();
+    visitors.back().socket = std::move(socket);
+  }
+  for (Visitor &visitor : visitors) {
+    std::string text;
+    std::deque<UniqueFd> fds;
+    MessageSocket::Received received;
+    while ((received = visitor.socket.receive(text, fds)) ==
+           MessageSocket::Message) {
+      Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+      if (!json.is_object())
+        continue;
+      if (json.contains("output") && fds.size() == 2) {
+        visitor.outputs.emplace_back(json.value("output", ""),
+                                     json.value("temporary", ""),
+                                     std::move(fds[0]), std::move(fds[1]));
+        fds.clear();
+      } else if (json.contains("rank")) {
+        visitor.rank = json.value("rank", -1);
+        visitor.error = {json.value("error", ""), json.value("code", 0)};
+        (void)visitor.socket.send(format("{\"welcome\": %d}", job.rank),
+                                  {token.get()});
+      } else if (json.contains("said")) {
+        // This process was stopped meanwhile.
+        char byte;
+        (void)!read(token.get(), &byte, 1);
+      }
+    }
+    if (received == MessageSocket::Closed)
+      visitor.socket.close();
+  }
+  std::vector<Visitor> staying;
+  for (Visitor &visitor : visitors)
+    if (visitor.socket.isOpen())
+      staying.push_back(std::move(visitor));
+  visitors = std::move(staying);
+}
+
+/// Names the ranks that have not come, and says what `reason` says.
+StartError JobProcess::missing(const std::vector<Visitor> &visitors,
+                               const char *reason) const {
+  std::vector<bool> isHere(size);
+  isHere[job.rank] = true;
+  for (const Visitor &visitor : visitors)
+    if (visitor.rank >= 0)
+      isHere[visitor.rank] = true;
+  std::vector<int> absent;
+  for (int r = 0; r < size; ++r)
+    if (!isHere[r])
+      absent.push_back(r);
+  std::string starter =
+      launcher > 0 ? format(", started by process %d", int(launcher)) : "";
+  return {format("rank %d: %s %s; each of the %d processes of the %s job "
+                 "(%s) has to run moe-run on this host, %s%s",
+                 job.rank, listRanks(absent).c_str(), reason, size,
+                 job.launcher.c_str(), job.rankVariable.c_str(),
+                 hostName().c_str(), starter.c_str()),
+          1};
+}
+
+/// Waits until all ranks have introduced themselves; else says why not.
+StartError JobProcess::awaitVisitors(int listener,
+                                     std::vector<Visitor> &visitors) {
+  std::optional<Deadline> leaving;
+  for (;;) {
+    receiveVisitors(listener, visitors);
+    StartError error = startError;
+    int lowest = error.exitCode ? job.rank : INT_MAX;
+    int numRanks = 1;
+    std::vector<bool> isHere(size);
+    isHere[job.rank] = true;
+    for (Visitor &visitor : visitors) {
+      if (visitor.rank < 0)
+        continue;
+      bool isRank = visitor.rank < size;
+      if (!isRank || isHere[visitor.rank])
+        return {format("rank %d: a second process says that it is rank %d of "
+                       "the %d of this job (%s)",
+                       job.rank, visitor.rank, size, job.rankVariable.c_str()),
+                1};
+      isHere[visitor.rank] = true;
+      ++numRanks;
+      if (visitor.error.exitCode && visitor.rank < lowest) {
+        lowest = visitor.rank;
+        error = visitor.error;
+      }
+    }
+    if (error.exitCode && !leaving)
+      leaving.emplace(errorSeconds);
+    if (numRanks == size || (leaving && leaving->isOver()))
+      return error;
+    if (meeting->isOver())
+      return missing(
+          visitors,
+          format("did not come within %g s", options.timeoutSeconds).c_str());
+    std::vector<pollfd> entries{{signals.fd(), POLLIN, 0},
+                                {launcherHandle.get(), POLLIN, 0},
+                                {listener, POLLIN, 0}};
+    for (Visitor &visitor : visitors)
+      entries.push_back({visitor.socket.fd(), POLLIN, 0});
+    (void)poll(entries.data(), entries.size(), meeting->sliceMs());
+    if (int number = signals.next()) {
+      // What a launcher that ends a job has to say, it says itself.
+      if (visitors.empty())
+        return {"", 128 + number};
+      error = missing(visitors, ("had not come when " + describeSignal(number) +
+                                 " ended the job")
+                                    .c_str());
+      error.exitCode = 128 + number;
+      return error;
+    }
+    if (entries[1].revents & POLLIN)
+      return missing(visitors, "had not come when the launcher ended");
+  }
+}
+
+Status JobProcess::makeToken() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+    return makeOsError(MOERT_IO, errno, "cannot make a pipe");
+  token = UniqueFd(ends[0]);
+  UniqueFd in(ends[1]);
+  if (write(in.get(), "!", 1) != 1)
+    return makeOsError(MOERT_IO, errno, "cannot write to a pipe");
+  return Status::ok();
+}
+
+int JobProcess::host(UniqueFd listener) {
+  std::vector<Visitor> visitors;
+  if (Status s = makeToken(); !s.isOk()) {
+    printError(s.message());
+    return 1;
+  }
+  StartError error = awaitVisitors(listener.get(), visitors);
+  if (error.exitCode == 0) {
+    listener.reset();
+    return superviseJob(visitors);
+  }
+  char byte;
+  if (!error.text.empty() && !hasToBeSilent() &&
+      read(token.get(), &byte, 1) == 1)
+    printError(error.text);
+  for (Visitor &visitor : visitors)
+    (void)visitor.socket.send(format("{\"end\": %d}", error.exitCode));
+  return error.exitCode;
+}
+
+int JobProcess::superviseJob(std::vector<Visitor> &visitors) {
+  Supervisor supervisor(options, signals, size);
+  supervisor.token = token.get();
+  std::vector<OutputFile> all;
+  for (Visitor &visitor : visitors)
+    for (OutputFile &output : visitor.outputs)
+      all.push_back(std::move(output));
+  std::vector<OutputFile *> mine = ownOutputs();
+  // The child first: it must not hold the sockets of the others.
+  Status status;
+  for (int r = 0; r < size && status.isOk(); ++r) {
+    if (r == job.rank)
+      status = supervisor.startRank(r, file, mine);
+    for (Visitor &visitor : visitors)
+      if (visitor.rank == r)
+        supervisor.delegateRank(r, std::move(visitor.socket));
+  }
+  if (!status.isOk()) {
+    printError(status.message());
+    return 1;
+  }
+  for (OutputFile &output : outputs)
+    all.push_back(std::move(output));
+  return supervisor.superviseAll(all, launcherHandle.get());
+}

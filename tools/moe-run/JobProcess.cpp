@@ -1,0 +1,314 @@
+//===- JobProcess.cpp - one process of a job of mpirun or srun ------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "JobProcess.h"
+
+#include "RankProcess.h"
+#include "RankRun.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <thread>
+#include <unistd.h>
+
+using namespace moe::rt;
+using namespace moe::run;
+using Json = nlohmann::json;
+
+/// How much longer members wait than the host, who knows more.
+static constexpr double slackSeconds = 2;
+
+JobProcess::JobProcess(const LaunchedJob &job, const Options &given,
+                       const Signals &signals)
+    : job(job), given(given), options(given), signals(signals) {}
+
+//===----------------------------------------------------------------------===//
+// Before the meeting
+//===----------------------------------------------------------------------===//
+
+/// The size of the job, or an error.
+void JobProcess::checkSize() {
+  size = job.size ? job.size : given.ranks;
+  if (size == 0)
+    startError = {format("%s does not say how many processes the job has: "
+                         "give -n, and as many",
+                         job.rankVariable.c_str()),
+                  2};
+  else if (given.ranks && given.ranks != size)
+    startError = {format("-n %d, but the %s job has %d processes", given.ranks,
+                         job.launcher.c_str(), size),
+                  2};
+  else if (job.rank >= size)
+    startError = {
+        format("-n %d, but %s is %d", size, job.rankVariable.c_str(), job.rank),
+        2};
+  else if (size > maxRanks)
+    startError = {format("the %s job has %d processes; moe-run can run %d",
+                         job.launcher.c_str(), size, maxRanks),
+                  2};
+}
+
+void JobProcess::openFiles() {
+  std::string error;
+  if (!checkFile(options, size, error)) {
+    startError = {error, 2};
+    return;
+  }
+  int interruptedBy = 0;
+  auto prepared = prepareArtifact(options, signals, interruptedBy);
+  if (!prepared.isOk()) {
+    startError = {prepared.status().message(),
+                  interruptedBy ? 128 + interruptedBy : 1};
+    return;
+  }
+  file = prepared.take();
+  if (!checkPaths(options, size, error)) {
+    startError = {error, 2};
+    return;
+  }
+  for (const std::string &output : options.outputs) {
+    auto created = OutputFile::create(forRank(output, job.rank));
+    if (!created.isOk()) {
+      startError = {
+          format("rank %d: %s", job.rank, created.status().message().c_str()),
+          1};
+      return;
+    }
+    outputs.push_back(created.take());
+  }
+}
+
+void JobProcess::prepare(const StartError &given) {
+  checkSize();
+  if (given.exitCode)
+    startError = given;
+  if (!startError.exitCode)
+    openFiles();
+  launcher = findLauncher(job);
+  place = placeOf(job, launcher);
+  if (launcher > 0)
+    launcherHandle =
+        UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, launcher, 0)));
+}
+
+std::vector<OutputFile *> JobProcess::ownOutputs() {
+  std::vector<OutputFile *> pointers;
+  for (OutputFile &output : outputs)
+    pointers.push_back(&output);
+  return pointers;
+}
+
+int JobProcess::run() {
+  if (size == 0 || job.rank >= size) {
+    // There is nobody to meet.
+    if (job.rank == 0)
+      printError(startError.text);
+    return startError.exitCode;
+  }
+  meeting.emplace(options.timeoutSeconds);
+  patience.emplace(options.timeoutSeconds + slackSeconds);
+  for (;;) {
+    auto found = takeOrVisitPlace(place);
+    if (!found.isOk()) {
+      sayWithoutHost(
+          format("rank %d: %s", job.rank, found.status().message().c_str()));
+      return 1;
+    }
+    if (found->listener.isValid())
+      return host(std::move(found->listener));
+    if (found->connection.isOpen()) {
+      std::optional<int> exitCode = visit(std::move(found->connection));
+      if (exitCode)
+        return *exitCode;
+    }
+    if (int number = signals.waitForNext(10))
+      return 128 + number;
+    if (patience->isOver()) {
+      sayWithoutHost(format("rank %d: could not meet the other processes of "
+                            "the job within %g s",
+                            job.rank, options.timeoutSeconds));
+      return 1;
+    }
+  }
+}
+
+/// A process that was stopped, or has lost a host, may be the last one of a job
+/// that has said what went wrong. Then its launcher is about to end it.
+bool JobProcess::hasToBeSilent() {
+  if (!hasLostHost && !meeting->hasBeenStopped() && !patience->hasBeenStopped())
+    return false;
+  for (Deadline waiting(3); !waiting.isOver();)
+    if (signals.waitForNext(waiting.sliceMs()))
+      return true;
+  return false;
+}
+
+/// Says something that others may be about to say, too. Only one of them gets
+/// the place for it, and keeps it long enough.
+void JobProcess::sayWithoutHost(const std::string &message) {
+  if (hasToBeSilent())
+    return;
+  auto turn = takeOrVisitPlace(place + "/word");
+  if (turn.isOk() && !turn->listener.isValid())
+    return;
+  printError(message);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+}
+
+//===----------------------------------------------------------------------===//
+// Members
+//===----------------------------------------------------------------------===//
+
+bool JobProcess::introduce(MessageSocket &host) {
+  for (const OutputFile &output : outputs) {
+    Json json = {{"output", output.path()},
+                 {"temporary", output.temporaryName()}};
+    if (!host.send(json.dump(-1, ' ', false, Json::error_handler_t::replace),
+                   {output.folder(), output.fd()}))
+      return false;
+  }
+  Json json = {{"rank", job.rank},
+               {"error", startError.text},
+               {"code", startError.exitCode}};
+  return host.send(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+/// "the moe-run that keeps the job together (rank 0)".
+std::string JobProcess::hostText() const {
+  std::string text = "the moe-run that keeps the job together";
+  return hostRank < 0 ? text : text + format(" (rank %d)", hostRank);
+}
+
+/// Ends without the host, and says why if nobody else does.
+int JobProcess::leave(MessageSocket &host, int exitCode, const char *message) {
+  char byte;
+  if (read(token.get(), &byte, 1) == 1)
+    printError(format("rank %d: %s %s", job.rank, hostText().c_str(), message));
+  // For one that was stopped, and goes on.
+  (void)host.send(R"({"said": true})");
+  return exitCode;
+}
+
+std::optional<int> JobProcess::visit(MessageSocket host) {
+  if (!introduce(host)) {
+    hasLostHost = true;
+    return std::nullopt;
+  }
+  int interruptedBy = 0;
+  std::optional<Deadline> leaving;
+  while (!patience->isOver()) {
+    std::vector<pollfd> entries{{host.fd(), POLLIN, 0},
+                                {signals.fd(), POLLIN, 0}};
+    (void)poll(entries.data(), entries.size(), patience->sliceMs());
+    std::string text;
+    std::deque<UniqueFd> fds;
+    switch (host.receive(text, fds)) {
+    case MessageSocket::Closed:
+      if (token.isValid())
+        return leave(host, 1, "was killed");
+      hasLostHost = true;
+      if (interruptedBy)
+        return 128 + interruptedBy;
+      return std::nullopt;
+    case MessageSocket::Nothing:
+      break;
+    case MessageSocket::Message: {
+      Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+      if (json.is_object() && json.contains("end"))
+        return json.value("end", 1);
+      if (json.is_object() && json.contains("go") && fds.size() == 1)
+        return keepRank(host, std::move(fds[0]));
+      if (json.is_object() && json.contains("welcome") && fds.size() == 1) {
+        hostRank = json.value("welcome", -1);
+        token = std::move(fds[0]);
+      }
+      break;
+    }
+    }
+    // The host hears of it as well, and has the word.
+    if (int number = signals.next(); number && !interruptedBy) {
+      interruptedBy = number;
+      leaving.emplace(1);
+    }
+    if (leaving && leaving->isOver())
+      return 128 + interruptedBy;
+  }
+  const char *message = "does not answer; it may have been stopped";
+  if (token.isValid())
+    return leave(host, 1, message);
+  sayWithoutHost(
+      format("rank %d: %s %s", job.rank, hostText().c_str(), message));
+  return 1;
+}
+
+/// Runs the rank as a child, until the host gives out the verdict.
+int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
+  RankProcess process;
+  RankSetup setup{options,           file,
+                  job.rank,          size,
+                  std::move(socket), ownOutputs(),
+                  signals.oldMask(), {host.fd(), token.get()}};
+  if (Status s = process.start(std::move(setup)); !s.isOk()) {
+    (void)host.send(Json{{"ended", s.message()}, {"signal", 0}}.dump());
+  }
+  int interruptedBy = 0;
+  std::optional<Deadline> interrupted, verdict;
+  for (;;) {
+    std::vector<pollfd> entries{{host.fd(), POLLIN, 0},
+                                {signals.fd(), POLLIN, 0}};
+    (void)poll(entries.data(), entries.size(), 100);
+    std::string text;
+    std::deque<UniqueFd> fds;
+    MessageSocket::Received received;
+    while ((received = host.receive(text, fds)) == MessageSocket::Message) {
+      Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+      if (!json.is_object())
+        continue;
+      if (json.contains("end")) {
+        process.end();
+        return json.value("end", 1);
+      }
+      if (json.contains("kill"))
+        process.kill();
+      else if (json.contains("prepare"))
+        (void)host.send(R"({"ready": true})");
+    }
+    if (received == MessageSocket::Closed) {
+      process.end();
+      return leave(host, interruptedBy ? 128 + interruptedBy : 1, "was killed");
+    }
+    for (;;) {
+      RankEvent event = process.poll();
+      if (event.kind == RankEvent::None)
+        break;
+      Json json;
+      if (event.kind == RankEvent::Stopped)
+        json = {{"stopped", event.signal}};
+      else if (event.kind == RankEvent::Continued)
+        json = {{"continued", true}};
+      else
+        json = {{"ended", event.how}, {"signal", event.signal}};
+      (void)host.send(json.dump());
+      if (event.kind == RankEvent::Ended)
+        verdict.emplace(2 * endSeconds(options) + 10);
+    }
+    if (int number = signals.next(); number && !interruptedBy) {
+      interruptedBy = number;
+      interrupted.emplace(1);
+      (void)host.send(Json{{"interrupted", number}}.dump());
+    }
+    if (interrupted && interrupted->isOver()) {
+      process.end();
+      return 128 + interruptedBy;
+    }
+    if (verdict && verdict->isOver())
+      return leave(host, 1, "does not answer; it may have been stopped");
+  }
+}

@@ -1,0 +1,100 @@
+//===- JobProcess.h - one process of a job of mpirun or srun ----*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+///
+/// \file
+/// A launcher starts one moe-run per rank. The first of them to come to the
+/// place of the job becomes its *host*: it supervises the run, as moe-run does
+/// when it starts the ranks itself. The others are *members*: each keeps one
+/// rank as its child, tells the host what becomes of it, and ends with the
+/// exit code that the host gives out. So a process that never comes is missed
+/// by the others, one that dies has survivors who say so, and neither can keep
+/// the job from ending.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_TOOLS_MOERUN_JOBPROCESS_H
+#define MOE_TOOLS_MOERUN_JOBPROCESS_H
+
+#include "ArtifactFile.h"
+#include "Launcher.h"
+#include "Options.h"
+#include "Outputs.h"
+#include "Signals.h"
+#include "moe-runtime/Deadline.h"
+#include "moe-runtime/MessageSocket.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moe::run {
+
+/// What is wrong in this process before it has met the others; all of them
+/// may have the same to say.
+struct StartError {
+  std::string text;
+  int exitCode = 0; ///< 0: nothing is wrong
+};
+
+/// This process as a part of its job.
+class JobProcess {
+public:
+  JobProcess(const LaunchedJob &job, const Options &options,
+             const Signals &signals);
+
+  /// Checks and opens what the rank needs.
+  void prepare(const StartError &given);
+  /// Meets the others and runs the rank. Returns the exit code.
+  int run();
+
+private:
+  struct Visitor;
+
+  void checkSize();
+  void openFiles();
+  int host(rt::UniqueFd listener);
+  void receiveVisitors(int listener, std::vector<Visitor> &visitors);
+  StartError awaitVisitors(int listener, std::vector<Visitor> &visitors);
+  rt::Status makeToken();
+  StartError missing(const std::vector<Visitor> &visitors,
+                     const char *reason) const;
+  int superviseJob(std::vector<Visitor> &visitors);
+  /// Without a value when the host left before the run began.
+  std::optional<int> visit(rt::MessageSocket host);
+  bool introduce(rt::MessageSocket &host);
+  int keepRank(rt::MessageSocket &host, rt::UniqueFd socket);
+  int leave(rt::MessageSocket &host, int exitCode, const char *message);
+  void sayWithoutHost(const std::string &message);
+  bool hasToBeSilent();
+  std::string hostText() const;
+  std::vector<OutputFile *> ownOutputs();
+
+  const LaunchedJob &job;
+  const Options &given;
+  Options options;
+  const Signals &signals;
+  int size = 0;
+  StartError startError;
+  ArtifactFile file;
+  std::vector<OutputFile> outputs;
+  std::string place;
+  pid_t launcher = 0;
+  rt::UniqueFd launcherHandle;
+  /// Whoever reads its one byte may speak for the job, also when the host has
+  /// died.
+  rt::UniqueFd token;
+  int hostRank = -1;
+  bool hasLostHost = false;
+  std::optional<rt::Deadline> meeting;  ///< until when all have to come
+  std::optional<rt::Deadline> patience; ///< of members with their host
+};
+
+} // namespace moe::run
+
+#endif // MOE_TOOLS_MOERUN_JOBPROCESS_H

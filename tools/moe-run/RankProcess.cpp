@@ -1,0 +1,116 @@
+//===- RankProcess.cpp - a rank as a child of this process ----------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RankProcess.h"
+
+#include "RankRun.h"
+#include "moe-runtime/SocketHub.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace moe::rt;
+using namespace moe::run;
+using Json = nlohmann::json;
+
+std::string moe::run::describeSignal(int number) {
+  return format("signal %d (%s)", number, strsignal(number));
+}
+
+/// What the child does, with an exit code for its end.
+static int runChild(RankSetup &setup) {
+  // For ps and top.
+  prctl(PR_SET_NAME, format("moe-rank-%d", setup.rank).c_str());
+  int report = dup(setup.socket.get());
+  auto bootstrap =
+      createSocketBootstrap(std::move(setup.socket), setup.rank, setup.size);
+  auto send = [report](const Json &json, double seconds) {
+    sendReport(report,
+               json.dump(-1, ' ', false, Json::error_handler_t::replace),
+               seconds);
+  };
+  RankObserver observer;
+  observer.onPhase = [&](const std::string &phase, double limitSeconds) {
+    send({{"phase", phase}, {"limit", limitSeconds}}, 1);
+  };
+  observer.onFailure = [&](const Outcome &outcome) {
+    send({{"origin", outcome.isOrigin}, {"error", outcome.status.message()}},
+         1);
+  };
+  observer.onSuccess = [&](const std::string &document) {
+    send({{"ok", true}, {"document", document}}, setup.options.timeoutSeconds);
+  };
+  Outcome outcome = runRank(setup.options, setup.file, std::move(bootstrap),
+                            setup.outputs, observer);
+  close(report);
+  return outcome.status.isOk() ? 0 : 1;
+}
+
+Status RankProcess::start(RankSetup setup) {
+  pid_t parent = getpid();
+  pid = fork();
+  if (pid < 0)
+    return makeOsError(MOERT_IO, errno, "cannot start rank %d", setup.rank);
+  if (pid > 0)
+    return Status::ok();
+  // No rank outlives moe-run, however that ends.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent)
+    _exit(1);
+  sigprocmask(SIG_SETMASK, &setup.signalMask, nullptr);
+  for (int fd : setup.unneeded)
+    if (fd >= 0)
+      close(fd);
+  // Exit handlers run, but nothing that belongs to moe-run's own process is
+  // destroyed.
+  std::exit(runChild(setup));
+}
+
+void RankProcess::kill() {
+  if (pid > 0)
+    ::kill(pid, SIGKILL);
+}
+
+RankEvent RankProcess::poll() {
+  RankEvent event;
+  int status = 0;
+  if (pid <= 0 ||
+      waitpid(pid, &status, WNOHANG | WUNTRACED | WCONTINUED) != pid)
+    return event;
+  if (WIFSTOPPED(status)) {
+    event.kind = RankEvent::Stopped;
+    event.signal = WSTOPSIG(status);
+    return event;
+  }
+  if (WIFCONTINUED(status)) {
+    event.kind = RankEvent::Continued;
+    return event;
+  }
+  pid = -1;
+  event.kind = RankEvent::Ended;
+  if (WIFSIGNALED(status)) {
+    event.signal = WTERMSIG(status);
+    event.how = "killed by " + describeSignal(event.signal);
+  } else if (WEXITSTATUS(status) != 0) {
+    event.how = format("ended early with exit code %d", WEXITSTATUS(status));
+  }
+  return event;
+}
+
+void RankProcess::end() {
+  kill();
+  while (pid > 0 && waitpid(pid, nullptr, 0) < 0 && errno == EINTR)
+    ;
+  pid = -1;
+}

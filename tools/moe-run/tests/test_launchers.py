@@ -1,0 +1,191 @@
+# ===- test_launchers.py - who started the ranks ----------------------------===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""What moe-run takes from the environment of launchers, by the variables that
+they set. Only Open MPI has to be installed for tests of moe-run; the others
+are stood in for by processes with their variables.
+"""
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from support import MOE_RUN, artifact, errors
+
+LAUNCHER_PREFIXES = ("OMPI_", "MV2_", "PMI_", "PMIX_", "MPI_LOCAL", "SLURM_")
+
+
+def clean(environment):
+    """Without what the launcher of this very test has set."""
+    return {name: value for name, value in environment.items()
+            if not name.startswith(LAUNCHER_PREFIXES)
+            and name != "ENVIRONMENT"}
+
+
+def start(runner, variables, *args):
+    env = {**clean(runner.env), **variables}
+    return subprocess.Popen(
+        [MOE_RUN, "--timeout", "5", *map(str, args)], cwd=runner.folder,
+        env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def prepare(runner, ranks):
+    for rank in range(ranks):
+        runner.save(f"x{rank}.npy", np.full((1, 4), rank, np.float32))
+    return [artifact(f"exchange{ranks}"), "--entry", "rotate", "--in",
+            "x{rank}.npy", "--out", "y{rank}.npy"]
+
+
+# Variables of process R of N, with which two such processes are one job.
+JOBS = {
+    "Open MPI": {"OMPI_COMM_WORLD_RANK": "R", "OMPI_COMM_WORLD_SIZE": "N",
+                 "OMPI_COMM_WORLD_LOCAL_SIZE": "N", "PMIX_NAMESPACE": "77",
+                 "PMIX_RANK": "R"},
+    "Open MPI inside of srun": {
+        "OMPI_COMM_WORLD_RANK": "R", "OMPI_COMM_WORLD_SIZE": "N",
+        "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_STEP_ID": "0"},
+    "MPICH": {"PMI_RANK": "R", "PMI_SIZE": "N", "PMI_FD": "9",
+              "MPI_LOCALNRANKS": "N", "MPI_LOCALRANKID": "R"},
+    "MPICH without local ranks": {"PMI_RANK": "R", "PMI_SIZE": "N"},
+    "MVAPICH": {"MV2_COMM_WORLD_RANK": "R", "MV2_COMM_WORLD_SIZE": "N",
+                "MV2_COMM_WORLD_LOCAL_SIZE": "N"},
+    "srun": {"SLURM_PROCID": "R", "SLURM_NTASKS": "N", "SLURM_JOB_ID": "5",
+             "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "N",
+             "SLURM_STEP_NUM_NODES": "1"},
+    "srun in a larger allocation": {
+        "SLURM_PROCID": "R", "SLURM_NTASKS": "64", "SLURM_JOB_ID": "5",
+        "SLURM_STEP_ID": "1", "SLURM_STEP_NUM_TASKS": "N"},
+    "srun of an older Slurm": {"SLURM_PROCID": "R", "SLURM_NTASKS": "N"},
+    "srun from a batch script": {
+        "SLURM_PROCID": "R", "SLURM_NTASKS": "N", "SLURM_STEP_ID": "0",
+        "ENVIRONMENT": "BATCH"},
+    "PMIx, with -n": {"PMIX_RANK": "R", "PMIX_NAMESPACE": "prte-1@1"},
+}
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_processes_of_a_job_are_its_ranks(runner, name):
+    args = prepare(runner, 2)
+    if name.startswith("PMIx"):
+        args += ["-n", 2]
+    started = []
+    for rank in (1, 0):
+        variables = {key: value.replace("R", str(rank)).replace("N", "2")
+                     if value in "RN" else value
+                     for key, value in JOBS[name].items()}
+        started.append(start(runner, variables, *args))
+    for process in started:
+        _, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr) == (0, "")
+    assert runner.load("y0.npy")[0, 0] == 1
+    assert runner.load("y1.npy")[0, 0] == 0
+
+
+# Variables with which a process is alone, and starts the ranks.
+ALONE = {
+    "a shell of salloc": {
+        "SLURM_JOB_ID": "5", "SLURM_NTASKS": "2", "SLURM_NNODES": "2",
+        "SLURM_TASKS_PER_NODE": "1(x2)", "SLURM_JOB_NUM_NODES": "2"},
+    "a shell of salloc that is a step": {
+        "SLURM_JOB_ID": "5", "SLURM_NTASKS": "2", "SLURM_PROCID": "0",
+        "SLURM_STEP_ID": "4294967290", "SLURM_STEP_NUM_TASKS": "1"},
+    "a script of sbatch": {
+        "SLURM_JOB_ID": "5", "SLURM_NTASKS": "2", "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0", "ENVIRONMENT": "BATCH"},
+    "srun -n 1": {"SLURM_PROCID": "0", "SLURM_NTASKS": "1",
+                  "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1"},
+    "mpiexec -n 1": {"PMI_RANK": "0", "PMI_SIZE": "1", "PMI_FD": "9"},
+    "mpirun -n 1": {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "1",
+                    "PMIX_RANK": "0", "PMIX_NAMESPACE": "7"},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_process_alone_starts_all_ranks(runner, name):
+    process = start(runner, ALONE[name], *prepare(runner, 2))
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+    assert runner.outputs() == ["y0.npy", "y1.npy"]
+
+
+WAY_OUT = "; to start all ranks from one process, run it under 'env -u "
+
+REFUSED = {
+    "rank without size": (
+        {"OMPI_COMM_WORLD_RANK": "0"},
+        "OMPI_COMM_WORLD_RANK is set, but OMPI_COMM_WORLD_SIZE is not, so "
+        "this process cannot tell how many ranks there are" + WAY_OUT +
+        "OMPI_COMM_WORLD_RANK'"),
+    "size without rank": (
+        {"PMI_SIZE": "2"},
+        "PMI_SIZE is set, but PMI_RANK is not, so this process cannot tell "
+        "which rank it is" + WAY_OUT + "PMI_SIZE'"),
+    "no number": (
+        {"PMI_RANK": "first", "PMI_SIZE": "2"},
+        "PMI_RANK is 'first', not a rank" + WAY_OUT + "PMI_RANK'"),
+    "rank beyond size": (
+        {"PMI_RANK": "2", "PMI_SIZE": "2"},
+        "PMI_RANK is 2, but PMI_SIZE is 2" + WAY_OUT + "PMI_RANK'"),
+    "PMI that does not tell": (
+        {"PMI_PORT": "host:4000", "PMI_ID": "0"},
+        "PMI_PORT is set, but PMI_RANK and PMI_SIZE are not: this launcher "
+        "does not say which of its processes is which rank" + WAY_OUT +
+        "PMI_PORT'"),
+    "PMIx without a size": (
+        {"PMIX_RANK": "0", "PMIX_NAMESPACE": "7"},
+        "PMIX_RANK does not say how many processes the job has: give -n, and "
+        "as many"),
+    "several hosts": (
+        {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4",
+         "OMPI_COMM_WORLD_LOCAL_SIZE": "2"},
+        "the Open MPI job has 4 processes, but only 2 on this host "
+        "(OMPI_COMM_WORLD_LOCAL_SIZE); all ranks have to be on one host" +
+        WAY_OUT + "OMPI_COMM_WORLD_RANK'"),
+    "several nodes": (
+        {"SLURM_PROCID": "0", "SLURM_STEP_ID": "0",
+         "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2"},
+        "the Slurm step has 2 nodes (SLURM_STEP_NUM_NODES); all ranks have to "
+        "be on one host: use srun -N 1" + WAY_OUT + "SLURM_PROCID'"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_joined_is_refused(runner, name):
+    variables, message = REFUSED[name]
+    process = start(runner, variables, *prepare(runner, 2))
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors(stderr) == [message]
+    assert runner.outputs() == []
+
+
+def test_jobs_side_by_side_do_not_meet(runner):
+    # By what the launcher calls them.
+    args = prepare(runner, 2)
+    started = [start(runner, {"SLURM_PROCID": str(rank), "SLURM_STEP_ID": step,
+                              "SLURM_STEP_NUM_TASKS": "2"},
+                     *args[:-1], f"y{step}{{rank}}.npy")
+               for rank in (0, 1) for step in "345"]
+    for process in started:
+        _, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr) == (0, "")
+    assert len(runner.outputs()) == 6
+
+
+def test_two_processes_of_one_rank(runner):
+    args = prepare(runner, 2)
+    started = [start(runner, {"PMI_RANK": "0", "PMI_SIZE": "2"}, *args)
+               for _ in range(2)]
+    found = []
+    for process in started:
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 1
+        found += errors(stderr)
+    assert found == ["rank 0: a second process says that it is rank 0 of the 2 "
+                     "of this job (PMI_RANK)"]
