@@ -19,7 +19,6 @@ packages=(
   libgtest-dev
   "liblld-$llvm_major-dev"
   "libmlir-$llvm_major-dev"
-  libopenmpi-dev
   libzstd-dev
   "lld-$llvm_major"
   "llvm-$llvm_major-dev"

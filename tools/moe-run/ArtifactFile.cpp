@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ArtifactFile.h"
+#include "Message.h"
 
 #include "RankProcess.h"
 #include "moe-runtime/Context.h"
@@ -128,7 +129,7 @@ static void describeArtifact(const std::string &path, const std::string &name,
             {"ranks", (*artifact)->manifest().ranks}};
   else
     json = {{"error", artifact.status().message()}};
-  std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string text = makeMessage(json);
   // Into the buffer of an empty pipe.
   text.resize(std::min<size_t>(text.size(), 60000));
   (void)!write(out, text.data(), text.size());
@@ -173,14 +174,13 @@ static Status inspectArtifact(ArtifactFile &file, const Options &options,
                      "constructor of it may be at fault",
                      name.c_str(), how.c_str());
   }
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_object() && json.contains("error"))
-    file.facts = Status(MOERT_INVALID_ARGUMENT, json.value("error", ""));
-  else if (json.is_object())
-    file.facts = ArtifactFacts{json.value("backend", ""),
-                               json.value("ranks", int64_t(0))};
+  Message message(text);
+  if (message.has("backend"))
+    file.facts = ArtifactFacts{message.text("backend"),
+                               int64_t(message.number("ranks", 0))};
   else
-    file.facts = Status(MOERT_INVALID_ARGUMENT, text);
+    file.facts = Status(MOERT_INVALID_ARGUMENT,
+                        message.has("error") ? message.text("error") : text);
   return Status::ok();
 }
 

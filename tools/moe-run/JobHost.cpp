@@ -7,19 +7,19 @@
 //===----------------------------------------------------------------------===//
 
 #include "JobProcess.h"
+#include "Message.h"
 #include "Supervisor.h"
 #include "moe-runtime/Bootstrap.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::run;
-using Json = nlohmann::json;
 
 /// How long others have to come when this process already knows an error, so
 /// that they end with it and do not report it again.
@@ -54,20 +54,18 @@ void JobProcess::receiveVisitors(int listener, std::vector<Visitor> &visitors) {
     MessageSocket::Received received;
     while ((received = visitor.socket.receive(text, fds)) ==
            MessageSocket::Message) {
-      Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-      if (!json.is_object())
-        continue;
-      if (json.contains("output") && fds.size() == 2) {
-        visitor.outputs.emplace_back(json.value("output", ""),
-                                     json.value("temporary", ""),
+      Message message(text);
+      if (message.has("output") && fds.size() == 2) {
+        visitor.outputs.emplace_back(message.text("output"),
+                                     message.text("temporary"),
                                      std::move(fds[0]), std::move(fds[1]));
         fds.clear();
-      } else if (json.contains("rank")) {
-        visitor.rank = json.value("rank", -1);
-        visitor.error = {json.value("error", ""), json.value("code", 0)};
+      } else if (message.has("rank")) {
+        visitor.rank = std::max(-1, message.integer("rank", -1));
+        visitor.error = {message.text("error"), message.integer("code", 0)};
         (void)visitor.socket.send(format("{\"welcome\": %d}", job.rank),
                                   {token.get()});
-      } else if (json.contains("said")) {
+      } else if (message.has("said")) {
         // This process was stopped meanwhile.
         char byte;
         (void)!read(token.get(), &byte, 1);

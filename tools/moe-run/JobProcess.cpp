@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "JobProcess.h"
+#include "Message.h"
 
 #include "RankProcess.h"
 #include "RankRun.h"
@@ -170,14 +171,13 @@ bool JobProcess::introduce(MessageSocket &host) {
   for (const OutputFile &output : outputs) {
     Json json = {{"output", output.path()},
                  {"temporary", output.temporaryName()}};
-    if (!host.send(json.dump(-1, ' ', false, Json::error_handler_t::replace),
-                   {output.folder(), output.fd()}))
+    if (!host.send(makeMessage(json), {output.folder(), output.fd()}))
       return false;
   }
   Json json = {{"rank", job.rank},
                {"error", startError.text},
                {"code", startError.exitCode}};
-  return host.send(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return host.send(makeMessage(json));
 }
 
 /// "the moe-run that keeps the job together (rank 0)".
@@ -220,13 +220,13 @@ std::optional<int> JobProcess::visit(MessageSocket host) {
     case MessageSocket::Nothing:
       break;
     case MessageSocket::Message: {
-      Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-      if (json.is_object() && json.contains("end"))
-        return json.value("end", 1);
-      if (json.is_object() && json.contains("go") && fds.size() == 1)
+      Message message(text);
+      if (message.has("end"))
+        return message.integer("end", 1);
+      if (message.has("go") && fds.size() == 1)
         return keepRank(host, std::move(fds[0]));
-      if (json.is_object() && json.contains("welcome") && fds.size() == 1) {
-        hostRank = json.value("welcome", -1);
+      if (message.has("welcome") && fds.size() == 1) {
+        hostRank = message.integer("welcome", -1);
         token = std::move(fds[0]);
       }
       break;
@@ -256,7 +256,7 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
                   std::move(socket), ownOutputs(),
                   signals.oldMask(), {host.fd(), token.get()}};
   if (Status s = process.start(std::move(setup)); !s.isOk()) {
-    (void)host.send(Json{{"ended", s.message()}, {"signal", 0}}.dump());
+    (void)host.send(makeMessage(Json{{"ended", s.message()}, {"signal", 0}}));
   }
   int interruptedBy = 0;
   std::optional<Deadline> interrupted, verdict;
@@ -268,16 +268,14 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
     std::deque<UniqueFd> fds;
     MessageSocket::Received received;
     while ((received = host.receive(text, fds)) == MessageSocket::Message) {
-      Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-      if (!json.is_object())
-        continue;
-      if (json.contains("end")) {
+      Message message(text);
+      if (message.has("end")) {
         process.end();
-        return json.value("end", 1);
+        return message.integer("end", 1);
       }
-      if (json.contains("kill"))
+      if (message.has("kill"))
         process.kill();
-      else if (json.contains("prepare"))
+      else if (message.has("prepare"))
         (void)host.send(R"({"ready": true})");
     }
     if (received == MessageSocket::Closed) {
@@ -295,14 +293,14 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
         json = {{"continued", true}};
       else
         json = {{"ended", event.how}, {"signal", event.signal}};
-      (void)host.send(json.dump());
+      (void)host.send(makeMessage(json));
       if (event.kind == RankEvent::Ended)
         verdict.emplace(2 * endSeconds(options) + 10);
     }
     if (int number = signals.next(); number && !interruptedBy) {
       interruptedBy = number;
       interrupted.emplace(1);
-      (void)host.send(Json{{"interrupted", number}}.dump());
+      (void)host.send(makeMessage(Json{{"interrupted", number}}));
     }
     if (interrupted && interrupted->isOver()) {
       process.end();

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "RankProcess.h"
+#include "Message.h"
 
 #include "RankRun.h"
 #include "moe-runtime/SocketHub.h"
@@ -36,9 +37,7 @@ static int runChild(RankSetup &setup) {
   auto bootstrap =
       createSocketBootstrap(std::move(setup.socket), setup.rank, setup.size);
   auto send = [report](const Json &json, double seconds) {
-    sendReport(report,
-               json.dump(-1, ' ', false, Json::error_handler_t::replace),
-               seconds);
+    sendReport(report, makeMessage(json), seconds);
   };
   RankObserver observer;
   observer.onPhase = [&](const std::string &phase, double limitSeconds) {

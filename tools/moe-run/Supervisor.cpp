@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Supervisor.h"
+#include "Message.h"
 
 #include "RankRun.h"
 #include "Report.h"
@@ -14,14 +15,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::run;
-using Json = nlohmann::json;
 
 /// How long the other ranks have to end by themselves after an error.
 static constexpr double graceSeconds = 1;
@@ -115,22 +114,20 @@ void Supervisor::noteDeath(int rank, const std::string &how, int signal) {
 }
 
 void Supervisor::handleReport(int rank, const std::string &text) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object())
-    return;
+  Message message(text);
   Rank &sender = ranks[rank];
-  if (json.contains("phase")) {
-    sender.phase = json.value("phase", "");
-    sender.limitSeconds = json.value("limit", 0.0);
-  } else if (json.value("ok", false)) {
+  if (message.has("phase")) {
+    sender.phase = message.text("phase");
+    sender.limitSeconds = message.number("limit", 0);
+  } else if (message.flag("ok")) {
     sender.isDone = true;
     sender.phase = "ending after its last step";
     sender.limitSeconds = endSeconds(options);
     if (rank == 0)
-      document = json.value("document", "");
-  } else {
-    sender.isOrigin = json.value("origin", false);
-    noteFailure(rank, json.value("error", ""));
+      document = message.text("document");
+  } else if (message.has("error")) {
+    sender.isOrigin = message.flag("origin");
+    noteFailure(rank, message.text("error"));
     return;
   }
   sender.limit.reset();
@@ -187,22 +184,21 @@ void Supervisor::handleMember(int rank) {
                                wasRunning ? "" : " when all had ended,"));
       return;
     }
-    Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object())
-      continue;
-    if (json.contains("ended"))
-      handleEvent(rank, {RankEvent::Ended, json.value("signal", 0),
-                         json.value("ended", "")});
-    else if (json.contains("stopped"))
-      handleEvent(rank, {RankEvent::Stopped, json.value("stopped", 0), ""});
-    else if (json.contains("continued"))
+    Message message(text);
+    if (message.has("ended"))
+      handleEvent(rank, {RankEvent::Ended, message.integer("signal", 0),
+                         message.text("ended")});
+    else if (message.has("stopped"))
+      handleEvent(rank,
+                  {RankEvent::Stopped, message.integer("stopped", 0), ""});
+    else if (message.has("continued"))
       handleEvent(rank, {RankEvent::Continued, 0, ""});
-    else if (json.contains("said"))
+    else if (message.has("said"))
       hasBeenSaid = true;
-    else if (json.contains("ready"))
+    else if (message.has("ready"))
       sender.isReady = true;
-    else if (json.contains("interrupted") && !interruptedBy)
-      interruptedBy = json.value("interrupted", 0);
+    else if (message.has("interrupted") && !interruptedBy)
+      interruptedBy = message.integer("interrupted", 0);
   }
 }
 

@@ -10,46 +10,37 @@
 #ifndef MOE_RUNTIME_DEADLINE_H
 #define MOE_RUNTIME_DEADLINE_H
 
-#include "moe-runtime/Timings.h"
+#include "moe-runtime/WaitClock.h"
 
 #include <algorithm>
 
 namespace moe::rt {
 
-/// The end of a wait that looks at its deadline again and again. Time in which
-/// the waiting process did not run does not count: when a whole job is stopped
-/// and continued, nobody was late. Such time shows as a gap between two looks,
-/// so a waiter sleeps for sliceMs() at most.
+/// The end of a wait by the clock of a process that may be stopped.
 class Deadline {
 public:
   explicit Deadline(double seconds)
-      : leftNs(int64_t(seconds * 1e9)), lastNs(nowNs()) {}
+      : totalNs(int64_t(seconds * 1e9)), begin(nowNs()), clock(begin) {}
 
-  bool isOver() {
-    int64_t now = nowNs();
-    hasGap |= now - lastNs > longestGapNs;
-    leftNs -= std::min(now - lastNs, longestGapNs);
-    lastNs = now;
-    return leftNs <= 0;
+  bool isOver() { return clock.elapsedNs() >= totalNs; }
+
+  /// Whether this process has been stopped since the wait began: a machine
+  /// that is busy makes shorter gaps.
+  bool hasBeenStopped() {
+    return nowNs() - begin - clock.elapsedNs() > 500000000;
   }
-
-  /// Whether this process has been stopped since the wait began.
-  bool hasBeenStopped() const { return hasGap; }
 
   /// How long to sleep before the next look.
   int sliceMs() {
-    if (isOver())
-      return 0;
-    return static_cast<int>(std::min<int64_t>(100, leftNs / 1000000 + 1));
+    int64_t leftMs = (totalNs - clock.elapsedNs() + 999999) / 1000000;
+    return static_cast<int>(
+        std::clamp<int64_t>(leftMs, 0, WaitClock::sliceMs));
   }
 
 private:
-  /// Five slices: a machine that is busy makes shorter ones.
-  static constexpr int64_t longestGapNs = 500000000;
-
-  int64_t leftNs;
-  int64_t lastNs;
-  bool hasGap = false;
+  int64_t totalNs;
+  int64_t begin;
+  WaitClock clock;
 };
 
 } // namespace moe::rt

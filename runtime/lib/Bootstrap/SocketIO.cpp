@@ -8,7 +8,7 @@
 
 #include "SocketIO.h"
 
-#include "moe-runtime/Timings.h"
+#include "moe-runtime/WaitClock.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -90,14 +90,14 @@ int moe::rt::millisecondsUntil(int64_t deadlineNs) {
 
 /// Waits for `events`. False at the deadline.
 static bool waitFor(int socket, short events, int64_t &deadlineNs) {
-  // As in Deadline: a sleep that took this much longer than asked for was one
-  // in which the process was stopped.
-  constexpr int64_t longestGapNs = 500000000;
   for (;;) {
     pollfd entry{socket, events, 0};
     int64_t begin = nowNs();
-    int ready = poll(&entry, 1, std::min(100, millisecondsUntil(deadlineNs)));
-    deadlineNs += std::max<int64_t>(0, nowNs() - begin - longestGapNs);
+    int ready = poll(&entry, 1,
+                     std::min(WaitClock::sliceMs, millisecondsUntil(deadlineNs)));
+    // The same rule as that of WaitClock, which says why.
+    deadlineNs +=
+        std::max<int64_t>(0, nowNs() - begin - WaitClock::mostPerLookNs);
     if (ready > 0)
       return true;
     if (ready == 0 && nowNs() >= deadlineNs)

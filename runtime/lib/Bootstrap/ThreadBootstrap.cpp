@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe-runtime/Bootstrap.h"
+#include "moe-runtime/Deadline.h"
 
 #include <cerrno>
 #include <chrono>
@@ -99,8 +100,10 @@ private:
     auto isOver = [&] {
       return meeting->round != round || !meeting->failed.isOk();
     };
-    bool inTime = meeting->changed.wait_for(
-        lock, std::chrono::duration<double>(timeout), isOver);
+    bool inTime = false;
+    for (Deadline deadline(timeout); !inTime && !deadline.isOver();)
+      inTime = meeting->changed.wait_for(
+          lock, std::chrono::milliseconds(deadline.sliceMs()), isOver);
     if (meeting->round != round)
       return Status::ok();
     if (!inTime) {

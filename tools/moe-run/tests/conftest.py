@@ -9,11 +9,28 @@
 file, no shared memory.
 """
 
+import secrets
 import time
 
 import pytest
 
 from support import Runner, listing, processes
+
+
+def pytest_addoption(parser):
+    parser.addoption("--moe-faults", type=int, default=12,
+                     help="how many faults test_fault_injection.py draws")
+    parser.addoption("--moe-seed", type=int, default=None,
+                     help="what they follow from")
+
+
+def pytest_configure(config):
+    given = config.getoption("--moe-seed")
+    config.moe_seed = secrets.randbelow(10**9) if given is None else given
+
+
+def pytest_report_header(config):
+    return f"faults: --moe-seed {config.moe_seed}"
 
 
 @pytest.fixture

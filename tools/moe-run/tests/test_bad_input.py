@@ -31,6 +31,15 @@ from support import artifact
     (["a.so", "--bench=0"], "invalid value '0' for --bench"),
     (["a.so", "--target", "tpu"], "invalid value 'tpu' for --target"),
     (["--probe=xml"], "invalid value 'xml' for --probe"),
+    (["a.so", "--symm-reserve", "0"], "invalid value '0' for --symm-reserve"),
+    (["a.so", "--symm-reserve", "-1"], "invalid value '-1' for --symm-reserve"),
+    (["a.so", "--symm-reserve", "1X"], "invalid value '1X' for --symm-reserve"),
+    (["a.so", "--symm-reserve", "1GB"],
+     "invalid value '1GB' for --symm-reserve"),
+    (["a.so", "--symm-reserve", "65T"],
+     "invalid value '65T' for --symm-reserve"),
+    (["a.so", "--symm-reserve", "99999999999999999999"],
+     "invalid value '99999999999999999999' for --symm-reserve"),
 ])
 def test_usage_errors(runner, args, message):
     assert runner.usage(*args) == message
@@ -161,3 +170,13 @@ def test_wrong_number_of_ranks(runner):
     args = runner.exchange()
     assert runner.fail("-n", 3, *args) == (
         f"rank 0: {args[0]}: the artifact is for 4 ranks, but the group has 3")
+
+
+def test_size_of_the_symmetric_heap(runner):
+    args = runner.exchange()
+    for size in ["2M", "64M", "1G", "16T", "4000000"]:
+        runner.run(*args, "--symm-reserve", size)
+    # The workspace of this artifact takes 300000 bytes, rounded up to 2 MiB.
+    assert runner.usage(*args, "--symm-reserve", "17T") == (
+        "--symm-reserve 18691697672192 is too much: 4 ranks have room for "
+        "17592186044416 bytes each")

@@ -10,14 +10,21 @@ and under mpirun alike. The run has to end, say once what happened, and leave
 nothing behind: neither outputs nor files, processes or shared memory.
 """
 
+import os
 import re
+import signal
+import socket
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from support import (
-    EXIT, KILL, MOE_RUN, SANITIZE, SEGV, STOP, artifact, errors, mpirun)
+    EXIT, KILL, MOE_RUN, SANITIZE, SEGV, STOP, artifact, errors, mpirun,
+    processes)
 
 pytestmark = pytest.mark.skipif(
     bool(SANITIZE), reason="faults are preloaded, which sanitizers refuse")
@@ -206,3 +213,117 @@ def test_processes_of_a_job(runner, action, function, nth, who):
         return
     assert len(found) == 1, stderr
     assert runner.outputs() == []
+
+
+# ===----------------------------------------------------------------------===#
+# Jobs that are stopped as a whole, and strangers
+# ===----------------------------------------------------------------------===#
+
+
+def start_job(runner, launcher, args, faults=None, timeout=2, ranks=3):
+    env = dict(runner.env)
+    if faults:
+        env.update(MOE_FAULT=faults, LD_PRELOAD=artifact("fault"))
+    prefix = mpirun(ranks) if launcher == "mpirun" else []
+    number = [] if launcher == "mpirun" else ["-n", str(ranks)]
+    return subprocess.Popen(
+        [*prefix, MOE_RUN, *number, "--timeout", str(timeout),
+         *map(str, args), "--out", "y{rank}.npy"], cwd=runner.folder, env=env,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_until(condition):
+    deadline = time.time() + 30
+    while not condition():
+        assert time.time() < deadline
+        time.sleep(0.02)
+
+
+def send(pids, number):
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def is_stopped(pid):
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1]
+    except OSError:
+        return False
+    return fields.split()[0] == "T"
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_time_in_which_a_job_is_stopped_does_not_count(runner, launcher):
+    # Rank 1 stops before it writes its output, and then all others do.
+    process = start_job(runner, launcher, copying(runner),
+                        "moe-rank-1 write 1 stop")
+    wait_until(lambda: any(map(is_stopped, processes(runner.marker))))
+    stopped = processes(runner.marker)
+    send(stopped, signal.SIGSTOP)
+    # Longer than the time-out.
+    time.sleep(3)
+    send(stopped, signal.SIGCONT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+    assert len(runner.outputs()) == 3
+
+
+def meeting_places():
+    """Abstract sockets at which jobs meet."""
+    names = []
+    for line in Path("/proc/net/unix").read_text().splitlines():
+        name = line.split()[-1]
+        if name.startswith("@moe-run/"):
+            names.append("\0" + name[1:])
+    return names
+
+
+def test_strangers_who_say_nothing(runner):
+    # Rank 1 is late, so that strangers find the place.
+    before = set(meeting_places())
+    process = start_job(runner, "mpirun", copying(runner),
+                        "moe-run@1 bind 1 stop", timeout=20)
+    wait_until(lambda: set(meeting_places()) - before)
+    wait_until(lambda: any(map(is_stopped, processes(runner.marker))))
+    (place,) = set(meeting_places()) - before
+    strangers = []
+    for _ in range(50):
+        stranger = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stranger.connect(place)
+        strangers.append(stranger)
+    strangers[0].send(b"no JSON")
+    strangers[1].send(b'{"rank": -5}')
+    strangers[2].send(b'{"rank": 1e99, "error": 3}')
+    strangers[3].send(b'[]')
+    for pid in filter(is_stopped, processes(runner.marker)):
+        os.kill(pid, signal.SIGCONT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+    assert len(runner.outputs()) == 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
+def test_processes_of_other_users_are_turned_away(runner):
+    before = set(meeting_places())
+    process = start_job(runner, "mpirun", copying(runner),
+                        "moe-run@1 bind 1 stop", timeout=20)
+    wait_until(lambda: set(meeting_places()) - before)
+    wait_until(lambda: any(map(is_stopped, processes(runner.marker))))
+    (place,) = set(meeting_places()) - before
+    # As rank 1, which has not come yet.
+    lie = ("import socket, os, sys; os.setuid(65534); "
+           "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
+           f"s.connect({place!r}); "
+           "s.settimeout(20); "
+           "s.send(b'{\"rank\": 1, \"error\": \"a lie\", \"code\": 1}'); "
+           "sys.exit(len(s.recv(100)))")
+    # The end of the connection, and no welcome.
+    assert subprocess.run([sys.executable, "-c", lie], timeout=60,
+                          stderr=subprocess.DEVNULL).returncode in (0, 1)
+    for pid in filter(is_stopped, processes(runner.marker)):
+        os.kill(pid, signal.SIGCONT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")

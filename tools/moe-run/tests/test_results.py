@@ -163,3 +163,40 @@ def test_probe(runner):
 
 def test_help(runner):
     assert runner.run("--help").stdout.startswith("usage: moe-run ")
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_closed_descriptors_are_not_taken_for_streams(runner, closed):
+    """No file or socket of the run becomes descriptor 0, 1 or 2."""
+    command = runner.command(*runner.exchange(), "--out", "y{rank}.npy")
+    streams = {0: "stdin", 1: "stdout", 2: "stderr"}
+    kwargs = {streams[fd]: subprocess.PIPE for fd in (1, 2) if fd not in closed}
+
+    def close():
+        for fd in closed:
+            os.close(fd)
+
+    done = subprocess.run(command, cwd=runner.folder, env=runner.env, text=True,
+                          timeout=60, preexec_fn=close, **kwargs)
+    assert done.returncode == 0
+    assert len(runner.outputs()) == 4
+    done = subprocess.run([*command, "--json"], cwd=runner.folder,
+                          env=runner.env, text=True, timeout=60,
+                          preexec_fn=close, **kwargs)
+    assert done.returncode == (1 if 1 in closed else 0)
+    if closed == (1,):
+        assert done.stderr == ("moe-run: error: cannot write to standard "
+                               "output: Bad file descriptor\n")
+
+
+def test_a_reader_that_goes_is_an_error(runner):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        runner.command(*runner.exchange(), "--json"), cwd=runner.folder,
+        env=runner.env, text=True, timeout=60, stdout=write_end,
+        stderr=subprocess.PIPE)
+    os.close(write_end)
+    assert done.stderr == ("moe-run: error: cannot write to standard output: "
+                           "Broken pipe\n")
+    assert done.returncode == 1
