@@ -350,6 +350,43 @@ TEST(CApiErrorTest, WrongArguments) {
   EXPECT_STREQ(moert_version(), "0.1.0");
 }
 
+static int32_t refuse(void *, const void *, size_t, void *, double) {
+  return 7;
+}
+
+static int32_t refuseAndExplain(void *, const void *, size_t, void *, double,
+                                char *error, size_t errorBytes) {
+  snprintf(error, errorBytes, "worker 1 of the pool has left");
+  return 1;
+}
+
+// Only the embedder knows which rank is missing; callers that were compiled
+// before it could say so go on as they are.
+TEST(CApiTest, AllGatherThatFails) {
+  moert_bootstrap bootstrap{sizeof(bootstrap), 0,      2,
+                            nullptr,           refuse, refuseAndExplain};
+  moert_context *context = nullptr;
+  EXPECT_EQ(moert_context_create(&bootstrap, nullptr, &context),
+            MOERT_PEER_FAILED);
+  EXPECT_NE(std::strstr(moert_last_error(),
+                        "bootstrap: worker 1 of the pool has left"),
+            nullptr)
+      << moert_last_error();
+  bootstrap.allgather = nullptr;
+  EXPECT_EQ(moert_context_create(&bootstrap, nullptr, &context),
+            MOERT_PEER_FAILED);
+  bootstrap.allgather = refuse;
+  bootstrap.struct_size = offsetof(moert_bootstrap, allgather_explained);
+  EXPECT_EQ(moert_context_create(&bootstrap, nullptr, &context),
+            MOERT_PEER_FAILED);
+  EXPECT_NE(std::strstr(moert_last_error(), "returned 7"), nullptr)
+      << moert_last_error();
+  bootstrap.struct_size -= 1;
+  EXPECT_EQ(moert_context_create(&bootstrap, nullptr, &context),
+            MOERT_INVALID_ARGUMENT);
+  EXPECT_EQ(context, nullptr);
+}
+
 namespace {
 /// An embedder's all-gather among threads.
 struct Exchange {

@@ -267,10 +267,6 @@ Status GroupControl::groupError() const {
 }
 
 Status GroupControl::reset(Bootstrap &bootstrap) {
-  // A rank that is gone cannot come, and a callback may not know that.
-  for (int peer = 0; peer < groupSize; ++peer)
-    if (Status s = checkAlive(peer); !s.isOk())
-      return s.withPrefix("the group cannot be reset");
   if (Status s = bootstrap.barrier(); !s.isOk())
     return s;
   RankBlock &mine = block(myRank);
