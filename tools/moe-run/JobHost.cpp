@@ -41,7 +41,7 @@ static std::string hostName() {
 /// Takes in what has come. A visitor that leaves before the run may come
 /// again.
 void JobProcess::receiveVisitors(int listener, std::vector<Visitor> &visitors) {
-  for (;;) {
+  for (int i = 0; i < 2 * maxRanks; ++i) {
     MessageSocket socket = acceptVisitor(listener);
     if (!socket.isOpen())
       break;

@@ -263,7 +263,7 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
   for (;;) {
     std::vector<pollfd> entries{{host.fd(), POLLIN, 0},
                                 {signals.fd(), POLLIN, 0}};
-    (void)poll(entries.data(), entries.size(), 100);
+    (void)poll(entries.data(), entries.size(), 50);
     std::string text;
     std::deque<UniqueFd> fds;
     MessageSocket::Received received;

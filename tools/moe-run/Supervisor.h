@@ -48,6 +48,10 @@ public:
   int token = -1;
 
 private:
+  /// How long members have to kill their ranks, and to end, before they are
+  /// killed themselves.
+  static constexpr double killSeconds = 2;
+
   struct Rank {
     RankProcess process;
     rt::MessageSocket member;

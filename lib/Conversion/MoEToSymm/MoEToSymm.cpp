@@ -128,8 +128,8 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
 LogicalResult checkHasKernel(CollectiveOpInterface op) {
   if (op.getNumRanks() > kMaxKernelRanks)
     return op.emitOpError("expects at most ")
-           << kMaxKernelRanks << " ranks with target cuda ("
-           << op.getNumRanks() << ")";
+           << kMaxKernelRanks << " ranks with target cuda (" << op.getNumRanks()
+           << ")";
   auto combine = dyn_cast<CombineOp>(op.getOperation());
   bool isPush = combine && combine.getAlgorithm() == Algorithm::push;
   LaunchShape shape = getLaunchShape(op);

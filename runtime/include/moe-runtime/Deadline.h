@@ -33,8 +33,7 @@ public:
   /// How long to sleep before the next look.
   int sliceMs() {
     int64_t leftMs = (totalNs - clock.elapsedNs() + 999999) / 1000000;
-    return static_cast<int>(
-        std::clamp<int64_t>(leftMs, 0, WaitClock::sliceMs));
+    return static_cast<int>(std::clamp<int64_t>(leftMs, 0, WaitClock::sliceMs));
   }
 
 private:

@@ -95,7 +95,8 @@ Expected<Place> moe::rt::takeOrVisitPlace(const std::string &name) {
 }
 
 MessageSocket moe::rt::acceptVisitor(int listener) {
-  for (;;) {
+  // A bound, since strangers may come faster than they are turned away.
+  for (int i = 0; i < 64; ++i) {
     UniqueFd accepted(
         accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!accepted.isValid()) {
@@ -107,4 +108,5 @@ MessageSocket moe::rt::acceptVisitor(int listener) {
     if (visitor.isOfSameUser())
       return visitor;
   }
+  return MessageSocket();
 }

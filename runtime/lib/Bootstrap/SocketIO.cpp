@@ -93,8 +93,8 @@ static bool waitFor(int socket, short events, int64_t &deadlineNs) {
   for (;;) {
     pollfd entry{socket, events, 0};
     int64_t begin = nowNs();
-    int ready = poll(&entry, 1,
-                     std::min(WaitClock::sliceMs, millisecondsUntil(deadlineNs)));
+    int ready = poll(
+        &entry, 1, std::min(WaitClock::sliceMs, millisecondsUntil(deadlineNs)));
     // The same rule as that of WaitClock, which says why.
     deadlineNs +=
         std::max<int64_t>(0, nowNs() - begin - WaitClock::mostPerLookNs);

@@ -1,0 +1,131 @@
+//===- Verdict.cpp - how a run has ended ----------------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "RankRun.h"
+#include "Report.h"
+#include "Supervisor.h"
+#include "moe-runtime/Bootstrap.h"
+
+#include <unistd.h>
+
+using namespace moe::rt;
+using namespace moe::run;
+
+/// Whether the run was ended by a signal to moe-run. A launcher also sends one
+/// when some process of the job has died, which then is the reason.
+bool Supervisor::wasInterrupted() const {
+  return interruptedBy && (token < 0 || death.empty() || isDeathByRequest);
+}
+
+/// Says once for the whole run what went wrong, if this process has the right
+/// to: how a rank died, or the error of the rank that had it first.
+void Supervisor::say(const std::string &message) const {
+  char byte;
+  if (!hasBeenSaid && (token < 0 || read(token, &byte, 1) == 1))
+    printError(message);
+}
+
+/// All members wait for the verdict: none of them can turn a good end into a
+/// bad one any more.
+Status Supervisor::gatherMembers() {
+  for (Rank &rank : ranks)
+    if (rank.member.isOpen())
+      (void)rank.member.send(R"({"prepare": true})");
+  Deadline deadline(endSeconds(options));
+  for (;;) {
+    std::vector<int> missing;
+    for (size_t r = 0; r < ranks.size(); ++r)
+      if (ranks[r].member.isOpen() && !ranks[r].isReady)
+        missing.push_back(static_cast<int>(r));
+    if (missing.empty() || !death.empty() || interruptedBy || isLauncherGone)
+      return Status::ok();
+    if (deadline.isOver())
+      return makeError(MOERT_TIMEOUT,
+                       "%s: moe-run's process did not answer within %g s of "
+                       "the last step; it may have been stopped",
+                       listRanks(missing).c_str(), endSeconds(options));
+    step(-1);
+  }
+}
+
+/// Whether the run was a good one.
+bool Supervisor::finish(std::vector<OutputFile> &outputs) {
+  auto findFirst = [&]() -> const Rank * {
+    const Rank *first = nullptr;
+    for (const Rank &rank : ranks)
+      if (!rank.error.empty() &&
+          (!first || (rank.isOrigin && !first->isOrigin)))
+        first = &rank;
+    return first;
+  };
+  auto isGood = [&] {
+    bool isGood = !interruptedBy && !isLauncherGone && !findFirst();
+    for (const Rank &rank : ranks)
+      isGood &= rank.isDone;
+    return isGood;
+  };
+  if (isGood()) {
+    Status status = gatherMembers();
+    if (status.isOk() && isGood()) {
+      status = publish(outputs);
+      if (status.isOk() && !document.empty())
+        status = print(document);
+      if (status.isOk())
+        return true;
+    }
+    if (!status.isOk()) {
+      say(status.message());
+      return false;
+    }
+  }
+  const Rank *first = findFirst();
+  if (wasInterrupted()) {
+    say("interrupted by " + describeSignal(interruptedBy));
+  } else if (!death.empty()) {
+    // Another rank may have seen where it was.
+    bool isSeen = first && first->isOrigin;
+    say(death + (isSeen ? "; " + first->error : ""));
+  } else if (isLauncherGone) {
+    say("the program that started the processes of this job has ended");
+  } else {
+    say(first ? first->error : "a rank ended without a report");
+  }
+  return false;
+}
+
+/// Gives the members the verdict and lets them end.
+int Supervisor::conclude(int exitCode) {
+  for (Rank &rank : ranks)
+    if (rank.member.isOpen())
+      (void)rank.member.send(format("{\"end\": %d}", exitCode));
+  Deadline deadline(exitCode == 0 ? endSeconds(options) : killSeconds);
+  auto anyOpen = [&] {
+    for (const Rank &rank : ranks)
+      if (rank.member.isOpen())
+        return true;
+    return false;
+  };
+  while (anyOpen() && !deadline.isOver()) {
+    for (Rank &rank : ranks) {
+      pollfd entry{rank.member.fd(), POLLIN, 0};
+      if (poll(&entry, 1, deadline.sliceMs()) <= 0)
+        continue;
+      std::string text;
+      std::deque<UniqueFd> fds;
+      if (rank.member.receive(text, fds) == MessageSocket::Closed)
+        rank.member.close();
+    }
+  }
+  if (anyOpen() && exitCode == 0) {
+    say("moe-run's process of a rank did not end after the run, which was "
+        "good; the outputs are written");
+    exitCode = 1;
+  }
+  killMembers();
+  return exitCode;
+}
