@@ -33,6 +33,7 @@ using namespace mlir::moe;
 /// All of the first part, with the choices of `plan`.
 static void buildBufferizationPipeline(OpPassManager &pm,
                                        const MoEPlanPassOptions &plan) {
+  pm.addPass(createMoERenameSymbolsPass());
   pm.addPass(createMoEPrepareEntriesPass());
   pm.addPass(createMoEDropFastMathPass());
   // A buffer that a helper function returns has no owner that is known when it

@@ -8,9 +8,10 @@
 
 #include "moe-mlir/Target/Host/Host.h"
 
+#include "moe-mlir/Target/LLVM/LibraryFunctions.h"
+
 #include "lld/Common/Driver.h"
 #include "llvm/ADT/ScopeExit.h"
-#include "llvm/ADT/StringSet.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
@@ -19,43 +20,11 @@
 LLD_HAS_DRIVER(elf)
 
 using namespace mlir;
+using namespace mlir::moe;
 
 //===----------------------------------------------------------------------===//
 // Imports
 //===----------------------------------------------------------------------===//
-
-/// Where a symbol that an artifact imports is defined.
-enum class Provider { Runtime, LibC, LibM, Nobody };
-
-static Provider findProvider(StringRef name) {
-  static const llvm::StringSet<> runtime = {
-      "moert_rank",           "moert_symm_base",  "moert_symm_stride",
-      "moert_phase",          "moert_wait",       "moert_fail",
-      "moert_alloc",          "moert_free",       "moert_collective_begin",
-      "moert_collective_end", "moert_launch",     "moert_copy",
-      "moert_read",           "moert_timeout_ns", "moert_device_status"};
-  static const llvm::StringSet<> libc = {"memcpy", "memmove", "memset",
-                                         "memcmp", "bcmp"};
-  // Each also with the suffix f.
-  static const llvm::StringSet<> libm = {
-      "acos",      "acosh",     "asin",    "asinh",  "atan",      "atan2",
-      "atanh",     "cbrt",      "ceil",    "cos",    "cosh",      "erf",
-      "erfc",      "exp",       "exp2",    "exp10",  "expm1",     "fabs",
-      "floor",     "fma",       "fmax",    "fmin",   "fmod",      "frexp",
-      "ldexp",     "log",       "log10",   "log1p",  "log2",      "modf",
-      "pow",       "nearbyint", "rint",    "round",  "sin",       "sincos",
-      "sinh",      "sqrt",      "tan",     "tanh",   "roundeven", "trunc",
-      "fdim",      "hypot",     "lgamma",  "tgamma", "lround",    "llround",
-      "remainder", "scalbn",    "copysign"};
-  if (runtime.contains(name))
-    return Provider::Runtime;
-  if (libc.contains(name))
-    return Provider::LibC;
-  StringRef base = name;
-  if (libm.contains(name) || (base.consume_back("f") && libm.contains(base)))
-    return Provider::LibM;
-  return Provider::Nobody;
-}
 
 /// Checks the symbols that `object` imports and says whether it needs libm.
 /// Names that start with `otherPrefix`, unless that is empty, are fine.
@@ -80,9 +49,9 @@ static FailureOr<bool> checkImports(ModuleOp module, ArrayRef<char> object,
         *name == "_GLOBAL_OFFSET_TABLE_" ||
         (!otherPrefix.empty() && name->starts_with(otherPrefix)))
       continue;
-    Provider provider = findProvider(*name);
-    needsLibM |= provider == Provider::LibM;
-    if (provider != Provider::Nobody)
+    FunctionProvider provider = findFunctionProvider(*name);
+    needsLibM |= provider == FunctionProvider::LibM;
+    if (provider != FunctionProvider::Nobody)
       continue;
     Operation *declaration = module.lookupSymbol(*name);
     return (declaration ? declaration : module.getOperation())

@@ -37,6 +37,12 @@ static std::string getEntrySymbol(StringRef name) {
   return ("moe_entry_" + name).str();
 }
 
+/// The name that callers know, which the function may have lost.
+static StringRef getEntryName(LLVM::LLVMFuncOp func) {
+  auto name = func->getAttrOfType<StringAttr>(kEntryNameAttrName);
+  return name ? name.getValue() : func.getName();
+}
+
 //===----------------------------------------------------------------------===//
 // Manifest
 //===----------------------------------------------------------------------===//
@@ -118,7 +124,7 @@ static std::string createManifest(ModuleOp module,
         auto type = cast<FunctionType>(
             func->getAttrOfType<TypeAttr>(kEntryAttrName).getValue());
         json.object([&] {
-          json.attribute("name", func.getName());
+          json.attribute("name", getEntryName(func));
           json.attribute("symbol", getEntrySymbol(func.getName()));
           writeTypes(json, "args", type.getInputs());
           writeTypes(json, "results", type.getResults());
@@ -284,8 +290,10 @@ static void dropNotes(ModuleOp module, ArrayRef<LLVM::LLVMFuncOp> entries) {
         StringRef(symm::kWorkspaceBytesAttrName), StringRef(kGpuAttrName),
         StringRef(kDeviceStringsAttrName)})
     module->removeAttr(name);
-  for (LLVM::LLVMFuncOp func : entries)
+  for (LLVM::LLVMFuncOp func : entries) {
     func->removeAttr(kEntryAttrName);
+    func->removeAttr(kEntryNameAttrName);
+  }
 }
 
 namespace {

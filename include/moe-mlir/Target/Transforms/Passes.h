@@ -17,6 +17,9 @@ namespace mlir::moe {
 /// Those marked `moe.symmetric` have the encoding `#symm.space`.
 inline constexpr llvm::StringLiteral kEntryAttrName = "moe.entry";
 
+/// Function attribute: the name of an entry whose function was renamed.
+inline constexpr llvm::StringLiteral kEntryNameAttrName = "moe.entry_name";
+
 /// Module attribute: number of ranks the module is made for; 0 for any.
 inline constexpr llvm::StringLiteral kRanksAttrName = "moe.ranks";
 

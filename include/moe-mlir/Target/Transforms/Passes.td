@@ -11,6 +11,34 @@
 
 include "mlir/Pass/PassBase.td"
 
+def MoERenameSymbolsPass : Pass<"moe-rename-symbols", "::mlir::ModuleOp"> {
+  let summary = "give functions and globals names that every target can use";
+  let description = [{
+    Symbols of a module may have any name; names in PTX, and of what a lowering
+    calls, are taken or restricted. Functions with a body and globals whose name
+    is no identifier, is longer than 96 characters, or is that of a library
+    function get one that is, and that no other symbol has. An entry's own name,
+    under which callers find it, is noted as `moe.entry_name`.
+
+    Before:
+
+    ```mlir
+    func.func @"layer.forward"(%x: tensor<4xf32>) -> tensor<4xf32> {
+      return %x : tensor<4xf32>
+    }
+    ```
+
+    After:
+
+    ```mlir
+    func.func @layer_forward(%x: tensor<4xf32>) -> tensor<4xf32>
+        attributes {moe.entry_name = "layer.forward"} {
+      return %x : tensor<4xf32>
+    }
+    ```
+  }];
+}
+
 def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
   let summary = "check the entries of a module and note their types";
   let description = [{
