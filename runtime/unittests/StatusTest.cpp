@@ -15,7 +15,7 @@
 using namespace moe::rt;
 
 TEST(StatusTest, EveryCodeHasAName) {
-  for (int code = MOERT_OK; code <= MOERT_INTERNAL; ++code)
+  for (int code = MOERT_OK; code <= MOERT_LAST_CODE; ++code)
     EXPECT_STRNE(codeName(static_cast<moert_code>(code)), "UNKNOWN") << code;
   EXPECT_STREQ(codeName(MOERT_TIMEOUT), "TIMEOUT");
   EXPECT_STREQ(codeName(static_cast<moert_code>(1000)), "UNKNOWN");

@@ -82,7 +82,8 @@ def ConvertSymmToLLVMPass : Pass<"convert-symm-to-llvm", "::mlir::ModuleOp"> {
     (`moert_symm_base`), peers constant strides away from it
     (`moert_symm_stride`). A put is a memory copy, a signal a release store, a
     wait a call of `moert_wait`, a check a branch to `moert_fail`. The memory
-    space `#symm.space` disappears from all types.
+    space `#symm.space` disappears from all types. A `cf.assert` becomes a branch
+    to `moert_assertion_failed`, which ends the entry.
 
     Needs the offsets of `symm-assign-offsets`. Runs while loops are still
     structured (`scf`), before the memref dialect is lowered.
@@ -114,7 +115,10 @@ def ConvertSymmToNVVMPass : Pass<"convert-symm-to-nvvm", "::mlir::ModuleOp"> {
     the row's size allows. Nothing traps; a kernel always ends.
 
     Phases and checks are named in records by number; the module attribute
-    `symm.device_strings` lists their texts.
+    `symm.device_strings` lists their texts. A `cf.assert` is recorded as well,
+    with a site of its own after those of collectives, and ends the thread: what
+    follows may rely on it. Where a kernel of the module has one, threads of
+    kernels that exchange nothing end at once when there is an error already.
 
     Runs after `gpu-kernel-outlining`, while loops are still structured (`scf`).
   }];

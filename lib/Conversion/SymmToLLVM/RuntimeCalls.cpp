@@ -53,6 +53,8 @@ static Signature getSignature(RuntimeFunction function) {
     return {"moert_wait", "vpii", Behaviour::Opaque};
   case RuntimeFunction::Fail:
     return {"moert_fail", "vipiii", Behaviour::NoReturn};
+  case RuntimeFunction::AssertionFailed:
+    return {"moert_assertion_failed", "vpp", Behaviour::NoReturn};
   }
   llvm_unreachable("unknown runtime function");
 }
@@ -105,7 +107,8 @@ static LLVM::LLVMFunctionType getFunctionType(MLIRContext *context,
 
 LogicalResult moe::checkRuntimeNames(ModuleOp module) {
   for (auto function = static_cast<int>(RuntimeFunction::Rank);
-       function <= static_cast<int>(RuntimeFunction::Fail); ++function) {
+       function <= static_cast<int>(RuntimeFunction::AssertionFailed);
+       ++function) {
     Signature signature = getSignature(static_cast<RuntimeFunction>(function));
     Operation *existing = module.lookupSymbol(signature.name);
     if (!existing)

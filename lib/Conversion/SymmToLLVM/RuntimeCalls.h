@@ -24,7 +24,8 @@ enum class RuntimeFunction {
   Phase,
   CollectiveEnd,
   Wait,
-  Fail
+  Fail,
+  AssertionFailed
 };
 
 /// Reports an error when `module` has something else under the name of a

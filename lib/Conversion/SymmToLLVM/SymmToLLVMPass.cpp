@@ -14,6 +14,7 @@
 
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -29,7 +30,8 @@ using namespace mlir;
 using namespace mlir::moe;
 
 /// Lists the collectives of `module` by site. Sites number the collectives from
-/// zero on; one that code was duplicated from may appear more than once.
+/// zero on; one that code was duplicated from may appear more than once. What
+/// the module lists already follows.
 static FailureOr<ArrayAttr> collectSites(ModuleOp module) {
   Builder builder(module.getContext());
   SmallVector<symm::CollectiveBeginOp> begins;
@@ -48,6 +50,8 @@ static FailureOr<ArrayAttr> collectSites(ModuleOp module) {
          builder.getNamedAttr("location", builder.getStringAttr(
                                               describeLocation(op.getLoc())))});
   }
+  if (auto assertions = module->getAttrOfType<ArrayAttr>(kSitesAttrName))
+    llvm::append_range(sites, assertions);
   return builder.getArrayAttr(sites);
 }
 
@@ -111,8 +115,10 @@ struct ConvertSymmToLLVMPass
     addSymmToLLVMTypeConversions(converter);
     RewritePatternSet patterns(&getContext());
     populateSymmToLLVMConversionPatterns(converter, patterns);
+    populateAssertToRuntimePatterns(patterns);
     ConversionTarget target(getContext());
     target.addIllegalDialect<symm::SymmDialect>();
+    target.addIllegalOp<cf::AssertOp>();
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     if (failed(applyPartialConversion(module, target, std::move(patterns))))
       return signalPassFailure();

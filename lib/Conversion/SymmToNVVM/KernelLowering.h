@@ -9,6 +9,8 @@
 #ifndef MOE_LIB_CONVERSION_SYMMTONVVM_KERNELLOWERING_H
 #define MOE_LIB_CONVERSION_SYMMTONVVM_KERNELLOWERING_H
 
+#include "AssertLowering.h"
+
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
@@ -41,14 +43,15 @@ struct LaunchPlace {
   StringAttr phase; ///< null: none yet
 };
 
-/// Lowers the symm ops of one kernel. The kernel gets four more parameters:
-/// the rank, the bytes between the workspaces of two ranks, the bound of waits
-/// and the error record; and a fifth, the number of the collective, where that
-/// is not the same for all launches.
+/// Lowers the symm ops and assertions of one kernel. The kernel gets four more
+/// parameters: the rank, the bytes between the workspaces of two ranks, the
+/// bound of waits and the error record; and a fifth, the number of the
+/// collective, where that is not the same for all launches.
 class KernelLowering {
 public:
   KernelLowering(gpu::GPUFuncOp kernel, const LLVMTypeConverter &converter,
-                 DeviceStrings &strings, LaunchPlace place);
+                 DeviceStrings &strings, AssertionSites &assertions,
+                 LaunchPlace place);
 
   LogicalResult run();
 
@@ -76,6 +79,8 @@ private:
   void lower(symm::TakeOp op);
   void lower(symm::MarkOp op);
   void lower(symm::FailedOp op);
+  void lower(cf::AssertOp op);
+  void leaveAfterError();
 
   // Values.
   Value i32(int32_t value);
@@ -106,6 +111,7 @@ private:
   gpu::GPUFuncOp kernel;
   const LLVMTypeConverter &converter;
   DeviceStrings &strings;
+  AssertionSites &assertions;
   LaunchPlace place;
   Location loc;
   Value rank, stride, timeout, status, site;

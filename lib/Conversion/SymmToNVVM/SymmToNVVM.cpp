@@ -28,9 +28,11 @@ static constexpr unsigned kGlobalSpace = 1;
 
 KernelLowering::KernelLowering(gpu::GPUFuncOp kernel,
                                const LLVMTypeConverter &converter,
-                               DeviceStrings &strings, LaunchPlace place)
+                               DeviceStrings &strings,
+                               AssertionSites &assertions, LaunchPlace place)
     : rewriter(kernel.getContext()), kernel(kernel), converter(converter),
-      strings(strings), place(place), loc(kernel.getLoc()) {}
+      strings(strings), assertions(assertions), place(place),
+      loc(kernel.getLoc()) {}
 
 //===----------------------------------------------------------------------===//
 // Values and addresses
@@ -317,7 +319,7 @@ LogicalResult KernelLowering::lower(Operation *op) {
             symm::PostOp, symm::CollectOp, symm::TakeOp, symm::MarkOp,
             symm::StageInitOp, symm::StageExpectOp, symm::StageArriveOp,
             symm::StageWaitOp, symm::FetchOp, symm::PutWaitOp,
-            symm::BulkFenceOp, symm::JoinLoadsOp>([&](auto op) {
+            symm::BulkFenceOp, symm::JoinLoadsOp, cf::AssertOp>([&](auto op) {
         lower(op);
         return success();
       })
@@ -347,9 +349,6 @@ LogicalResult KernelLowering::run() {
     if (failed(kernel.insertArgument(kernel.getNumArguments(), type,
                                      /*argAttrs=*/{}, kernel.getLoc())))
       return failure();
-  // One block per multiprocessor is enough: registers before occupancy.
-  kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
-                  rewriter.getI32IntegerAttr(1));
   rank = kernel.getArgument(first);
   stride = kernel.getArgument(first + 1);
   timeout = kernel.getArgument(first + 2);
@@ -360,10 +359,19 @@ LogicalResult KernelLowering::run() {
 
   // In the order of the text: a phase begins where its op stands.
   SmallVector<Operation *> ops;
+  bool isExchange = false;
   kernel.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (isa_and_present<symm::SymmDialect>(op->getDialect()))
+    bool isSymm = isa_and_present<symm::SymmDialect>(op->getDialect());
+    isExchange |= isSymm;
+    if (isSymm || isa<cf::AssertOp>(op))
       ops.push_back(op);
   });
+  // One block per multiprocessor is enough: registers before occupancy.
+  if (isExchange)
+    kernel->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(),
+                    rewriter.getI32IntegerAttr(1));
+  else
+    leaveAfterError();
   for (Operation *op : ops)
     if (failed(lower(op)))
       return failure();

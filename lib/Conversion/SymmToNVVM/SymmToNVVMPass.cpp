@@ -76,9 +76,12 @@ struct ConvertSymmToNVVMPass
     if (failed(checkHostCode(module)))
       return signalPassFailure();
     llvm::MapVector<gpu::GPUFuncOp, SmallVector<gpu::LaunchFuncOp>> kernels;
+    bool mayStop = false;
+    for (auto gpuModule : module.getOps<gpu::GPUModuleOp>())
+      mayStop |= hasAssertions(gpuModule);
     module.walk([&](gpu::GPUFuncOp kernel) {
       boundGrid(kernel);
-      if (hasSymmOps(kernel))
+      if (mayStop || hasSymmOps(kernel))
         kernels[kernel];
     });
     module.walk([&](gpu::LaunchFuncOp launch) {
@@ -97,6 +100,7 @@ struct ConvertSymmToNVVMPass
                      : 0;
         });
     DeviceStrings strings;
+    AssertionSites assertions(module);
     for (auto &[kernel, launches] : kernels) {
       LaunchPlace place;
       for (auto [index, launch] : llvm::enumerate(launches)) {
@@ -108,7 +112,8 @@ struct ConvertSymmToNVVMPass
         }
         place = here;
       }
-      if (failed(KernelLowering(kernel, converter, strings, place).run()))
+      if (failed(KernelLowering(kernel, converter, strings, assertions, place)
+                     .run()))
         return signalPassFailure();
       for (gpu::LaunchFuncOp launch : launches)
         if (failed(passContext(module, launch, place.siteArgument)))
@@ -120,6 +125,9 @@ struct ConvertSymmToNVVMPass
     if (!kernels.empty())
       module->setAttr(kDeviceStringsAttrName,
                       ArrayAttr::get(&getContext(), strings.get()));
+    if (!assertions.get().empty())
+      module->setAttr(kSitesAttrName,
+                      ArrayAttr::get(&getContext(), assertions.get()));
   }
 
 private:

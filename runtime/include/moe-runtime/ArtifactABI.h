@@ -60,7 +60,9 @@ typedef enum moert_code {
   MOERT_INVALID_EXPERT = 9,      ///< expert id out of range
   MOERT_CAPACITY_EXCEEDED = 10,  ///< more rows than the receive buffer holds
   MOERT_INVALID_COUNT = 11,      ///< counts or rows out of range
-  MOERT_INTERNAL = 12            ///< a bug in moe-mlir
+  MOERT_INTERNAL = 12,           ///< a bug in moe-mlir
+  MOERT_ASSERTION_FAILED = 13,   ///< a cf.assert of the module does not hold
+  MOERT_LAST_CODE = MOERT_ASSERTION_FAILED
 } moert_code;
 
 /// Rank of this process in the group, 0 .. ranks - 1.
@@ -96,6 +98,10 @@ void moert_wait(const uint64_t *flag, uint64_t value, int64_t peer);
 /// `seen` the offending value. `peer` is the rank it concerns, or -1.
 void moert_fail(int64_t code, const char *what, int64_t expected, int64_t seen,
                 int64_t peer);
+
+/// Ends the entry: the assertion at `location`, which says `text`, does not
+/// hold. Both are static strings.
+void moert_assertion_failed(const char *location, const char *text);
 
 /// Memory of generated code: `bytes` (may be 0) bytes aligned to `alignment`,
 /// a power of two. Never returns null. moert_free accepts null.

@@ -171,6 +171,7 @@ public:
   bool wait(const uint64_t *flag, uint64_t value, int64_t peer);
   void failHere(int64_t code, const char *what, int64_t expected, int64_t seen,
                 int64_t peer);
+  void failAssertion(const char *location, const char *text);
   bool allocate(int64_t bytes, int64_t alignment, void *&out);
   bool free(void *ptr);
   bool launchKernel(const KernelLaunch &launch);

@@ -84,6 +84,16 @@ MOERT_EXPORT void moert_fail(int64_t code, const char *what, int64_t expected,
   context->unwind();
 }
 
+MOERT_EXPORT void moert_assertion_failed(const char *location,
+                                         const char *text) {
+  Context *context = Context::current();
+  runGuarded(context, [=] {
+    context->failAssertion(location, text);
+    return false;
+  });
+  context->unwind();
+}
+
 MOERT_EXPORT void *moert_alloc(int64_t bytes, int64_t alignment) {
   Context *context = Context::current();
   void *ptr = nullptr;

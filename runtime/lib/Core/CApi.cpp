@@ -147,7 +147,7 @@ moert_code moert_context_fail(moert_context *context, moert_code code,
   return guarded([&]() -> Status {
     if (!context)
       return missing("context");
-    if (code <= MOERT_OK || code > MOERT_INTERNAL)
+    if (code <= MOERT_OK || code > MOERT_LAST_CODE)
       return Status(MOERT_INVALID_ARGUMENT, "no code of an error");
     if (Status s = context->context->refuseIfForked(); !s.isOk())
       return s;

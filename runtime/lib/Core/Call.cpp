@@ -306,7 +306,7 @@ bool Context::checkOrder(int peer) {
 
 void Context::failHere(int64_t code, const char *what, int64_t expected,
                        int64_t seen, int64_t peer) {
-  bool isCode = code > MOERT_OK && code <= MOERT_INTERNAL;
+  bool isCode = code > MOERT_OK && code <= MOERT_LAST_CODE;
   moert_code known = isCode ? static_cast<moert_code>(code) : MOERT_INTERNAL;
   std::string text = format("%s: %s: %s: expected at most %lld, seen %lld",
                             here().c_str(), codeText(known).c_str(), what,
@@ -314,6 +314,11 @@ void Context::failHere(int64_t code, const char *what, int64_t expected,
   if (peer >= 0)
     text += format(", peer rank %lld", (long long)peer);
   stop(Status(known, text));
+}
+
+void Context::failAssertion(const char *location, const char *text) {
+  stop(makeError(MOERT_ASSERTION_FAILED, "cf.assert at %s: %s: %s", location,
+                 codeText(MOERT_ASSERTION_FAILED).c_str(), text));
 }
 
 bool Context::allocate(int64_t bytes, int64_t alignment, void *&out) {

@@ -11,7 +11,7 @@
 using namespace moe::rt;
 
 static moert_code toCode(int32_t code) {
-  if (code >= MOERT_OK && code <= MOERT_INTERNAL)
+  if (code >= MOERT_OK && code <= MOERT_LAST_CODE)
     return static_cast<moert_code>(code);
   return MOERT_INTERNAL;
 }
@@ -65,6 +65,9 @@ Status moe::rt::describeRecord(const moert_device_record &record,
   if (code == MOERT_PEER_FAILED)
     return makeError(code, "%s: rank %d has failed", where.c_str(),
                      record.peer);
+  if (code == MOERT_ASSERTION_FAILED)
+    return makeError(code, "%s: %s: %s", where.c_str(), codeText(code).c_str(),
+                     what.c_str());
   std::string message =
       format("%s: %s: %s: expected at most %lld, seen %lld", where.c_str(),
              codeText(code).c_str(), what.c_str(), (long long)record.expected,

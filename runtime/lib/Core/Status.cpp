@@ -42,6 +42,8 @@ const char *moe::rt::codeName(moert_code code) {
     return "INVALID_COUNT";
   case MOERT_INTERNAL:
     return "INTERNAL";
+  case MOERT_ASSERTION_FAILED:
+    return "ASSERTION_FAILED";
   }
   return "UNKNOWN";
 }

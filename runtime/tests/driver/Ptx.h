@@ -79,6 +79,7 @@ enum class Op : uint8_t {
   Cvta,
   Div,
   Fence,
+  Exit,
   Fma,
   Ld,
   Mad,

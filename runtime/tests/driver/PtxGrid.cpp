@@ -142,6 +142,10 @@ void Grid::execute(Thread &thread, const Instruction &op) {
     return;
   case Op::Call:
     return call(thread, op);
+  case Op::Exit:
+    // From functions it is in as well.
+    thread.frames.resize(1);
+    return leave(thread);
   case Op::Ret:
     return leave(thread);
   case Op::Bar:

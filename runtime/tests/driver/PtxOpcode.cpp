@@ -48,6 +48,7 @@ bool moe::standin::givesResult(Op op) {
   case Op::BulkIn:
   case Op::BulkOut:
   case Op::BulkWait:
+  case Op::Exit:
   case Op::Fence:
   case Op::MbarInit:
   case Op::Ret:
@@ -242,22 +243,17 @@ static bool parseBarrier(const Parts &parts, Instruction &op) {
 
 bool moe::standin::parseOpcode(const std::string &opcode, Instruction &op) {
   static const std::unordered_map<std::string, Op> plain = {
-      {"abs", Op::Abs},   {"add", Op::Add},
-      {"and", Op::And},   {"bfe", Op::Bfe},
-      {"bra", Op::Bra},   {"call", Op::Call},
-      {"clz", Op::Clz},   {"copysign", Op::Copysign},
-      {"cvt", Op::Cvt},   {"cvta", Op::Cvta},
-      {"div", Op::Div},   {"fma", Op::Fma},
-      {"mad", Op::Mad},   {"max", Op::Max},
-      {"min", Op::Min},   {"mov", Op::Mov},
-      {"mul", Op::Mul},   {"neg", Op::Neg},
-      {"not", Op::Not},   {"or", Op::Or},
-      {"popc", Op::Popc}, {"prmt", Op::Prmt},
-      {"rcp", Op::Rcp},   {"redux", Op::Redux},
-      {"rem", Op::Rem},   {"ret", Op::Ret},
-      {"selp", Op::Selp}, {"shf", Op::Shf},
-      {"shl", Op::Shl},   {"shr", Op::Shr},
-      {"sqrt", Op::Sqrt}, {"sub", Op::Sub},
+      {"abs", Op::Abs},     {"add", Op::Add},           {"and", Op::And},
+      {"bfe", Op::Bfe},     {"bra", Op::Bra},           {"call", Op::Call},
+      {"clz", Op::Clz},     {"copysign", Op::Copysign}, {"cvt", Op::Cvt},
+      {"cvta", Op::Cvta},   {"div", Op::Div},           {"exit", Op::Exit},
+      {"fma", Op::Fma},     {"mad", Op::Mad},           {"max", Op::Max},
+      {"min", Op::Min},     {"mov", Op::Mov},           {"mul", Op::Mul},
+      {"neg", Op::Neg},     {"not", Op::Not},           {"or", Op::Or},
+      {"popc", Op::Popc},   {"prmt", Op::Prmt},         {"rcp", Op::Rcp},
+      {"redux", Op::Redux}, {"rem", Op::Rem},           {"ret", Op::Ret},
+      {"selp", Op::Selp},   {"shf", Op::Shf},           {"shl", Op::Shl},
+      {"shr", Op::Shr},     {"sqrt", Op::Sqrt},         {"sub", Op::Sub},
       {"xor", Op::Xor}};
   Parts parts(opcode, op);
   const std::string &base = parts.base();

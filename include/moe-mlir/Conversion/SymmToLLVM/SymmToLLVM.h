@@ -22,7 +22,8 @@ class RewritePatternSet;
 namespace mlir::moe {
 
 /// Module attribute that lists the collectives of a module by site number:
-/// an array of {op = "moe.dispatch", location = "layer.mlir:12:8"}.
+/// an array of {op = "moe.dispatch", location = "layer.mlir:12:8"}. Assertions
+/// in kernels, which `convert-symm-to-nvvm` notes, follow.
 inline constexpr llvm::StringLiteral kSitesAttrName = "symm.sites";
 
 /// Lets `converter` map memrefs in `#symm.space` to ordinary descriptors.
@@ -32,6 +33,10 @@ void addSymmToLLVMTypeConversions(LLVMTypeConverter &converter);
 /// runtime.
 void populateSymmToLLVMConversionPatterns(const LLVMTypeConverter &converter,
                                           RewritePatternSet &patterns);
+
+/// Patterns that end the entry with an error of the runtime where a `cf.assert`
+/// does not hold.
+void populateAssertToRuntimePatterns(RewritePatternSet &patterns);
 
 /// The place in a source file that `loc` names, as "file:line:column" with the
 /// file's name without its folder; "unknown" when it names none.
