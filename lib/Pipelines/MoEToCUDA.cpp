@@ -41,6 +41,7 @@ void moe::buildMoEToSymmKernelsPipeline(OpPassManager &pm,
 void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
                                   const MoEToCUDAOptions &options) {
   // The rest of the module: everything that touches buffers.
+  pm.addPass(memref::createExpandOpsPass());
   pm.addPass(createMoEExpandCopiesPass());
   pm.addNestedPass<func::FuncOp>(createMoECopyConstantsToDevicePass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToParallelLoopsPass());
@@ -70,6 +71,8 @@ void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
   auto &kernels = pm.nest<gpu::GPUModuleOp>();
   kernels.addPass(createConvertVectorToSCFPass());
   kernels.addPass(createSCFToControlFlowPass());
+  // What classifies and counts; functions are expanded already.
+  kernels.addPass(createConvertMathToLLVMPass());
   ConvertGpuOpsToNVVMOpsOptions nvvm;
   nvvm.indexBitwidth = 64;
   nvvm.hasRedux = true;

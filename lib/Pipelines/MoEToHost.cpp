@@ -35,12 +35,16 @@ static void buildBufferizationPipeline(OpPassManager &pm,
                                        const MoEPlanPassOptions &plan) {
   pm.addPass(createMoERenameSymbolsPass());
   pm.addPass(createMoEPrepareEntriesPass());
+  MoECheckEntriesPassOptions check;
+  check.target = plan.target;
+  pm.addPass(createMoECheckEntriesPass(check));
   pm.addPass(createMoEDropFastMathPass());
   // A buffer that a helper function returns has no owner that is known when it
   // is compiled, so it could not become symmetric in place.
   pm.addPass(createInlinerPass());
   pm.addPass(createMoECheckRoutesPass());
   pm.addPass(createMoEDecomposeAggregatesPass());
+  pm.addPass(createMoEDecomposeTensorOpsPass());
   // Arithmetic on whole tensors, which has no bufferization of its own.
   pm.addPass(createConvertElementwiseToLinalgPass());
   pm.addPass(createCanonicalizerPass());
@@ -100,6 +104,7 @@ void moe::buildMoEToSymmPipeline(OpPassManager &pm,
 
 void moe::buildSmallFloatsPipeline(OpPassManager &pm, bool hasKernels) {
   pm.addPass(createMoEExpandMathPass());
+  pm.addPass(createMoEExpandScalarMathPass());
   pm.addPass(math::createMathExtendToSupportedTypes());
   arith::ArithEmulateUnsupportedFloatsOptions emulate;
   emulate.sourceTypeStrs = {"bf16", "f16", "f8E4M3FN", "f8E5M2"};
@@ -146,6 +151,7 @@ void moe::buildLLVMToArtifactPipeline(OpPassManager &pm, StringRef target,
 void moe::buildSymmToHostPipeline(OpPassManager &pm,
                                   const MoEToHostOptions &options) {
   // Loops.
+  pm.addPass(memref::createExpandOpsPass());
   pm.addPass(createMoEExpandCopiesPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   pm.addNestedPass<func::FuncOp>(createForallToForLoopPass());

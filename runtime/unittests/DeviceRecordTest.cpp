@@ -42,6 +42,14 @@ TEST(DeviceRecordTest, FailedCheck) {
             status.message() + ", peer rank 2");
 }
 
+TEST(DeviceRecordTest, FailedAssertion) {
+  moert_device_record record{MOERT_ASSERTION_FAILED, 1, 0, -1, 2, -1, 0, 0};
+  Status status = describeRecord(record, manifest(), 2, "");
+  EXPECT_EQ(status.code(), MOERT_ASSERTION_FAILED);
+  EXPECT_EQ(status.message(),
+            "moe.dispatch at f.mlir:3:5: assertion failed: expert id");
+}
+
 TEST(DeviceRecordTest, FailedPeer) {
   moert_device_record record{MOERT_PEER_FAILED, 1, 0, 0, 1, 1, 0, -1};
   EXPECT_EQ(describeRecord(record, manifest(), 2, "").message(),

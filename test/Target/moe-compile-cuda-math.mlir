@@ -28,7 +28,7 @@
 // HOST: call void @moert_read(ptr {{.*}}, i64 8)
 // HOST: call void @moert_copy(
 
-// F64: [[#@LINE+7]]:10: error: 'math.exp' op expects f32 or a smaller float in a kernel ('f64')
+// F64: [[#@LINE+7]]:10: error: 'math.exp' op expects values of f32, f16, bf16, f8E4M3FN or f8E5M2 in an entry for target 'cuda', got 'f64'
 #map = affine_map<(i) -> (i)>
 func.func @silu(%x: tensor<?xf32>) -> tensor<?xf32> {
   %y = linalg.generic {indexing_maps = [#map], iterator_types = ["parallel"]}

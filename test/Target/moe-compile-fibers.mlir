@@ -17,7 +17,7 @@
 // PTX: moe-compile: error: --ptx-version is for target cuda ('host' given)
 // HOST: moe-compile: error: --threads is for target cuda ('host' given)
 // HELP-NOT: fibers
-// SYMBOL: the artifact needs the symbol 'moe_fiber_yield', which neither the runtime nor libm defines
+// SYMBOL: 'func.call' op expects 'moe_fiber_yield' to have a body
 
 shard.grid @ep(shape = 2)
 //ADD func.func private @moe_fiber_yield() -> ()

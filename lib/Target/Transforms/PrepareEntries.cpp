@@ -137,6 +137,11 @@ struct MoEPrepareEntriesPass
       return signalPassFailure();
     }
 
+    // It asks for wrappers with another signature, of which callers know
+    // nothing: an artifact has its own.
+    for (auto func : module.getOps<func::FuncOp>())
+      func->removeAttr("llvm.emit_c_interface");
+
     FailureOr<int64_t> ranks = findRanks(module);
     if (failed(ranks))
       return signalPassFailure();

@@ -328,6 +328,29 @@ TEST(PtxGrid, BlocksAddUp) {
       3u * 63 * 32);
 }
 
+/// Also from a function, whose caller does not go on.
+TEST(PtxGrid, ExitEndsTheThread) {
+  std::string text =
+      kernelText(std::string(myWord) + "setp.lt.u32 %p0, %r0, 10;\n"
+                                       "@%p0 exit;\n"
+                                       "call.uni leave, ();\n"
+                                       "st.global.b32 [%rd2], 1;\n");
+  text.insert(text.find(".visible .entry"),
+              ".func leave()\n{\nexit;\nret;\n}\n");
+  std::unique_ptr<Program> program = parse(text);
+  ASSERT_TRUE(program);
+  std::vector<uint32_t> memory(32);
+  runAt(memory.data(), *program, 1, 32, /*seed=*/1);
+  EXPECT_EQ(memory, std::vector<uint32_t>(32));
+  std::vector<uint32_t> rest =
+      runKernel(std::string(myWord) + "setp.lt.u32 %p0, %r0, 10;\n"
+                                      "@%p0 exit;\n"
+                                      "st.global.b32 [%rd2], 1;\n",
+                1, 32, std::vector<uint32_t>(32));
+  for (uint32_t i = 0; i < 32; ++i)
+    EXPECT_EQ(rest[i], i < 10 ? 0u : 1u);
+}
+
 TEST(PtxGrid, FunctionsHaveParametersAndResults) {
   std::string twice = ".func (.param .b32 func_retval0) twice(\n"
                       ".param .b32 twice_param_0\n)\n{\n.reg .b32 %r<3>;\n"

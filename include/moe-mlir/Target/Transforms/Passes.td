@@ -83,6 +83,20 @@ def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
                            "::mlir::symm::SymmDialect"];
 }
 
+def MoECheckEntriesPass : Pass<"moe-check-entries", "::mlir::ModuleOp"> {
+  let summary = "check that the target can compile all that a module holds";
+  let description = [{
+    Reports the first op that is not among those of docs/Entries.md, has values
+    of a type that it may not have on the target, or a value that no machine has
+    room for. What passes has a lowering, so that later passes need not fail
+    where the source is out of sight.
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"host\"",
+           "what is compiled for: host or cuda">
+  ];
+}
+
 def MoEDecomposeAggregatesPass : Pass<"moe-decompose-aggregates"> {
   let summary = "turn linalg.softmax and its like into simpler linalg ops";
   let description = [{
@@ -94,6 +108,32 @@ def MoEDecomposeAggregatesPass : Pass<"moe-decompose-aggregates"> {
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::linalg::LinalgDialect",
                            "::mlir::tensor::TensorDialect"];
+}
+
+def MoEDecomposeTensorOpsPass : Pass<"moe-decompose-tensor-ops"> {
+  let summary = "turn tensor ops that upstream does not bufferize into loops";
+  let description = [{
+    `tensor.gather`, `tensor.bitcast`, `linalg.pack` and `linalg.unpack` become
+    `linalg.generic` over the elements of their result, which it finds by their
+    indices, so that shapes may be dynamic. `tensor.concat` becomes insertions.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+}
+
+def MoEExpandScalarMathPass : Pass<"moe-expand-scalar-math"> {
+  let summary = "expand math ops that neither instruction nor library computes";
+  let description = [{
+    Powers of integers (`math.ipowi`) become loops that square, and the ops that
+    classify a float (`math.isnan` and its like) comparisons.
+
+    Powers wrap around; those with a negative exponent are 1, -1, or 0 where the
+    exact result is none of these.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::scf::SCFDialect"];
 }
 
 def MoEExpandCopiesPass : Pass<"moe-expand-copies"> {

@@ -106,6 +106,7 @@ struct CollectiveBufferization : public BufferizableOpInterface::ExternalModel<
 
 void moe::registerBufferizableOpInterfaceExternalModels(
     DialectRegistry &registry) {
+  registerScatterBufferization(registry);
   registry.addExtension(+[](MLIRContext *context, MoEDialect *) {
     DispatchOp::attachInterface<CollectiveBufferization<DispatchOp>>(*context);
     CombineOp::attachInterface<CollectiveBufferization<CombineOp>>(*context);

@@ -17,8 +17,10 @@ namespace mlir::moe {
 
 /// Teaches one-shot-bufferize the ops of the moe dialect: operands are read,
 /// results are new buffers with identity layout, and the op becomes its memref
-/// form.
+/// form. Also `tensor.scatter`, which upstream does not bufferize.
 void registerBufferizableOpInterfaceExternalModels(DialectRegistry &registry);
+
+void registerScatterBufferization(DialectRegistry &registry);
 
 } // namespace mlir::moe
 

@@ -1,0 +1,107 @@
+// RUN: moe-opt %s -split-input-file -verify-diagnostics --moe-check-entries
+
+func.func @print(%x: f32) {
+  // expected-error @+1 {{'vector.print' op expects to be among the ops that an entry may contain (docs/Entries.md)}}
+  vector.print %x : f32
+  return
+}
+
+// -----
+
+func.func @softmax(%x: tensor<4x16xi32>) -> tensor<4x16xi32> {
+  %e = tensor.empty() : tensor<4x16xi32>
+  // expected-error @+1 {{'linalg.softmax' op expects values of f64, f32, f16, bf16, f8E4M3FN or f8E5M2 in an entry for target 'host', got 'tensor<4x16xi32>'}}
+  %o = linalg.softmax dimension(1) ins(%x : tensor<4x16xi32>)
+      outs(%e : tensor<4x16xi32>) -> tensor<4x16xi32>
+  return %o : tensor<4x16xi32>
+}
+
+// -----
+
+func.func @wide(%x: i32) {
+  // expected-error @+1 {{'arith.extsi' op expects values of f64, f32, f16, bf16, f8E4M3FN, f8E5M2, i64, i32, i16, i8, i1 or index in an entry, got 'i128'}}
+  %0 = arith.extsi %x : i32 to i128
+  return
+}
+
+// -----
+
+func.func @odd(%x: i32) {
+  // expected-error @+1 {{'arith.trunci' op expects values of f64, f32, f16, bf16, f8E4M3FN, f8E5M2, i64, i32, i16, i8, i1 or index in an entry, got 'i7'}}
+  %0 = arith.trunci %x : i32 to i7
+  return
+}
+
+// -----
+
+// Also where only a region's argument has the type.
+// expected-error @+1 {{'func.func' op expects values of f64, f32, f16, bf16, f8E4M3FN, f8E5M2, i64, i32, i16, i8, i1 or index in an entry, got 'tensor<4xcomplex<f32>>'}}
+func.func private @complex(%x: tensor<4xcomplex<f32>>) {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects ranked tensors and memrefs, and vectors of fixed size, in an entry, got 'tensor<*xf32>'}}
+func.func private @unranked(%x: tensor<*xf32>) {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects ranked tensors and memrefs, and vectors of fixed size, in an entry, got 'vector<[4]xf32>'}}
+func.func private @scalable(%x: vector<[4]xf32>) {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects at most 64 dimensions in an entry, got 65}}
+func.func @many(%x: tensor<1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1x1xf32>) {
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects at most 17592186044416 bytes in a value of an entry, got 'tensor<2305843009213693952xf32>'}}
+func.func @large(%x: tensor<2305843009213693952xf32>) {
+  return
+}
+
+// -----
+
+// Just too large, and of an extent that is not known.
+// expected-error @+1 {{'func.func' op expects at most 17592186044416 bytes in a value of an entry, got 'tensor<?x17592186044417xi8>'}}
+func.func @byte(%x: tensor<?x17592186044417xi8>) {
+  return
+}
+
+// -----
+
+// Each value has room, the rows of all ranks have not.
+shard.grid @ep(shape = 1024)
+func.func @rows(%x: tensor<?x1048576xf32>, %i: tensor<?x1xi32>, %w: tensor<?x1xf32>) {
+  // expected-error @+1 {{'moe.dispatch' op expects at most 17592186044416 bytes in the rows of all ranks, got 1048576 rows of 4194304 bytes from each of 1024}}
+  %0:7 = moe.dispatch %x, %i, %w on @ep {num_experts = 1024 : i64, max_tokens = 1048576 : i64, capacity = 8 : i64}
+    : (tensor<?x1048576xf32>, tensor<?x1xi32>, tensor<?x1xf32>)
+   -> (tensor<8x1048576xf32>, tensor<8x1xi32>, tensor<8x1xf32>, tensor<8xi32>, tensor<1024xi32>, tensor<1024xi32>, tensor<?x1024xi32>)
+  return
+}
+
+// -----
+
+// expected-note @+1 {{declared here}}
+func.func private @elsewhere(tensor<4xf32>)
+func.func @calls(%x: tensor<4xf32>) {
+  // expected-error @+1 {{'func.call' op expects 'elsewhere' to have a body}}
+  func.call @elsewhere(%x) : (tensor<4xf32>) -> ()
+  return
+}
+
+// -----
+
+module {
+  // expected-error @+1 {{'builtin.module' op expects no module within the module of an entry}}
+  module @inner {
+  }
+}
