@@ -17,6 +17,7 @@ config.test_exec_root = os.path.join(config.moe_build_dir, "test")
 config.excludes = [
     "CMakeLists.txt",
     "Differential",
+    "Entries",
     "GPU",
     "Inputs",
     "lit.cfg.py",

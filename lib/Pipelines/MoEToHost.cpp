@@ -47,6 +47,7 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   pm.addPass(createMoEDecomposeTensorOpsPass());
   // Arithmetic on whole tensors, which has no bufferization of its own.
   pm.addPass(createConvertElementwiseToLinalgPass());
+  pm.addPass(createMoESplitReductionsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
 

@@ -15,6 +15,9 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/PatternMatch.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Interfaces/LoopLikeInterface.h"
+#include "llvm/Support/MathExtras.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_MOEPARALLELLOOPSTOKERNELSPASS
@@ -27,6 +30,10 @@ static constexpr int64_t kThreads = 256;
 
 /// Enough to fill any device; a thread loops over what is left.
 static constexpr int64_t kMaxBlocks = 2048;
+
+/// What takes one thread no longer than a launch or two. moe-split-reductions
+/// leaves no more of a reduction that it can split.
+static constexpr int64_t kFewIterations = 1024;
 
 namespace {
 
@@ -114,8 +121,49 @@ void KernelEmitter::emit(scf::ParallelOp loop) {
   rewriter.eraseOp(loop);
 }
 
+/// How often the innermost loops in `op` run; none when that is not known.
+static std::optional<int64_t> countIterations(Operation *op) {
+  std::optional<int64_t> count = 1;
+  if (auto loop = dyn_cast<LoopLikeOpInterface>(op)) {
+    auto bounded = dyn_cast<scf::ForOp>(op);
+    std::optional<APInt> trips =
+        bounded ? bounded.getStaticTripCount() : std::nullopt;
+    if (!trips || trips->getActiveBits() > 31)
+      return std::nullopt;
+    count = trips->getSExtValue();
+  }
+  int64_t inside = 1;
+  for (Region &region : op->getRegions())
+    for (Block &block : region)
+      for (Operation &nested : block) {
+        std::optional<int64_t> more = countIterations(&nested);
+        if (!more)
+          return std::nullopt;
+        inside = std::max(inside, *more);
+      }
+  if (llvm::MulOverflow(*count, inside, inside))
+    return std::nullopt;
+  return inside;
+}
+
+/// Tells of loops that a GPU could do in less time, were they parallel.
+static void remarkOnSequential(Operation *op) {
+  std::optional<int64_t> count = countIterations(op);
+  if (count && *count <= kFewIterations)
+    return;
+  auto function = op->getParentOfType<func::FuncOp>();
+  remark::missed(op->getLoc(),
+                 remark::RemarkOpts::name("sequential-kernel")
+                     .category("moe-parallel-loops-to-kernels")
+                     .function(function ? function.getName() : StringRef()))
+      << "runs in one thread: no loop of it is parallel (" +
+             (count ? std::to_string(*count) : "an unknown number of") +
+             " iterations)";
+}
+
 /// An op that nothing says is parallel: one thread.
 void KernelEmitter::emitSequential(Operation *op) {
+  remarkOnSequential(op);
   rewriter.setInsertionPoint(op);
   createLaunch(op->getLoc(), index(op->getLoc(), 1), 1);
   rewriter.moveOpBefore(op, rewriter.getInsertionBlock(),

@@ -122,6 +122,46 @@ def MoEDecomposeTensorOpsPass : Pass<"moe-decompose-tensor-ops"> {
     "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def MoESplitReductionsPass : Pass<"moe-split-reductions"> {
+  let summary = "give reductions of whole tensors a parallel loop";
+  let description = [{
+    A reduction over all dimensions would be one thread of a GPU. Where it has
+    more than 1024 elements its longest loop becomes parallel, and a second
+    reduction combines the parts. One long loop of known extent is split in two.
+    Both targets run the pass, so that both group the elements of a float's sum
+    in the same way. Reductions whose combiner is not associative stay.
+
+    Before:
+
+    ```mlir
+    func.func @sum(%x: tensor<64x512xi32>, %init: tensor<i32>) -> tensor<i32> {
+      %0 = linalg.reduce { arith.addi } ins(%x : tensor<64x512xi32>)
+          outs(%init : tensor<i32>) dimensions = [0, 1]
+      return %0 : tensor<i32>
+    }
+    ```
+
+    After:
+
+    ```mlir
+    func.func @sum(%x: tensor<64x512xi32>, %init: tensor<i32>) -> tensor<i32> {
+      %zero = arith.constant 0 : i32
+      %empty = tensor.empty() : tensor<512xi32>
+      %start = linalg.fill ins(%zero : i32) outs(%empty : tensor<512xi32>)
+          -> tensor<512xi32>
+      %parts = linalg.reduce { arith.addi } ins(%x : tensor<64x512xi32>)
+          outs(%start : tensor<512xi32>) dimensions = [0]
+      %0 = linalg.reduce { arith.addi } ins(%parts : tensor<512xi32>)
+          outs(%init : tensor<i32>) dimensions = [0]
+      return %0 : tensor<i32>
+    }
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect"];
+}
+
 def MoEExpandScalarMathPass : Pass<"moe-expand-scalar-math"> {
   let summary = "expand math ops that neither instruction nor library computes";
   let description = [{
