@@ -186,9 +186,9 @@ void PoolServer::receive(int rank) {
 
 void PoolServer::tell(int rank, const PoolMessage &message, int fd) {
   // One that does not take it is about to die, and that is noticed.
-  Status ignored =
-      sendAll(workers[rank].socket.get(), &message, sizeof(message),
-              nowNs() + sendNs, &fd, fd >= 0 ? 1 : 0);
+  int64_t deadline = nowNs() + sendNs;
+  Status ignored = sendAll(workers[rank].socket.get(), &message,
+                           sizeof(message), deadline, &fd, fd >= 0 ? 1 : 0);
   (void)ignored;
 }
 

@@ -102,17 +102,15 @@ int PoolWorker::runTests() {
 }
 
 void PoolWorker::send(PoolMessage message) {
-  if (!sendAll(socket.get(), &message, sizeof(message),
-               deadlineAfter(parentSeconds))
-           .isOk())
+  int64_t deadline = deadlineAfter(parentSeconds);
+  if (!sendAll(socket.get(), &message, sizeof(message), deadline).isOk())
     _exit(1); // The parent is gone, which ends this process anyway.
 }
 
 void PoolWorker::receive(PoolMessage &answer, UniqueFd *fd) {
   std::deque<UniqueFd> fds;
-  if (!receiveAll(socket.get(), &answer, sizeof(answer),
-                  deadlineAfter(parentSeconds), fds)
-           .isOk())
+  int64_t deadline = deadlineAfter(parentSeconds);
+  if (!receiveAll(socket.get(), &answer, sizeof(answer), deadline, fds).isOk())
     _exit(1);
   if (fd && !fds.empty())
     *fd = std::move(fds.front());
