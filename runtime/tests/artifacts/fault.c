@@ -12,7 +12,7 @@
 // that an MPI launcher started as rank 2), the NTH call of FUNCTION meets
 // ACTION before it begins: "kill", "stop", "exit", or the number of an errno,
 // with which it fails. With NTH 0 all calls do. "tmpfile" stands for an openat
-// with O_TMPFILE.
+// with O_TMPFILE, and "output" for a write to a file on disk.
 //
 //===----------------------------------------------------------------------===*/
 
@@ -27,6 +27,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int isProcess(char *wanted) {
@@ -55,7 +56,8 @@ static int meet(const char *function) {
     return 0;
   if (strcmp(function, wanted) != 0 || !isProcess(process))
     return 0;
-  if (++calls != nth && nth != 0)
+  ++calls;
+  if (calls != nth && nth != 0)
     return 0;
   if (strcmp(action, "kill") == 0)
     raise(SIGKILL);
@@ -83,9 +85,21 @@ int bind(int socket, const struct sockaddr *address, socklen_t bytes) {
   return meet("bind") ? -1 : NEXT("bind", Function)(socket, address, bytes);
 }
 
+/* A file of a file system, which memory files and pipes are not. */
+static int isOnDisk(int fd) {
+  char link[32], target[16] = {0};
+  struct stat info;
+  snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+  return fstat(fd, &info) == 0 && S_ISREG(info.st_mode) &&
+         readlink(link, target, sizeof(target) - 1) > 0 &&
+         strncmp(target, "/memfd:", 7) != 0;
+}
+
 ssize_t write(int fd, const void *data, size_t bytes) {
   typedef ssize_t (*Function)(int, const void *, size_t);
-  return meet("write") ? -1 : NEXT("write", Function)(fd, data, bytes);
+  if (meet("write") || (isOnDisk(fd) && meet("output")))
+    return -1;
+  return NEXT("write", Function)(fd, data, bytes);
 }
 
 void *dlopen(const char *file, int flags) {

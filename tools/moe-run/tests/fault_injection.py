@@ -119,7 +119,7 @@ class Injection:
         process = lot.choice(["moe-rank-0", "moe-rank-2", "moe-run"])
         if process == "moe-run" and self.launcher == "mpirun":
             process = f"moe-run@{lot.randrange(RANKS)}"
-        function = lot.choice(["sendmsg", "sendmsg", "write", "dlopen",
+        function = lot.choice(["sendmsg", "sendmsg", "write", "output", "dlopen",
                                "linkat", "renameat2", "bind", "tmpfile"])
         action = lot.choice(["kill", "stop", "exit", "28", "12", "5"])
         # Whoever stops moe-run itself, and nobody else is there, has to

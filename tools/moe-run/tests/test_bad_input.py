@@ -137,7 +137,7 @@ def test_entries_by_name(runner):
     args = runner.exchange()[:-2]
     assert runner.fail(*args) == (
         f"rank 0: {args[0]}: which entry to run has to be named; there are "
-        "'gather', 'twice' and 'rotate'")
+        "'gather', 'twice', 'rotate' and 'rotate_times'")
     assert "no entry is named 'layer'" in runner.fail(*args, "--entry", "layer")
 
 

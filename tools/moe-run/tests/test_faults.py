@@ -90,9 +90,10 @@ def test_different_entries(runner):
     assert swapped != data
     (runner.folder / "a0.so").write_bytes(data)
     (runner.folder / "a1.so").write_bytes(swapped)
-    (runner.folder / "names.txt").write_text("")
     args[0] = "a{rank}.so"
-    assert "no entry is named 'gather'" in runner.fail(*args)
+    error = runner.fail(*args)
+    assert "ranks load different artifacts: a0.so on rank 0 and a1.so" in error
+    assert "differ in entries[0].name ('gather' and 'second')" in error
 
 
 def test_different_artifacts(runner):

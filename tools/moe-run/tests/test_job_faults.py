@@ -123,7 +123,7 @@ def test_each_message_of_a_rank(runner, launcher, action):
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_while_writing_outputs(runner, launcher, action, pattern, nth):
     check_fault(runner, launcher, copying(runner), [pattern],
-                {"MOE_FAULT": f"moe-rank-1 write {nth} {action}"})
+                {"MOE_FAULT": f"moe-rank-1 output {nth} {action}"})
 
 
 @pytest.mark.parametrize("mode, pattern", [
@@ -184,7 +184,7 @@ def test_one_rank_alone(runner):
              "the artifact may hang"),
             ({"MOE_DESTRUCTOR": "moe-rank-0 hang"},
              "rank 0: did not end within 5 s of its last step"),
-            ({"MOE_FAULT": "moe-rank-0 write 1 stop"},
+            ({"MOE_FAULT": "moe-rank-0 output 1 stop"},
              "rank 0: has been stopped by signal 19")]:
         check_fault(runner, "moe-run", args, [pattern], fault, ranks=1)
 
@@ -259,7 +259,7 @@ def is_stopped(pid):
 def test_time_in_which_a_job_is_stopped_does_not_count(runner, launcher):
     # Rank 1 stops before it writes its output, and then all others do.
     process = start_job(runner, launcher, copying(runner),
-                        "moe-rank-1 write 1 stop")
+                        "moe-rank-1 output 1 stop")
     wait_until(lambda: any(map(is_stopped, processes(runner.marker))))
     stopped = processes(runner.marker)
     send(stopped, signal.SIGSTOP)
