@@ -16,6 +16,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -50,8 +52,18 @@ static int runChild(RankSetup &setup) {
   observer.onSuccess = [&](const std::string &document) {
     send({{"ok", true}, {"document", document}}, setup.options.timeoutSeconds);
   };
-  Outcome outcome = runRank(setup.options, setup.file, std::move(bootstrap),
-                            setup.outputs, observer);
+  Outcome outcome;
+  try {
+    outcome = runRank(setup.options, setup.file, std::move(bootstrap),
+                      setup.outputs, observer);
+  } catch (const std::exception &error) {
+    // It must not get to what belongs to moe-run's own process.
+    bool isMemory = dynamic_cast<const std::bad_alloc *>(&error);
+    outcome = {makeError(MOERT_OUT_OF_MEMORY, "rank %d: %s", setup.rank,
+                         isMemory ? "out of memory" : error.what()),
+               true};
+    observer.onFailure(outcome);
+  }
   close(report);
   return outcome.status.isOk() ? 0 : 1;
 }

@@ -93,7 +93,9 @@ class Injection:
         self.args[2] = "mode.npy"
         self.runner.save("mode.npy", np.array(mode, np.int64))
         if lot.random() < 0.5:
-            self.args += ["--bench", str(lot.choice([3, 300]))]
+            # A slow call takes 0.3 s.
+            self.args += ["--bench", str(lot.choice(
+                [3, 10 if mode == SLOW else 300]))]
         victim, name = lot.choice(victims), lot.choice(names)
         at = lot.choice([0.0, 0.02, 0.1, 0.3, 1.0]) * lot.random() * 2
         if name == "PAUSE":

@@ -79,6 +79,12 @@ def test_same_results_on_a_gpu(runner, gpus, ranks):
         assert np.array_equal(on_host, np.concatenate(runner.rows))
 
 
+def test_size_of_the_symmetric_heap(runner, gpus):
+    args = on_cuda(runner.exchange())
+    for size in ["2M", "64M", "8G"]:
+        runner.run(*args, "--symm-reserve", size)
+
+
 def test_report_names_the_gpu(runner, gpus):
     args = on_cuda(runner.exchange())
     document = json.loads(runner.run(*args, "--json", "--bench", 3).stdout)

@@ -9,13 +9,14 @@
 
 import json
 import os
+import resource
 import subprocess
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from support import artifact
+from support import SANITIZE, artifact
 
 
 def test_gather_on_four_ranks(runner):
@@ -200,3 +201,23 @@ def test_a_reader_that_goes_is_an_error(runner):
     assert done.stderr == ("moe-run: error: cannot write to standard output: "
                            "Broken pipe\n")
     assert done.returncode == 1
+
+
+@pytest.mark.skipif(bool(SANITIZE), reason="sanitizers reserve addresses")
+def test_a_rank_without_memory_is_an_error(runner):
+    """Nothing of moe-run's own process ends with the rank."""
+    path = runner.folder / "x0.npy"
+    args = runner.exchange(ranks=1)
+    np.lib.format.open_memmap(path, "w+", np.float32, (1 << 26, 4)).flush()
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (600 << 20, 600 << 20))
+
+    done = subprocess.run(
+        runner.command(*args, "--symm-reserve", "2M"), cwd=runner.folder,
+        env=runner.env, text=True, timeout=60, preexec_fn=limit,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    path.unlink()
+    assert done.returncode == 1
+    assert done.stderr.startswith("moe-run: error: rank 0: ")
+    assert "memory" in done.stderr and done.stderr.count("\n") == 1
