@@ -84,8 +84,8 @@ static int startRanks(const Options &given, const Signals &signals) {
 int moe::run::launch(const Options &options, const std::string &usageError) {
   std::optional<LaunchedJob> job;
   std::string error = usageError;
-  bool isConsistent =
-      detectJob([](const char *name) { return std::getenv(name); }, job, error);
+  auto environment = [](const char *name) { return std::getenv(name); };
+  bool isConsistent = options.alone || detectJob(environment, job, error);
   if (!job && (!isConsistent || !usageError.empty())) {
     printError(error);
     return 2;

@@ -83,11 +83,8 @@ static bool isBatchScript(const Environment &environment) {
 }
 
 /// How to make moe-run take no notice of a launcher.
-static std::string wayOut(const char *variable) {
-  return format("; to start all ranks from one process, run it under "
-                "'env -u %s'",
-                variable);
-}
+static const char *const wayOut =
+    "; --alone starts all ranks from this process";
 
 /// Why processes of several hosts cannot be the ranks, or "".
 static std::string checkHosts(const Environment &environment,
@@ -126,7 +123,7 @@ bool moe::run::detectJob(const Environment &environment,
     if (sizeName && !parseCount(environment(sizeName), found.size)) {
       error = format("%s is '%s', not a number of processes", sizeName,
                      environment(sizeName)) +
-              wayOut(sizeName);
+              wayOut;
       return false;
     }
     if (!rankText) {
@@ -135,12 +132,11 @@ bool moe::run::detectJob(const Environment &environment,
       error = format("%s is set, but %s is not, so this process cannot tell "
                      "which rank it is",
                      sizeName, kind.rank) +
-              wayOut(sizeName);
+              wayOut;
       return false;
     }
     if (!parseCount(rankText, found.rank)) {
-      error = format("%s is '%s', not a rank", kind.rank, rankText) +
-              wayOut(kind.rank);
+      error = format("%s is '%s', not a rank", kind.rank, rankText) + wayOut;
       return false;
     }
     // One process is no job: it starts the ranks.
@@ -149,7 +145,7 @@ bool moe::run::detectJob(const Environment &environment,
     if (sizeName && found.rank >= found.size) {
       error = format("%s is %d, but %s is %d", kind.rank, found.rank, sizeName,
                      found.size) +
-              wayOut(kind.rank);
+              wayOut;
       return false;
     }
     if (!sizeName && !kind.sizes.empty()) {
@@ -158,12 +154,12 @@ bool moe::run::detectJob(const Environment &environment,
       error = format("%s is set, but %s is not, so this process cannot tell "
                      "how many ranks there are",
                      kind.rank, kind.sizes.front()) +
-              wayOut(kind.rank);
+              wayOut;
       return false;
     }
     error = checkHosts(environment, kind, found.size);
     if (!error.empty()) {
-      error += wayOut(kind.rank);
+      error += wayOut;
       return false;
     }
     for (const char *id : kind.ids)
@@ -178,7 +174,7 @@ bool moe::run::detectJob(const Environment &environment,
                      "launcher does not say which of its processes is which "
                      "rank",
                      name) +
-              wayOut(name);
+              wayOut;
       return false;
     }
   return true;

@@ -22,8 +22,8 @@ const char *moe::run::usage() {
   return R"(usage: moe-run [options] FILE.so|FILE.mlir
 
 Runs an entry of an artifact on several ranks. A .mlir file is compiled first
-by the moe-compile beside this program. Inside an mpirun'd job, every process
-is one rank.
+by the moe-compile beside this program. In a job of mpirun, mpiexec or srun
+every process is one rank.
 
   -n RANKS          processes to start (default: what the artifact is for)
   --target TARGET   host or cuda, for a .mlir file with a chip if need be
@@ -39,6 +39,8 @@ is one rank.
   --symm-reserve N  largest size of the symmetric heap of each rank, in bytes
                     or with K, M, G or T (powers of 1024; default: 32G). Takes
                     addresses, not memory
+  --alone           start all ranks from this process, also in a job of mpirun
+                    or srun
   --json            print one JSON document with timings and results
   --probe=json      print what this machine offers, and end
   --help            print this
@@ -139,6 +141,8 @@ bool moe::run::parseOptions(int argc, char **argv, Options &options,
     std::string arg = argv[i];
     if (arg == "--json") {
       options.json = true;
+    } else if (arg == "--alone") {
+      options.alone = true;
     } else if (arg == "--help" || arg == "-h") {
       options.help = true;
     } else if (arg.size() > 1 && arg[0] == '-') {

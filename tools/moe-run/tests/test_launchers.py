@@ -114,29 +114,27 @@ def test_a_process_alone_starts_all_ranks(runner, name):
     assert runner.outputs() == ["y0.npy", "y1.npy"]
 
 
-WAY_OUT = "; to start all ranks from one process, run it under 'env -u "
+WAY_OUT = "; --alone starts all ranks from this process"
 
 REFUSED = {
     "rank without size": (
         {"OMPI_COMM_WORLD_RANK": "0"},
         "OMPI_COMM_WORLD_RANK is set, but OMPI_COMM_WORLD_SIZE is not, so "
-        "this process cannot tell how many ranks there are" + WAY_OUT +
-        "OMPI_COMM_WORLD_RANK'"),
+        "this process cannot tell how many ranks there are" + WAY_OUT),
     "size without rank": (
         {"PMI_SIZE": "2"},
         "PMI_SIZE is set, but PMI_RANK is not, so this process cannot tell "
-        "which rank it is" + WAY_OUT + "PMI_SIZE'"),
+        "which rank it is" + WAY_OUT),
     "no number": (
         {"PMI_RANK": "first", "PMI_SIZE": "2"},
-        "PMI_RANK is 'first', not a rank" + WAY_OUT + "PMI_RANK'"),
+        "PMI_RANK is 'first', not a rank" + WAY_OUT),
     "rank beyond size": (
         {"PMI_RANK": "2", "PMI_SIZE": "2"},
-        "PMI_RANK is 2, but PMI_SIZE is 2" + WAY_OUT + "PMI_RANK'"),
+        "PMI_RANK is 2, but PMI_SIZE is 2" + WAY_OUT),
     "PMI that does not tell": (
         {"PMI_PORT": "host:4000", "PMI_ID": "0"},
         "PMI_PORT is set, but PMI_RANK and PMI_SIZE are not: this launcher "
-        "does not say which of its processes is which rank" + WAY_OUT +
-        "PMI_PORT'"),
+        "does not say which of its processes is which rank" + WAY_OUT),
     "PMIx without a size": (
         {"PMIX_RANK": "0", "PMIX_NAMESPACE": "7"},
         "PMIX_RANK does not say how many processes the job has: give -n, and "
@@ -146,12 +144,12 @@ REFUSED = {
          "OMPI_COMM_WORLD_LOCAL_SIZE": "2"},
         "the Open MPI job has 4 processes, but only 2 on this host "
         "(OMPI_COMM_WORLD_LOCAL_SIZE); all ranks have to be on one host" +
-        WAY_OUT + "OMPI_COMM_WORLD_RANK'"),
+        WAY_OUT),
     "several nodes": (
         {"SLURM_PROCID": "0", "SLURM_STEP_ID": "0",
          "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2"},
         "the Slurm step has 2 nodes (SLURM_STEP_NUM_NODES); all ranks have to "
-        "be on one host: use srun -N 1" + WAY_OUT + "SLURM_PROCID'"),
+        "be on one host: use srun -N 1" + WAY_OUT),
 }
 
 
@@ -163,6 +161,15 @@ def test_what_cannot_be_joined_is_refused(runner, name):
     assert process.returncode == 2
     assert errors(stderr) == [message]
     assert runner.outputs() == []
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_alone_in_spite_of_a_launcher(runner, name):
+    variables, _ = REFUSED[name]
+    process = start(runner, variables, "--alone", *prepare(runner, 2))
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+    assert runner.outputs() == ["y0.npy", "y1.npy"]
 
 
 def test_jobs_side_by_side_do_not_meet(runner):
