@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe-mlir/Dialect/Symm/IR/Symm.h"
 #include "moe-mlir/Target/Transforms/Passes.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
@@ -20,6 +21,73 @@ namespace mlir::moe {
 using namespace mlir;
 
 static constexpr llvm::StringLiteral kModuleName = "moe_kernels";
+
+//===----------------------------------------------------------------------===//
+// Equal kernels
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Finds kernels that are equal but for their names and places.
+class KernelIndex {
+public:
+  /// A kernel that was added before and is equal to `kernel`; null, and
+  /// `kernel` is added, when there is none.
+  gpu::GPUFuncOp findOrAdd(gpu::GPUFuncOp kernel);
+
+private:
+  static DictionaryAttr getAttributes(gpu::GPUFuncOp kernel);
+  static llvm::hash_code hash(gpu::GPUFuncOp kernel);
+
+  llvm::DenseMap<size_t, SmallVector<gpu::GPUFuncOp, 1>> kernels;
+};
+
+} // namespace
+
+/// Attributes but for the name.
+DictionaryAttr KernelIndex::getAttributes(gpu::GPUFuncOp kernel) {
+  NamedAttrList attributes(kernel->getAttrDictionary());
+  attributes.erase(SymbolTable::getSymbolAttrName());
+  return attributes.getDictionary(kernel.getContext());
+}
+
+llvm::hash_code KernelIndex::hash(gpu::GPUFuncOp kernel) {
+  llvm::hash_code code = llvm::hash_combine(getAttributes(kernel));
+  kernel.walk([&](Operation *op) {
+    if (op != kernel)
+      code = llvm::hash_combine(code, op->getName(), op->getAttrDictionary(),
+                                op->getNumOperands());
+  });
+  return code;
+}
+
+gpu::GPUFuncOp KernelIndex::findOrAdd(gpu::GPUFuncOp kernel) {
+  SmallVector<gpu::GPUFuncOp, 1> &candidates = kernels[hash(kernel)];
+  for (gpu::GPUFuncOp other : candidates)
+    if (getAttributes(other) == getAttributes(kernel) &&
+        OperationEquivalence::isRegionEquivalentTo(
+            &other.getBody(), &kernel.getBody(),
+            OperationEquivalence::IgnoreLocations))
+      return other;
+  candidates.push_back(kernel);
+  return {};
+}
+
+/// Where a kernel of an exchange is launched belongs to its code: that is the
+/// phase its first errors name.
+static bool hasSymmOps(gpu::GPUFuncOp kernel) {
+  return kernel
+      ->walk([](Operation *op) {
+        return isa_and_present<symm::SymmDialect>(op->getDialect())
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
+      })
+      .wasInterrupted();
+}
+
+//===----------------------------------------------------------------------===//
+// Pass
+//===----------------------------------------------------------------------===//
 
 namespace {
 
@@ -39,14 +107,24 @@ struct MoEMergeKernelModulesPass
 
     // Symbols by their old names, as launches know them.
     llvm::DenseMap<std::pair<StringAttr, StringAttr>, StringAttr> renamed;
+    KernelIndex known;
     for (gpu::GPUModuleOp source : sources) {
       StringAttr moduleName = source.getNameAttr();
+      bool isAlone = llvm::hasSingleElement(*source.getBody());
       for (Operation &op : llvm::make_early_inc_range(*source.getBody())) {
         StringAttr name = SymbolTable::getSymbolName(&op);
         // Each kernel in a module of its own has that module's name, which no
         // other has.
-        bool isKernel = isa<gpu::GPUFuncOp>(op);
-        if (isKernel && llvm::hasSingleElement(source.getOps<gpu::GPUFuncOp>()))
+        auto kernel = dyn_cast<gpu::GPUFuncOp>(op);
+        gpu::GPUFuncOp equal;
+        if (kernel && isAlone && !hasSymmOps(kernel))
+          equal = known.findOrAdd(kernel);
+        if (equal) {
+          renamed[{moduleName, name}] = equal.getNameAttr();
+          op.erase();
+          continue;
+        }
+        if (kernel && llvm::hasSingleElement(source.getOps<gpu::GPUFuncOp>()))
           SymbolTable::setSymbolName(&op, moduleName);
         else if (kernels.lookup(name)) {
           op.emitOpError("has the name of something in another GPU module");

@@ -279,7 +279,9 @@ def MoEMergeKernelModulesPass
   let summary = "put all kernels in one GPU module";
   let description = [{
     Outlining makes a module for each kernel. This pass moves the kernels to one,
-    `@moe_kernels`, under the names of their modules, which differ.
+    `@moe_kernels`, under the names of their modules, which differ. Of kernels
+    that are equal it keeps the first one, for all launches; those of exchanges
+    stay apart (`convert-moe-to-symm` makes one for equal ops).
   }];
   let dependentDialects = ["::mlir::gpu::GPUDialect"];
 }
