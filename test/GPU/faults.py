@@ -152,8 +152,8 @@ def never_arrives(settings, artifacts, ranks, way, kind="faults", name="send"):
 
 def rows_never_put(settings, artifacts, ranks):
     """A rank that pushes rows of a combine does not know of some (combine_s5):
-    who waits for them names it, while its other rows go on. Then all is well
-    again."""
+    who waits for them, or for a rank that does, has its time up, while other
+    rows go on. Then all is well again."""
     if settings.target != "cuda":
         raise Skip("the host waits for ranks, not for single rows")
     with Group(settings, artifacts, ranks) as group:
@@ -167,10 +167,11 @@ def rows_never_put(settings, artifacts, ranks):
         answers = dict(enumerate(
             call(group.pool, group.key, case, "host", ANSWER_SECONDS)
         ))
-        expect(answers, ("TIMEOUT", "PEER_FAILED"), "moe.combine", "phase 'reduce'",
-               rf"\brank {holder}\b", "expected", "seen")
-        if answers[waiting].code != "TIMEOUT":
-            raise Failure(f"rank {waiting} does not own its error: {answers}")
+        expect(answers, ("TIMEOUT", "PEER_FAILED"), "moe.combine",
+               "phase '(reduce|release)'", "timed out", r"waiting for rank \d",
+               "expected", "seen")
+        if not any(a.code == "TIMEOUT" for a in answers.values()):
+            raise Failure(f"nobody's time was up: {answers}")
         group.pool.all("reset")
         group.check_good("back")
         group.check_good("send")
