@@ -10,6 +10,11 @@
 #include "CUDA/Gpu.h"
 
 #include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::rt::cts;
@@ -321,4 +326,74 @@ TEST_P(GraphTest, EntryThatReadsCannotBeCaptured) {
     EXPECT_NE(status.message().find("cannot be captured"), std::string::npos)
         << status.message();
   });
+}
+
+/// What is queued is compared, too: the ranks learn of it when they wait.
+TEST_P(GraphTest, LaunchesWithDifferentNumbersOfCollectives) {
+  runGroup(GetParam(), 2, [](Context &context) {
+    Launcher launcher(context);
+    Entry &entry = **launcher.entry->artifact->entry("rotate_times");
+    int64_t times = context.rank() + 2;
+    DLTensor number = launcher.input;
+    number.ndim = 0;
+    number.dtype = {kDLInt, 64, 1};
+    number.data = context.memory().allocate(sizeof(times), 64);
+    context.memory().keep(number.data);
+    ASSERT_OK(context.copyFromHost(number, &times, sizeof(times)));
+    std::vector<DLManagedTensor *> outputs;
+    Status status = context.launch(entry, {&number, &launcher.input}, outputs,
+                                   launcher.stream);
+    if (status.isOk())
+      status = context.synchronize(launcher.stream);
+    // Rank 0 has all the rows it needs, and may not wait any more.
+    if (context.rank() == 1) {
+      EXPECT_EQ(status.code(), MOERT_COLLECTIVE_MISMATCH);
+      // It begins with the rank that saw it first.
+      EXPECT_EQ(status.message().substr(std::strlen("rank 0: ")),
+                "ranks call different collectives: rank 1 is in test.rotate at "
+                "exchange.c:3:3, but rank 0 has ended the call of entry "
+                "'rotate_times' of artifact art without it; its last one was "
+                "test.rotate at exchange.c:3:3");
+    }
+    ASSERT_OK(context.boot().barrier());
+    for (DLManagedTensor *output : outputs)
+      output->deleter(output);
+    context.memory().free(number.data);
+  });
+}
+
+/// Ranks that are threads wait for each other's streams, of which the driver
+/// runs some at a time.
+TEST_F(ProcessTest, GraphOfThreadsNeedsAQueuePerRank) {
+  std::fflush(nullptr);
+  pid_t child = fork();
+  if (child == 0) {
+    setenv("CUDA_DEVICE_MAX_CONNECTIONS", "2", /*overwrite=*/1);
+    auto bootstraps = createThreadBootstraps(2);
+    std::vector<std::thread> threads;
+    for (auto &bootstrap : bootstraps)
+      threads.emplace_back([&bootstrap] {
+        ContextOptions options;
+        options.backend = "cuda";
+        options.device = 0;
+        auto context = Context::create(std::move(bootstrap), options);
+        EXPECT_EQ(context.status().code(), MOERT_UNAVAILABLE);
+        EXPECT_NE(context.status().message().find(
+                      "2 ranks are threads of this process on GPU 0"),
+                  std::string::npos)
+            << context.status().message();
+        EXPECT_NE(context.status().message().find(
+                      "start the program with CUDA_DEVICE_MAX_CONNECTIONS=3 or "
+                      "more in its environment"),
+                  std::string::npos)
+            << context.status().message();
+      });
+    for (std::thread &thread : threads)
+      thread.join();
+    std::fflush(nullptr);
+    _exit(::testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }

@@ -116,3 +116,64 @@ TEST_P(EntryTest, ResultsThatAreNotFromTheArenaAreCopied) {
     EXPECT_EQ(context.memory().stats().liveBlocks, 0u);
   });
 }
+
+/// Calls an entry of kept.c with `count` floats.
+static Status callKeep(Context &context, Entry &entry, void *data, size_t count,
+                       DLDevice device, DLManagedTensor *&result) {
+  int64_t shape[1] = {int64_t(count)};
+  DLTensor in{};
+  in.data = data;
+  in.device = device;
+  in.dtype = {kDLFloat, 32, 1};
+  in.ndim = 1;
+  in.shape = shape;
+  std::vector<DLManagedTensor *> outputs;
+  Status status = context.call(entry, {&in}, outputs);
+  result = status.isOk() ? outputs[0] : nullptr;
+  return status;
+}
+
+/// An argument may lie where the call writes. Ordinary ones are copied before,
+/// symmetric ones cannot be and are refused.
+TEST_P(EntryTest, ArgumentsThatTheCallWritesTo) {
+  runGroup(GetParam(), 1, [](Context &context) {
+    auto artifact = context.load(artifactPath("kept"), "art");
+    ASSERT_OK(artifact.status());
+    Entry &ordinary = **(*artifact)->entry("keep");
+    Entry &symmetric = **(*artifact)->entry("keep_symmetric");
+    DLDevice device = context.device().device();
+    std::vector<float> values = {1, 2, 3, 4, 5, 6, 7, 8};
+    auto expectValues = [&](const DLManagedTensor &tensor, size_t first) {
+      std::vector<float> seen(values.size() - first);
+      ASSERT_OK(
+          context.copyToHost(tensor.dl_tensor, seen.data(), seen.size() * 4));
+      EXPECT_EQ(seen, std::vector<float>(values.begin() + first, values.end()));
+    };
+    DLManagedTensor *kept = nullptr, *again = nullptr, *refused = nullptr;
+    ASSERT_OK(callKeep(context, ordinary, values.data(), 8, {kDLCPU, 0}, kept));
+    expectValues(*kept, 0);
+    auto *memory = static_cast<float *>(kept->dl_tensor.data);
+    ASSERT_OK(callKeep(context, ordinary, memory, 8, device, again));
+    expectValues(*again, 0);
+    again->deleter(again);
+    // A part of it, which overlaps what is written in part.
+    ASSERT_OK(callKeep(context, ordinary, memory + 4, 4, device, again));
+    expectValues(*again, 4);
+    again->deleter(again);
+
+    kept->deleter(kept);
+    ASSERT_OK(callKeep(context, ordinary, values.data(), 8, {kDLCPU, 0}, kept));
+    ASSERT_OK(callKeep(context, symmetric, memory, 8, device, again));
+    expectValues(*again, 0);
+    Status status =
+        callKeep(context, symmetric, again->dl_tensor.data, 8, device, refused);
+    EXPECT_EQ(status.code(), MOERT_INVALID_ARGUMENT);
+    EXPECT_EQ(status.message(),
+              "rank 0: argument 0 of entry 'keep_symmetric': it lies where "
+              "this call writes: a symmetric result of the entry itself, or "
+              "other memory of its artifact's workspace; pass a copy in memory "
+              "of moert_symm_alloc");
+    again->deleter(again);
+    kept->deleter(kept);
+  });
+}

@@ -117,7 +117,8 @@ TEST_P(ErrorTest, FailureNamesOpLocationPhaseExpectedAndSeen) {
     Status status = callWith(context, "gather", failHere);
     expectOriginTwo(status, context, MOERT_INVALID_EXPERT,
                     {"rank 2: test.gather at exchange.c:1:1, phase 'put': "
-                     "invalid expert: expert id: expected at most 7, seen 12"});
+                     "invalid expert: expert id of token 3, slot 1: expected "
+                     "-1 to 7, seen 12"});
     EXPECT_EQ(context.memory().stats().liveBlocks, 0u);
   });
 }
@@ -502,10 +503,6 @@ TEST_P(ErrorTest, BadInputOnOneRank) {
     ASSERT_OK(callExchange(context, entry, behave, 0, {}, result));
   });
 }
-
-namespace {
-class ProcessTest : public BackendTest {};
-} // namespace
 
 TEST_F(ProcessTest, ResetAfterADeathSaysSo) {
   runGroup(

@@ -70,6 +70,10 @@ protected:
   void SetUp() override;
 };
 
+/// For tests whose processes may die or are forked anew, which a pool leaves
+/// out.
+class ProcessTest : public BackendTest {};
+
 /// For tests that run with threads and with processes.
 class GroupTest : public BackendTest,
                   public ::testing::WithParamInterface<RankKind> {};

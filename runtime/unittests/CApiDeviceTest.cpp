@@ -225,29 +225,6 @@ TEST_F(CApiDeviceTest, SymmetricArgumentThatTheCallWritesTo) {
   other->deleter(other);
 }
 
-/// An ordinary argument may be anywhere: it is copied where it has to be.
-TEST_F(CApiDeviceTest, OrdinaryArgumentThatTheCallWritesTo) {
-  moert_entry *entry = load("symmetric1", "doubled");
-  float values[8];
-  for (int i = 0; i < 8; ++i)
-    values[i] = float(i + 1);
-  int64_t count = 8;
-  DLTensor in = vectorOf(values, &count);
-  const DLTensor *inputs[] = {&in};
-  DLManagedTensor *out = nullptr;
-  ASSERT_MOERT(moert_entry_call(entry, inputs, 1, &out, 1));
-  for (int round = 2; round < 5; ++round) {
-    DLManagedTensor *last = out;
-    inputs[0] = &last->dl_tensor;
-    ASSERT_MOERT(moert_entry_call(entry, inputs, 1, &out, 1));
-    last->deleter(last);
-    for (int i = 0; i < 8; ++i)
-      EXPECT_EQ(static_cast<float *>(out->dl_tensor.data)[i],
-                float((i + 1) << round));
-  }
-  out->deleter(out);
-}
-
 TEST_F(CApiDeviceTest, SymmetricArgumentOfTwoBlocks) {
   moert_entry *entry = load("symmetric1", "from_next");
   void *first = nullptr, *second = nullptr;

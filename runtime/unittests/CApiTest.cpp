@@ -219,7 +219,7 @@ TEST_F(CApiTest, FailureOfAnEntryThatDoesNotCommunicate) {
               MOERT_INVALID_COUNT);
     EXPECT_EQ(std::string(moert_last_error()),
               "rank 0: call of entry 'fail' of artifact " + artifact("local") +
-                  ": invalid count: rows: expected at most 3, seen 4");
+                  ": invalid count: rows: expected 3, seen 4");
   }
   EXPECT_EQ(moert_context_failed_rank(context), -1);
 }
@@ -260,7 +260,7 @@ TEST_F(CApiTest, ArtifactsThatAreRefused) {
   };
   for (const Case &c :
        {Case{"bad-abi", MOERT_ABI_MISMATCH,
-             "has ABI version 2, this runtime understands version 1"},
+             "has ABI version 3, this runtime understands version 2"},
         {"bad-target", MOERT_UNAVAILABLE, "is for target 'cuda:sm_90'"},
         {"bad-cpu", MOERT_ABI_MISMATCH, "unknown CPU level 'x86-64-v9'"},
         {"bad-symbol", MOERT_INVALID_ARGUMENT,

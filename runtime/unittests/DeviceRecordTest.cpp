@@ -32,7 +32,8 @@ TEST(DeviceRecordTest, TimeOut) {
 }
 
 TEST(DeviceRecordTest, FailedCheck) {
-  moert_device_record record{MOERT_INVALID_EXPERT, 1, 0, -1, 2, -1, 255, 256};
+  moert_device_record record{
+      MOERT_INVALID_EXPERT, 1, 0, -1, 2, -1, 255, 256, INT64_MIN, -1, -1};
   Status status = describeRecord(record, manifest(), 2, "");
   EXPECT_EQ(status.code(), MOERT_INVALID_EXPERT);
   EXPECT_EQ(status.message(), "moe.dispatch at f.mlir:3:5: invalid expert: "
@@ -50,6 +51,25 @@ TEST(DeviceRecordTest, FailedAssertion) {
             "moe.dispatch at f.mlir:3:5: assertion failed: expert id");
 }
 
+/// Bounds and places, as for errors that the host finds.
+TEST(DeviceRecordTest, BoundsAndPlace) {
+  moert_device_record record{
+      MOERT_INVALID_EXPERT, 1, 0, -1, 2, -1, 7, -2, -1, 12, 3};
+  EXPECT_EQ(describeRecord(record, manifest(), 2, "").message(),
+            "moe.dispatch at f.mlir:3:5: invalid expert: expert id of token "
+            "12, slot 3: expected -1 to 7, seen -2");
+  record.slot = -1;
+  record.most = INT64_MAX;
+  EXPECT_EQ(describeRecord(record, manifest(), 2, "").message(),
+            "moe.dispatch at f.mlir:3:5: invalid expert: expert id of token "
+            "12: expected at least -1, seen -2");
+  record.token = -1;
+  record.least = record.most = 6;
+  EXPECT_EQ(describeRecord(record, manifest(), 2, "").message(),
+            "moe.dispatch at f.mlir:3:5: invalid expert: expert id: expected "
+            "6, seen -2");
+}
+
 TEST(DeviceRecordTest, FailedPeer) {
   moert_device_record record{MOERT_PEER_FAILED, 1, 0, 0, 1, 1, 0, -1};
   EXPECT_EQ(describeRecord(record, manifest(), 2, "").message(),
@@ -57,7 +77,7 @@ TEST(DeviceRecordTest, FailedPeer) {
 }
 
 TEST(DeviceRecordTest, IndicesOutOfRange) {
-  moert_device_record record{99, 1, 5, 77, -1, -1, 1, 2};
+  moert_device_record record{99, 1, 5, 77, -1, -1, 1, 2, INT64_MIN, -1, -1};
   Status status = describeRecord(record, manifest(), 2, "");
   EXPECT_EQ(status.code(), MOERT_INTERNAL);
   EXPECT_EQ(status.message(), "a kernel, phase '?': internal: value: expected "

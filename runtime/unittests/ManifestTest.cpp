@@ -15,7 +15,7 @@ using namespace moe::rt;
 using Json = nlohmann::json;
 
 static const char *const good = R"({
-  "abi_version": 1, "producer": "moe-mlir 0.1.0", "target": "host",
+  "abi_version": 2, "producer": "moe-mlir 0.1.0", "target": "host",
   "cpu": "x86-64-v3", "hash": "6f0e2b1c9d5a4c37", "ranks": 4,
   "symm_bytes": 29884416,
   "entries": [
@@ -81,9 +81,9 @@ static std::string replace(const std::string &path, const std::string &value) {
 }
 
 TEST(ManifestTest, OtherAbiVersions) {
-  expectError(replace("/abi_version", "2"),
-              "the artifact has ABI version 2, this runtime understands "
-              "version 1",
+  expectError(replace("/abi_version", "3"),
+              "the artifact has ABI version 3, this runtime understands "
+              "version 2",
               MOERT_ABI_MISMATCH);
   // Of another version nothing else is looked at.
   auto manifest = Manifest::parse(R"({"abi_version": 7, "ranks": "many"})");
@@ -236,4 +236,46 @@ TEST(ManifestTest, MalformedFieldsForGpus) {
   EXPECT_EQ(Manifest::parse(json.dump()).status().message(),
             "malformed manifest: entries[0].args[0].symmetric: expected true "
             "or false");
+}
+
+TEST(ManifestTest, FirstDifferenceOfTwoManifests) {
+  auto differ = [](const char *mine, const char *theirs) {
+    return describeDifference(mine, theirs);
+  };
+  EXPECT_EQ(
+      differ(R"({"ranks": 4, "hash": "a"})", R"({"ranks": 4, "hash": "a"})"),
+      "");
+  EXPECT_EQ(
+      differ(R"({"ranks": 4, "hash": "a"})", R"({"ranks": 8, "hash": "b"})"),
+      "ranks (4 and 8)");
+  // The hash says least.
+  EXPECT_EQ(
+      differ(R"({"hash": "a", "other": 1})", R"({"hash": "b", "other": 2})"),
+      "other (1 and 2)");
+  EXPECT_EQ(differ(R"({"hash": "a"})", R"({"hash": "b"})"),
+            "hash ('a' and 'b')");
+  EXPECT_EQ(
+      differ(R"({"entries": [{"name": "f", "args": [{"shape": [4, -1]}]}]})",
+             R"({"entries": [{"name": "f", "args": [{"shape": [8, -1]}]}]})"),
+      "entries[0] ('f').args[0].shape ([4,-1] and [8,-1])");
+  EXPECT_EQ(differ(R"({"entries": [{"name": "f"}]})",
+                   R"({"entries": [{"name": "f"}, {"name": "g"}]})"),
+            "the number of entries (1 and 2)");
+  EXPECT_EQ(differ(R"({"cpu": "x"})", R"({})"), "cpu (x and nothing)");
+  EXPECT_EQ(differ("no manifest", "{}"), "their manifests");
+}
+
+TEST(ManifestTest, DifferenceOfLongTextsIsCutOut) {
+  std::string head = "alignment = 1 : i64, capacity = 1024 : i64, grid = @ep, ";
+  std::string tail = ", order = token, overflow = error, and some more of them "
+                     "that make the text so long that it has to be cut";
+  auto manifest = [&](const char *experts) {
+    return "{\"sites\": [{\"op\": \"moe.dispatch\", \"attributes\": \"" + head +
+           "num_experts = " + experts + tail + "\"}]}";
+  };
+  EXPECT_EQ(describeDifference(manifest("4"), manifest("16")),
+            "sites[0] ('moe.dispatch').attributes ('...num_experts = 4, order "
+            "= token, overflow = error, and some more of them that mak...' "
+            "and '...num_experts = 16, order = token, overflow = error, and "
+            "some more of them that ma...')");
 }

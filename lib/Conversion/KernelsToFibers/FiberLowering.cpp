@@ -302,10 +302,12 @@ LogicalResult FiberLowering::lower(symm::CheckOp op) {
   FailureOr<Value> what = text(op.getWhat()), name = text(phase);
   if (failed(what) || failed(name))
     return failure();
-  Value peer = op.getPeer() ? toI64(op.getPeer()) : i64(-1);
-  return replace(op, "record", "vippiii",
+  auto widened = [&](Value value) { return value ? toI64(value) : i64(-1); };
+  Value least = op.getLeast() ? op.getLeast() : i64(INT64_MIN);
+  return replace(op, "record", "vippiiiiii",
                  {i64(static_cast<int64_t>(op.getFailure())), *what, *name,
-                  op.getExpected(), op.getSeen(), peer});
+                  least, op.getExpected(), op.getSeen(), widened(op.getPeer()),
+                  widened(op.getToken()), widened(op.getSlot())});
 }
 
 LogicalResult FiberLowering::lower(symm::FailedOp op) {

@@ -133,12 +133,12 @@ void AllToAllvKernel::sendCounts() {
                    Value keeps = arith::OrIOp::create(b, isFine, isLater);
                    return {b.add(carried[0], b.select(isFine, rows, zero)),
                            b.select(keeps, carried[1], rank),
-                           b.select(keeps, carried[2], left),
+                           b.select(keeps, carried[2], carried[0]),
                            b.select(keeps, carried[3], rows)};
                  });
     Value ok = b.cmp(Pred::slt, found[1], zero);
-    b.check(ok, symm::Failure::invalid_count, "send_counts", found[2], found[3],
-            found[1]);
+    b.check(ok, symm::Failure::invalid_count, kSendCountsText,
+            {numRows, b.add(found[2], found[3]), found[1], found[2]});
     b.loop(b.numRanks(), [&](Value rank) {
       Value count = b.load(op.getSendCounts(), {rank});
       b.store(b.select(ok, count, b.i32(-1)),
@@ -187,7 +187,7 @@ Value AllToAllvKernel::place() {
     b.check(isAlive, symm::Failure::peer_failed, "status of a peer", b.i64(0),
             b.i64(-1), peer);
     if (op.getOverflow() == Overflow::error)
-      b.check(fits, symm::Failure::capacity_exceeded, "rows received",
+      b.check(fits, symm::Failure::capacity_exceeded, kRowsReceivedText,
               b.index(capacity), total, peer);
     b.store(b.load(all, {peer, b.me()}), op.getOuts()[1], {peer});
   });

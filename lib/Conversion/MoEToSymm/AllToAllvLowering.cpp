@@ -23,8 +23,8 @@ static Value checkedCounts(AllToAllvOp op, Value numRows, ProtocolBuilder &b) {
              Value left = b.sub(numRows, carried[0]);
              b.check(b.both(b.cmp(Pred::sge, rows, b.index(0)),
                             b.cmp(Pred::sle, rows, left)),
-                     symm::Failure::invalid_count, "send_counts", left, rows,
-                     peer);
+                     symm::Failure::invalid_count, kSendCountsText,
+                     {numRows, b.add(carried[0], rows), peer, carried[0]});
              b.store(count, counts, {b.index(0), peer});
              return {b.add(carried[0], rows)};
            });
@@ -50,7 +50,7 @@ void moe::lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b) {
     auto [before, total] = b.sumOfSenders(all, peer);
     if (op.getOverflow() == Overflow::error)
       b.check(b.cmp(Pred::ule, total, b.index(capacity)),
-              symm::Failure::capacity_exceeded, "rows received",
+              symm::Failure::capacity_exceeded, kRowsReceivedText,
               b.index(capacity), total, peer);
     b.storeIndex(before, start, {peer});
   });

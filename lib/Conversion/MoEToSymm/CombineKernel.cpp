@@ -92,7 +92,7 @@ std::pair<Value, Value> CombineKernel::lookUp(Value token, Value slot,
   Value owner = slot;
   if (op.isExpertMajor())
     owner = b.loadIndex(op.getTopk(), {token, slot});
-  row = b.checkedSendRow(row, capacity);
+  row = b.checkedSendRow(row, capacity, token, slot);
   if (op.isExpertMajor()) {
     Value isExpert = b.cmp(Pred::ult, owner, b.index(placement.numExperts));
     row = b.select(isExpert, row, none);
@@ -125,8 +125,8 @@ CombineKernel::RowList CombineKernel::listRows(Value token, Value end) {
   }
   if (numSlots() > kMaxTopK) {
     Value fits = b.cmp(Pred::ule, list.count, b.index(kMaxTopK));
-    b.check(fits, symm::Failure::invalid_count, "rows of a token",
-            b.index(kMaxTopK), list.count);
+    b.check(fits, symm::Failure::invalid_count, "number of rows",
+            {b.index(kMaxTopK), list.count, Value(), Value(), token});
     b.noteError(fits);
   }
   return list;

@@ -47,7 +47,8 @@ private:
   };
   Row rowAt(Value token, Value i);
   Value loadTerm(const Row &row, Value column);
-  Value checkedRow(Value row);
+  /// An entry of `send_row`, checked.
+  Value checkedRow(Value token, Value slot);
 
   ProtocolBuilder &b;
   Value data, weights;     ///< symmetric: `y` and `weights`, or the slots
@@ -105,8 +106,8 @@ void CombineLowering::putSlots() {
         Value rows = b.loadIndex(op.getNTokensFromRank(), {sender});
         b.check(b.both(b.cmp(Pred::sge, rows, b.index(0)),
                        b.cmp(Pred::sle, rows, boundValue)),
-                symm::Failure::invalid_count, "n_tokens_from_rank", boundValue,
-                rows, sender);
+                symm::Failure::invalid_count, "n_tokens_from_rank",
+                {boundValue, rows, sender, b.index(0)});
         Value first = op.getLayout() == Layout::slab ? b.mul(sender, boundValue)
                                                      : carried[0];
         Value end = b.add(first, rows);
@@ -118,8 +119,8 @@ void CombineLowering::putSlots() {
           b.check(
               b.cmp(Pred::ult, token, boundValue), symm::Failure::invalid_count,
               "recv_src_idx",
-              b.sub(b.mul(b.add(sender, b.index(1)), boundValue), b.index(1)),
-              source, sender);
+              {b.sub(b.mul(b.add(sender, b.index(1)), boundValue), b.index(1)),
+               source, sender, b.mul(sender, boundValue)});
           Value slot = b.add(b.mul(token, b.index(b.numRanks())), b.me());
           symm::PutOp::create(b, y, row, data, slot, sender, /*count=*/Value());
           if (weights)
@@ -155,22 +156,23 @@ void CombineLowering::reduceTokens() {
 }
 
 /// combine_s5
-Value CombineLowering::checkedRow(Value row) {
+Value CombineLowering::checkedRow(Value token, Value slot) {
   using Pred = ProtocolBuilder::Pred;
+  Value row = b.loadIndex(op.getSendRow(), {token, slot});
   b.check(b.both(b.cmp(Pred::sge, row, b.index(-1)),
                  b.cmp(Pred::slt, row, b.index(capacity))),
-          symm::Failure::invalid_count, "send_row", b.index(capacity - 1), row);
+          symm::Failure::invalid_count, "send_row",
+          {b.index(capacity - 1), row, Value(), b.index(-1), token, slot});
   return row;
 }
 
 /// Lists the rows of `token` by ascending rank; returns their number.
 Value CombineLowering::listRows(Value token) {
   using Pred = ProtocolBuilder::Pred;
-  Value sendRow = op.getSendRow();
   Value count =
       b.reduce(b.index(0), b.index(b.numRanks()), b.index(0),
                [&](Value peer, ValueRange carried) -> SmallVector<Value> {
-                 Value row = checkedRow(b.loadIndex(sendRow, {token, peer}));
+                 Value row = checkedRow(token, peer);
                  Value isRow = b.cmp(Pred::sge, row, b.index(0));
                  b.ifThen(isRow, [&] {
                    b.storeIndex(peer, listPeer, {carried[0]});
@@ -181,8 +183,8 @@ Value CombineLowering::listRows(Value token) {
                })[0];
   if (b.numRanks() > kMaxTopK)
     b.check(b.cmp(Pred::ule, count, b.index(kMaxTopK)),
-            symm::Failure::invalid_count, "rows of a token", b.index(kMaxTopK),
-            count);
+            symm::Failure::invalid_count, "number of rows",
+            {b.index(kMaxTopK), count, Value(), Value(), token});
   return count;
 }
 
@@ -191,8 +193,7 @@ Value CombineLowering::listRows(Value token) {
 /// the last one taken.
 Value CombineLowering::listRowsByExpert(Value token) {
   using Pred = ProtocolBuilder::Pred;
-  Value sendRow = op.getSendRow();
-  int64_t topK = cast<MemRefType>(sendRow.getType()).getDimSize(1);
+  int64_t topK = cast<MemRefType>(op.getSendRow().getType()).getDimSize(1);
   Value numExperts = b.index(placement.numExperts);
 
   SmallVector<Value> result =
@@ -202,7 +203,7 @@ Value CombineLowering::listRowsByExpert(Value token) {
                  SmallVector<Value> best = b.reduce(
                      b.index(0), b.index(topK), {numExperts, b.index(-1)},
                      [&](Value k, ValueRange best) -> SmallVector<Value> {
-                       Value row = checkedRow(b.loadIndex(sendRow, {token, k}));
+                       Value row = checkedRow(token, k);
                        Value expert = b.loadIndex(op.getTopk(), {token, k});
                        Value isRow = b.cmp(Pred::sge, row, b.index(0));
                        Value isBetter =

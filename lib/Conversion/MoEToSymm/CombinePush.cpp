@@ -55,7 +55,7 @@ void CombineKernel::findRowsOfSenders() {
           Value isFine = b.both(b.cmp(Pred::sge, number, zero),
                                 b.cmp(Pred::sle, number, bound));
           b.check(isFine, symm::Failure::invalid_count, "n_tokens_from_rank",
-                  bound, number, sender);
+                  {bound, number, sender, zero});
           b.noteError(isFine);
           number = b.select(isFine, number, zero);
           Value first = op.getLayout() == Layout::slab ? b.mul(sender, bound)
@@ -105,8 +105,8 @@ void CombineKernel::putRow(Value row, Value sender, Value member) {
   Value token = b.sub(origin, b.mul(sender, bound));
   Value isFine = b.cmp(Pred::ult, token, bound);
   b.check(isFine, symm::Failure::invalid_count, "recv_src_idx",
-          b.sub(b.mul(b.add(sender, b.index(1)), bound), b.index(1)), origin,
-          sender);
+          {b.sub(b.mul(b.add(sender, b.index(1)), bound), b.index(1)), origin,
+           sender, b.mul(sender, bound)});
   b.noteError(isFine);
   b.ifThen(isFine, [&] {
     int64_t team = b.launchShape().team;

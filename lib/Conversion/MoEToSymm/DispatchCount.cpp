@@ -72,15 +72,18 @@ DispatchKernel::loadExperts(Value token, Value isToken) {
     experts.push_back(b.load(op.getTopkIdx(), {token, b.index(k)}));
   // Of several wrong ids the check names the first.
   Value areFine = b.integer(b.getI1Type(), 1), seen = experts.front();
-  for (Value &expert : experts) {
+  Value slot = b.index(0);
+  for (auto [k, expert] : llvm::enumerate(experts)) {
     Value inRange =
         b.both(b.cmp(Pred::sge, expert, none), b.cmp(Pred::sle, expert, last));
-    seen =
-        b.select(b.both(areFine, b.cmp(Pred::eq, inRange, no)), expert, seen);
+    Value isFirst = b.both(areFine, b.cmp(Pred::eq, inRange, no));
+    seen = b.select(isFirst, expert, seen);
+    slot = b.select(isFirst, b.index(static_cast<int64_t>(k)), slot);
     areFine = b.both(areFine, inRange);
     expert = b.toIndex(b.select(inRange, expert, none));
   }
-  b.check(areFine, symm::Failure::invalid_expert, "expert id", last, seen);
+  b.check(areFine, symm::Failure::invalid_expert, "expert id",
+          {last, seen, Value(), none, token, slot});
   experts.push_back(areFine);
   scf::YieldOp::create(b, experts);
   b.setInsertionPointToStart(look.elseBlock());

@@ -277,15 +277,16 @@ void DispatchLowering::putReused() {
     Value row = b.loadIndex(op.getReuse().front(), {token, slot});
     b.check(b.both(b.cmp(Pred::sge, row, b.index(-1)),
                    b.cmp(Pred::slt, row, b.index(capacity))),
-            symm::Failure::invalid_count, "send_row", b.index(capacity - 1),
-            row);
+            symm::Failure::invalid_count, "send_row",
+            {b.index(capacity - 1), row, Value(), b.index(-1), token, slot});
     b.ifThen(b.cmp(Pred::sge, row, b.index(0)), [&] {
       Value peer = slot;
       if (op.isExpertMajor()) {
         Value expert = b.loadIndex(op.getRoutingTopkIdx(), {token, slot});
         b.check(b.cmp(Pred::ult, expert, b.index(placement.numExperts)),
                 symm::Failure::invalid_expert, "expert id",
-                b.index(placement.numExperts - 1), expert);
+                {b.index(placement.numExperts - 1), expert, Value(), b.index(0),
+                 token, slot});
         peer = b.owner(expert, placement);
       }
       putRow(token, slot, peer, row);

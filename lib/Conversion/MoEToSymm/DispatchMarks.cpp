@@ -42,7 +42,8 @@ void DispatchKernel::markTokens() {
     // ranks that this one has failed.
     Value isFine = arith::OrIOp::create(b, inRange, isNone);
     b.check(isFine, symm::Failure::invalid_expert, "expert id",
-            b.index(placement.numExperts - 1), expert);
+            {b.index(placement.numExperts - 1), expert, Value(), b.index(-1),
+             token, k});
     b.ifThen(b.cmp(Pred::eq, isFine, b.integer(b.getI1Type(), 0)),
              [&] { b.store(b.i32(1), status, b.index(0)); });
   });

@@ -52,7 +52,8 @@ void DispatchProtocol::routeSlot(Value token, Value k) {
   Value expert = b.load(op.getTopkIdx(), {token, k});
   Value inRange =
       b.both(b.cmp(Pred::sge, expert, none), b.cmp(Pred::sle, expert, last));
-  b.check(inRange, symm::Failure::invalid_expert, "expert id", last, expert);
+  b.check(inRange, symm::Failure::invalid_expert, "expert id",
+          {last, expert, Value(), none, token, k});
   expert = b.checked(inRange, expert, none);
   Value weight = b.load(op.getTopkWeights(), {token, k});
   if (topK > 1) {
@@ -94,7 +95,7 @@ void DispatchProtocol::storeSurplus(Value owned, Value end) {
 void DispatchProtocol::checkCapacity(Value rows, Value peer) {
   if (op.getOverflow() == Overflow::error)
     b.check(b.cmp(Pred::ule, rows, b.index(capacity)),
-            symm::Failure::capacity_exceeded, "rows received",
+            symm::Failure::capacity_exceeded, kRowsReceivedText,
             b.index(capacity), rows, peer);
 }
 

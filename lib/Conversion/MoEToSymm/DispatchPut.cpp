@@ -53,15 +53,16 @@ Value DispatchKernel::startOf(Value token, Value key) {
 std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {
   Value none = b.index(-1), zero = b.index(0);
   Value row = b.checkedSendRow(
-      b.loadIndex(op.getReuse().front(), {token, slot}), capacity);
+      b.loadIndex(op.getReuse().front(), {token, slot}), capacity, token, slot);
   if (!op.isExpertMajor())
     return {row, slot};
   Value expert = b.loadIndex(op.getRoutingTopkIdx(), {token, slot});
   Value hasRow = b.cmp(Pred::sge, row, zero);
   Value isExpert = b.cmp(Pred::ult, expert, b.index(placement.numExperts));
   Value isFine = arith::OrIOp::create(b, isExpert, b.cmp(Pred::slt, row, zero));
-  b.check(isFine, symm::Failure::invalid_expert, "expert id",
-          b.index(placement.numExperts - 1), expert);
+  b.check(
+      isFine, symm::Failure::invalid_expert, "expert id",
+      {b.index(placement.numExperts - 1), expert, Value(), zero, token, slot});
   b.noteError(isFine);
   Value isKept = b.both(hasRow, isExpert);
   Value safe = b.select(isKept, expert, zero);

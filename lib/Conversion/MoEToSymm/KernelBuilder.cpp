@@ -251,12 +251,13 @@ Value KernelBuilder::waitForPeers(Value flags, Value epoch) {
   return wait.getResult(0);
 }
 
-Value KernelBuilder::checkedSendRow(Value row, int64_t capacity) {
+Value KernelBuilder::checkedSendRow(Value row, int64_t capacity, Value token,
+                                    Value slot) {
   Value none = index(-1);
   Value inRange =
       both(cmp(Pred::sge, row, none), cmp(Pred::slt, row, index(capacity)));
-  check(inRange, symm::Failure::invalid_count, "send_row", index(capacity - 1),
-        row);
+  check(inRange, symm::Failure::invalid_count, "send_row",
+        {index(capacity - 1), row, Value(), none, token, slot});
   noteError(inRange);
   return select(inRange, row, none);
 }

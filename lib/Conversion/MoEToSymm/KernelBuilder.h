@@ -143,7 +143,7 @@ public:
   /// see `syncBlockAll`.
   Value waitForPeers(Value flags, Value epoch);
   /// An entry of `send_row`, checked: -1 for one that is not below `capacity`.
-  Value checkedSendRow(Value row, int64_t capacity);
+  Value checkedSendRow(Value row, int64_t capacity, Value token, Value slot);
   /// Meets the block, then tells all ranks that it is done, and whether without
   /// errors, which have to be tracked. Release order.
   void signalFromBlock(Value flags, Value epoch);

@@ -21,6 +21,7 @@
 
 #include "OutlineCollectives.h"
 
+#include "moe-mlir/Conversion/SymmToLLVM/SymmToLLVM.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -148,8 +149,7 @@ void Outliner::replaceByCall(CollectiveOpInterface op, func::FuncOp function) {
   OpBuilder builder(op);
   Location loc = op.getLoc();
   int64_t site = sites.lookup(op);
-  symm::CollectiveBeginOp::create(builder, loc, op->getName().getStringRef(),
-                                  site);
+  createCollectiveBegin(builder, op, site);
   SmallVector<Value> operands(op->getOperands());
   if (kernels) {
     operands.push_back(
@@ -161,6 +161,25 @@ void Outliner::replaceByCall(CollectiveOpInterface op, func::FuncOp function) {
   func::CallOp::create(builder, loc, function, operands);
   symm::CollectiveEndOp::create(builder, loc);
   op.erase();
+}
+
+/// "capacity = 8 : i64, num_experts = 4 : i64".
+static std::string describeAttributes(Operation *op) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  llvm::ListSeparator separator;
+  for (NamedAttribute attr : op->getAttrDictionary())
+    if (!attr.getName().getValue().ends_with("SegmentSizes"))
+      os << separator << attr.getName().getValue() << " = " << attr.getValue();
+  return text;
+}
+
+void moe::createCollectiveBegin(OpBuilder &builder, Operation *op,
+                                int64_t site) {
+  auto begin = symm::CollectiveBeginOp::create(
+      builder, op->getLoc(), op->getName().getStringRef(), site);
+  begin->setAttr(kSiteAttributesName,
+                 builder.getStringAttr(describeAttributes(op)));
 }
 
 void moe::outlineCollectives(ModuleOp module, const SiteNumbers &sites,

@@ -26,6 +26,10 @@ inline constexpr llvm::StringLiteral kHandshakeAttrName = "symm.handshake";
 /// may begin anywhere.
 bool beginsAligned(Value memref);
 
+/// Marks the start of `op`, of which `site` is the number; the mark has the
+/// text of its attributes.
+void createCollectiveBegin(OpBuilder &builder, Operation *op, int64_t site);
+
 /// The function that `outlineCollectives` has moved `op` to; null when it
 /// stands where it stood.
 func::FuncOp getOutlinedFunction(Operation *op);

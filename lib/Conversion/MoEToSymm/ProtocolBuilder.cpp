@@ -19,7 +19,7 @@ ProtocolBuilder::ProtocolBuilder(CollectiveOpInterface op, OpBuilder &builder,
       outlined(getOutlinedFunction(op)) {
   // The callers of an outlined function say which op they stand for.
   if (!outlined)
-    symm::CollectiveBeginOp::create(*this, op->getName().getStringRef(), site);
+    createCollectiveBegin(*this, op, site);
   rank = symm::RankOp::create(*this);
 }
 
@@ -271,10 +271,11 @@ void ProtocolBuilder::phase(StringRef name) {
 }
 
 void ProtocolBuilder::check(Value condition, symm::Failure failure,
-                            StringRef what, Value expected, Value seen,
-                            Value peer) {
-  symm::CheckOp::create(*this, condition, failure, what, toI64(expected),
-                        toI64(seen), peer);
+                            StringRef what, const Checked &checked) {
+  Value least = checked.least ? toI64(checked.least) : Value();
+  symm::CheckOp::create(*this, condition, failure, what, toI64(checked.most),
+                        least, toI64(checked.seen), checked.token, checked.slot,
+                        checked.peer);
 }
 
 Value ProtocolBuilder::checked(Value condition, Value value, Value fallback) {
@@ -286,7 +287,7 @@ Value ProtocolBuilder::checkedTokens(Value memref, int64_t bound,
   Value tokens = dim(memref, 0);
   if (hasBound)
     check(cmp(Pred::ule, tokens, index(bound)), symm::Failure::invalid_argument,
-          "number of tokens", index(bound), tokens);
+          "number of tokens, bounded by max_tokens", index(bound), tokens);
   return tokens;
 }
 
@@ -295,8 +296,10 @@ void ProtocolBuilder::checkRowPerToken(Value memref, Value tokens,
   if (!cast<MemRefType>(memref.getType()).isDynamicDim(0))
     return;
   Value rows = dim(memref, 0);
+  Checked checked{tokens, rows};
+  checked.least = tokens;
   check(cmp(Pred::eq, tokens, rows), symm::Failure::invalid_argument,
-        ("number of tokens, by the rows of " + name).str(), rows, tokens);
+        ("rows of " + name + ", one for each token").str(), checked);
 }
 
 Value ProtocolBuilder::flags() { return persistent({ranks}, getI64Type()); }

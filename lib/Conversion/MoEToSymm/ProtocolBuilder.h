@@ -21,6 +21,12 @@
 
 namespace mlir::moe {
 
+/// What errors call the numbers that several ops check.
+inline constexpr llvm::StringLiteral kRowsReceivedText =
+    "rows received, bounded by the capacity";
+inline constexpr llvm::StringLiteral kSendCountsText =
+    "sum of send_counts up to this peer's, bounded by the rows of send";
+
 /// Builds the lowering of one collective op: shorthands for index arithmetic
 /// and loops, and the steps that the protocols have in common. Everything has
 /// the location of the op.
@@ -120,8 +126,18 @@ public:
   //===--------------------------------------------------------------------===//
 
   void phase(StringRef name);
+  /// What a check looks at: `seen`, which should be `least` (where that is
+  /// given) to `most`, and the place in the op's input that it came from.
+  struct Checked {
+    Value most, seen;
+    Value peer = {}, least = {}, token = {}, slot = {};
+  };
   void check(Value condition, symm::Failure failure, StringRef what,
-             Value expected, Value seen, Value peer = {});
+             const Checked &checked);
+  void check(Value condition, symm::Failure failure, StringRef what, Value most,
+             Value seen, Value peer = {}) {
+    check(condition, failure, what, Checked{most, seen, peer});
+  }
   /// Whether code runs on after a failed check. It then must not depend on what
   /// was checked.
   virtual bool continuesAfterCheck() const { return false; }

@@ -52,7 +52,7 @@ static Signature getSignature(RuntimeFunction function) {
   case RuntimeFunction::Wait:
     return {"moert_wait", "vpii", Behaviour::Opaque};
   case RuntimeFunction::Fail:
-    return {"moert_fail", "vipiii", Behaviour::NoReturn};
+    return {"moert_fail", "vipiiiiii", Behaviour::NoReturn};
   case RuntimeFunction::AssertionFailed:
     return {"moert_assertion_failed", "vpp", Behaviour::NoReturn};
   }

@@ -313,11 +313,16 @@ struct CheckOpLowering : public SymmOpLowering<symm::CheckOp> {
       return rewriter.notifyMatchFailure(op, "clash with a string constant");
     Value code =
         createI64(rewriter, loc, static_cast<int64_t>(op.getFailure()));
-    Value peer =
-        adaptor.getPeer() ? adaptor.getPeer() : createI64(rewriter, loc, -1);
-    if (mlir::failed(callRuntime(
-            rewriter, loc, RuntimeFunction::Fail,
-            {code, *what, adaptor.getExpected(), adaptor.getSeen(), peer})))
+    auto valueOr = [&](Value value, int64_t none) {
+      return value ? value : createI64(rewriter, loc, none);
+    };
+    Value least = valueOr(adaptor.getLeast(), INT64_MIN);
+    Value peer = valueOr(adaptor.getPeer(), -1);
+    Value token = valueOr(adaptor.getToken(), -1);
+    Value slot = valueOr(adaptor.getSlot(), -1);
+    if (mlir::failed(callRuntime(rewriter, loc, RuntimeFunction::Fail,
+                                 {code, *what, least, adaptor.getExpected(),
+                                  adaptor.getSeen(), peer, token, slot})))
       return rewriter.notifyMatchFailure(op, "clash with a runtime function");
     rewriter.eraseOp(op);
     return success();

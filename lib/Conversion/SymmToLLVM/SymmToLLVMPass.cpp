@@ -45,10 +45,13 @@ static FailureOr<ArrayAttr> collectSites(ModuleOp module) {
              << begins.size() << ")";
     if (site >= sites.size())
       sites.resize(site + 1, builder.getDictionaryAttr({}));
-    sites[site] = builder.getDictionaryAttr(
-        {builder.getNamedAttr("op", op.getOpAttr()),
-         builder.getNamedAttr("location", builder.getStringAttr(
-                                              describeLocation(op.getLoc())))});
+    NamedAttrList description;
+    description.set("op", op.getOpAttr());
+    description.set("location",
+                    builder.getStringAttr(describeLocation(op.getLoc())));
+    if (Attribute attributes = op->getAttr(kSiteAttributesName))
+      description.set("attributes", attributes);
+    sites[site] = description.getDictionary(module.getContext());
   }
   if (auto assertions = module->getAttrOfType<ArrayAttr>(kSitesAttrName))
     llvm::append_range(sites, assertions);

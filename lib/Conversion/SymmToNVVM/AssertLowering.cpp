@@ -51,7 +51,8 @@ void KernelLowering::lower(cf::AssertOp op) {
   call(kRecordName, {},
        {status, i32(MOERT_ASSERTION_FAILED),
         i32(static_cast<int32_t>(assertions.add(op))), i32(-1),
-        i32(strings.getIndex(op.getMsgAttr())), i32(-1), i64(0), i64(0)});
+        i32(strings.getIndex(op.getMsgAttr())), i32(-1), i64(0), i64(0), i64(0),
+        i32(-1), i32(-1)});
   NVVM::Exit::create(rewriter, loc);
   rewriter.eraseOp(op);
 }

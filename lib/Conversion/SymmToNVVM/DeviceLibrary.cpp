@@ -29,7 +29,8 @@ static constexpr llvm::StringLiteral kSource = R"mlir(
 // The record is a moert_device_record, in memory of the host.
 llvm.func internal @symm_record(
     %status: !llvm.ptr<1>, %code: i32, %site: i32, %phase: i32, %what: i32,
-    %peer: i32, %expected: i64, %seen: i64) attributes {no_inline} {
+    %peer: i32, %most: i64, %seen: i64, %least: i64, %token: i32, %slot: i32)
+    attributes {no_inline} {
   %none = llvm.mlir.constant(0 : i32) : i32
   %yes = llvm.mlir.constant(1 : i32) : i32
   // One writer: the first.
@@ -48,8 +49,14 @@ llvm.func internal @symm_record(
   llvm.store %phase, %p3 {alignment = 4 : i64} : i32, !llvm.ptr<1>
   llvm.store %what, %p4 {alignment = 4 : i64} : i32, !llvm.ptr<1>
   llvm.store %peer, %p5 {alignment = 4 : i64} : i32, !llvm.ptr<1>
-  llvm.store %expected, %p6 {alignment = 8 : i64} : i64, !llvm.ptr<1>
+  %p8 = llvm.getelementptr %status[40] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  %p9 = llvm.getelementptr %status[48] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  %p10 = llvm.getelementptr %status[52] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
+  llvm.store %most, %p6 {alignment = 8 : i64} : i64, !llvm.ptr<1>
   llvm.store %seen, %p7 {alignment = 8 : i64} : i64, !llvm.ptr<1>
+  llvm.store %least, %p8 {alignment = 8 : i64} : i64, !llvm.ptr<1>
+  llvm.store %token, %p9 {alignment = 4 : i64} : i32, !llvm.ptr<1>
+  llvm.store %slot, %p10 {alignment = 4 : i64} : i32, !llvm.ptr<1>
   %ready = llvm.getelementptr %status[4] : (!llvm.ptr<1>) -> !llvm.ptr<1>, i8
   llvm.store %yes, %ready atomic release {alignment = 4 : i64}
       : i32, !llvm.ptr<1>
@@ -64,14 +71,15 @@ llvm.func internal @symm_late(
     %what: i32, %peer: i32, %expected: i64, %seen: i64) -> i1
     attributes {no_inline} {
   %timed_out = llvm.mlir.constant(6 : i32) : i32
+  %nowhere = llvm.mlir.constant(-1 : i32) : i32
   %now = nvvm.read.ptx.sreg.globaltimer : i64
   %passed = llvm.sub %now, %start : i64
   %late = llvm.icmp "uge" %passed, %timeout : i64
   llvm.cond_br %late, ^record, ^end
 ^record:
   llvm.call @symm_record(%status, %timed_out, %site, %phase, %what, %peer,
-                         %expected, %seen)
-      : (!llvm.ptr<1>, i32, i32, i32, i32, i32, i64, i64) -> ()
+                         %expected, %seen, %expected, %nowhere, %nowhere)
+      : (!llvm.ptr<1>, i32, i32, i32, i32, i32, i64, i64, i64, i32, i32) -> ()
   llvm.br ^end
 ^end:
   llvm.return %late : i1

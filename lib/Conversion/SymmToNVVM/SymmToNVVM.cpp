@@ -290,11 +290,13 @@ void KernelLowering::lower(symm::CheckOp op) {
   Value fails = arith::XOrIOp::create(rewriter, loc, op.getCondition(), yes);
   auto branch = scf::IfOp::create(rewriter, loc, fails);
   rewriter.setInsertionPointToStart(branch.thenBlock());
-  Value peer = op.getPeer() ? toI32(op.getPeer()) : i32(-1);
+  auto narrowed = [&](Value value) { return value ? toI32(value) : i32(-1); };
+  Value least = op.getLeast() ? op.getLeast() : i64(INT64_MIN);
   call(kRecordName, {},
        {status, i32(static_cast<int32_t>(op.getFailure())), siteNumber(),
-        phaseIndex(), i32(strings.getIndex(op.getWhatAttr())), peer,
-        op.getExpected(), op.getSeen()});
+        phaseIndex(), i32(strings.getIndex(op.getWhatAttr())),
+        narrowed(op.getPeer()), op.getExpected(), op.getSeen(), least,
+        narrowed(op.getToken()), narrowed(op.getSlot())});
   rewriter.eraseOp(op);
 }
 

@@ -142,6 +142,8 @@ static std::string createManifest(ModuleOp module,
         json.object([&] {
           json.attribute("op", get("op"));
           json.attribute("location", get("location"));
+          if (auto attributes = site.getAs<StringAttr>("attributes"))
+            json.attribute("attributes", attributes.getValue());
         });
       }
     });

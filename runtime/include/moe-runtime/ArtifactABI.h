@@ -41,7 +41,7 @@ extern "C" {
 #endif
 
 /// Raised with every incompatible change of this header or of the manifest.
-#define MOERT_ARTIFACT_ABI_VERSION 1
+#define MOERT_ARTIFACT_ABI_VERSION 2
 
 /// The most ranks that an artifact may be for.
 #define MOERT_MAX_RANKS 65536
@@ -94,10 +94,12 @@ void moert_collective_end(void);
 void moert_wait(const uint64_t *flag, uint64_t value, int64_t peer);
 
 /// Ends the entry with an error of the current op and phase. `what` is a
-/// static string ("expert id"); `expected` is an inclusive upper bound and
-/// `seen` the offending value. `peer` is the rank it concerns, or -1.
-void moert_fail(int64_t code, const char *what, int64_t expected, int64_t seen,
-                int64_t peer);
+/// static string ("expert id") and `seen` the offending value, which should
+/// have been one of `least` to `most`; INT64_MIN and INT64_MAX are no bounds.
+/// `peer` is the rank it concerns, `token` and `slot` the place in the op's
+/// input; each may be -1 for none.
+void moert_fail(int64_t code, const char *what, int64_t least, int64_t most,
+                int64_t seen, int64_t peer, int64_t token, int64_t slot);
 
 /// Ends the entry: the assertion at `location`, which says `text`, does not
 /// hold. Both are static strings.
@@ -135,8 +137,11 @@ typedef struct moert_device_record {
   int32_t phase; ///< index in the manifest's "device_strings", or -1
   int32_t what;  ///< the same: what was checked or waited for
   int32_t peer;  ///< rank it concerns, or -1
-  int64_t expected;
+  int64_t most;  ///< of what was expected; what a wait waits for
   int64_t seen;
+  int64_t least; ///< of what was expected, for checks
+  int32_t token; ///< place in the op's input, or -1, for checks
+  int32_t slot;  ///< the same
 } moert_device_record;
 
 /// Launches a kernel of the artifact's image on the stream of the call, with

@@ -28,6 +28,7 @@
 namespace moe::rt {
 
 class Artifact;
+struct FailedCheck;
 
 /// One public function of a loaded artifact.
 struct Entry {
@@ -169,8 +170,7 @@ public:
   void phase(const char *name);
   void endCollective();
   bool wait(const uint64_t *flag, uint64_t value, int64_t peer);
-  void failHere(int64_t code, const char *what, int64_t expected, int64_t seen,
-                int64_t peer);
+  void failHere(FailedCheck check);
   void failAssertion(const char *location, const char *text);
   bool allocate(int64_t bytes, int64_t alignment, void *&out);
   bool free(void *ptr);

@@ -13,6 +13,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "FailedCheck.h"
 #include "moe-runtime/Context.h"
 
 using namespace moe::rt;
@@ -74,11 +75,13 @@ MOERT_EXPORT void moert_wait(const uint64_t *flag, uint64_t value,
     context->unwind();
 }
 
-MOERT_EXPORT void moert_fail(int64_t code, const char *what, int64_t expected,
-                             int64_t seen, int64_t peer) {
+MOERT_EXPORT void moert_fail(int64_t code, const char *what, int64_t least,
+                             int64_t most, int64_t seen, int64_t peer,
+                             int64_t token, int64_t slot) {
   Context *context = Context::current();
   runGuarded(context, [=] {
-    context->failHere(code, what, expected, seen, peer);
+    context->failHere({static_cast<moert_code>(code), what, least, most, seen,
+                       peer, token, slot});
     return false;
   });
   context->unwind();

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CallFrame.h"
+#include "FailedCheck.h"
 #include "moe-runtime/Context.h"
 
 #include <new>
@@ -304,16 +305,10 @@ bool Context::checkOrder(int peer) {
   return status.isOk() || stop(status);
 }
 
-void Context::failHere(int64_t code, const char *what, int64_t expected,
-                       int64_t seen, int64_t peer) {
-  bool isCode = code > MOERT_OK && code <= MOERT_LAST_CODE;
-  moert_code known = isCode ? static_cast<moert_code>(code) : MOERT_INTERNAL;
-  std::string text = format("%s: %s: %s: expected at most %lld, seen %lld",
-                            here().c_str(), codeText(known).c_str(), what,
-                            (long long)expected, (long long)seen);
-  if (peer >= 0)
-    text += format(", peer rank %lld", (long long)peer);
-  stop(Status(known, text));
+void Context::failHere(FailedCheck check) {
+  if (check.code <= MOERT_OK || check.code > MOERT_LAST_CODE)
+    check.code = MOERT_INTERNAL;
+  stop(describeCheck(here(), check));
 }
 
 void Context::failAssertion(const char *location, const char *text) {

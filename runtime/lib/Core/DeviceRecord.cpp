@@ -8,6 +8,8 @@
 
 #include "DeviceRecord.h"
 
+#include "FailedCheck.h"
+
 using namespace moe::rt;
 
 static moert_code toCode(int32_t code) {
@@ -60,7 +62,7 @@ Status moe::rt::describeRecord(const moert_device_record &record,
                      "%s: timed out after %g s waiting for %s: expected "
                      "%s %lld, seen %lld%s%s",
                      where.c_str(), timeoutSeconds, whom.c_str(), what.c_str(),
-                     (long long)record.expected, (long long)record.seen,
+                     (long long)record.most, (long long)record.seen,
                      lastSeen.empty() ? "" : "; ", lastSeen.c_str());
   if (code == MOERT_PEER_FAILED)
     return makeError(code, "%s: rank %d has failed", where.c_str(),
@@ -68,11 +70,7 @@ Status moe::rt::describeRecord(const moert_device_record &record,
   if (code == MOERT_ASSERTION_FAILED)
     return makeError(code, "%s: %s: %s", where.c_str(), codeText(code).c_str(),
                      what.c_str());
-  std::string message =
-      format("%s: %s: %s: expected at most %lld, seen %lld", where.c_str(),
-             codeText(code).c_str(), what.c_str(), (long long)record.expected,
-             (long long)record.seen);
-  if (record.peer >= 0)
-    message += format(", peer rank %d", record.peer);
-  return Status(code, message);
+  return describeCheck(where,
+                       {code, what, record.least, record.most, record.seen,
+                        record.peer, record.token, record.slot});
 }

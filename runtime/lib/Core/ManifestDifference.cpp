@@ -14,14 +14,35 @@
 using namespace moe::rt;
 using Json = nlohmann::json;
 
-/// At most so much of a value is worth reading.
-static std::string shown(const Json &value) {
+static std::string textOf(const Json &value) {
+  if (value.is_string())
+    return value.get<std::string>();
+  if (value.is_null())
+    return "nothing";
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+/// "(4 and 8)"; of long texts the part around the first difference.
+static std::string shownPair(const Json &mine, const Json &theirs) {
   constexpr size_t most = 80;
-  std::string text =
-      value.is_string()
-          ? "'" + value.get<std::string>() + "'"
-          : value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return text.size() <= most ? text : text.substr(0, most) + "...";
+  std::string texts[2] = {textOf(mine), textOf(theirs)};
+  size_t from = 0;
+  if (std::max(texts[0].size(), texts[1].size()) > most) {
+    while (from < texts[0].size() && from < texts[1].size() &&
+           texts[0][from] == texts[1][from])
+      ++from;
+    // Lists are read from the start of an item on.
+    size_t item = texts[0].rfind(", ", from);
+    from = item == std::string::npos ? 0 : item + 2;
+  }
+  for (std::string &text : texts) {
+    bool isCut = from > 0, isLong = text.size() - from > most;
+    text = text.substr(from, most);
+    text = (isCut ? "..." : "") + text + (isLong ? "..." : "");
+  }
+  const char *quote = mine.is_string() && theirs.is_string() ? "'" : "";
+  return "(" + (quote + texts[0]) + quote + " and " + quote + texts[1] + quote +
+         ")";
 }
 
 /// Appends what an element of a list is called, where it has a name.
@@ -83,7 +104,7 @@ static std::string firstDifference(const Json &mine, const Json &theirs,
   if (isList)
     return differenceOfLists(mine, theirs, where);
   if (!mine.is_object() || !theirs.is_object())
-    return where + " (" + shown(mine) + " and " + shown(theirs) + ")";
+    return where + " " + shownPair(mine, theirs);
   for (const std::string &key : keysOf(mine, theirs)) {
     Json none;
     std::string found =

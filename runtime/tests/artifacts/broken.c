@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===*/
 
 #ifndef ABI
-#define ABI "1"
+#define ABI "2"
 #endif
 #ifndef TARGET
 #define TARGET "host"
@@ -19,7 +19,7 @@
 #define SYMBOL "moe_entry_f"
 #endif
 #ifdef TRUNCATED
-#define MANIFEST "{\"abi_version\": 1"
+#define MANIFEST "{\"abi_version\": 2"
 #endif
 #ifndef MANIFEST
 #define MANIFEST                                                               \

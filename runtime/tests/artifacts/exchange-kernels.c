@@ -59,7 +59,7 @@ static int await(const struct Exchange *x, uint64_t *flag, uint64_t value,
         record->phase = phase;
         record->what = textSignal;
         record->peer = (int32_t)peer;
-        record->expected = (int64_t)value;
+        record->most = (int64_t)value;
         record->seen = (int64_t)seen;
         __scoped_atomic_store_n(&record->ready, 1, __ATOMIC_RELEASE, SYSTEM);
       }

@@ -83,7 +83,7 @@ __asm__(".pushsection .rodata\n"
 
 /* Enough for 64 ranks; a larger workspace does no harm. */
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 1, \"producer\": \"by hand\", \"target\": " TARGET ","
+    "{\"abi_version\": 2, \"producer\": \"by hand\", \"target\": " TARGET ","
     " \"cpu\": \"x86-64\", \"hash\": \"" HASH "\", \"ranks\": " STR(
         RANKS) ","
                " \"symm_bytes\": 300000,"
@@ -119,10 +119,10 @@ static void misbehave(int64_t mode, struct Memref2D *in) {
   (void)in;
   switch (mode) {
   case failHere:
-    moert_fail(MOERT_INVALID_EXPERT, "expert id", 7, 12, -1);
+    moert_fail(MOERT_INVALID_EXPERT, "expert id", -1, 7, 12, -1, 3, 1);
     break;
   case unknownCode:
-    moert_fail(99, "nonsense", 1, 2, 0);
+    moert_fail(99, "nonsense", INT64_MIN, 1, 2, 0, -1, -1);
     break;
   case dieByKill:
     kill(getpid(), SIGKILL);
@@ -301,7 +301,8 @@ static void rotate(int64_t site, const struct Memref2D *in,
 
 static void checkRows(const struct Memref2D *in) {
   if (in->sizes[0] > maxRows)
-    moert_fail(MOERT_CAPACITY_EXCEEDED, "rows", maxRows, in->sizes[0], -1);
+    moert_fail(MOERT_CAPACITY_EXCEEDED, "rows", INT64_MIN, maxRows,
+               in->sizes[0], -1, -1, -1);
 }
 
 static void gather(const char *location, int64_t site, int64_t mode,

@@ -37,7 +37,7 @@ struct Memref0D {
 #define SCALAR "{\"dtype\": \"f64\", \"shape\": []}"
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 1, \"producer\": \"by hand\", \"target\": \"host\","
+    "{\"abi_version\": 2, \"producer\": \"by hand\", \"target\": \"host\","
     " \"cpu\": \"x86-64\", \"hash\": \"local\", \"ranks\": 0,"
     " \"symm_bytes\": 0, \"sites\": [], \"entries\": [" COPY_MANIFEST(
         "f64") COPY_MANIFEST("f32") COPY_MANIFEST("f16") COPY_MANIFEST("bf16")
@@ -110,5 +110,5 @@ void moe_entry_expf(void **args) {
 void moe_entry_fail(void **args) {
   (void)args;
   moert_alloc(1 << 22, 64);
-  moert_fail(MOERT_INVALID_COUNT, "rows", 3, 4, -1);
+  moert_fail(MOERT_INVALID_COUNT, "rows", 3, 3, 4, -1, -1, -1);
 }

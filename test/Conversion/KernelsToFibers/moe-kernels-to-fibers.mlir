@@ -44,7 +44,7 @@
 // CHECK: llvm.call @moe_fiber_put_each(%[[S3]], %{{.*}}, %[[TARGET]], %[[ROW]], %[[S4]], %[[T]], %[[S0]], %[[S1]])
 // CHECK: llvm.call @moe_fiber_barrier(%[[S4]])
 // CHECK: scf.if
-// CHECK:   llvm.call @moe_fiber_record(%[[COUNT]], %{{.*}}, %{{.*}}, %[[S7]],
+// CHECK:   llvm.call @moe_fiber_record(%[[COUNT]], %{{.*}}, %{{.*}}, %{{.*}}, %[[S7]],
 // Others get time before and after a signal.
 // CHECK: llvm.call @moe_fiber_pause()
 // CHECK-NEXT: symm.signal

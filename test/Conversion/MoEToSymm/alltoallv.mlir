@@ -14,7 +14,7 @@ shard.grid @ep(shape = 4)
 // CHECK: memref.load %[[COUNTS]][%[[PEER:[-a-z0-9_]+]]]
 // CHECK: arith.cmpi sge
 // CHECK: arith.cmpi sle
-// CHECK: symm.check %{{.*}}, invalid_count, "send_counts" expected %{{.*}} seen %{{.*}} peer %[[PEER]]
+// CHECK: symm.check %{{.*}}, invalid_count, "sum of send_counts up to this peer's, bounded by the rows of send" expected %{{.*}} seen %{{.*}} peer %[[PEER]]
 // CHECK: memref.store %{{.*}}, %[[MINE]]
 
 // CHECK: symm.phase "exchange"
@@ -28,7 +28,7 @@ shard.grid @ep(shape = 4)
 // CHECK: %[[START:[-a-z0-9_]+]] = memref.alloc() : memref<4xi64>
 // CHECK: %[[SUMS:[-a-z0-9_]+]]:2 = scf.for
 // CHECK:   arith.cmpi ult, %{{.*}}, %[[ME]]
-// CHECK: symm.check %{{.*}}, capacity_exceeded, "rows received" expected
+// CHECK: symm.check %{{.*}}, capacity_exceeded, "rows received, bounded by the capacity" expected
 // CHECK: memref.store %{{.*}}, %[[START]]
 // CHECK: memref.load %[[ALL]][%[[SENDER:[-a-z0-9_]+]], %[[ME]]]
 // CHECK: memref.store %{{.*}}, %[[RECV_COUNTS]][%[[SENDER]]]

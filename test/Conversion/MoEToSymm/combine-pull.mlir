@@ -101,7 +101,7 @@ func.func @integers(%y: memref<64x8xi8, #symm.space>, %rows: memref<16x4xi32>,
 
 // CHECK-LABEL: func.func @dynamic_tokens
 // CHECK: symm.phase "ready"
-// CHECK: symm.check %{{.*}}, invalid_argument, "number of tokens" expected
+// CHECK: symm.check %{{.*}}, invalid_argument, "number of tokens, bounded by max_tokens" expected
 // CHECK: symm.barrier
 func.func @dynamic_tokens(%y: memref<64x8xf32, #symm.space>,
     %rows: memref<?x4xi32>, %src: memref<64xi32>, %n: memref<4xi32>,

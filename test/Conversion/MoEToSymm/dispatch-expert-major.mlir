@@ -37,7 +37,7 @@ shard.grid @ep(shape = 4)
 // CHECK:     memref.store %{{.*}}, %[[OFFSETS]][%[[LOCAL]]]
 // CHECK:     memref.store %{{.*}}, %[[GROUPS]][%[[LOCAL]]]
 // CHECK: %[[FITS:[-a-z0-9_]+]] = arith.cmpi ule, %[[ENDS]]#1,
-// CHECK: symm.check %[[FITS]], capacity_exceeded, "rows received" expected %{{.*}} seen %{{.*}} peer %[[RANK]]
+// CHECK: symm.check %[[FITS]], capacity_exceeded, "rows received, bounded by the capacity" expected %{{.*}} seen %{{.*}} peer %[[RANK]]
 // The entry of an expert this rank has not: no rows, where the next would start.
 // CHECK: scf.if %[[IS_ME]]
 // CHECK:   %[[OWNED:[-a-z0-9_]+]] = arith.subi %[[END]], %[[FIRST]]

@@ -62,7 +62,7 @@ shard.grid @ep(shape = 4)
 // CHECK:   memref.load %[[ALL]]
 // CHECK:   arith.cmpi ult, %{{.*}}, %[[ME]]
 // CHECK: %[[ENOUGH:[-a-z0-9_]+]] = arith.cmpi ule, %[[SUMS]]#1, %c64{{(_[0-9]+)?}}
-// CHECK: symm.check %[[ENOUGH]], capacity_exceeded, "rows received" expected %{{.*}} seen %{{.*}} peer
+// CHECK: symm.check %[[ENOUGH]], capacity_exceeded, "rows received, bounded by the capacity" expected %{{.*}} seen %{{.*}} peer
 // CHECK: memref.store %{{.*}}, %[[START]]
 // CHECK: memref.store %{{.*}}, %[[FROM]]
 
@@ -118,7 +118,7 @@ func.func @rank_major(%x: memref<16x8xf32>, %idx: memref<16x2xi32>,
 // CHECK: symm.collective_begin "moe.dispatch" site 1
 // CHECK: %[[T:[-a-z0-9_]+]] = memref.dim
 // CHECK: %[[FEW:[-a-z0-9_]+]] = arith.cmpi ule, %[[T]],
-// CHECK: symm.check %[[FEW]], invalid_argument, "number of tokens" expected
+// CHECK: symm.check %[[FEW]], invalid_argument, "number of tokens, bounded by max_tokens" expected
 // CHECK: memref.alloc(%[[T]]) : memref<?x2xi64>
 // CHECK: symm.phase "count"
 func.func @dynamic_tokens(%x: memref<?x8xf32>, %idx: memref<?x2xi64>,

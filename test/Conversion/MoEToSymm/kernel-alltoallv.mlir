@@ -19,7 +19,7 @@ shard.grid @ep(shape = 4)
 // The first bad count is what is reported.
 // CHECK: %[[BAD:.*]]:4 = scf.for %{{.*}} = %c0 to %c4 step %c1 iter_args({{.*}} = %c0, {{.*}} = %c-1, {{.*}} = %c0, {{.*}} = %c0)
 // CHECK: %[[IS_GOOD:.*]] = arith.cmpi slt, %[[BAD]]#1, %c0
-// CHECK: symm.check %[[IS_GOOD]], invalid_count, "send_counts" {{.*}} peer %[[BAD]]#1
+// CHECK: symm.check %[[IS_GOOD]], invalid_count, "sum of send_counts up to this peer's, bounded by the rows of send" {{.*}} peer %[[BAD]]#1
 // CHECK: memref.load
 // CHECK-NEXT: arith.select %[[IS_GOOD]], %{{.*}}, %c-1_i32
 // CHECK: symm.peer %[[ALL]]

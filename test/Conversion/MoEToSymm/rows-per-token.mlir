@@ -9,11 +9,11 @@ shard.grid @ep40(shape = 40)
 
 // CHECK-LABEL: func.func @dispatch
 // CHECK: %[[T:.*]] = memref.dim %arg0
-// CHECK: symm.check %{{.*}}, invalid_argument, "number of tokens" expected
+// CHECK: symm.check %{{.*}}, invalid_argument, "number of tokens, bounded by max_tokens" expected
 // CHECK: %[[IDS:.*]] = memref.dim %arg1
 // CHECK-NEXT: %[[FITS:.*]] = arith.cmpi eq, %[[T]], %[[IDS]]
-// CHECK: symm.check %[[FITS]], invalid_argument, "number of tokens, by the rows of topk_idx" expected
-// CHECK: symm.check %{{.*}}, invalid_argument, "number of tokens, by the rows of topk_weights" expected
+// CHECK: symm.check %[[FITS]], invalid_argument, "rows of topk_idx, one for each token" expected
+// CHECK: symm.check %{{.*}}, invalid_argument, "rows of topk_weights, one for each token" expected
 func.func @dispatch(%x: memref<?x8xi32>, %idx: memref<?x1xi32>, %w: memref<?x1xf32>,
     %recv: memref<64x8xi32, #symm.space>, %recv_idx: memref<64x1xi32, #symm.space>,
     %recv_w: memref<64x1xf32, #symm.space>, %recv_src: memref<64xi32, #symm.space>,
@@ -27,9 +27,9 @@ func.func @dispatch(%x: memref<?x8xi32>, %idx: memref<?x1xi32>, %w: memref<?x1xf
 }
 
 // CHECK-LABEL: func.func @combine
-// CHECK: symm.check %{{.*}}, invalid_argument, "number of tokens, by the rows of out" expected
+// CHECK: symm.check %{{.*}}, invalid_argument, "rows of out, one for each token" expected
 // CHECK: symm.check %{{.*}}, invalid_count, "send_row" expected
-// CHECK-NOT: "rows of a token"
+// CHECK-NOT: "number of rows"
 func.func @combine(%y: memref<64x8xi32, #symm.space>, %rows: memref<?x2xi32>,
     %src: memref<64xi32>, %from: memref<2xi32>, %out: memref<?x8xi32>) {
   moe.combine %y, %rows, %src, %from outs(%out) on @ep
@@ -40,7 +40,7 @@ func.func @combine(%y: memref<64x8xi32, #symm.space>, %rows: memref<?x2xi32>,
 }
 
 // CHECK-LABEL: func.func @many_ranks
-// CHECK: symm.check %{{.*}}, invalid_count, "rows of a token" expected
+// CHECK: symm.check %{{.*}}, invalid_count, "number of rows" expected
 func.func @many_ranks(%y: memref<80x8xi32, #symm.space>, %rows: memref<2x40xi32>,
     %src: memref<80xi32>, %from: memref<40xi32>, %out: memref<2x8xi32>) {
   moe.combine %y, %rows, %src, %from outs(%out) on @ep40 {num_experts = 80 : i64}

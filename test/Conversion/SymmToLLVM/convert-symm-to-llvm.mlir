@@ -139,7 +139,7 @@ func.func @next_epoch(%counter: memref<1xi64, #symm.space>) -> i64 {
 // -----
 
 // The values of `failure` are those of the artifact ABI.
-// CHECK-DAG: llvm.func @moert_fail(i64, !llvm.ptr, i64, i64, i64) attributes {passthrough = ["cold", "noreturn"]}
+// CHECK-DAG: llvm.func @moert_fail(i64, !llvm.ptr, i64, i64, i64, i64, i64, i64) attributes {passthrough = ["cold", "noreturn"]}
 // CHECK-DAG: llvm.mlir.global internal constant @[[$TEXT:moe_str_[0-9a-f]+]]("rows\00")
 // CHECK-LABEL: func.func @check(
 // CHECK-SAME: %[[OK:.*]]: i1, %[[MAX:.*]]: i64, %[[SEEN:.*]]: i64, %[[P:.*]]: index)
@@ -149,12 +149,18 @@ func.func @check(%ok: i1, %max: i64, %seen: i64, %p: index) {
   // CHECK: scf.if %[[FAILED]] {
   // CHECK: %[[WHAT:.*]] = llvm.mlir.addressof @[[$TEXT]]
   // CHECK: %[[CODE:.*]] = llvm.mlir.constant(10 : i64)
+  // CHECK: %[[NO_BOUND:.*]] = llvm.mlir.constant(-9223372036854775808 : i64)
   // CHECK: %[[NOBODY:.*]] = llvm.mlir.constant(-1 : i64)
-  // CHECK: llvm.call @moert_fail(%[[CODE]], %[[WHAT]], %[[MAX]], %[[SEEN]], %[[NOBODY]])
+  // CHECK: %[[NO_TOKEN:.*]] = llvm.mlir.constant(-1 : i64)
+  // CHECK: %[[NO_SLOT:.*]] = llvm.mlir.constant(-1 : i64)
+  // CHECK: llvm.call @moert_fail(%[[CODE]], %[[WHAT]], %[[NO_BOUND]], %[[MAX]], %[[SEEN]], %[[NOBODY]], %[[NO_TOKEN]], %[[NO_SLOT]])
   symm.check %ok, capacity_exceeded, "rows" expected %max seen %seen
   // CHECK: llvm.mlir.constant(9 : i64)
-  // CHECK: llvm.call @moert_fail(%{{.*}}, %{{.*}}, %[[MAX]], %[[SEEN]], %[[PEER]])
+  // CHECK: llvm.call @moert_fail(%{{.*}}, %{{.*}}, %{{.*}}, %[[MAX]], %[[SEEN]], %[[PEER]], %{{.*}}, %{{.*}})
   symm.check %ok, invalid_expert, "expert" expected %max seen %seen peer %p
+  // CHECK: %[[NOBODY2:.*]] = llvm.mlir.constant(-1 : i64)
+  // CHECK: llvm.call @moert_fail(%{{.*}}, %{{.*}}, %[[SEEN]], %[[MAX]], %[[SEEN]], %[[NOBODY2]], %[[PEER]], %[[PEER]])
+  symm.check %ok, invalid_expert, "expert" expected %max at_least %seen seen %seen token %p slot %p
   // CHECK: llvm.mlir.constant(11 : i64)
   symm.check %ok, invalid_count, "count" expected %max seen %seen
   // CHECK: llvm.mlir.constant(1 : i64)

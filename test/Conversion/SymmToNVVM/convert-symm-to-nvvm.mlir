@@ -122,8 +122,12 @@ module attributes {gpu.container_module} {
       // CHECK-DAG: %[[CODE:.*]] = arith.constant 11 : i32
       // CHECK-DAG: %[[SITE:.*]] = arith.constant 7 : i32
       // CHECK-DAG: %[[NOBODY:.*]] = arith.constant -1 : i32
-      // CHECK: llvm.call @symm_record(%[[STATUS]], %[[CODE]], %[[SITE]], %[[PHASE]], %[[WHAT]], %[[NOBODY]], %[[V:.*]], %[[V]])
+      // CHECK-DAG: %[[NO_BOUND:.*]] = arith.constant -9223372036854775808 : i64
+      // CHECK: llvm.call @symm_record(%[[STATUS]], %[[CODE]], %[[SITE]], %[[PHASE]], %[[WHAT]], %[[NOBODY]], %[[V:.*]], %[[V]], %[[NO_BOUND]], %{{.*}}, %{{.*}})
       symm.check %ok, invalid_count, "row" expected %v seen %v
+      // CHECK: %[[PLACE:.*]] = arith.index_cast %{{.*}} : index to i32
+      // CHECK: llvm.call @symm_record(%[[STATUS]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %[[V]], %[[V]], %[[V]], %[[PLACE]], %{{.*}})
+      symm.check %ok, invalid_count, "row" expected %v at_least %v seen %v token %i slot %i
       // CHECK-NOT: symm.phase
       symm.phase "exchange"
       // CHECK: %[[FLAG:.*]] = llvm.getelementptr {{.*}} -> !llvm.ptr<1>, i8

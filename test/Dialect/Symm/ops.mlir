@@ -69,6 +69,8 @@ func.func @errors(%ok: i1, %max: i64, %seen: i64, %peer: index) {
   symm.check %ok, invalid_expert, "expert id" expected %max seen %seen
   // CHECK: symm.check %{{.*}}, capacity_exceeded, "rows" expected %{{.*}} seen %{{.*}} peer %{{.*}}
   symm.check %ok, capacity_exceeded, "rows" expected %max seen %seen peer %peer
+  // CHECK: symm.check %{{.*}}, invalid_expert, "expert id" expected %{{.*}} at_least %{{.*}} seen %{{.*}} token %{{.*}} slot %{{.*}} peer %{{.*}}
+  symm.check %ok, invalid_expert, "expert id" expected %max at_least %seen seen %seen token %peer slot %peer peer %peer
   // CHECK: symm.check %{{.*}}, invalid_count, "count"
   symm.check %ok, invalid_count, "count" expected %max seen %seen
   // CHECK: symm.check %{{.*}}, invalid_argument, "tokens"

@@ -30,7 +30,8 @@ MOE_FIBER_EXPORT void moe_fiber_launch(Kernel kernel, void *captures,
   static const uint64_t never = 0;
   if (error.code == MOERT_PEER_FAILED)
     moert_wait(&never, 1, error.peer);
-  moert_fail(error.code, error.what, error.expected, error.seen, error.peer);
+  moert_fail(error.code, error.what, error.least, error.most, error.seen,
+             error.peer, error.token, error.slot);
 }
 
 //===----------------------------------------------------------------------===//
@@ -129,9 +130,10 @@ MOE_FIBER_EXPORT uint64_t moe_fiber_wait(int64_t site, const uint64_t *flag,
 }
 
 MOE_FIBER_EXPORT void moe_fiber_record(int64_t code, const char *what,
-                                       const char *phase, int64_t expected,
-                                       int64_t seen, int64_t peer) {
-  grid.recordError({code, what, phase, expected, seen, peer});
+                                       const char *phase, int64_t least,
+                                       int64_t most, int64_t seen, int64_t peer,
+                                       int64_t token, int64_t slot) {
+  grid.recordError({code, what, phase, least, most, seen, peer, token, slot});
 }
 
 MOE_FIBER_EXPORT int64_t moe_fiber_failed() { return grid.hasFailed(); }

@@ -39,7 +39,7 @@ uint64_t moe_fiber_wait(int64_t, const uint64_t *, uint64_t, int64_t,
                         const char *);
 void moe_fiber_pause();
 void moe_fiber_record(int64_t, const char *, const char *, int64_t, int64_t,
-                      int64_t);
+                      int64_t, int64_t, int64_t, int64_t);
 void moe_fiber_put_each(int64_t, const char *, char *, int64_t, int64_t,
                         int64_t, int64_t, int64_t);
 void moe_fiber_put_stage(int64_t, const char *, char *, int64_t, int64_t);
@@ -86,7 +86,7 @@ static std::string failWhat;
 extern "C" int64_t moert_rank() { return 0; }
 extern "C" void moert_phase(const char *) {}
 extern "C" void moert_fail(int64_t code, const char *what, int64_t, int64_t,
-                           int64_t) {
+                           int64_t, int64_t, int64_t, int64_t) {
   failCode = code;
   failWhat = what;
   _longjmp(callExit, 1);
@@ -94,7 +94,8 @@ extern "C" void moert_fail(int64_t code, const char *what, int64_t, int64_t,
 /// Whoever asks has waited in vain for long.
 extern "C" void moert_wait(const uint64_t *flag, uint64_t value, int64_t peer) {
   if (__atomic_load_n(flag, __ATOMIC_ACQUIRE) < value)
-    moert_fail(MOERT_TIMEOUT, "signal", int64_t(value), int64_t(*flag), peer);
+    moert_fail(MOERT_TIMEOUT, "signal", int64_t(value), int64_t(value),
+               int64_t(*flag), peer, -1, -1);
 }
 
 /// Runs `kernel` once; returns the code of its error.
@@ -261,7 +262,7 @@ static void failAndCollect(void *captures, void *, int64_t block,
                            int64_t thread, int64_t, int64_t) {
   auto *memory = static_cast<Memory *>(captures);
   if (block == 0 && thread == 4)
-    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
+    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 1, 2, -1, -1, -1);
   moe_fiber_collect(0, &memory->words[0], 3, "count");
   ++memory->ended;
 }
@@ -459,7 +460,7 @@ static void failAndWait(void *captures, void *, int64_t block, int64_t thread,
                         int64_t, int64_t) {
   auto *memory = static_cast<Memory *>(captures);
   if (block == 0 && thread == 4)
-    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
+    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 1, 2, -1, -1, -1);
   moe_fiber_wait(0, &memory->flag, 5, 0, "put");
   ++memory->ended;
 }
@@ -492,7 +493,7 @@ static void putAfterMeeting(void *captures, void *, int64_t block,
                             int64_t thread, int64_t, int64_t) {
   auto *memory = static_cast<Memory *>(captures);
   if (block == 0 && thread == 4)
-    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 2, -1);
+    moe_fiber_record(MOERT_INVALID_COUNT, "rows", "count", 1, 1, 2, -1, -1, -1);
   bool haveMet = moe_fiber_grid_barrier(0);
   char *target =
       thread % 32 == 0 && (haveMet || !looks) ? memory->out[block] : nullptr;

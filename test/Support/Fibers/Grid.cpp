@@ -143,8 +143,8 @@ void Grid::begin(int64_t blocks, int64_t threads, int64_t bytes) {
         mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stack == MAP_FAILED)
-      moert_fail(MOERT_OUT_OF_MEMORY, "stacks of fibers", total, stacks.size(),
-                 -1);
+      moert_fail(MOERT_OUT_OF_MEMORY, "stacks of fibers", total, total,
+                 stacks.size(), -1, -1, -1);
     mprotect(stack, kGuardBytes, PROT_NONE);
     stacks.push_back(static_cast<char *>(stack) + kGuardBytes);
   }
@@ -200,8 +200,8 @@ void Grid::chooseSlow() {
 void Grid::run(Kernel code, void *values, int64_t blocks, int64_t threads,
                int64_t bytes) {
   if (blocks < 1 || threads < 1 || threads % kSubgroupSize != 0)
-    moert_fail(MOERT_INTERNAL, "threads of a kernel", kSubgroupSize, threads,
-               -1);
+    moert_fail(MOERT_INTERNAL, "threads of a kernel", kSubgroupSize, INT64_MAX,
+               threads, -1, -1, -1);
   kernel = code;
   captures = values;
   begin(blocks, threads, bytes);

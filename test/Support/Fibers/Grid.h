@@ -67,7 +67,7 @@ struct Meeting {
 struct Record {
   int64_t code = 0;
   const char *what = nullptr, *phase = nullptr;
-  int64_t expected = 0, seen = 0, peer = -1;
+  int64_t least = 0, most = 0, seen = 0, peer = -1, token = -1, slot = -1;
 };
 
 /// Random numbers that follow from a seed.

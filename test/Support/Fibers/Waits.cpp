@@ -50,7 +50,7 @@ uint64_t Grid::waitForFlag(int64_t site, const uint64_t *flag, uint64_t value,
   if (look() >= value) {
     yield();
   } else if (hasLateSignals && lot.below(8) == 0) {
-    recordError({MOERT_TIMEOUT, "signal", phase, int64_t(value),
+    recordError({MOERT_TIMEOUT, "signal", phase, int64_t(value), int64_t(value),
                  int64_t(look()), peer});
     yield();
   } else {
@@ -95,7 +95,7 @@ uint64_t Grid::collect(int64_t site, const uint64_t *word, uint64_t epoch,
   bool isPosted = tagOf(look()) == tag;
   if (!isPosted && hasLateSignals && lot.below(8) == 0) {
     recordError({MOERT_TIMEOUT, "signal of a block", phase, int64_t(tag),
-                 int64_t(tagOf(look()))});
+                 int64_t(tag), int64_t(tagOf(look()))});
     yield();
   } else if (isPosted || (hasFailed() && lot.below(2))) {
     // As on a device, a thread may give up once an error is recorded.

@@ -99,7 +99,7 @@ def test_errors_on_a_gpu(runner, gpus):
     error = runner.fail(*on_cuda(runner.exchange(FAIL)))
     assert error == (
         "rank 1: test.gather at exchange.c:1:1, phase 'put': invalid expert: "
-        "expert id: expected at most 7, seen 12")
+        "expert id of token 3, slot 1: expected -1 to 7, seen 12")
     # A wait in a kernel.
     error = runner.fail(*on_cuda(runner.exchange(LOOP)), "--timeout", 2)
     assert ("test.gather at exchange.c:1:1, phase 'complete': timed out after "

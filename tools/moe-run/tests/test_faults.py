@@ -24,7 +24,7 @@ def test_failing_rank_is_reported_once(runner):
     error = runner.fail(*runner.exchange(FAIL, who=2), "--out", "y{rank}.npy")
     assert error == (
         "rank 2: test.gather at exchange.c:1:1, phase 'put': invalid expert: "
-        "expert id: expected at most 7, seen 12")
+        "expert id of token 3, slot 1: expected -1 to 7, seen 12")
     assert runner.outputs() == []
 
 

@@ -40,7 +40,7 @@ def test_mpi_job_that_fails(runner):
                         prefix=mpirun(4), code=1)
     assert errors(result.stderr) == [
         "rank 2: test.gather at exchange.c:1:1, phase 'put': "
-        "invalid expert: expert id: expected at most 7, seen 12"]
+        "invalid expert: expert id of token 3, slot 1: expected -1 to 7, seen 12"]
     assert runner.outputs() == []
 
 

@@ -44,13 +44,14 @@ void moert_collective_end(void) { runtime->events.push_back("end"); }
 void moert_wait(const uint64_t *flag, uint64_t value, int64_t peer) {
   // The only rank has signalled before it waits, or never will.
   if (*flag < value)
-    moert_fail(MOERT_TIMEOUT, "flag", static_cast<int64_t>(value),
-               static_cast<int64_t>(*flag), peer);
+    moert_fail(MOERT_TIMEOUT, "flag", static_cast<int64_t>(value), INT64_MAX,
+               static_cast<int64_t>(*flag), peer, -1, -1);
 }
 
-void moert_fail(int64_t code, const char *what, int64_t expected, int64_t seen,
-                int64_t peer) {
-  runtime->failures.push_back({code, what, expected, seen, peer});
+void moert_fail(int64_t code, const char *what, int64_t least, int64_t most,
+                int64_t seen, int64_t peer, int64_t token, int64_t slot) {
+  runtime->failures.push_back(
+      {code, what, least, most, seen, peer, token, slot});
   std::longjmp(endOfEntry, 1);
 }
 

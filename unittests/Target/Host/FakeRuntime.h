@@ -22,7 +22,7 @@ struct FakeRuntime {
   struct Failure {
     int64_t code;
     std::string what;
-    int64_t expected, seen, peer;
+    int64_t least, most, seen, peer, token, slot;
   };
 
   /// Live allocations with their sizes.

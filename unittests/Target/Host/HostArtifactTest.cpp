@@ -446,7 +446,7 @@ TEST_F(HostArtifactTest, DispatchAndCombineOnOneRank) {
   EXPECT_FALSE(call("f", {&x, &i, &w, &y}));
   ASSERT_EQ(runtime.failures.size(), 1u);
   EXPECT_EQ(runtime.failures[0].code, MOERT_INVALID_EXPERT);
-  EXPECT_EQ(runtime.failures[0].expected, 3);
+  EXPECT_EQ(runtime.failures[0].most, 3);
   EXPECT_EQ(runtime.failures[0].seen, 4);
 }
 

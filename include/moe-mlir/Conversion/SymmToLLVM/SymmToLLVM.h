@@ -26,6 +26,10 @@ namespace mlir::moe {
 /// in kernels, which `convert-symm-to-nvvm` notes, follow.
 inline constexpr llvm::StringLiteral kSitesAttrName = "symm.sites";
 
+/// On a `symm.collective_begin`: the text of the attributes of the op that was
+/// lowered, for messages about artifacts that differ in them.
+inline constexpr llvm::StringLiteral kSiteAttributesName = "symm.attributes";
+
 /// Lets `converter` map memrefs in `#symm.space` to ordinary descriptors.
 void addSymmToLLVMTypeConversions(LLVMTypeConverter &converter);
 

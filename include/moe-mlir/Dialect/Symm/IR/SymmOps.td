@@ -279,13 +279,16 @@ def Symm_BarrierOp : Symm_Op<"barrier", [
 // Errors and phases
 //===----------------------------------------------------------------------===//
 
-def Symm_CheckOp : Symm_Op<"check", [MemoryEffects<[MemRead, MemWrite]>]> {
+def Symm_CheckOp : Symm_Op<"check", [
+    MemoryEffects<[MemRead, MemWrite]>, AttrSizedOperandSegments]> {
   let summary = "ends the entry with an error unless a condition holds";
   let description = [{
     When `condition` is false, the enclosing entry ends with an error on every
     rank. The message names the current collective op, its location and phase,
-    this rank, `what` was looked at, the bound that was `expected` (inclusive)
-    and the value that was `seen`, and the rank it concerns when `peer` is given.
+    this rank, `what` was looked at, the value that was `seen`, and what was
+    `expected`: that much at most, and `at_least` so much where that is given;
+    exactly that where the two are equal. It names the rank it concerns when
+    `peer` is given, and the place in the op's input when `token` and `slot` are.
 
     Example:
 
@@ -293,13 +296,19 @@ def Symm_CheckOp : Symm_Op<"check", [MemoryEffects<[MemRead, MemWrite]>]> {
     %ok = arith.constant true
     %max = arith.constant 255 : i64
     %e = arith.constant 300 : i64
-    symm.check %ok, invalid_expert, "expert id" expected %max seen %e
+    %min = arith.constant -1 : i64
+    %t = arith.constant 3 : index
+    %k = arith.constant 1 : index
+    symm.check %ok, invalid_expert, "expert id" expected %max at_least %min
+      seen %e token %t slot %k
     ```
   }];
   let arguments = (ins I1:$condition, Symm_FailureAttr:$failure,
-    StrAttr:$what, I64:$expected, I64:$seen, Optional<Index>:$peer);
+    StrAttr:$what, I64:$expected, Optional<I64>:$least, I64:$seen,
+    Optional<Index>:$token, Optional<Index>:$slot, Optional<Index>:$peer);
   let assemblyFormat = [{
-    $condition `,` $failure `,` $what `expected` $expected `seen` $seen
+    $condition `,` $failure `,` $what `expected` $expected
+    (`at_least` $least^)? `seen` $seen (`token` $token^)? (`slot` $slot^)?
     (`peer` $peer^)? attr-dict
   }];
 }
