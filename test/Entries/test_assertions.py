@@ -82,6 +82,32 @@ def test_loop(tools, index):
     np.testing.assert_array_equal(tools.result(), 2 * x[ids])
 
 
+def test_equal_loops_keep_their_places(tools):
+    """Equal kernels may become one; which assertion failed still shows."""
+    check = """
+  %{0} = linalg.generic {{indexing_maps = [#id, #id], iterator_types = ["parallel"]}}
+      ins(%{1} : tensor<8xf32>) outs(%e : tensor<8xf32>) {{
+  ^bb0(%v: f32, %u: f32):
+    cf.assert %yes, "never"
+    %ok = arith.cmpf one, %v, %z : f32
+    cf.assert %ok, "v is 0"
+    linalg.yield %v : f32
+  }} -> tensor<8xf32>"""
+    tools.compile("""#id = affine_map<(i) -> (i)>
+func.func @main(%a: tensor<8xf32>, %b: tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>) {
+  %yes = arith.constant true
+  %z = arith.constant 0.0 : f32
+  %e = tensor.empty() : tensor<8xf32>""" + check.format("x", "a")
+                  + check.format("y", "b") + """
+  return %x, %y : tensor<8xf32>, tensor<8xf32>
+}""")
+    ones = np.ones(8, np.float32)
+    for arguments, line in (([0 * ones, ones], 11), ([ones, 0 * ones], 19)):
+        result = tools.run("main", arguments, outputs=2)
+        assert result.returncode == 1
+        assert f"cf.assert at m.mlir:{line}:5: assertion failed: v is 0" in result.stderr
+
+
 def test_every_rank_reports_the_first(tools):
     """An assertion fails on one rank; the other waits in an exchange."""
     tools.compile("""

@@ -8,7 +8,10 @@
 
 #include "moe-mlir/Target/Transforms/Passes.h"
 
+#include "moe-mlir/Conversion/SymmToLLVM/SymmToLLVM.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -25,6 +28,7 @@ namespace mlir::moe {
 } // namespace mlir::moe
 
 using namespace mlir;
+using namespace mlir::moe;
 
 static constexpr int64_t kThreads = 256;
 
@@ -243,6 +247,12 @@ struct MoEParallelLoopsToKernelsPass
           MoEParallelLoopsToKernelsPass> {
   void runOnOperation() override {
     func::FuncOp func = getOperation();
+    // Kernels are compared without their locations; those of assertions show.
+    Builder builder(&getContext());
+    func.walk([&](cf::AssertOp op) {
+      op->setDiscardableAttr(
+          "moe.place", builder.getStringAttr(describeLocation(op.getLoc())));
+    });
     for (Block &block : func.getBody())
       if (failed(KernelEmitter(&getContext()).run(block)))
         return signalPassFailure();
