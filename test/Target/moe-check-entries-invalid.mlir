@@ -105,3 +105,19 @@ module {
   module @inner {
   }
 }
+
+// -----
+
+func.func private @even(%x: tensor<4xf32>) {
+  func.call @odd(%x) : (tensor<4xf32>) -> ()
+  return
+}
+// expected-error @+1 {{'func.func' op expects a function that does not call itself, directly or through others}}
+func.func private @odd(%x: tensor<4xf32>) {
+  func.call @even(%x) : (tensor<4xf32>) -> ()
+  return
+}
+func.func @recursive(%x: tensor<4xf32>) {
+  func.call @even(%x) : (tensor<4xf32>) -> ()
+  return
+}

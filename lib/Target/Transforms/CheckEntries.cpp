@@ -11,9 +11,11 @@
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
+#include "mlir/Analysis/CallGraph.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/SCCIterator.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
@@ -222,6 +224,20 @@ LogicalResult EntryChecker::checkCall(func::CallOp op) const {
   return diag;
 }
 
+/// What calls itself cannot be inlined, and the buffers that such a function
+/// returns have no owner that is known when it is compiled.
+static LogicalResult checkRecursion(ModuleOp module) {
+  const CallGraph graph(module);
+  for (auto it = llvm::scc_begin(&graph); !it.isAtEnd(); ++it) {
+    if (!it.hasCycle() || (*it->begin())->isExternal())
+      continue;
+    Operation *op = (*it->begin())->getCallableRegion()->getParentOp();
+    return op->emitOpError("expects a function that does not call itself, "
+                           "directly or through others");
+  }
+  return success();
+}
+
 /// What a collective moves: the rows of all ranks' tokens.
 static LogicalResult checkTraffic(CollectiveOpInterface op) {
   Value data;
@@ -289,7 +305,7 @@ struct MoECheckEntriesPass
                      ? WalkResult::interrupt()
                      : WalkResult::advance();
         });
-    if (checked.wasInterrupted())
+    if (checked.wasInterrupted() || failed(checkRecursion(getOperation())))
       return signalPassFailure();
     markAllAnalysesPreserved();
   }
