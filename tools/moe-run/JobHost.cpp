@@ -182,7 +182,7 @@ int JobProcess::host(UniqueFd listener) {
     return superviseJob(visitors);
   }
   char byte;
-  if (!error.text.empty() && !hasToBeSilent() &&
+  if (!error.text.empty() && !hasToBeSilent(*meeting) &&
       read(token.get(), &byte, 1) == 1)
     printError(error.text);
   for (Visitor &visitor : visitors)

@@ -142,8 +142,9 @@ int JobProcess::run() {
 
 /// A process that was stopped, or has lost a host, may be the last one of a job
 /// that has said what went wrong. Then its launcher is about to end it.
-bool JobProcess::hasToBeSilent() {
-  if (!hasLostHost && !meeting->hasBeenStopped() && !patience->hasBeenStopped())
+/// `wait` is the one that has ended.
+bool JobProcess::hasToBeSilent(Deadline &wait) {
+  if (!hasLostHost && !wait.hasBeenStopped())
     return false;
   for (Deadline waiting(3); !waiting.isOver();)
     if (signals.waitForNext(waiting.sliceMs()))
@@ -154,7 +155,7 @@ bool JobProcess::hasToBeSilent() {
 /// Says something that others may be about to say, too. Only one of them gets
 /// the place for it, and keeps it long enough.
 void JobProcess::sayWithoutHost(const std::string &message) {
-  if (hasToBeSilent())
+  if (hasToBeSilent(*patience))
     return;
   auto turn = takeOrVisitPlace(place + "/word");
   if (turn.isOk() && !turn->listener.isValid())

@@ -71,7 +71,7 @@ private:
   int keepRank(rt::MessageSocket &host, rt::UniqueFd socket);
   int leave(rt::MessageSocket &host, int exitCode, const char *message);
   void sayWithoutHost(const std::string &message);
-  bool hasToBeSilent();
+  bool hasToBeSilent(rt::Deadline &wait);
   std::string hostText() const;
   std::vector<OutputFile *> ownOutputs();
 

@@ -20,25 +20,34 @@ namespace moe::rt {
 class Deadline {
 public:
   explicit Deadline(double seconds)
-      : totalNs(int64_t(seconds * 1e9)), begin(nowNs()), clock(begin) {}
+      : totalNs(int64_t(seconds * 1e9)), last(nowNs()), clock(last) {}
 
-  bool isOver() { return clock.elapsedNs() >= totalNs; }
+  bool isOver() { return look() >= totalNs; }
 
-  /// Whether this process has been stopped since the wait began: a machine
-  /// that is busy makes shorter gaps.
+  /// Whether this process has been stopped since the wait began: between two
+  /// looks, a machine that is busy makes shorter gaps.
   bool hasBeenStopped() {
-    return nowNs() - begin - clock.elapsedNs() > 500000000;
+    (void)look();
+    return longestGapNs > 500000000;
   }
 
   /// How long to sleep before the next look.
   int sliceMs() {
-    int64_t leftMs = (totalNs - clock.elapsedNs() + 999999) / 1000000;
+    int64_t leftMs = (totalNs - look() + 999999) / 1000000;
     return static_cast<int>(std::clamp<int64_t>(leftMs, 0, WaitClock::sliceMs));
   }
 
 private:
+  int64_t look() {
+    int64_t now = nowNs();
+    longestGapNs = std::max(longestGapNs, now - last);
+    last = now;
+    return clock.elapsedNs(now);
+  }
+
   int64_t totalNs;
-  int64_t begin;
+  int64_t last;
+  int64_t longestGapNs = 0;
   WaitClock clock;
 };
 

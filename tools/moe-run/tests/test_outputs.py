@@ -149,7 +149,7 @@ def test_limit_of_file_sizes(runner, job):
     code, found = job(preexec_fn=limit)
     # Shared memory files, or the outputs: but no rank dies of the signal.
     assert code == 1
-    assert len(found) == 1 and "File too large" in found[0]
+    assert len(found) == 1 and "raise that limit (ulimit -f)" in found[0]
     assert runner.outputs() == []
 
 
