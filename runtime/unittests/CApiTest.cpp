@@ -362,7 +362,7 @@ static int32_t refuseAndExplain(void *, const void *, size_t, void *, double,
 
 // Only the embedder knows which rank is missing; callers that were compiled
 // before it could say so go on as they are.
-TEST(CApiTest, AllGatherThatFails) {
+TEST(CApiGroupTest, AllGatherThatFails) {
   moert_bootstrap bootstrap{sizeof(bootstrap), 0,      2,
                             nullptr,           refuse, refuseAndExplain};
   moert_context *context = nullptr;
