@@ -140,7 +140,7 @@ def test_symmetric_arguments(runner):
     rows = [np.arange(5, dtype=np.float32) + 10 * r for r in range(3)]
     for rank, row in enumerate(rows):
         runner.save(f"x{rank}.npy", row)
-    runner.run(artifact("symmetric3"), "--in", "x{rank}.npy", "--out",
-               "y{rank}.npy", "--bench", 5)
+    runner.run(artifact("symmetric3"), "--entry", "from_next", "--in",
+               "x{rank}.npy", "--out", "y{rank}.npy", "--bench", 5)
     for rank in range(3):
         assert np.array_equal(runner.load(f"y{rank}.npy"), rows[(rank + 1) % 3])
