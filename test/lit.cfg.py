@@ -12,14 +12,16 @@ config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test", ".py"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.moe_build_dir, "test")
-# Differential is a pytest suite of its own, GPU runs on GPUs; the rest is what
-# tests read.
+# Differential, Entries, Math and Messages are suites of their own in Python, GPU
+# runs on GPUs; the rest is what tests read.
 config.excludes = [
     "CMakeLists.txt",
     "Differential",
     "Entries",
     "GPU",
     "Inputs",
+    "Math",
+    "Messages",
     "lit.cfg.py",
     "lit.site.cfg.py",
 ]

@@ -2,7 +2,7 @@
 // Both targets drop them before anything else may use them.
 // RUN: moe-opt %S/moe-compile-math.mlir --moe-to-host -o /dev/null --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=FIRST
 // RUN: moe-opt %S/moe-compile-math.mlir --moe-to-cuda -o /dev/null --dump-pass-pipeline 2>&1 | FileCheck %s --check-prefix=FIRST
-// FIRST: moe-prepare-entries,
+// FIRST: moe-check-entries{
 // FIRST-NEXT: moe-drop-fast-math,
 // FIRST-NEXT: inline
 

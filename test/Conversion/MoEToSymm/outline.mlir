@@ -21,8 +21,8 @@ func.func @layers(%y: memref<64x8xf32, #symm.space>, %z: memref<64x8xf32, #symm.
   // HOST-NEXT:  call @moe_combine(%[[Y]], %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}) :
   // CUDA:       call @moe_combine(%[[Y]], %{{.*}}, %[[SITE]], %[[FLAGS]]) :
   // CHECK-NEXT: symm.collective_end
-  // LOC:        symm.collective_begin "moe.combine" site 0 loc("model":1:1)
-  // LOC:        symm.collective_begin "moe.combine" site 2 loc("model":2:2)
+  // LOC:        symm.collective_begin "moe.combine" site 0 {{.*}} loc("model":1:1)
+  // LOC:        symm.collective_begin "moe.combine" site 2 {{.*}} loc("model":2:2)
   // INPLACE-COUNT-2: symm.barrier
   // INPLACE:         symm.collective_begin "moe.combine" site 1
   // INPLACE-COUNT-2: symm.barrier
