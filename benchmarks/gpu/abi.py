@@ -46,7 +46,7 @@ ALLGATHER = c.CFUNCTYPE(c.c_int32, c.c_void_p, c.c_void_p, c.c_size_t, c.c_void_
 
 class Bootstrap(c.Structure):
     _fields_ = [("struct_size", c.c_size_t), ("rank", c.c_int32), ("size", c.c_int32), ("user", c.c_void_p),
-                ("allgather", ALLGATHER)]
+                ("allgather", ALLGATHER), ("allgather_explained", c.c_void_p)]
 
 
 class Options(c.Structure):

@@ -147,6 +147,9 @@ class Library:
             ("moert_entry_num_args", c_size_t, (c_void_p,)),
             ("moert_entry_arg", c_int32,
              (c_void_p, c_size_t, POINTER(TensorType))),
+            ("moert_entry_num_args", c_size_t, (c_void_p,)),
+            ("moert_entry_arg", c_int32,
+             (c_void_p, c_size_t, POINTER(TensorType))),
             ("moert_entry_result", c_int32,
              (c_void_p, c_size_t, POINTER(TensorType))),
             ("moert_entry_call", c_int32,
@@ -196,6 +199,12 @@ class Entry:
             of = TensorType()
             context.check(self.lib.moert_entry_result(handle, i, byref(of)))
             self.result_dtypes.append(of.name.decode())
+        # Of each argument, whether it has to be symmetric memory.
+        self.is_symmetric = []
+        for i in range(self.lib.moert_entry_num_args(handle)):
+            of = TensorType()
+            context.check(self.lib.moert_entry_arg(handle, i, byref(of)))
+            self.is_symmetric.append(bool(of.symmetric))
 
     def _run(self, function, tensors, *more):
         inputs = (POINTER(DLTensor) * max(1, len(tensors)))()

@@ -30,6 +30,7 @@ class Rank:
         self.library = self.context = self.driver = None
         self.round = 0
         self.artifacts, self.entries, self.buffers = {}, {}, []
+        self.symmetric_buffers = []
         self.stream = None
 
     # --- Groups ----------------------------------------------------------- #
@@ -63,6 +64,7 @@ class Rank:
             self.driver.destroy_stream(self.stream)
             self.stream = None
         self.free_buffers()
+        self.symmetric_buffers.clear()  # they end with the context
         self.artifacts.clear()
         self.entries.clear()
         if self.context:
@@ -105,6 +107,27 @@ class Rank:
         self.driver.upload(address, data, self.own_stream())
         return tensor
 
+    def symmetric_tensor(self, dtype, shape, data):
+        """One in the symmetric heap. Collective."""
+        address = self.symm_alloc(len(data))
+        self.symmetric_buffers.append(address)
+        tensor = Tensor(dtype, shape, address, self.context.device)
+        self.context.write(tensor, data)
+        return tensor
+
+    def free_symmetric_buffers(self):
+        """Collective, so not after an error: ranks that have failed meet no
+        more, and the heap frees what is left."""
+        while self.symmetric_buffers:
+            self.symm_free(self.symmetric_buffers.pop())
+
+    def make_tensors(self, entry, inputs, make):
+        """Inputs of an entry, by `make` or, where it wants that, symmetric."""
+        return [
+            self.symmetric_tensor(*tensor) if is_symmetric else make(*tensor)
+            for tensor, is_symmetric in zip(inputs, entry.is_symmetric)
+        ]
+
     def own_stream(self):
         if self.stream is None:
             self.stream = self.driver.stream()
@@ -123,21 +146,23 @@ class Rank:
         """Calls an entry; returns the results of the last call."""
         entry = self.entry(key, name)
         make = self.device_tensor if on_device else host_tensor
-        tensors = [make(*tensor) for tensor in inputs]
+        tensors = self.make_tensors(entry, inputs, make)
         try:
             for i in range(times):
                 results = entry.call(tensors)
                 if i + 1 < times or drop:
                     for result in results:
                         result.free()
-            return None if drop else self.take(results)
+            answer = None if drop else self.take(results)
+            self.free_symmetric_buffers()
+            return answer
         finally:
             self.free_buffers()
 
     def launch(self, key, name, inputs, times=1):
         """The same through a stream of the caller."""
         entry, stream = self.entry(key, name), self.own_stream()
-        tensors = [self.device_tensor(*tensor) for tensor in inputs]
+        tensors = self.make_tensors(entry, inputs, self.device_tensor)
         try:
             for i in range(times):
                 results = entry.launch(tensors, stream)
@@ -150,7 +175,9 @@ class Rank:
                 for result in results:
                     result.free()
                 raise
-            return self.take(results)
+            answer = self.take(results)
+            self.free_symmetric_buffers()
+            return answer
         finally:
             self.free_buffers()
 
