@@ -1,5 +1,4 @@
-//===- Deadline.h - bounds of waits ------------------------------*- C++
-//-*-===//
+//===- Deadline.h - bounds of waits -----------------------------*- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
