@@ -9,12 +9,12 @@
 #include "JobProcess.h"
 #include "Message.h"
 #include "Supervisor.h"
+#include "Word.h"
 #include "moe-runtime/Bootstrap.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -64,11 +64,7 @@ void JobProcess::receiveVisitors(int listener, std::vector<Visitor> &visitors) {
         visitor.rank = std::max(-1, message.integer("rank", -1));
         visitor.error = {message.text("error"), message.integer("code", 0)};
         (void)visitor.socket.send(format("{\"welcome\": %d}", job.rank),
-                                  {token.get()});
-      } else if (message.has("said")) {
-        // This process was stopped meanwhile.
-        char byte;
-        (void)!read(token.get(), &byte, 1);
+                                  {word.get()});
       }
     }
     if (received == MessageSocket::Closed)
@@ -159,32 +155,15 @@ StartError JobProcess::awaitVisitors(int listener,
   }
 }
 
-Status JobProcess::makeToken() {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-    return makeOsError(MOERT_IO, errno, "cannot make a pipe");
-  token = UniqueFd(ends[0]);
-  UniqueFd in(ends[1]);
-  if (write(in.get(), "!", 1) != 1)
-    return makeOsError(MOERT_IO, errno, "cannot write to a pipe");
-  return Status::ok();
-}
-
 int JobProcess::host(UniqueFd listener) {
   std::vector<Visitor> visitors;
-  if (Status s = makeToken(); !s.isOk()) {
-    printError(s.message());
-    return 1;
-  }
   StartError error = awaitVisitors(listener.get(), visitors);
   if (error.exitCode == 0) {
     listener.reset();
     return superviseJob(visitors);
   }
-  char byte;
-  if (!error.text.empty() && !hasToBeSilent(*meeting) &&
-      read(token.get(), &byte, 1) == 1)
-    printError(error.text);
+  if (!error.text.empty() && !hasToBeSilent(*meeting))
+    say(error.text);
   for (Visitor &visitor : visitors)
     (void)visitor.socket.send(format("{\"end\": %d}", error.exitCode));
   return error.exitCode;
@@ -192,7 +171,7 @@ int JobProcess::host(UniqueFd listener) {
 
 int JobProcess::superviseJob(std::vector<Visitor> &visitors) {
   Supervisor supervisor(options, signals, size);
-  supervisor.token = token.get();
+  supervisor.word = word.get();
   std::vector<OutputFile> all;
   for (Visitor &visitor : visitors)
     for (OutputFile &output : visitor.outputs)
@@ -208,7 +187,7 @@ int JobProcess::superviseJob(std::vector<Visitor> &visitors) {
         supervisor.delegateRank(r, std::move(visitor.socket));
   }
   if (!status.isOk()) {
-    printError(status.message());
+    say(status.message());
     return 1;
   }
   for (OutputFile &output : outputs)

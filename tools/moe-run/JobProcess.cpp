@@ -11,6 +11,7 @@
 
 #include "RankProcess.h"
 #include "RankRun.h"
+#include "Word.h"
 
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -23,8 +24,12 @@ using namespace moe::rt;
 using namespace moe::run;
 using Json = nlohmann::json;
 
-/// How much longer members wait than the host, who knows more.
-static constexpr double slackSeconds = 2;
+/// How long a process that may be the last one of its job waits for the
+/// launcher to end it before it speaks.
+static constexpr double silenceSeconds = 3;
+/// How much longer members wait than the host, who knows more, and may be
+/// silent first.
+static constexpr double slackSeconds = silenceSeconds + 1;
 
 JobProcess::JobProcess(const LaunchedJob &job, const Options &given,
                        const Signals &signals)
@@ -115,6 +120,14 @@ int JobProcess::run() {
   }
   meeting.emplace(options.timeoutSeconds);
   patience.emplace(options.timeoutSeconds + slackSeconds);
+  // Before anybody can find this process at the place.
+  auto made = makeWord();
+  if (!made.isOk()) {
+    sayWithoutHost(
+        format("rank %d: %s", job.rank, made.status().message().c_str()));
+    return 1;
+  }
+  word = made.take();
   for (;;) {
     auto found = takeOrVisitPlace(place);
     if (!found.isOk()) {
@@ -140,27 +153,34 @@ int JobProcess::run() {
   }
 }
 
-/// A process that was stopped, or has lost a host, may be the last one of a job
-/// that has said what went wrong. Then its launcher is about to end it.
-/// `wait` is the one that has ended.
+/// A process that was stopped, or has lost a host without its right to speak,
+/// may be the last one of a job that has said what went wrong. Then its
+/// launcher is about to end it. `wait` is the one that has ended.
 bool JobProcess::hasToBeSilent(Deadline &wait) {
-  if (!hasLostHost && !wait.hasBeenStopped())
+  if (!hasLostWord && !wait.hasBeenStopped())
     return false;
-  for (Deadline waiting(3); !waiting.isOver();)
+  for (Deadline waiting(silenceSeconds); !waiting.isOver();)
     if (signals.waitForNext(waiting.sliceMs()))
       return true;
   return false;
 }
 
-/// Says something that others may be about to say, too. Only one of them gets
-/// the place for it, and keeps it long enough.
+/// Says something unless another process of the job has said what is wrong.
+void JobProcess::say(const std::string &message) {
+  if (!word.isValid() || takeWord(word.get()))
+    printError(message);
+}
+
+/// Says something that others may be about to say, too, with whom this process
+/// shares no right to speak. Only one of them gets the place for it, and keeps
+/// it long enough.
 void JobProcess::sayWithoutHost(const std::string &message) {
   if (hasToBeSilent(*patience))
     return;
   auto turn = takeOrVisitPlace(place + "/word");
   if (turn.isOk() && !turn->listener.isValid())
     return;
-  printError(message);
+  say(message);
   std::this_thread::sleep_for(std::chrono::seconds(1));
 }
 
@@ -188,20 +208,28 @@ std::string JobProcess::hostText() const {
 }
 
 /// Ends without the host, and says why if nobody else does.
-int JobProcess::leave(MessageSocket &host, int exitCode, const char *message) {
-  char byte;
-  if (read(token.get(), &byte, 1) == 1)
-    printError(format("rank %d: %s %s", job.rank, hostText().c_str(), message));
-  // For one that was stopped, and goes on.
-  (void)host.send(R"({"said": true})");
+int JobProcess::leave(int exitCode, const char *message) {
+  say(format("rank %d: %s %s", job.rank, hostText().c_str(), message));
   return exitCode;
 }
 
 std::optional<int> JobProcess::visit(MessageSocket host) {
+  hostRank = -1;
+  // The host may be stopped before it welcomes this process, or die, when it
+  // has welcomed others, who say so.
+  UniqueFd shared = openWordOf(host.peerProcess());
   if (!introduce(host)) {
-    hasLostHost = true;
+    hasLostWord = true;
     return std::nullopt;
   }
+  // The host's wait for all to come has begun before, but this process may
+  // have waited for a host that has died.
+  patience.emplace(options.timeoutSeconds + slackSeconds);
+  // The host lived until now, so what was opened belongs to it. It is kept
+  // when the host dies: whoever has spoken before has spoken for the job.
+  bool sharesWord = shared.isValid();
+  if (sharesWord)
+    word = std::move(shared);
   int interruptedBy = 0;
   std::optional<Deadline> leaving;
   while (!patience->isOver()) {
@@ -212,9 +240,9 @@ std::optional<int> JobProcess::visit(MessageSocket host) {
     std::deque<UniqueFd> fds;
     switch (host.receive(text, fds)) {
     case MessageSocket::Closed:
-      if (token.isValid())
-        return leave(host, 1, "was killed");
-      hasLostHost = true;
+      if (hostRank >= 0)
+        return leave(1, "was killed");
+      hasLostWord |= !sharesWord;
       if (interruptedBy)
         return 128 + interruptedBy;
       return std::nullopt;
@@ -228,7 +256,8 @@ std::optional<int> JobProcess::visit(MessageSocket host) {
         return keepRank(host, std::move(fds[0]));
       if (message.has("welcome") && fds.size() == 1) {
         hostRank = message.integer("welcome", -1);
-        token = std::move(fds[0]);
+        word = std::move(fds[0]);
+        sharesWord = true;
       }
       break;
     }
@@ -242,8 +271,8 @@ std::optional<int> JobProcess::visit(MessageSocket host) {
       return 128 + interruptedBy;
   }
   const char *message = "does not answer; it may have been stopped";
-  if (token.isValid())
-    return leave(host, 1, message);
+  if (sharesWord)
+    return leave(1, message);
   sayWithoutHost(
       format("rank %d: %s %s", job.rank, hostText().c_str(), message));
   return 1;
@@ -255,7 +284,7 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
   RankSetup setup{options,           file,
                   job.rank,          size,
                   std::move(socket), ownOutputs(),
-                  signals.oldMask(), {host.fd(), token.get()}};
+                  signals.oldMask(), {host.fd(), word.get()}};
   if (Status s = process.start(std::move(setup)); !s.isOk()) {
     (void)host.send(makeMessage(Json{{"ended", s.message()}, {"signal", 0}}));
   }
@@ -281,7 +310,7 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
     }
     if (received == MessageSocket::Closed) {
       process.end();
-      return leave(host, interruptedBy ? 128 + interruptedBy : 1, "was killed");
+      return leave(interruptedBy ? 128 + interruptedBy : 1, "was killed");
     }
     for (;;) {
       RankEvent event = process.poll();
@@ -308,6 +337,6 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
       return 128 + interruptedBy;
     }
     if (verdict && verdict->isOver())
-      return leave(host, 1, "does not answer; it may have been stopped");
+      return leave(1, "does not answer; it may have been stopped");
   }
 }

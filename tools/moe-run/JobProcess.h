@@ -61,7 +61,6 @@ private:
   int host(rt::UniqueFd listener);
   void receiveVisitors(int listener, std::vector<Visitor> &visitors);
   StartError awaitVisitors(int listener, std::vector<Visitor> &visitors);
-  rt::Status makeToken();
   StartError missing(const std::vector<Visitor> &visitors,
                      const char *reason) const;
   int superviseJob(std::vector<Visitor> &visitors);
@@ -69,7 +68,8 @@ private:
   std::optional<int> visit(rt::MessageSocket host);
   bool introduce(rt::MessageSocket &host);
   int keepRank(rt::MessageSocket &host, rt::UniqueFd socket);
-  int leave(rt::MessageSocket &host, int exitCode, const char *message);
+  int leave(int exitCode, const char *message);
+  void say(const std::string &message);
   void sayWithoutHost(const std::string &message);
   bool hasToBeSilent(rt::Deadline &wait);
   std::string hostText() const;
@@ -86,11 +86,12 @@ private:
   std::string place;
   pid_t launcher = 0;
   rt::UniqueFd launcherHandle;
-  /// Whoever reads its one byte may speak for the job, also when the host has
-  /// died.
-  rt::UniqueFd token;
+  /// The right to speak for the job (Word.h): that of the last host that this
+  /// process has met, else its own, which others get when it becomes the host.
+  rt::UniqueFd word;
   int hostRank = -1;
-  bool hasLostHost = false;
+  /// A host has died whose right to speak this process does not share.
+  bool hasLostWord = false;
   std::optional<rt::Deadline> meeting;  ///< until when all have to come
   std::optional<rt::Deadline> patience; ///< of members with their host
 };

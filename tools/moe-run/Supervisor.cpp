@@ -49,7 +49,7 @@ Status Supervisor::startRank(int rank, const ArtifactFile &file,
   if (!socket.isValid())
     return makeOsError(MOERT_IO, errno, "cannot make a socket for rank %d",
                        rank);
-  std::vector<int> unneeded{signals.fd(), token};
+  std::vector<int> unneeded{signals.fd(), word};
   for (const UniqueFd &other : sockets)
     unneeded.push_back(other.get());
   for (const Rank &other : ranks)
@@ -191,8 +191,6 @@ void Supervisor::handleMember(int rank) {
                   {RankEvent::Stopped, message.integer("stopped", 0), ""});
     else if (message.has("continued"))
       handleEvent(rank, {RankEvent::Continued, 0, ""});
-    else if (message.has("said"))
-      hasBeenSaid = true;
     else if (message.has("ready"))
       sender.isReady = true;
     else if (message.has("interrupted") && !interruptedBy)
@@ -311,7 +309,7 @@ int Supervisor::superviseAll(std::vector<OutputFile> &outputs, int launcher) {
       isEnding = true;
       // A launcher ends the others when one rank dies: let that be seen, too.
       // Ctrl-C at a moe-run of its own is obeyed at once.
-      if (token < 0)
+      if (word < 0)
         killAll();
       else if (!grace)
         grace.emplace(0.3);

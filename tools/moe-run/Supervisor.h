@@ -44,8 +44,8 @@ public:
   /// a descriptor of the process that started those of the job, or -1.
   int superviseAll(std::vector<OutputFile> &outputs, int launcher);
 
-  /// Where to read the right to speak for the whole job, or -1.
-  int token = -1;
+  /// The right to speak for the whole job (Word.h), or -1.
+  int word = -1;
 
 private:
   /// How long members have to kill their ranks, and to end, before they are
@@ -100,7 +100,6 @@ private:
   std::optional<rt::Deadline> killGrace; ///< for members to kill their ranks
   int interruptedBy = 0;
   bool isLauncherGone = false;
-  bool hasBeenSaid = false; ///< what went wrong, by a member
 };
 
 } // namespace moe::run

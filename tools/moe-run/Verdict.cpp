@@ -9,9 +9,8 @@
 #include "RankRun.h"
 #include "Report.h"
 #include "Supervisor.h"
+#include "Word.h"
 #include "moe-runtime/Bootstrap.h"
-
-#include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::run;
@@ -19,14 +18,13 @@ using namespace moe::run;
 /// Whether the run was ended by a signal to moe-run. A launcher also sends one
 /// when some process of the job has died, which then is the reason.
 bool Supervisor::wasInterrupted() const {
-  return interruptedBy && (token < 0 || death.empty() || isDeathByRequest);
+  return interruptedBy && (word < 0 || death.empty() || isDeathByRequest);
 }
 
 /// Says once for the whole run what went wrong, if this process has the right
 /// to: how a rank died, or the error of the rank that had it first.
 void Supervisor::say(const std::string &message) const {
-  char byte;
-  if (!hasBeenSaid && (token < 0 || read(token, &byte, 1) == 1))
+  if (word < 0 || takeWord(word))
     printError(message);
 }
 

@@ -33,6 +33,16 @@ def artifact(name):
     return os.path.join(ARTIFACTS, name + ".so")
 
 
+LAUNCHER_PREFIXES = ("OMPI_", "MV2_", "PMI_", "PMIX_", "MPI_LOCAL", "SLURM_")
+
+
+def without_launcher(environment):
+    """Without what the launcher of this very test has set."""
+    return {name: value for name, value in environment.items()
+            if not name.startswith(LAUNCHER_PREFIXES)
+            and name != "ENVIRONMENT"}
+
+
 def listing(folder):
     return set(os.listdir(folder)) if os.path.isdir(folder) else set()
 

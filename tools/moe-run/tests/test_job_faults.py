@@ -24,7 +24,7 @@ import pytest
 
 from support import (
     EXIT, KILL, MOE_RUN, SANITIZE, SEGV, STOP, artifact, errors, mpirun,
-    processes)
+    processes, without_launcher)
 
 pytestmark = pytest.mark.skipif(
     bool(SANITIZE), reason="faults are preloaded, which sanitizers refuse")
@@ -217,6 +217,68 @@ def test_processes_of_a_job(runner, action, function, nth, who):
     assert runner.outputs() == []
 
 
+def wait_until(condition):
+    deadline = time.time() + 30
+    while not condition():
+        assert time.time() < deadline
+        time.sleep(0.02)
+
+
+def meeting_places(runner):
+    """Abstract sockets at which the processes of this test's job meet."""
+    own = set()
+    for pid in processes(runner.marker):
+        try:
+            own.update(os.readlink(link)
+                       for link in Path(f"/proc/{pid}/fd").iterdir())
+        except OSError:
+            pass
+    found = set()  # accepted connections have the name, too
+    for line in Path("/proc/net/unix").read_text().splitlines():
+        fields = line.split()
+        if fields[-1].startswith("@moe-run/") and \
+                f"socket:[{fields[6]}]" in own:
+            found.add("\0" + fields[-1][1:])
+    return found
+
+
+def start_process(runner, rank, *args, fault=None, ranks=3):
+    """One process of a job that no launcher ends."""
+    env = {**without_launcher(runner.env), "PMI_RANK": str(rank),
+           "PMI_SIZE": str(ranks)}
+    if fault:
+        env.update(MOE_FAULT=fault, LD_PRELOAD=artifact("fault"))
+    return subprocess.Popen(
+        [MOE_RUN, "--timeout", str(TIMEOUT), *map(str, args), "--out",
+         "y{rank}.npy"], cwd=runner.folder, env=env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+# Rank 0 is there first, and meets its fault before it has welcomed any of the
+# others, when it has welcomed one of them, and when it gives out the ranks.
+# Each of the others finds out by itself, and nobody ends it before.
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize("action", ["stop", "kill"])
+def test_those_left_by_the_first_process_speak_once(runner, action, nth):
+    args = copying(runner)
+    first = start_process(runner, 0, *args,
+                          fault=f"moe-run@0 sendmsg {nth} {action}")
+    try:
+        wait_until(lambda: meeting_places(runner))
+        others = [start_process(runner, rank, *args) for rank in (1, 2)]
+        said = [other.communicate(timeout=60)[1] for other in others]
+        assert [other.returncode for other in others] == [1, 1], said
+    finally:
+        first.kill()
+        said.append(first.communicate()[1])
+    found = sum(map(errors, said), [])
+    assert len(found) == 1, said
+    assert re.search(r"\(rank 0\) (does not answer|was killed)|rank 0 did not "
+                     r"come within 1 s|^rank [12]: the moe-run that keeps the "
+                     r"job together does not answer", found[0]), found
+    assert runner.outputs() == []
+
+
 # ===----------------------------------------------------------------------===#
 # Jobs that are stopped as a whole, and strangers
 # ===----------------------------------------------------------------------===#
@@ -232,13 +294,6 @@ def start_job(runner, launcher, args, faults=None, timeout=2, ranks=3):
         [*prefix, MOE_RUN, *number, "--timeout", str(timeout),
          *map(str, args), "--out", "y{rank}.npy"], cwd=runner.folder, env=env,
         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait_until(condition):
-    deadline = time.time() + 30
-    while not condition():
-        assert time.time() < deadline
-        time.sleep(0.02)
 
 
 def send(pids, number):
@@ -274,24 +329,13 @@ def test_time_in_which_a_job_is_stopped_does_not_count(runner, launcher):
     assert len(runner.outputs()) == 3
 
 
-def meeting_places():
-    """Abstract sockets at which jobs meet."""
-    names = []
-    for line in Path("/proc/net/unix").read_text().splitlines():
-        name = line.split()[-1]
-        if name.startswith("@moe-run/"):
-            names.append("\0" + name[1:])
-    return names
-
-
 def test_strangers_who_say_nothing(runner):
     # Rank 1 is late, so that strangers find the place.
-    before = set(meeting_places())
     process = start_job(runner, "mpirun", copying(runner),
                         "moe-run@1 bind 1 stop", timeout=20)
-    wait_until(lambda: set(meeting_places()) - before)
+    wait_until(lambda: meeting_places(runner))
     wait_until(lambda: any(map(is_stopped, processes(runner.marker))))
-    (place,) = set(meeting_places()) - before
+    (place,) = meeting_places(runner)
     strangers = []
     for _ in range(50):
         stranger = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -310,12 +354,11 @@ def test_strangers_who_say_nothing(runner):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
 def test_processes_of_other_users_are_turned_away(runner):
-    before = set(meeting_places())
     process = start_job(runner, "mpirun", copying(runner),
                         "moe-run@1 bind 1 stop", timeout=20)
-    wait_until(lambda: set(meeting_places()) - before)
+    wait_until(lambda: meeting_places(runner))
     wait_until(lambda: any(map(is_stopped, processes(runner.marker))))
-    (place,) = set(meeting_places()) - before
+    (place,) = meeting_places(runner)
     # As rank 1, which has not come yet.
     lie = ("import socket, os, sys; os.setuid(65534); "
            "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "

@@ -15,20 +15,11 @@ import subprocess
 import numpy as np
 import pytest
 
-from support import MOE_RUN, artifact, errors
-
-LAUNCHER_PREFIXES = ("OMPI_", "MV2_", "PMI_", "PMIX_", "MPI_LOCAL", "SLURM_")
-
-
-def clean(environment):
-    """Without what the launcher of this very test has set."""
-    return {name: value for name, value in environment.items()
-            if not name.startswith(LAUNCHER_PREFIXES)
-            and name != "ENVIRONMENT"}
+from support import MOE_RUN, artifact, errors, without_launcher
 
 
 def start(runner, variables, *args):
-    env = {**clean(runner.env), **variables}
+    env = {**without_launcher(runner.env), **variables}
     return subprocess.Popen(
         [MOE_RUN, "--timeout", "5", *map(str, args)], cwd=runner.folder,
         env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
