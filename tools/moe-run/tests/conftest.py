@@ -10,6 +10,7 @@ file, no shared memory.
 """
 
 import secrets
+import signal
 import time
 
 import pytest
@@ -27,6 +28,11 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     given = config.getoption("--moe-seed")
     config.moe_seed = secrets.randbelow(10**9) if given is None else given
+    # What a shell's background job or nohup ignores, moe-run would ignore as
+    # well. Handlers are not inherited, so the runs of the tests get signals.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 def pytest_report_header(config):
