@@ -8,10 +8,12 @@
 
 #include "moe-mlir/Target/Transforms/Passes.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 
 namespace mlir::moe {
@@ -56,6 +58,27 @@ struct UseCountIntrinsic : public OpRewritePattern<OpTy> {
   }
 };
 
+/// Converts a float to i1 by way of i32: for a direct conversion LLVM's code
+/// generator for PTX tests whether the bits of the float are zero, and gives
+/// the opposite.
+template <typename OpTy>
+struct ConvertToBoolByInteger : public OpRewritePattern<OpTy> {
+  using OpRewritePattern<OpTy>::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(OpTy op,
+                                PatternRewriter &rewriter) const override {
+    Type type = op.getType();
+    if (!getElementTypeOrSelf(type).isInteger(1))
+      return failure();
+    Type wide = rewriter.getI32Type();
+    if (auto shaped = dyn_cast<ShapedType>(type))
+      wide = shaped.clone(wide);
+    Value integer = OpTy::create(rewriter, op.getLoc(), wide, op.getIn());
+    rewriter.replaceOpWithNewOp<arith::TruncIOp>(op, type, integer);
+    return success();
+  }
+};
+
 struct MoEExpandKernelMathPass
     : public moe::impl::MoEExpandKernelMathPassBase<MoEExpandKernelMathPass> {
   void runOnOperation() override {
@@ -76,6 +99,8 @@ struct MoEExpandKernelMathPass
                                    LLVM::CountTrailingZerosOp>,
                  UseCountIntrinsic<math::CountLeadingZerosOp,
                                    LLVM::CountLeadingZerosOp>>(&getContext());
+    patterns.add<ConvertToBoolByInteger<arith::FPToSIOp>,
+                 ConvertToBoolByInteger<arith::FPToUIOp>>(&getContext());
     FrozenRewritePatternSet frozen(std::move(patterns));
     for (auto module : getOperation().getOps<gpu::GPUModuleOp>())
       if (failed(applyPatternsGreedily(module, frozen)))

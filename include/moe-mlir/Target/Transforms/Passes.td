@@ -443,10 +443,11 @@ def MoEExpandKernelMathPass
   let summary = "turn math ops in kernels into instructions";
   let description = [{
     Square roots, rounding to integers, signs and counts of bits become the
-    intrinsics that stand for instructions of the device. To be run after
-    `moe-call-math-functions`.
+    intrinsics that stand for instructions of the device. Floats are converted to
+    i1 by way of i32. To be run after `moe-call-math-functions`.
   }];
-  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::LLVM::LLVMDialect"];
 }
 
 def MoERoundBF16InKernelsPass
