@@ -170,7 +170,7 @@ public:
   void phase(const char *name);
   void endCollective();
   bool wait(const uint64_t *flag, uint64_t value, int64_t peer);
-  void failHere(FailedCheck check);
+  void failHere(const FailedCheck &check);
   void failAssertion(const char *location, const char *text);
   bool allocate(int64_t bytes, int64_t alignment, void *&out);
   bool free(void *ptr);

@@ -80,8 +80,9 @@ MOERT_EXPORT void moert_fail(int64_t code, const char *what, int64_t least,
                              int64_t token, int64_t slot) {
   Context *context = Context::current();
   runGuarded(context, [=] {
-    context->failHere({static_cast<moert_code>(code), what, least, most, seen,
-                       peer, token, slot});
+    // A failure is never fine.
+    moert_code failure = code == MOERT_OK ? MOERT_INTERNAL : toCode(code);
+    context->failHere({failure, what, least, most, seen, peer, token, slot});
     return false;
   });
   context->unwind();

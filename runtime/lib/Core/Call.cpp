@@ -305,9 +305,7 @@ bool Context::checkOrder(int peer) {
   return status.isOk() || stop(status);
 }
 
-void Context::failHere(FailedCheck check) {
-  if (check.code <= MOERT_OK || check.code > MOERT_LAST_CODE)
-    check.code = MOERT_INTERNAL;
+void Context::failHere(const FailedCheck &check) {
   stop(describeCheck(here(), check));
 }
 

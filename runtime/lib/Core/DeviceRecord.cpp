@@ -12,12 +12,6 @@
 
 using namespace moe::rt;
 
-static moert_code toCode(int32_t code) {
-  if (code >= MOERT_OK && code <= MOERT_LAST_CODE)
-    return static_cast<moert_code>(code);
-  return MOERT_INTERNAL;
-}
-
 moert_code moe::rt::recordedCode(const moert_device_record *record) {
   return toCode(__atomic_load_n(&record->code, __ATOMIC_ACQUIRE));
 }

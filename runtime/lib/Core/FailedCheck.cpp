@@ -10,6 +10,11 @@
 
 using namespace moe::rt;
 
+moert_code moe::rt::toCode(int64_t number) {
+  bool isCode = number >= MOERT_OK && number <= MOERT_LAST_CODE;
+  return isCode ? static_cast<moert_code>(number) : MOERT_INTERNAL;
+}
+
 static std::string expectedText(const FailedCheck &check) {
   auto least = static_cast<long long>(check.least);
   auto most = static_cast<long long>(check.most);

@@ -24,6 +24,10 @@ struct FailedCheck {
   int64_t peer = -1, token = -1, slot = -1;
 };
 
+/// The code that generated code or a kernel has given; MOERT_INTERNAL for a
+/// number that is none.
+moert_code toCode(int64_t number);
+
 /// "WHERE: invalid expert: expert id of token 3, slot 1: expected -1 to 7, seen
 /// 12".
 Status describeCheck(const std::string &where, const FailedCheck &check);
