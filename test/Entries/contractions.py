@@ -52,6 +52,7 @@ POOLINGS = {
     "pooling_nhwc": ("nhwc", ("max", "min", "sum", "max_unsigned", "min_unsigned")),
     "pooling_nwc": ("nwc", ("max", "min", "sum", "max_unsigned", "min_unsigned")),
 }
+UNSIGNED = tuple(t for t in INTS if t != "i1")
 # What operands of one type may be summed up in.
 WIDER = {"f16": "f32", "bf16": "f32", "f8E4M3FN": "f32", "f8E5M2": "f32",
          "f32": "f64", "i8": "i32", "i16": "i32", "i32": "i64"}
@@ -164,8 +165,8 @@ def convolution(rng, name) -> Case:
 def pooling(rng, base, kind) -> Case:
     letters = POOLINGS[base][0]
     extents, kernel, strides, dilations, places, size = draw_window(rng, letters)
-    # Without a sign they are no IR on floats.
-    t = pick(rng, INTS if kind.endswith("unsigned") else (*FLOATS, *INTS))
+    # Without a sign they are no IR on floats and truth values.
+    t = pick(rng, UNSIGNED if kind.endswith("unsigned") else (*FLOATS, *INTS))
     a = draw_exact(rng, t, tuple(size.get(c) or extents[c] for c in letters))
     init = draw_exact(rng, t, tuple(places.get(c) or extents[c] for c in letters))
     window = np.zeros(tuple(kernel.values()), DTYPES[t])
