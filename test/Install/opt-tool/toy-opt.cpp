@@ -16,9 +16,9 @@
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
-  registry.insert<toy::ToyDialect, mlir::moe::MoEDialect,
-                  mlir::symm::SymmDialect, mlir::func::FuncDialect,
-                  mlir::shard::ShardDialect>();
+  registry
+      .insert<toy::ToyDialect, mlir::moe::MoEDialect, mlir::symm::SymmDialect,
+              mlir::func::FuncDialect, mlir::shard::ShardDialect>();
   mlir::PassRegistration<toy::CountExpertsPass>();
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "The toy optimizer\n", registry));

@@ -6,9 +6,9 @@
 |*                                                                            *|
 \*===----------------------------------------------------------------------===*/
 
-/* call-entry ARTIFACT: calls its entry, from 4 floats to 4 floats, as a group of
- * one rank, and prints the result. A program outside the project: it knows the
- * installed headers only. */
+/* call-entry ARTIFACT: calls its entry, from 4 floats to 4 floats, as a group
+ * of one rank, and prints the result. A program outside the project: it knows
+ * the installed headers only. */
 
 #include <moe-runtime/Runtime.h>
 
