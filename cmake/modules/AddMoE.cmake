@@ -65,10 +65,38 @@ function(add_moe_tool name)
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   moe_target_settings(${name})
   add_dependencies(${name} moe-headers)
-  target_link_options(${name} PRIVATE ${MOE_LINK_OPTIONS} -static-libstdc++ -static-libgcc -s)
+  target_link_options(${name} PRIVATE ${MOE_LINK_OPTIONS} -static-libstdc++ -static-libgcc
+    $<$<CONFIG:Release,MinSizeRel>:-s>)
   target_link_libraries(${name} PRIVATE ${ARG_LINK_LIBS} -Wl,--start-group
     ${ARG_EXTRA_ARCHIVES} ${MOE_MLIR_ARCHIVES} ${MOE_LLVM_ARCHIVES} -Wl,--end-group
     ${MOE_STATIC_SYSTEM_LIBS} -lpthread -ldl -lm)
+endfunction()
+
+# add_moe_shared_compiler(<name> EXPORTS <version script> WHOLE_LIBS <our libraries>...
+#   WHOLE_ARCHIVES <archives>... LINK_LIBS ... EXTRA_ARCHIVES ...): a tool as a shared
+# library. It has all objects of the WHOLE ones, and of the others what these need.
+function(add_moe_shared_compiler name)
+  cmake_parse_arguments(ARG "" "EXPORTS" "WHOLE_LIBS;WHOLE_ARCHIVES;LINK_LIBS;EXTRA_ARCHIVES"
+    ${ARGN})
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp "// All of it is in archives.\n")
+  add_library(${name} SHARED ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  moe_target_settings(${name})
+  set_target_properties(${name} PROPERTIES LINK_DEPENDS ${ARG_EXPORTS})
+  # Code that runs at exit, and threads, must not lose it: it stays once it is
+  # loaded. The build's number is the compiler's identity, for caches.
+  target_link_options(${name} PRIVATE ${MOE_LINK_OPTIONS} -static-libstdc++ -static-libgcc
+    -Wl,--version-script=${ARG_EXPORTS} -Wl,-Bsymbolic -Wl,-z,nodelete -Wl,-z,defs
+    -Wl,--build-id=sha1 $<$<CONFIG:Release,MinSizeRel>:-s>)
+  set(whole)
+  foreach(library ${ARG_WHOLE_LIBS})
+    list(APPEND whole $<TARGET_FILE:${library}>)
+  endforeach()
+  target_link_libraries(${name} PRIVATE
+    -Wl,--whole-archive ${whole} ${ARG_WHOLE_ARCHIVES} -Wl,--no-whole-archive
+    ${ARG_LINK_LIBS} ${ARG_WHOLE_LIBS} -Wl,--start-group
+    ${ARG_EXTRA_ARCHIVES} ${MOE_MLIR_ARCHIVES} ${MOE_LLVM_ARCHIVES} -Wl,--end-group
+    ${MOE_STATIC_SYSTEM_LIBS} -lpthread -ldl -lm)
+  add_dependencies(${name} ${ARG_WHOLE_LIBS})
 endfunction()
 
 # add_moe_plugin(<name> <sources>... LINK_LIBS <our libraries>...): for mlir-opt of the same package.
