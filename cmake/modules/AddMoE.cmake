@@ -71,6 +71,31 @@ function(add_moe_tool name)
   endif()
 endfunction()
 
+# add_moe_shared_compiler(<name> EXPORTS <version script> WHOLE_LIBS <our libraries>...
+#   WHOLE_ARCHIVES <archives>... LINK_LIBS ...): a tool as a shared library. It has
+# all objects of the WHOLE ones, and of the others what these need.
+function(add_moe_shared_compiler name)
+  cmake_parse_arguments(ARG "" "EXPORTS" "WHOLE_LIBS;WHOLE_ARCHIVES;LINK_LIBS" ${ARGN})
+  file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp "// All of it is in archives.\n")
+  add_library(${name} SHARED ${CMAKE_CURRENT_BINARY_DIR}/${name}.cpp)
+  moe_target_settings(${name})
+  set_target_properties(${name} PROPERTIES LINK_DEPENDS ${ARG_EXPORTS})
+  # Code that runs at exit, and threads, must not lose it: it stays once it is
+  # loaded. The build's number is the compiler's identity, for caches. libgcc_s
+  # stays shared, since its archive asks for glibc 2.35.
+  target_link_options(${name} PRIVATE ${MOE_LINK_OPTIONS} -static-libstdc++
+    -Wl,--version-script=${ARG_EXPORTS} -Wl,-Bsymbolic -Wl,-z,nodelete -Wl,-z,defs
+    -Wl,--build-id=sha1 ${MOE_STRIP_OPTION})
+  set(whole)
+  foreach(library ${ARG_WHOLE_LIBS})
+    list(APPEND whole $<TARGET_FILE:${library}>)
+  endforeach()
+  target_link_libraries(${name} PRIVATE MoEOldGlibc
+    -Wl,--whole-archive ${whole} ${ARG_WHOLE_ARCHIVES} -Wl,--no-whole-archive
+    ${ARG_LINK_LIBS} ${ARG_WHOLE_LIBS} MoE::MLIR)
+  add_dependencies(${name} ${ARG_WHOLE_LIBS})
+endfunction()
+
 # add_moe_plugin(<name> <sources>... LINK_LIBS <libraries>...): for mlir-opt of
 # the same package.
 function(add_moe_plugin name)
