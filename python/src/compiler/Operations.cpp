@@ -17,6 +17,10 @@
 using namespace moe::python;
 using namespace nb::literals;
 
+std::string moe::python::getOperationName(MlirOperation op) {
+  return toString(mlirIdentifierStr(mlirOperationGetName(op)));
+}
+
 std::string moe::python::printOperation(MlirOperation op,
                                         const PrintOptions &options) {
   MlirOpPrintingFlags flags = mlirOpPrintingFlagsCreate();
@@ -69,10 +73,6 @@ static void verify(const Operation &op) {
     throw CompileFailure(std::move(diagnostics));
 }
 
-static std::string getName(MlirOperation op) {
-  return toString(mlirIdentifierStr(mlirOperationGetName(op)));
-}
-
 static std::vector<Operation> walk(const Operation &op,
                                    const std::optional<std::string> &name) {
   struct Found {
@@ -81,7 +81,7 @@ static std::vector<Operation> walk(const Operation &op,
   } found{name, {}};
   auto visit = [](MlirOperation op, void *data) {
     auto &found = *static_cast<Found *>(data);
-    if (!found.name || getName(op) == *found.name)
+    if (!found.name || getOperationName(op) == *found.name)
       found.ops.push_back(op);
     return MlirWalkResultAdvance;
   };
@@ -222,8 +222,8 @@ std::optional<Attribute> Attributes::find(const std::string &name) const {
 }
 
 void Attributes::failToFind(const std::string &name) const {
-  std::string text =
-      "'" + read(op, getName) + "' has no attribute '" + name + "'; it has:";
+  std::string text = "'" + read(op, getOperationName) + "' has no attribute '" +
+                     name + "'; it has:";
   for (const auto &item : getItems())
     text += " " + item.first;
   throw nb::key_error(text.c_str());
@@ -389,10 +389,11 @@ one has run on the module, what was taken from it before raises StaleError.)");
   op.def("__str__", [](const Operation &self) { return print(self, {}); })
       .def("__repr__",
            [](const Operation &self) {
-             return "Operation(" + read(self, getName) + ")";
+             return "Operation(" + read(self, getOperationName) + ")";
            })
       .def_prop_ro(
-          "name", [](const Operation &self) { return read(self, getName); },
+          "name",
+          [](const Operation &self) { return read(self, getOperationName); },
           "The name, such as ``moe.dispatch``.")
       .def_prop_ro(
           "location",

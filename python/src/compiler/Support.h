@@ -32,6 +32,10 @@ inline MlirStringRef toRef(std::string_view text) {
 inline std::string toString(MlirStringRef text) {
   return std::string(text.data, text.length);
 }
+/// Text that may be no UTF-8, as a module's strings are bytes.
+inline nb::object decode(std::string_view text) {
+  return nb::steal(PyUnicode_DecodeUTF8(text.data(), text.size(), "replace"));
+}
 /// An `MlirStringCallback` whose data is a std::string to append to.
 void appendText(MlirStringRef text, void *data);
 
@@ -194,6 +198,7 @@ struct PrintOptions {
        skipRegions = false;
   std::optional<int64_t> elideElements;
 };
+std::string getOperationName(MlirOperation op);
 std::string printOperation(MlirOperation op, const PrintOptions &options);
 
 //===----------------------------------------------------------------------===//
