@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from conftest import EXCHANGE
+from sample_modules import EXCHANGE
 
 from moe_mlir import compiler
 
@@ -109,3 +109,23 @@ def test_signals_end_programs(number):
         else:
             child.send_signal(number)
         assert child.wait(60) == -number
+
+
+def test_another_mlir_in_the_process():
+    """jaxlib brings an MLIR of its own; neither disturbs the other, whoever comes first."""
+    pytest.importorskip("jaxlib.mlir", reason="there is no jaxlib")
+    imports = ["from jaxlib.mlir import ir", "from moe_mlir import compiler"]
+    for order in (imports, imports[::-1]):
+        script = "\n".join(
+            [
+                *order,
+                "for _ in range(2):",
+                "    with ir.Context():",
+                "        print(ir.Module.parse('module {}'))",
+                "    print(compiler.parse('module {}'))",
+                "assert compiler.compile('func.func @f() {return}', cache=False).data",
+            ]
+        )
+        child = python(script)
+        assert (child.returncode, child.stderr) == (0, "")
+        assert child.stdout.split() == ["module", "{", "}"] * 4

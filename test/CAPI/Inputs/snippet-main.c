@@ -1,3 +1,10 @@
+/*===- snippet-main.c - Calls the example of docs/CAPI.md ---------*- C -*-===*\
+|*                                                                            *|
+|* Part of the moe-mlir project, under the Apache License v2.0 with LLVM      *|
+|* Exceptions. See LICENSE for license information.                           *|
+|* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception                    *|
+|*                                                                            *|
+\*===----------------------------------------------------------------------===*/
 
 int main(int argc, char **argv) {
   if (argc != 3)
