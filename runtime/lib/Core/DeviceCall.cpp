@@ -130,7 +130,8 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
         deadline = waited + stopNs;
       }
     } else if (waited > deadline) {
-      Status stuck(reason.code(), reason.message() + "; a kernel did not stop");
+      Status stuck =
+          reason.withMessage(reason.message() + "; a kernel did not stop");
       abandonDevice(stuck);
       return stuck;
     }
@@ -146,7 +147,7 @@ Status Context::refuseIfLost() const {
   if (lost.isOk())
     return Status::ok();
   return prefixed(
-      Status(lost.code(), "the device was given up: " + lost.message()));
+      lost.withMessage("the device was given up: " + lost.message()));
 }
 
 Status Context::synchronize(void *stream) {
@@ -209,7 +210,8 @@ Status Context::deviceError() {
                                    options.timeoutSeconds, seen);
     if (code == MOERT_TIMEOUT && isPeer)
       if (Status s = group->checkAlive(peer); !s.isOk())
-        return Status(s.code(), status.message() + ": " + s.message());
+        return status.withCode(s.code()).withMessage(status.message() + ": " +
+                                                     s.message());
     return prefixed(status);
   }
   return Status::ok();
