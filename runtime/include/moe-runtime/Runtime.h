@@ -164,6 +164,13 @@ MOERT_API moert_code moert_context_fail(moert_context *context, moert_code code,
 MOERT_API moert_code moert_artifact_load(moert_context *context,
                                          const char *path,
                                          moert_artifact **out);
+/// Collective. The same of an artifact whose `size` bytes are at `data`; they
+/// are copied. `name` stands for the file in messages; NULL and "" are
+/// "artifact in memory".
+MOERT_API moert_code moert_artifact_load_bytes(moert_context *context,
+                                               const void *data, size_t size,
+                                               const char *name,
+                                               moert_artifact **out);
 /// Collective, unless the group has failed.
 MOERT_API moert_code moert_artifact_unload(moert_artifact *artifact);
 /// The manifest's text, valid as long as the artifact.
@@ -242,6 +249,45 @@ MOERT_API moert_code moert_entry_launch(moert_entry *entry,
                                         size_t num_inputs,
                                         DLManagedTensor **outputs,
                                         size_t num_outputs, void *stream);
+
+/// The same as moert_entry_call and moert_entry_launch, with results in tensors
+/// of the caller's, which the runtime neither allocates nor, as a rule, copies.
+/// `outputs` has one per result, each on the context's device, of the result's
+/// type and shape, dense and row-major, and aligned like an input. It shares no
+/// memory with an input, another output, or what the call writes of the
+/// artifact's workspace.
+///
+/// A symmetric result needs memory of moert_symm_alloc, at the same offset on
+/// all ranks; those that give different offsets, or none, get
+/// MOERT_COLLECTIVE_MISMATCH. It is the caller's like any other memory: several
+/// results of an entry can be alive at the same time, and be arguments of
+/// others. Peers write it from the time when this rank runs the call until it
+/// is done.
+///
+/// Where received rows have unspecified rows behind them, these are not
+/// written. After an error the contents of all outputs are unspecified. A
+/// result that the compiler could not place is copied, in the order of the
+/// stream (docs/Artifact.md).
+///
+/// A launch may be captured into a CUDA graph, like moert_entry_launch; replays
+/// write the same memory.
+MOERT_API moert_code moert_entry_call_into(moert_entry *entry,
+                                           const DLTensor *const *inputs,
+                                           size_t num_inputs,
+                                           const DLTensor *const *outputs,
+                                           size_t num_outputs);
+MOERT_API moert_code moert_entry_launch_into(moert_entry *entry,
+                                             const DLTensor *const *inputs,
+                                             size_t num_inputs,
+                                             const DLTensor *const *outputs,
+                                             size_t num_outputs, void *stream);
+/// The shape that result `index` of a call with these inputs has, of which only
+/// rank and extents are looked at; -1 for an extent that the call alone tells.
+/// `shape` has room for the result's `ndim` extents.
+MOERT_API moert_code moert_entry_result_shape(const moert_entry *entry,
+                                              const DLTensor *const *inputs,
+                                              size_t num_inputs, size_t index,
+                                              int64_t *shape);
 
 /// Waits until the work on `stream` is done, or an error ends it, and returns
 /// that error: of this rank's GPU, or of the group. Gives up after twice the

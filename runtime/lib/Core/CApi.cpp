@@ -196,14 +196,14 @@ moert_code moert_context_fail(moert_context *context, moert_code code,
 // Artifacts and entries
 //===----------------------------------------------------------------------===//
 
-moert_code moert_artifact_load(moert_context *context, const char *path,
-                               moert_artifact **out) {
+/// What `load` of a context loads, as a handle.
+template <typename Load>
+static moert_code loadArtifact(moert_context *context, moert_artifact **out,
+                               Load load) {
   return guarded([&]() -> Status {
-    if (!context || !path || !out)
-      return missing(!context ? "context" : !path ? "path" : "out");
     *out = nullptr;
     auto handle = std::make_unique<moert_artifact>();
-    auto loaded = context->context->load(path, path);
+    auto loaded = load(*context->context);
     if (!loaded.isOk())
       return loaded.status();
     handle->owner = context;
@@ -213,6 +213,29 @@ moert_code moert_artifact_load(moert_context *context, const char *path,
     *out = handle.get();
     context->artifacts.push_back(std::move(handle));
     return Status::ok();
+  });
+}
+
+moert_code moert_artifact_load(moert_context *context, const char *path,
+                               moert_artifact **out) {
+  if (!context || !path || !out)
+    return guarded([&] {
+      return missing(!context ? "context" : !path ? "path" : "out");
+    });
+  return loadArtifact(context, out,
+                      [&](Context &loader) { return loader.load(path, path); });
+}
+
+moert_code moert_artifact_load_bytes(moert_context *context, const void *data,
+                                     size_t size, const char *name,
+                                     moert_artifact **out) {
+  if (!context || !data || !out)
+    return guarded([&] {
+      return missing(!context ? "context" : !data ? "data" : "out");
+    });
+  return loadArtifact(context, out, [&](Context &loader) {
+    return loader.loadBytes({static_cast<const char *>(data), size},
+                            name && *name ? name : "artifact in memory");
   });
 }
 

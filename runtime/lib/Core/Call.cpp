@@ -21,7 +21,13 @@ Context *Context::current() { return currentContext; }
 
 Status Context::call(Entry &entry, const std::vector<const DLTensor *> &inputs,
                      std::vector<DLManagedTensor *> &outputs) {
-  return run(entry, inputs, outputs, StreamRef{});
+  return run(entry, inputs, {&outputs, nullptr}, StreamRef{});
+}
+
+Status Context::callInto(Entry &entry,
+                         const std::vector<const DLTensor *> &inputs,
+                         const std::vector<const DLTensor *> &outputs) {
+  return run(entry, inputs, {nullptr, &outputs}, StreamRef{});
 }
 
 namespace {
@@ -47,8 +53,7 @@ template <typename Function> static Status withoutException(Function function) {
 }
 
 Status Context::run(Entry &entry, const std::vector<const DLTensor *> &inputs,
-                    std::vector<DLManagedTensor *> &outputs,
-                    const StreamRef &stream) {
+                    const CallOutputs &outputs, const StreamRef &stream) {
   if (Status s = refuseIfForked(); !s.isOk())
     return s;
   if (busy.exchange(true))
@@ -84,9 +89,10 @@ Status Context::enterCall(Entry &entry, const std::string &arguments,
 
 Status Context::callGuarded(Entry &entry,
                             const std::vector<const DLTensor *> &inputs,
-                            std::vector<DLManagedTensor *> &outputs,
+                            const CallOutputs &outputs,
                             const StreamRef &stream) {
-  outputs.clear();
+  if (outputs.made)
+    outputs.made->clear();
   bool communicates = entry.artifact->manifest().ranks != 0;
   if (Status s = deviceError(); !s.isOk())
     group->raise(s);
@@ -105,36 +111,53 @@ Status Context::callGuarded(Entry &entry,
       group->endGroupOp();
   });
   if (hasBegun)
-    status = withoutException([&] { return frame.setInputs(inputs); });
+    status = withoutException([&] {
+      Status set = frame.setInputs(inputs);
+      return set.isOk() && outputs.given ? frame.setOutputs(*outputs.given)
+                                         : set;
+    });
   status = prefixed(status);
   if (communicates)
     status = enterCall(entry, frame.symmetricText(), status);
   if (status.isOk()) {
-    running = &entry;
-    runningOn = stream;
-    inCollective = false;
-    callStatus = Status::ok();
-    currentContext = this;
-    times.beginCall();
-    bool returned = invoke(entry, frame.args());
-    currentContext = nullptr;
-    if (communicates && returned)
-      group->endCollectives(/*isQueued=*/backend->isAsynchronous());
-    status = callStatus;
-    if (returned)
-      status = prefixed(
-          withoutException([&] { return frame.takeResults(outputs); }));
-    if (!status.isOk())
-      deleteTensors(outputs);
-    status = finishCall(stream, status, outputs);
-    times.endCall();
-    running = nullptr;
+    status = runEntry(entry, frame, outputs, stream);
     if (communicates && !status.isOk())
       group->raise(status);
   } else if (hasBegun && stream.isOwn && backend->isAsynchronous()) {
     // Inputs may be on their way into memory that is given back next.
     (void)waitForStream(stream, status);
   }
+  return status;
+}
+
+/// The part of a call that runs generated code.
+Status Context::runEntry(Entry &entry, CallFrame &frame,
+                         const CallOutputs &outputs, const StreamRef &stream) {
+  running = &entry;
+  runningFrame = &frame;
+  runningOn = stream;
+  inCollective = false;
+  callStatus = Status::ok();
+  currentContext = this;
+  times.beginCall();
+  bool returned = invoke(entry, frame.args());
+  currentContext = nullptr;
+  if (returned && entry.artifact->manifest().ranks != 0)
+    group->endCollectives(/*isQueued=*/backend->isAsynchronous());
+  Status status = callStatus;
+  if (returned)
+    status = prefixed(withoutException([&] {
+      return outputs.given ? frame.storeResults()
+                           : frame.takeResults(*outputs.made);
+    }));
+  if (!status.isOk() && outputs.made)
+    deleteTensors(*outputs.made);
+  status = finishCall(stream, status);
+  if (!status.isOk() && outputs.made)
+    deleteTensors(*outputs.made);
+  times.endCall();
+  running = nullptr;
+  runningFrame = nullptr;
   return status;
 }
 
@@ -344,6 +367,18 @@ bool Context::allocate(int64_t bytes, int64_t alignment, void *&out) {
                                "%s: cannot allocate %lld bytes aligned to %lld",
                                here().c_str(), (long long)bytes,
                                (long long)alignment));
+}
+
+bool Context::allocateResult(int64_t index, int64_t bytes, int64_t alignment,
+                             void *&out) {
+  out = runningFrame->takeGiven(index, bytes);
+  return out || allocate(bytes, alignment, out);
+}
+
+void *Context::symmetricResult(int64_t index, int64_t offset, int64_t bytes) {
+  if (void *given = runningFrame->given(index, bytes))
+    return given;
+  return running->artifact->workspace + offset;
 }
 
 bool Context::free(void *ptr) {

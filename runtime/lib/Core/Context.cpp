@@ -192,7 +192,19 @@ Expected<Artifact *> Context::load(const std::string &path,
                                    const std::string &displayName) {
   if (Status s = refuseIfFailed(); !s.isOk())
     return s;
-  auto opened = Artifact::open(path, displayName);
+  return adopt(Artifact::open(path, displayName), displayName);
+}
+
+Expected<Artifact *> Context::loadBytes(std::string_view bytes,
+                                        const std::string &displayName) {
+  if (Status s = refuseIfFailed(); !s.isOk())
+    return s;
+  return adopt(Artifact::openBytes(bytes, displayName), displayName);
+}
+
+/// The part of a load that all ranks do together.
+Expected<Artifact *> Context::adopt(Expected<std::unique_ptr<Artifact>> opened,
+                                    const std::string &displayName) {
   Status local = opened.status();
   if (local.isOk())
     local = checkLoadable((*opened)->manifest()).withPrefix(displayName);

@@ -39,13 +39,20 @@ Status Context::launch(Entry &entry,
                        std::vector<DLManagedTensor *> &outputs, void *stream) {
   // The host backend refuses a stream.
   bool isOwn = !backend->isAsynchronous();
-  return run(entry, inputs, outputs, StreamRef{isOwn, stream});
+  return run(entry, inputs, {&outputs, nullptr}, StreamRef{isOwn, stream});
+}
+
+Status Context::launchInto(Entry &entry,
+                           const std::vector<const DLTensor *> &inputs,
+                           const std::vector<const DLTensor *> &outputs,
+                           void *stream) {
+  bool isOwn = !backend->isAsynchronous();
+  return run(entry, inputs, {nullptr, &outputs}, StreamRef{isOwn, stream});
 }
 
 /// The host's part of a call is over. On the backend's own stream the call
 /// ends when its work does.
-Status Context::finishCall(const StreamRef &stream, const Status &status,
-                           std::vector<DLManagedTensor *> &outputs) {
+Status Context::finishCall(const StreamRef &stream, const Status &status) {
   if (!backend->isAsynchronous() || (status.isOk() && !stream.isOwn))
     return status;
   Status result = status;
@@ -56,8 +63,6 @@ Status Context::finishCall(const StreamRef &stream, const Status &status,
     Status waited = waitForStream(stream, status);
     result = status.isOk() ? prefixed(waited) : status;
   }
-  if (!result.isOk())
-    deleteTensors(outputs);
   return result;
 }
 

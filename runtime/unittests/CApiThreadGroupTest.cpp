@@ -1,4 +1,4 @@
-//===- CApiGroupsTest.cpp - groups and details of errors in C -------------===//
+//===- CApiThreadGroupTest.cpp - thread ranks and details of errors -------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -47,7 +47,7 @@ static void runThreads(int size, const moert_options &options,
   moert_thread_group_destroy(group);
 }
 
-TEST(CApiGroupsTest, RanksOfThreads) {
+TEST(CApiThreadGroupTest, RanksOfThreads) {
   moert_options options{sizeof(moert_options), 5, 0, nullptr, -1};
   std::vector<int> seen(3);
   runThreads(3, options, [&](moert_context *context) {
@@ -61,7 +61,7 @@ TEST(CApiGroupsTest, RanksOfThreads) {
   EXPECT_EQ(seen, (std::vector<int>{1, 1, 1}));
 }
 
-TEST(CApiGroupsTest, MisuseOfAThreadGroup) {
+TEST(CApiThreadGroupTest, MisuseOfAThreadGroup) {
   moert_thread_group *group = nullptr;
   EXPECT_EQ(moert_thread_group_create(0, &group), MOERT_INVALID_ARGUMENT);
   EXPECT_STREQ(moert_last_error(), "a group of 0 ranks; it has 1 to 65536");
@@ -82,7 +82,7 @@ TEST(CApiGroupsTest, MisuseOfAThreadGroup) {
 }
 
 /// A rank that does not come is named, and nobody waits longer for it.
-TEST(CApiGroupsTest, RankThatNobodyTakes) {
+TEST(CApiThreadGroupTest, RankThatNobodyTakes) {
   moert_thread_group *group = nullptr;
   ASSERT_EQ(moert_thread_group_create(2, &group), MOERT_OK);
   moert_options options{sizeof(moert_options), 0.2, 0, nullptr, -1};
@@ -98,7 +98,7 @@ TEST(CApiGroupsTest, RankThatNobodyTakes) {
   moert_thread_group_destroy(group);
 }
 
-TEST(CApiGroupsTest, DetailsOfAnErrorOnAllRanks) {
+TEST(CApiThreadGroupTest, DetailsOfAnErrorOnAllRanks) {
   moert_options options{sizeof(moert_options), 0.3, 0, nullptr, -1};
   runThreads(2, options, [](moert_context *context) {
     int rank = moert_context_rank(context);
@@ -118,7 +118,7 @@ TEST(CApiGroupsTest, DetailsOfAnErrorOnAllRanks) {
   });
 }
 
-TEST(CApiGroupsTest, DetailsAfterASuccess) {
+TEST(CApiThreadGroupTest, DetailsAfterASuccess) {
   moert_context *context = nullptr;
   EXPECT_EQ(moert_context_check(nullptr), MOERT_INVALID_ARGUMENT);
   EXPECT_EQ(lastInfo().code, MOERT_INVALID_ARGUMENT);
@@ -130,7 +130,7 @@ TEST(CApiGroupsTest, DetailsAfterASuccess) {
 }
 
 /// Callers that know fewer fields get these alone.
-TEST(CApiGroupsTest, DetailsForAnOlderCaller) {
+TEST(CApiThreadGroupTest, DetailsForAnOlderCaller) {
   EXPECT_EQ(moert_context_check(nullptr), MOERT_INVALID_ARGUMENT);
   moert_error_info info{};
   info.struct_size = offsetof(moert_error_info, rank);
