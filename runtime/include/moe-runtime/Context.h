@@ -215,6 +215,7 @@ private:
   Context();
   Status refuseIfFailed() const;
   Status prefixed(const Status &status) const;
+  Status placed(const Status &status) const;
   Status runGroupOp(const GroupOp &op);
   void number(Artifact &artifact);
   Status agreeOnBytes(const Artifact &artifact);

@@ -176,10 +176,22 @@ bool Context::invoke(Entry &entry, void **args) {
 
 /// Ends the running call with `status`; the caller unwinds.
 bool Context::stop(const Status &status) {
-  callStatus = prefixed(status);
+  callStatus = prefixed(placed(status));
   if (running->artifact->manifest().ranks != 0)
     group->raise(callStatus);
   return false;
+}
+
+/// The error with the collective it was met in, unless it names one.
+Status Context::placed(const Status &status) const {
+  if (!inCollective || !status.details().op.empty())
+    return status;
+  return status.detailed([&](ErrorDetails &details) {
+    ErrorDetails place = group->place();
+    details.op = place.op;
+    details.location = place.location;
+    details.phase = place.phase;
+  });
 }
 
 void Context::stopForMemory() noexcept {
@@ -255,12 +267,19 @@ public:
     // Ranks that do different things are the better explanation.
     if (Status s = group.checkGroup(); !s.isOk())
       return s;
-    return makeError(
-        MOERT_TIMEOUT,
-        "%s: timed out after %g s waiting for rank %d: expected "
-        "signal %llu, seen %llu; rank %d was last seen %s",
-        here().c_str(), timeoutSeconds, peer, (unsigned long long)awaited.value,
-        (unsigned long long)seen, peer, group.lastSeen(peer).c_str());
+    return makeError(MOERT_TIMEOUT,
+                     "%s: timed out after %g s waiting for rank %d: expected "
+                     "signal %llu, seen %llu; rank %d was last seen %s",
+                     here().c_str(), timeoutSeconds, peer,
+                     (unsigned long long)awaited.value,
+                     (unsigned long long)seen, peer,
+                     group.lastSeen(peer).c_str())
+        .detailed([&](ErrorDetails &details) {
+          details.peer = peer;
+          details.what = "signal";
+          details.expected = std::to_string(awaited.value);
+          details.seen = std::to_string(seen);
+        });
   }
 
 private:
@@ -334,7 +353,12 @@ void Context::failHere(const FailedCheck &check) {
 
 void Context::failAssertion(const char *location, const char *text) {
   stop(makeError(MOERT_ASSERTION_FAILED, "cf.assert at %s: %s: %s", location,
-                 codeText(MOERT_ASSERTION_FAILED).c_str(), text));
+                 codeText(MOERT_ASSERTION_FAILED).c_str(), text)
+           .detailed([&](ErrorDetails &details) {
+             details.op = "cf.assert";
+             details.location = location;
+             details.what = text;
+           }));
 }
 
 bool Context::allocate(int64_t bytes, int64_t alignment, void *&out) {

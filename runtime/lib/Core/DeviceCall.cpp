@@ -135,7 +135,8 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
         deadline = waited + stopNs;
       }
     } else if (waited > deadline) {
-      Status stuck(reason.code(), reason.message() + "; a kernel did not stop");
+      Status stuck =
+          reason.withMessage(reason.message() + "; a kernel did not stop");
       abandonDevice(stuck);
       return stuck;
     }
@@ -151,7 +152,7 @@ Status Context::refuseIfLost() const {
   if (lost.isOk())
     return Status::ok();
   return prefixed(
-      Status(lost.code(), "the device was given up: " + lost.message()));
+      lost.withMessage("the device was given up: " + lost.message()));
 }
 
 Status Context::synchronize(void *stream) {
@@ -214,7 +215,8 @@ Status Context::deviceError() {
                                    options.timeoutSeconds, seen);
     if (code == MOERT_TIMEOUT && isPeer)
       if (Status s = group->checkAlive(peer); !s.isOk())
-        return Status(s.code(), status.message() + ": " + s.message());
+        return status.withCode(s.code()).withMessage(status.message() + ": " +
+                                                     s.message());
     return prefixed(status);
   }
   return Status::ok();
