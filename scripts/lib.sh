@@ -28,6 +28,7 @@ packages=(
   nlohmann-json3-dev
   openmpi-bin
   python3
+  python3-dev
   python3-psutil
   python3-venv
   zlib1g-dev

@@ -1,0 +1,28 @@
+# cmake -DFROM=<folder> -DTO=<folder> -P LinkTree.cmake: TO mirrors the folders of
+# FROM and has a link to each of its files. Links whose file is gone are removed;
+# what is no link stays.
+file(GLOB_RECURSE files RELATIVE ${FROM} LIST_DIRECTORIES FALSE ${FROM}/*)
+list(FILTER files EXCLUDE REGEX "(^|/)(__pycache__|\\.[^/]*_cache)/|\\.(pyc|in)$")
+cmake_policy(VERSION 3.25)
+set(wanted)
+foreach(file IN LISTS files)
+  set(link ${TO}/${file})
+  list(APPEND wanted ${link})
+  if(IS_SYMLINK ${link})
+    file(READ_SYMLINK ${link} seen)
+    if(seen STREQUAL "${FROM}/${file}")
+      continue()
+    endif()
+  endif()
+  get_filename_component(folder ${link} DIRECTORY)
+  file(MAKE_DIRECTORY ${folder})
+  file(REMOVE ${link})
+  file(CREATE_LINK ${FROM}/${file} ${link} SYMBOLIC)
+endforeach()
+
+file(GLOB_RECURSE present LIST_DIRECTORIES FALSE ${TO}/*)
+foreach(file IN LISTS present)
+  if(IS_SYMLINK ${file} AND NOT file IN_LIST wanted)
+    file(REMOVE ${file})
+  endif()
+endforeach()

@@ -1,0 +1,19 @@
+//===- Module.cpp - the extension module moe_mlir._runtime ----------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-runtime/Runtime.h"
+
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+NB_MODULE(_runtime, module) {
+  module.doc() = "The runtime's C API. Use moe_mlir.runtime.";
+  module.def("version", &moert_version,
+             "Version of libmoe_runtime.so, such as '0.1.0'.");
+}
