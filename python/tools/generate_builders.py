@@ -10,7 +10,8 @@
 
 llvm-tblgen prints the records of a dialect as JSON; each op becomes an OpSpec
 and a typed function, each attribute of the dialect a function. `--check`
-compares what is there with what would be written, `--update` writes it."""
+compares what is there with what would be written, `--update` writes it.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +53,7 @@ class Records:
         return record
 
     def kinds(self, name: str) -> list[str]:
+        """Names of the classes a record is of."""
         return list(self.records[name]["!superclasses"])
 
     def instances(self, kind: str, dialect: str, field: str) -> list[dict[str, Any]]:
@@ -84,6 +86,7 @@ class Parameter:
 
     @property
     def python(self) -> str:
+        """Its name as Python takes it."""
         if self.name in RESERVED or keyword.iskeyword(self.name):
             return self.name + "_"
         return self.name
@@ -139,9 +142,7 @@ def attribute_parameter(records: Records, definition: str, name: str) -> Paramet
     is_optional, default = False, ""
     limits: dict[str, int] = {}
     record = records[definition]
-    while {"OptionalAttr", "DefaultValuedAttr", "ConfinedAttr"} & set(
-        records.kinds(definition)
-    ):
+    while {"OptionalAttr", "DefaultValuedAttr", "ConfinedAttr"} & set(records.kinds(definition)):
         kinds = records.kinds(definition)
         is_optional |= "ConfinedAttr" not in kinds
         default = record.get("defaultValue") or default
@@ -179,9 +180,7 @@ def attribute_parameter(records: Records, definition: str, name: str) -> Paramet
     return Parameter(name, spec, kind, "", False, text)
 
 
-def result_spec(
-    records: Records, op: dict[str, Any], definition: str, name: str
-) -> str:
+def result_spec(records: Records, op: dict[str, Any], definition: str, name: str) -> str:
     parts = [f'"{name}"']
     record, kinds = records[definition], records.kinds(definition)
     if "Variadic" in kinds:
@@ -209,9 +208,7 @@ def is_attribute(records: Records, definition: str) -> bool:
 
 
 def wrapped(text: str, indent: str) -> str:
-    return textwrap.fill(
-        text, 80, initial_indent=indent, subsequent_indent=indent + "    "
-    )
+    return textwrap.fill(text, 80, initial_indent=indent, subsequent_indent=indent)
 
 
 def tuple_text(items: list[str], indent: str) -> str:
@@ -240,15 +237,10 @@ def docstring(
     for parameter in parameters:
         what = "operand" if parameter.is_operand else parameter.type
         optional = ", optional" if parameter.default else ""
-        lines.append(
-            f"{parameter.python} : {what.replace('Sequence[Any]', 'operands')}"
-            f"{optional}"
-        )
+        lines.append(f"{parameter.python} : {what.replace('Sequence[Any]', 'operands')}{optional}")
         if parameter.text:
-            lines += (
-                wrapped(parameter.text[:1].upper() + parameter.text[1:] + ".", "    ")
-                .replace("        ", "    ")
-                .split("\n")
+            lines += wrapped(parameter.text[:1].upper() + parameter.text[1:] + ".", "    ").split(
+                "\n"
             )
     lines += ["results : sequence of types, optional"]
     lines += ["    Types of the results, when they are not to be inferred."]
@@ -277,11 +269,7 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
     name = f"{dialect}.{op['opName']}"
     parameters = []
     for argument, argument_name in op["arguments"]["args"]:
-        make = (
-            attribute_parameter
-            if is_attribute(records, argument["def"])
-            else operand_parameter
-        )
+        make = attribute_parameter if is_attribute(records, argument["def"]) else operand_parameter
         parameters.append(make(records, argument["def"], argument_name))
     if op["regions"]["args"] or op["successors"]["args"]:
         sys.exit(f"{name} has regions or successors, which have no builder yet")
@@ -307,7 +295,11 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
     if segmented:
         spec.append("has_operand_segments=True")
 
-    # Operands that may be left out come last among the positional ones.
+    # Operands that may be left out come last among the positional ones. Any number
+    # of values, in front of an operand that has to be there, has to be there too.
+    for i, p in enumerate(operands):
+        if p.type.startswith("Sequence") and any(not q.default for q in operands[i:]):
+            p.default = ""
     signature = ["ir: Any"]
     seen_default = False
     keyword_operands = []
@@ -316,15 +308,11 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
             keyword_operands.append(p)
             continue
         seen_default |= bool(p.default)
-        signature.append(
-            f"{p.python}: {p.type}" + (f" = {p.default}" if p.default else "")
-        )
+        signature.append(f"{p.python}: {p.type}" + (f" = {p.default}" if p.default else ""))
     signature.append("*")
     named = keyword_operands + attributes
     for p in sorted(named, key=lambda p: bool(p.default)):
-        signature.append(
-            f"{p.python}: {p.type}" + (f" = {p.default}" if p.default else "")
-        )
+        signature.append(f"{p.python}: {p.type}" + (f" = {p.default}" if p.default else ""))
     signature.append("results: Sequence[Any] | None = None")
     if inferred:
         signature.append("ranks: int | None = None")
@@ -341,9 +329,7 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
         extra += [f"infer=_infer.{op['opName']}", "ranks=ranks"]
     extra += ["loc=loc", "ip=ip"]
     fields = "".join(f"\n    {item}," for item in spec)
-    params = "".join(
-        f"\n    {item}," if item != "*" else "\n    *," for item in signature
-    )
+    params = "".join(f"\n    {item}," if item != "*" else "\n    *," for item in signature)
     options = "".join(f"\n        {item}," for item in extra)
     return (
         f"\n\n{constant} = OpSpec({fields}\n)\n\n\n"
@@ -362,17 +348,13 @@ def attribute_text(records: Records, record: dict[str, Any], dialect: str) -> st
     head = f'    """``#{dialect}.{mnemonic}``: {summary}.'
     if "EnumAttr" in record["!superclasses"]:
         cases = enum_cases(records, record["enum"]["def"])
-        quoted = repr(tuple(cases))
         template = attribute_template(record, dialect)
+        text = wrapped(f"`value` is one of: {', '.join(cases)}.", "    ")
         return (
             f"\n\ndef {mnemonic}_attr(ir: Any, value: str) -> Any:\n{head}\n\n"
-            f"    `value` is one of: {', '.join(cases)}.\n"
+            f"{text}\n"
             '    """\n'
-            f"    if value not in {quoted}:\n"
-            "        raise ValueError(\n"
-            f'            f"expected one of {", ".join(cases)}, got {{value!r}}"\n'
-            "        )\n"
-            f'    return attribute(ir, f"{template.format("{value}")}")\n'
+            f'    return enum_attribute(ir, "{template}", {tuple(cases)!r}, value)\n'
         )
     parameters = record["parameters"]["args"]
     if not parameters:
@@ -400,18 +382,14 @@ def module_text(records: Records, dialect: str) -> str:
     source = f"include/moe-mlir/{DIALECTS[dialect]}"
     ops = records.instances("Op", dialect, "opDialect")
     attributes = records.instances("AttrDef", dialect, "dialect")
-    names = sorted(
-        [op["opName"] for op in ops] + [a["mnemonic"] + "_attr" for a in attributes]
-    )
+    names = sorted([op["opName"] for op in ops] + [a["mnemonic"] + "_attr" for a in attributes])
     exported = "".join(f'\n    "{name}",' for name in names)
     infer = (
         "from . import _infer\n"
         if any(f"{dialect}.{op['opName']}" in INFERRED for op in ops)
         else ""
     )
-    header = (
-        f"# ===- {dialect}.py - builders of the {dialect} dialect -*- python -*-===#"
-    )
+    header = f"# ===- {dialect}.py - builders of the {dialect} dialect -*- python -*-===#"
     text = f'''{header}
 #
 # Part of the moe-mlir project, under the Apache License v2.0 with LLVM
@@ -432,7 +410,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-{infer}from ._build import Attr, Operand, OpSpec, Result, Results, attribute, build
+{infer}from ._build import (
+    Attr,
+    Operand,
+    OpSpec,
+    Result,
+    Results,
+    attribute,
+    build,
+    enum_attribute,
+)
 
 __all__ = [{exported}
 ]
@@ -451,7 +438,8 @@ def formatted(text: str, name: str) -> str:
         "-m",
         "ruff",
         "format",
-        "--isolated",
+        "--config",
+        str(ROOT / "python" / "ruff.toml"),
         "--stdin-filename",
         name,
         "-",
@@ -476,9 +464,7 @@ def generate(llvm: pathlib.Path) -> dict[pathlib.Path, str]:
             str(llvm.parent / "include"),
             str(ROOT / "include" / "moe-mlir" / source),
         ]
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=60
-        )
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         if result.returncode != 0:
             sys.exit(f"{source}: llvm-tblgen failed:\n{result.stderr}")
         text = module_text(Records(result.stdout), dialect)
@@ -521,9 +507,7 @@ def main() -> int:
         ):
             print(line)
     if problems:
-        print(
-            "python/tools/generate_builders.py --update brings the builders up to date"
-        )
+        print("python/tools/generate_builders.py --update brings the builders up to date")
     return 1 if problems else 0
 
 

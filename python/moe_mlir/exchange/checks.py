@@ -76,15 +76,12 @@ def dtype_name(field: str, value: Any, allowed: tuple[str, ...]) -> str:
     if name is None and str(value).startswith("torch."):
         name = str(value)
     if not isinstance(name, str):
-        raise TypeError(
-            f"Exchange: expected {field} to be a dtype or its name, got {value!r}"
-        )
+        raise TypeError(f"Exchange: expected {field} to be a dtype or its name, got {value!r}")
     name = name.removeprefix("torch.")
     name = _OTHER_NAMES.get(name, name)
     if name not in allowed:
         raise ValueError(
-            f"Exchange: expected {field} to be one of {', '.join(allowed)}, "
-            f"got {value!r}"
+            f"Exchange: expected {field} to be one of {', '.join(allowed)}, got {value!r}"
         )
     return name
 
@@ -101,9 +98,7 @@ def whole_number(field: str, value: Any, low: int, high: int = INT32_MAX) -> int
         raise TypeError(f"Exchange: expected {field} to be an int, got {value!r}")
     number = int(value.__index__())
     if not low <= number <= high:
-        raise ValueError(
-            f"Exchange: expected {field} to be from {low} to {high}, got {number}"
-        )
+        raise ValueError(f"Exchange: expected {field} to be from {low} to {high}, got {number}")
     return number
 
 
@@ -117,8 +112,7 @@ def choice(field: str, value: Any, allowed: tuple[str, ...]) -> str:
     """
     if value not in allowed:
         raise ValueError(
-            f"Exchange: expected {field} to be one of {', '.join(allowed)}, "
-            f"got {value!r}"
+            f"Exchange: expected {field} to be one of {', '.join(allowed)}, got {value!r}"
         )
     return str(value)
 
@@ -132,7 +126,5 @@ def flag(field: str, value: Any) -> bool:
         `value` is something else.
     """
     if not isinstance(value, bool):
-        raise TypeError(
-            f"Exchange: expected {field} to be True or False, got {value!r}"
-        )
+        raise TypeError(f"Exchange: expected {field} to be True or False, got {value!r}")
     return value

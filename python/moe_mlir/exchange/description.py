@@ -76,7 +76,7 @@ class Exchange:
         before it adds.
     reduce : {"sum", "none"}
         Whether combine adds the rows of a token, or gives them back apart
-        (``T×K×H`` in ``expert_major``, else ``T×R×H``).
+        (``(T, K, H)`` in ``expert_major``, else ``(T, R, H)``).
     index_dtype : {"i32", "i64"}
         Type of expert ids.
     symmetric_recv : bool, default False
@@ -242,8 +242,7 @@ class Exchange:
             )
         if self.scales and self.dtype not in checks.FLOAT8_DTYPES:
             raise ValueError(
-                "Exchange: expected dtype to be f8E4M3FN or f8E5M2 with scales, "
-                f"got {self.dtype}"
+                f"Exchange: expected dtype to be f8E4M3FN or f8E5M2 with scales, got {self.dtype}"
             )
         if self.alignment > 1 and not self.is_expert_major:
             raise ValueError(
@@ -370,8 +369,7 @@ class Exchange:
         if self.is_expert_major:
             local = self.local_experts(ranks)
             numbers["rows of all groups"] = (
-                ranks * self.token_bound * min(self.top_k, local)
-                + local * self.alignment
+                ranks * self.token_bound * min(self.top_k, local) + local * self.alignment
             )
         for name, number in numbers.items():
             if number > checks.INT32_MAX:

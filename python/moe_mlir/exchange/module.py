@@ -14,7 +14,6 @@ changed and compiled by hand.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -45,9 +44,7 @@ def _function(plan: Exchange, entry: str, ranks: int, body: str) -> str:
     """A function around a body that names each result as the signature does."""
     signed = signature(plan, entry, ranks)
     mark = " {moe.symmetric}"
-    arguments = [
-        f"%{a.name}: {a.type}{mark if a.symmetric else ''}" for a in signed.arguments
-    ]
+    arguments = [f"%{a.name}: {a.type}{mark if a.symmetric else ''}" for a in signed.arguments]
     results = [f"{r.type}{mark if r.symmetric else ''}" for r in signed.results]
     names = _wrapped("return ", [f"%{r.name}" for r in signed.results], "", 2)
     types = _wrapped(": ", [r.type for r in signed.results], "", 6)
@@ -64,18 +61,15 @@ def _lines(items: Sequence[str], indent: int) -> str:
 
 
 def _wrapped(start: str, items: Sequence[str], end: str, indent: int) -> str:
-    """A list of names or types, broken into lines of 80 columns."""
-    return (
-        textwrap.fill(
-            start + ", ".join(items) + end,
-            80,
-            initial_indent=" " * indent,
-            subsequent_indent=" " * (indent + len(start)),
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        + "\n"
-    )
+    """A list of names, types or attributes, broken between them at 80 columns."""
+    lines, line = [], " " * indent + start
+    for i, item in enumerate(items):
+        item += "," if i + 1 < len(items) else end
+        if len(line) + len(item) > 80 and i > 0:
+            lines.append(line.rstrip())
+            line = " " * (indent + len(start))
+        line += item + " "
+    return "\n".join([*lines, line.rstrip()]) + "\n"
 
 
 def _attributes(values: Mapping[str, str | int | None]) -> str:
@@ -111,9 +105,7 @@ def _dispatch_attributes(plan: Exchange, ranks: int) -> str:
     )
 
 
-def _combine_attributes(
-    plan: Exchange, reduce: str = "sum", defer_release: bool = False
-) -> str:
+def _combine_attributes(plan: Exchange, reduce: str = "sum", defer_release: bool = False) -> str:
     return _attributes(
         {
             "num_experts": plan.num_experts,
@@ -134,7 +126,7 @@ def _op(
     """One op with its functional type."""
     return (
         _wrapped("", [f"%{r.name}" for r in results], " =", 2)
-        + _wrapped("", [f"{call} on @{GRID}"], "", 6)
+        + f"      {call} on @{GRID}\n"
         + attributes
         + _wrapped(": (", [o.type for o in operands], ")", 6)
         + _wrapped("-> (", [r.type for r in results], ")", 5)
@@ -146,9 +138,7 @@ def _dispatch(plan: Exchange, entry: str, ranks: int) -> str:
     call = "moe.dispatch %x, %topk_idx, %topk_weights"
     if plan.scales:
         call += " scales(%scales)"
-    return _op(
-        signed.results, call, _dispatch_attributes(plan, ranks), signed.arguments
-    )
+    return _op(signed.results, call, _dispatch_attributes(plan, ranks), signed.arguments)
 
 
 def _combine_op(

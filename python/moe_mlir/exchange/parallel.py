@@ -26,15 +26,15 @@ class Handle:
 
     Attributes
     ----------
-    send_row : array, T×R or T×K, i32
+    send_row : array, (T, R) or (T, K), i32
         Where each token went: a row on the destination, or -1.
     recv_src_idx : array, C, i32
         Source of each row: ``sender * T_max + token``.
     n_tokens_from_rank : array, R, i32
         Rows received from each rank.
-    topk_idx : array, T×K
+    topk_idx : array, (T, K)
         The expert ids that were dispatched.
-    recv_topk_idx : array, C×K or C
+    recv_topk_idx : array, (C, K) or C
         Expert ids of the received rows.
     """
 
@@ -51,13 +51,13 @@ class Received:
 
     Attributes
     ----------
-    x : array, C×H
+    x : array, (C, H)
         Received rows.
-    scales : array or None, C×S
+    scales : array or None, (C, S)
         Their scales.
-    topk_idx : array, C×K, in expert_major C
+    topk_idx : array, (C, K), in expert_major C
         Their expert ids, -1 for experts of other ranks.
-    topk_weights : array, C×K, in expert_major C, f32
+    topk_weights : array, (C, K), in expert_major C, f32
         Their weights.
     tokens_to_rank, tokens_from_rank : array, R, i32
         Rows sent to, and received from, each rank.
@@ -140,13 +140,13 @@ class ExpertParallel:
 
         Parameters
         ----------
-        x : array, T×H
+        x : array, (T, H)
             Tokens of this rank; T may differ from rank to rank, and be 0.
-        topk_idx : array, T×K, `index_dtype`
+        topk_idx : array, (T, K), `index_dtype`
             Global expert ids, -1 for none.
-        topk_weights : array, T×K, f32
+        topk_weights : array, (T, K), f32
             Their weights.
-        scales : array, T×S, optional
+        scales : array, (T, S), optional
             Scales of the tokens, when the plan has them.
         out : Received, optional
             Arrays to write to, those of an earlier dispatch; nothing is
@@ -210,20 +210,20 @@ class ExpertParallel:
 
         Parameters
         ----------
-        y : array, C×H, `combine_dtype`
+        y : array, (C, H), `combine_dtype`
             One row per received row.
         handle : Handle
             That of the dispatch the rows belong to.
         weights : array, C, f32, optional
             Factor of each row, when the plan has `combine_weights`.
-        out : array, T×H, optional
+        out : array, (T, H), optional
             Where to write to; nothing is allocated then.
         **launch
             Passed to the entry, such as ``stream=``.
 
         Returns
         -------
-        array, T×H (T×K×H or T×R×H with ``reduce = "none"``)
+        array, (T, H) ((T, K, H) or (T, R, H) with ``reduce = "none"``)
 
         Raises
         ------
@@ -247,19 +247,19 @@ class ExpertParallel:
 
         Parameters
         ----------
-        grad_recv_x : array, C×H, `combine_dtype`
+        grad_recv_x : array, (C, H), `combine_dtype`
             Gradient of the received rows.
         handle : Handle
             That of the dispatch.
-        grad_recv_topk_weights : array, C×K or C, f32, optional
+        grad_recv_topk_weights : array, (C, K) or C, f32, optional
             Gradient of the received weights; None when nothing depends on them.
         **launch
             Passed to the entry, such as ``stream=``.
 
         Returns
         -------
-        grad_x : array, T×H, `combine_dtype`
-        grad_topk_weights : array or None, T×K, f32
+        grad_x : array, (T, H), `combine_dtype`
+        grad_topk_weights : array or None, (T, K), f32
         """
         arguments = [grad_recv_x, *self._routes(handle)]
         if grad_recv_topk_weights is None:
@@ -282,18 +282,18 @@ class ExpertParallel:
 
         Parameters
         ----------
-        grad_out : array, T×H, `combine_dtype`
+        grad_out : array, (T, H), `combine_dtype`
             Gradient of the result.
         handle : Handle
             That of the combine.
-        y, weights : array, C×H and C, optional
+        y, weights : array, (C, H) and C, optional
             What was combined, when the plan has `combine_weights`.
         **launch
             Passed to the entry, such as ``stream=``.
 
         Returns
         -------
-        grad_y : array, C×H, `combine_dtype`
+        grad_y : array, (C, H), `combine_dtype`
         grad_weights : array or None, C, f32
         """
         self._check_weights("combine_backward", weights)
@@ -304,23 +304,17 @@ class ExpertParallel:
             return self._one("combine_backward", arguments, None, launch), None
         if y is None:
             raise TypeError("combine_backward: expected y with weights, got none")
-        grad_y, grad_weights = self._entry("combine_backward")(
-            *arguments, y, weights, **launch
-        )
+        grad_y, grad_weights = self._entry("combine_backward")(*arguments, y, weights, **launch)
         return grad_y, grad_weights
 
     def _entry(self, name: str) -> Any:
         if name not in self._entries:
-            raise TypeError(
-                f"{name}: expected a plan with gradients = True, got {self.plan!r}"
-            )
+            raise TypeError(f"{name}: expected a plan with gradients = True, got {self.plan!r}")
         return self._entries[name]
 
     def _routes(self, handle: Handle) -> list[Any]:
         if not isinstance(handle, Handle):
-            raise TypeError(
-                f"expected the handle of a dispatch (recv.handle), got {handle!r}"
-            )
+            raise TypeError(f"expected the handle of a dispatch (recv.handle), got {handle!r}")
         routes = [handle.send_row, handle.recv_src_idx, handle.n_tokens_from_rank]
         return routes + [handle.topk_idx] * self.plan.is_expert_major
 
@@ -332,9 +326,7 @@ class ExpertParallel:
                 f"{'none' if weights is None else 'some'}"
             )
 
-    def _one(
-        self, name: str, arguments: list[Any], out: Any, launch: dict[str, Any]
-    ) -> Any:
+    def _one(self, name: str, arguments: list[Any], out: Any, launch: dict[str, Any]) -> Any:
         """Calls an entry with one result, which may come as a sequence of one."""
         entry = self._entry(name)
         if out is not None:

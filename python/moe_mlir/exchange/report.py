@@ -216,9 +216,7 @@ def expected_remote_rows(plan: Exchange, ranks: int) -> float:
     return sum(sum(reached) - mine for mine in reached) / ranks
 
 
-def make(
-    plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]
-) -> ExchangeReport:
+def make(plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]) -> ExchangeReport:
     """The report of a plan, from the compiler's JSON report.
 
     Raises

@@ -103,9 +103,7 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
         The plan has no such entry.
     """
     if entry not in entries(plan):
-        raise ValueError(
-            f"expected one of the entries {', '.join(entries(plan))}, got '{entry}'"
-        )
+        raise ValueError(f"expected one of the entries {', '.join(entries(plan))}, got '{entry}'")
     tokens, rows = plan.token_extent, plan.rows(ranks)
     back = received(plan, ranks)
     idx = TensorSpec("topk_idx", plan.index_dtype, (tokens, plan.top_k))
@@ -127,9 +125,7 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
             TensorSpec("topk_weights", "f32", (tokens, plan.top_k)),
         ]
         if plan.scales:
-            arguments.append(
-                TensorSpec("scales", plan.scales_dtype, (tokens, plan.scales))
-            )
+            arguments.append(TensorSpec("scales", plan.scales_dtype, (tokens, plan.scales)))
         results = list(back.values())
     elif entry == "combine":
         arguments = [y, *routes, *topk, *weights]
@@ -139,9 +135,7 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
         arguments += [back["send_row"], *topk]
         results = [TensorSpec("grad_y", plan.combine_dtype, rows_shape)]
         if weights:
-            arguments += [
-                dataclasses.replace(spec, symmetric=False) for spec in (y, *weights)
-            ]
+            arguments += [dataclasses.replace(spec, symmetric=False) for spec in (y, *weights)]
             results.append(TensorSpec("grad_weights", "f32", (rows,)))
     else:
         arguments = [TensorSpec("grad_recv_x", plan.combine_dtype, rows_shape)]
@@ -149,9 +143,7 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
         results = [TensorSpec("grad_x", plan.combine_dtype, (tokens, plan.hidden))]
         if entry == "dispatch_backward":
             arguments.append(
-                dataclasses.replace(
-                    back["recv_topk_weights"], name="grad_recv_topk_weights"
-                )
+                dataclasses.replace(back["recv_topk_weights"], name="grad_recv_topk_weights")
             )
             if not plan.is_expert_major:
                 arguments += [idx, back["recv_topk_idx"]]

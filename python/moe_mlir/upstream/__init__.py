@@ -38,9 +38,7 @@ from ._build import Attr, OpSpec, Results, build
 
 __all__ = ["Results", "grid", "mark_symmetric", "moe", "symm"]
 
-_GRID = OpSpec(
-    name="shard.grid", attributes=(Attr("sym_name", "string"), Attr("shape", "any"))
-)
+_GRID = OpSpec(name="shard.grid", attributes=(Attr("sym_name", "string"), Attr("shape", "any")))
 
 
 def grid(ir: Any, name: str, ranks: int, *, loc: Any = None, ip: Any = None) -> Any:
@@ -105,9 +103,7 @@ def mark_symmetric(
     ):
         for number in chosen:
             if not 0 <= number < count:
-                raise IndexError(
-                    f"expected a number below {count} in {name}, got {number}"
-                )
+                raise IndexError(f"expected a number below {count} in {name}, got {number}")
         if not chosen:
             continue
         with operation.context:
@@ -120,6 +116,4 @@ def mark_symmetric(
                 ]
             for number in chosen:
                 old[number]["moe.symmetric"] = unit
-            operation.attributes[name] = ir.ArrayAttr.get(
-                [ir.DictAttr.get(entry) for entry in old]
-            )
+            operation.attributes[name] = ir.ArrayAttr.get([ir.DictAttr.get(entry) for entry in old])

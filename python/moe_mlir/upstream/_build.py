@@ -27,6 +27,7 @@ __all__ = [
     "Results",
     "attribute",
     "build",
+    "enum_attribute",
     "find_ranks",
 ]
 
@@ -142,6 +143,19 @@ def attribute(ir: Any, text: str) -> Any:
     return ir.Attribute.parse(text)
 
 
+def enum_attribute(ir: Any, template: str, cases: Sequence[str], value: str) -> Any:
+    """The attribute of one case of an enum; `template` has a place for the case.
+
+    Raises
+    ------
+    ValueError
+        `value` is none of `cases`.
+    """
+    if value not in cases:
+        raise ValueError(f"expected one of {', '.join(cases)}, got {value!r}")
+    return attribute(ir, template.format(value))
+
+
 def _quoted(text: str) -> str:
     """A string as MLIR's text writes it: every odd byte as two hex digits."""
     return "".join(
@@ -154,9 +168,7 @@ def _whole_number(op: str, spec: Attr, value: Any) -> int:
     try:
         number = value.__index__()
     except AttributeError:
-        raise TypeError(
-            f"{op}: expected '{spec.name}' to be an int, got {value!r}"
-        ) from None
+        raise TypeError(f"{op}: expected '{spec.name}' to be an int, got {value!r}") from None
     low, high = spec.minimum, spec.maximum
     if (low is not None and number < low) or (high is not None and number > high):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
@@ -172,16 +184,12 @@ def _make_attribute(ir: Any, op: str, spec: Attr, value: Any) -> Any:
         return value
     if spec.kind == "unit":
         if value is not True:
-            raise TypeError(
-                f"{op}: expected '{spec.name}' to be True or False, got {value!r}"
-            )
+            raise TypeError(f"{op}: expected '{spec.name}' to be True or False, got {value!r}")
         return attribute(ir, "unit")
     if spec.kind == "i64":
         return attribute(ir, f"{_whole_number(op, spec, value)} : i64")
     if not isinstance(value, str):
-        raise TypeError(
-            f"{op}: expected '{spec.name}' to be a str or an attribute, got {value!r}"
-        )
+        raise TypeError(f"{op}: expected '{spec.name}' to be a str or an attribute, got {value!r}")
     if spec.kind == "symbol":
         return attribute(ir, f'@"{_quoted(value)}"')
     if spec.kind == "string":
@@ -189,8 +197,7 @@ def _make_attribute(ir: Any, op: str, spec: Attr, value: Any) -> Any:
     if spec.kind == "enum":
         if value not in spec.cases:
             raise ValueError(
-                f"{op}: expected '{spec.name}' to be one of "
-                f"{', '.join(spec.cases)}, got '{value}'"
+                f"{op}: expected '{spec.name}' to be one of {', '.join(spec.cases)}, got '{value}'"
             )
         return attribute(ir, spec.template.format(value))
     return attribute(ir, value)
@@ -305,10 +312,7 @@ def build(
     """
     values, sizes, by_name = _flatten(spec, operands)
     context = values[0].context if values else ir.Context.current
-    if not (
-        context.allow_unregistered_dialects
-        or context.is_registered_operation(spec.name)
-    ):
+    if not (context.allow_unregistered_dialects or context.is_registered_operation(spec.name)):
         raise RuntimeError(
             f"expected a context that knows '{spec.name}' or allows what it does "
             "not know; set context.allow_unregistered_dialects = True"
@@ -389,7 +393,5 @@ def _symbol_of(ir: Any, op: Any) -> str | None:
 def _extent(grid: Any, name: str) -> int:
     shape = [int(extent) for extent in grid.attributes["shape"]]
     if len(shape) != 1 or shape[0] < 1:
-        raise ValueError(
-            f"expected @{name} to have one dimension of static extent, got {shape}"
-        )
+        raise ValueError(f"expected @{name} to have one dimension of static extent, got {shape}")
     return shape[0]

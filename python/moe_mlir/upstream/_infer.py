@@ -27,8 +27,7 @@ def _shape(ir: Any, value: Any) -> tuple[list[int], Any]:
     """Extents, with -1 for a dynamic one, and the element type."""
     shaped = ir.ShapedType(value.type)
     extents = [
-        -1 if shaped.is_dynamic_dim(i) else shaped.get_dim_size(i)
-        for i in range(shaped.rank)
+        -1 if shaped.is_dynamic_dim(i) else shaped.get_dim_size(i) for i in range(shaped.rank)
     ]
     return extents, shaped.element_type
 
@@ -67,9 +66,7 @@ def local_experts(num_experts: int, ranks: int) -> int:
     return -(-num_experts // ranks)
 
 
-def dispatch(
-    ir: Any, operands: Operands, attributes: Attributes, ranks: int | None
-) -> Named:
+def dispatch(ir: Any, operands: Operands, attributes: Attributes, ranks: int | None) -> Named:
     """Results of ``moe.dispatch``; none in memref form."""
     if operands["outs"]:
         return [], []
@@ -79,8 +76,7 @@ def dispatch(
     bound = tokens if bound is None else bound
     if bound < 0:
         raise ValueError(
-            "moe.dispatch: expected 'max_tokens', since the number of tokens of "
-            "'x' is dynamic"
+            "moe.dispatch: expected 'max_tokens', since the number of tokens of 'x' is dynamic"
         )
     by_expert = _is(attributes, "layout", "expert_major")
     routes = operands["topk_idx"] or operands["reuse"][1:]
@@ -118,9 +114,7 @@ def dispatch(
     return [name for name, _ in found], [kind for _, kind in found]
 
 
-def combine(
-    ir: Any, operands: Operands, attributes: Attributes, ranks: int | None
-) -> Named:
+def combine(ir: Any, operands: Operands, attributes: Attributes, ranks: int | None) -> Named:
     """The result of ``moe.combine``; none in memref form."""
     del ranks
     if operands["outs"]:
@@ -132,9 +126,7 @@ def combine(
     return ["out"], [_tensor(ir, [*kept, hidden], element)]
 
 
-def alltoallv(
-    ir: Any, operands: Operands, attributes: Attributes, ranks: int | None
-) -> Named:
+def alltoallv(ir: Any, operands: Operands, attributes: Attributes, ranks: int | None) -> Named:
     """``moe.alltoallv`` has no inference: its capacity is its result type."""
     del ir, attributes, ranks
     if operands["outs"]:

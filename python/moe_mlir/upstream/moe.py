@@ -19,7 +19,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import _infer
-from ._build import Attr, Operand, OpSpec, Result, Results, attribute, build
+from ._build import (
+    Attr,
+    Operand,
+    OpSpec,
+    Result,
+    Results,
+    attribute,
+    build,
+    enum_attribute,
+)
 
 __all__ = [
     "algorithm_attr",
@@ -38,11 +47,7 @@ def layout_attr(ir: Any, value: str) -> Any:
 
     `value` is one of: rank_major, expert_major, slab.
     """
-    if value not in ("rank_major", "expert_major", "slab"):
-        raise ValueError(
-            f"expected one of rank_major, expert_major, slab, got {value!r}"
-        )
-    return attribute(ir, f"#moe.layout<{value}>")
+    return enum_attribute(ir, "#moe.layout<{}>", ("rank_major", "expert_major", "slab"), value)
 
 
 def order_attr(ir: Any, value: str) -> Any:
@@ -50,9 +55,7 @@ def order_attr(ir: Any, value: str) -> Any:
 
     `value` is one of: token, expert.
     """
-    if value not in ("token", "expert"):
-        raise ValueError(f"expected one of token, expert, got {value!r}")
-    return attribute(ir, f"#moe.order<{value}>")
+    return enum_attribute(ir, "#moe.order<{}>", ("token", "expert"), value)
 
 
 def overflow_attr(ir: Any, value: str) -> Any:
@@ -60,9 +63,7 @@ def overflow_attr(ir: Any, value: str) -> Any:
 
     `value` is one of: error, drop.
     """
-    if value not in ("error", "drop"):
-        raise ValueError(f"expected one of error, drop, got {value!r}")
-    return attribute(ir, f"#moe.overflow<{value}>")
+    return enum_attribute(ir, "#moe.overflow<{}>", ("error", "drop"), value)
 
 
 def algorithm_attr(ir: Any, value: str) -> Any:
@@ -70,9 +71,7 @@ def algorithm_attr(ir: Any, value: str) -> Any:
 
     `value` is one of: pull, push.
     """
-    if value not in ("pull", "push"):
-        raise ValueError(f"expected one of pull, push, got {value!r}")
-    return attribute(ir, f"#moe.algorithm<{value}>")
+    return enum_attribute(ir, "#moe.algorithm<{}>", ("pull", "push"), value)
 
 
 def kernel_attr(
@@ -112,9 +111,7 @@ _DISPATCH = OpSpec(
     attributes=(
         Attr("grid", "symbol"),
         Attr("num_experts", "i64", minimum=1, maximum=2147483647),
-        Attr(
-            "layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")
-        ),
+        Attr("layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")),
         Attr("order", "enum", "#moe.order<{}>", ("token", "expert")),
         Attr("overflow", "enum", "#moe.overflow<{}>", ("error", "drop")),
         Attr("alignment", "i64", minimum=1),
@@ -245,9 +242,7 @@ _COMBINE = OpSpec(
     attributes=(
         Attr("grid", "symbol"),
         Attr("num_experts", "i64", minimum=1, maximum=2147483647),
-        Attr(
-            "layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")
-        ),
+        Attr("layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")),
         Attr("max_tokens", "i64", minimum=1),
         Attr("defer_release", "unit"),
         Attr("algorithm", "enum", "#moe.algorithm<{}>", ("pull", "push")),

@@ -18,7 +18,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ._build import Attr, Operand, OpSpec, Result, Results, attribute, build
+from ._build import (
+    Attr,
+    Operand,
+    OpSpec,
+    Result,
+    Results,
+    attribute,
+    build,
+    enum_attribute,
+)
 
 __all__ = [
     "alloc",
@@ -62,19 +71,15 @@ def space_attr(ir: Any) -> Any:
 def failure_attr(ir: Any, value: str) -> Any:
     """``#symm.failure``: what a failed check reports.
 
-    `value` is one of: invalid_argument, peer_failed, invalid_expert, capacity_exceeded, invalid_count.
+    `value` is one of: invalid_argument, peer_failed, invalid_expert,
+    capacity_exceeded, invalid_count.
     """
-    if value not in (
-        "invalid_argument",
-        "peer_failed",
-        "invalid_expert",
-        "capacity_exceeded",
-        "invalid_count",
-    ):
-        raise ValueError(
-            f"expected one of invalid_argument, peer_failed, invalid_expert, capacity_exceeded, invalid_count, got {value!r}"
-        )
-    return attribute(ir, f"#symm<failure {value}>")
+    return enum_attribute(
+        ir,
+        "#symm<failure {}>",
+        ("invalid_argument", "peer_failed", "invalid_expert", "capacity_exceeded", "invalid_count"),
+        value,
+    )
 
 
 _PUT_EACH = OpSpec(
@@ -778,12 +783,12 @@ _FETCH = OpSpec(
 def fetch(
     ir: Any,
     source: Any,
-    indices: Sequence[Any] = (),
-    *,
+    indices: Sequence[Any],
     stage: Any,
     slot: Any,
     counters: Any,
     counter: Any,
+    *,
     results: Sequence[Any] | None = None,
     loc: Any = None,
     ip: Any = None,
@@ -796,7 +801,7 @@ def fetch(
         The user's ``ir`` module.
     source : operand
         Memref of any type values.
-    indices : operand, optional
+    indices : operand
         Variadic of index.
     stage : operand
         Statically shaped memref with rows in workgroup memory
