@@ -55,12 +55,15 @@ def bandwidth(
     ValueError
         The result has no such measurement.
     """
-    if not isinstance(result, Mapping):
+    document: Mapping[str, Any]
+    if isinstance(result, Mapping):
+        document = result
+    else:
         with open(result, encoding="utf-8") as file:
-            result = json.load(file)
+            document = json.load(file)
     found = [
         record
-        for record in result["records"]
+        for record in document["records"]
         if record.get("op") == op
         and record.get("mode") == mode
         and record.get("layout", layout) == layout
@@ -93,10 +96,10 @@ def bandwidth(
             color=_COLORS.get(series),
             label=_NAMES.get(series, series),
         )
-    top = result.get("ceiling_gb_per_s")
+    top = document.get("ceiling_gb_per_s")
     if top:
         axes.axhline(top, color="0.4", linestyle=":", label=f"ceiling of stores, {top:.0f} GB/s")
-    gpus = result.get("machine", {}).get("gpus", [])
+    gpus = document.get("machine", {}).get("gpus", [])
     place = f", {len(gpus)} x {gpus[0]}" if gpus else ""
     axes.set(
         xscale="log",

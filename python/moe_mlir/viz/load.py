@@ -44,7 +44,7 @@ def expert_load(counts: Any, *, ranks: int | None = None, axes: Any = None) -> A
         raise ValueError(f"expert_load: expected one count per expert, got shape {loads.shape}")
     experts, mean = len(loads), float(loads.mean())
     axes = _axes.given_or_new(axes, 6.4, 3.2)
-    colors = "tab:blue"
+    colors: str | list[str] = "tab:blue"
     if ranks is not None:
         each, more = divmod(experts, ranks)
         owners = np.repeat(np.arange(ranks), [each + (r < more) for r in range(ranks)])
