@@ -17,6 +17,18 @@ from moe_mlir.commands import bench, info, trace
 from moe_mlir.commands.programs import CommandError
 
 
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="python -m moe_mlir",
+        description="Communication of Mixture-of-Experts layers.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (info, bench, trace):
+        command.add_parser(commands)
+    return parser
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command.
 
@@ -30,14 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0, 1 after an error, 2 for a wrong command line.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m moe_mlir",
-        description="Communication of Mixture-of-Experts layers.",
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (info, bench, trace):
-        command.add_parser(commands)
-    given = parser.parse_args(arguments)
+    given = make_parser().parse_args(arguments)
     try:
         return int(given.run(given))
     except CommandError as error:

@@ -25,7 +25,9 @@ registered there; text or bytecode of the module carries them to our compiler.
 ...     # recv.recv_x, recv.send_row, ...
 
 ``upstream.moe`` and ``upstream.symm`` have one builder per op of the dialect,
-generated from the op definitions, and one function per attribute.
+generated from the op definitions, and one function per attribute. Memrefs in
+``#symm.space``, which most ops of ``symm`` work on, exist only in builds of MLIR
+that have the dialect: a memref takes no memory space of an unknown one.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ def phases(timings: Sequence[Any], *, axes: Any = None) -> Any:
     Parameters
     ----------
     timings : sequence, one item per rank
-        For each rank its timings: mappings, or objects, with ``op``, ``phase``,
-        ``calls`` and ``ns`` (or ``nanoseconds``), as ``moe-run --json`` has them below
-        ``per_rank[i].timings`` and ``group.timings()`` returns them.
+        For each rank its timings, as ``group.timings()`` returns them and ``moe-run
+        --json`` has them below ``per_rank[i].timings``: objects or mappings with ``op``,
+        ``phase``, ``calls``, and ``seconds`` or ``ns``.
     axes : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -45,7 +45,7 @@ def phases(timings: Sequence[Any], *, axes: Any = None) -> Any:
             op, phase = _field(row, "op"), _field(row, "phase")
             calls = int(_field(row, "calls"))
             name = f"{op} {phase}" if op else phase
-            spent = _field(row, "ns", "nanoseconds") / calls / 1000 if calls else 0.0
+            spent = _microseconds(row) / calls if calls else 0.0
             table.setdefault(name, [0.0] * len(timings))[rank] += spent
     if not table:
         raise ValueError("phases: expected timings of at least one rank, got none")
@@ -74,12 +74,17 @@ def phases(timings: Sequence[Any], *, axes: Any = None) -> Any:
     return axes
 
 
-def _field(row: Any, *names: str) -> Any:
-    """The field of a mapping or an object, under the first name that it has."""
-    for name in names:
-        if isinstance(row, Mapping):
-            if name in row:
-                return row[name]
-        elif hasattr(row, name):
-            return getattr(row, name)
-    raise TypeError(f"phases: expected timings with '{names[0]}', got {row!r}")
+def _microseconds(row: Any) -> float:
+    """The time of all calls."""
+    for name, scale in (("ns", 1e-3), ("seconds", 1e6)):
+        if (name in row) if isinstance(row, Mapping) else hasattr(row, name):
+            return float(_field(row, name)) * scale
+    raise TypeError(f"phases: expected timings with 'ns' or 'seconds', got {row!r}")
+
+
+def _field(row: Any, name: str) -> Any:
+    """The field of a mapping or an object."""
+    try:
+        return row[name] if isinstance(row, Mapping) else getattr(row, name)
+    except (KeyError, AttributeError):
+        raise TypeError(f"phases: expected timings with '{name}', got {row!r}") from None
