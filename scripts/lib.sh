@@ -60,8 +60,10 @@ missing_packages() {
 }
 
 setup_packages() {
-  command -v dpkg-query >/dev/null ||
-    die "needs Debian's packages of LLVM $llvm_version (no dpkg-query here)"
+  if ! command -v dpkg-query >/dev/null; then
+    say "no dpkg-query here: CMake looks for LLVM $llvm_version and the rest"
+    return
+  fi
   local missing
   mapfile -t missing < <(missing_packages)
   [ ${#missing[@]} -eq 0 ] && return
@@ -97,6 +99,23 @@ build() {
     cmake --preset release >build/configure.log 2>&1 ||
       { cat build/configure.log; die "configuring failed"; }
   fi
-  say "building"
-  cmake --build build -- --quiet "$@" || die "the build failed"
+  say "building (about 15 minutes on two cores the first time)"
+  NINJA_STATUS='[%p %f of %t] ' cmake --build build -- "$@" | show_progress ||
+    die "the build failed"
+}
+
+# Ninja's lines, shortened: on a terminal the last one, elsewhere one for every
+# tenth of the work. What compilers say stays.
+show_progress() {
+  local terminal=0
+  [ -t 1 ] && terminal=1
+  awk -v terminal="$terminal" -v width="${COLUMNS:-100}" '
+    function finish() { if (drawn) printf "\n"; drawn = 0 }
+    !/^\[ *[0-9]+% / { if ($0 != "ninja: no work to do.") { finish(); print } fflush(); next }
+    terminal { printf "\r\033[K%s", substr($0, 1, width - 1); drawn = 1; fflush(); next }
+    {
+      percent = substr($0, 2) + 0
+      if (percent >= shown + 10) { shown = percent - percent % 10; print; fflush() }
+    }
+    END { finish() }'
 }

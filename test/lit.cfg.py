@@ -64,6 +64,8 @@ llvm_config.add_tool_substitutions(
     [
         ToolSubst(name, unresolved=missing)
         for name in (
+            "moe-capi-compile-test",
+            "moe-capi-recovery-test",
             "moe-capi-test",
             "moe-compile",
             "moe-lsp-server",

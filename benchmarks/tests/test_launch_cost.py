@@ -16,7 +16,7 @@ import pytest
 
 from gpu import modules, shapes
 
-BIN = Path(os.environ["MOE_BIN_DIR"])
+BIN = Path(os.environ["MOE_BIN_DIR"]).absolute()
 RANKS = 2
 
 

@@ -176,7 +176,8 @@ def test_modules_have_the_shapes_asked_for():
 
 
 def test_modules_verify():
-    compiler = Path(os.environ.get("MOE_BIN_DIR", ROOT / "build" / "bin")) / "moe-opt"
+    compiler = Path(
+        os.environ.get("MOE_BIN_DIR", ROOT / "build" / "bin")).absolute() / "moe-opt"
     if not compiler.exists():
         pytest.skip(f"{compiler} is not built")
     for ranks in (2, 4):

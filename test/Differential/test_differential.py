@@ -25,7 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def bin_dir() -> Path:
-    path = Path(os.environ.get("MOE_BIN_DIR", REPOSITORY / "build" / "bin"))
+    path = Path(
+        os.environ.get("MOE_BIN_DIR", REPOSITORY / "build" / "bin")).absolute()
     missing = [
         tool for tool in ("moe-compile", "moe-run")
         if not os.access(path / tool, os.X_OK)

@@ -25,11 +25,11 @@ class Tools:
 
     def __init__(self, folder: Path, target: str):
         self.folder, self.target = folder, target
-        self.bin = Path(os.environ["MOE_BIN_DIR"])
+        self.bin = Path(os.environ["MOE_BIN_DIR"]).absolute()
         self.environment = dict(os.environ, MOE_STANDIN_GPUS="2")
         if target == "cuda":
-            self.environment["LD_LIBRARY_PATH"] = os.environ[
-                "MOE_STANDIN_DRIVER_DIR"]
+            self.environment["LD_LIBRARY_PATH"] = os.path.abspath(
+                os.environ["MOE_STANDIN_DRIVER_DIR"])
 
     def execute(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(

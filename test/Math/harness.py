@@ -21,7 +21,7 @@ from functions import ALL, FPOWI, UNARY, Function
 from values import TYPES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BIN = Path(os.environ.get("MOE_BIN_DIR", ROOT / "build" / "bin"))
+BIN = Path(os.environ.get("MOE_BIN_DIR", ROOT / "build" / "bin")).absolute()
 STANDIN = os.environ.get(
     "MOE_STANDIN_DRIVER_DIR", str(ROOT / "build" / "runtime" / "tests" / "driver")
 )

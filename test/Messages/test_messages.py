@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-BIN = Path(os.environ["MOE_BIN_DIR"])
+BIN = Path(os.environ["MOE_BIN_DIR"]).absolute()
 RANKS = 2
 
 DISPATCH = """shard.grid @ep(shape = 2)
@@ -79,7 +79,8 @@ def run(
         args += ["--in", f"a{number}.{{rank}}.npy"]
     environment = dict(os.environ)
     if target == "cuda":
-        environment["LD_LIBRARY_PATH"] = os.environ["MOE_STANDIN_DRIVER_DIR"]
+        environment["LD_LIBRARY_PATH"] = os.path.abspath(
+            os.environ["MOE_STANDIN_DRIVER_DIR"])
     done = subprocess.run(
         args, cwd=folder, env=environment, capture_output=True, text=True,
         timeout=100, check=False,

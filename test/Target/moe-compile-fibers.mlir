@@ -13,9 +13,9 @@
 // CHECK: define void @moe_entry_exchange(
 // CHECK: call void @moe_fiber_launch(ptr {{.*}}@local.exchange_fiber_0, ptr {{.*}}, i64 3, i64 64, i64 {{[0-9]+}})
 
-// CUDA: moe-compile: error: --kernels=fibers is for target host ('cuda' given)
-// PTX: moe-compile: error: --ptx-version is for target cuda ('host' given)
-// HOST: moe-compile: error: --threads is for target cuda ('host' given)
+// CUDA: moe-compile: error: option 'kernels' (fibers) is for target host ('cuda' given)
+// PTX: moe-compile: error: option 'ptx-version' is for target cuda ('host' given)
+// HOST: moe-compile: error: option 'threads' is for target cuda ('host' given)
 // HELP-NOT: fibers
 // SYMBOL: 'func.call' op expects 'moe_fiber_yield' to have a body
 

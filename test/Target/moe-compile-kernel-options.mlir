@@ -18,11 +18,11 @@
 // HOST: op location rows row bytes symmetric bytes wire bytes{{$}}
 
 // RUN: not moe-compile %s --blocks=16 -o %t.so 2>&1 | FileCheck %s --check-prefix=BLOCKS
-// BLOCKS: moe-compile: error: --blocks is for target cuda ('host' given)
+// BLOCKS: moe-compile: error: option 'blocks' is for target cuda ('host' given)
 // RUN: not moe-compile %s --stages=2 -o %t.so 2>&1 | FileCheck %s --check-prefix=STAGES
-// STAGES: moe-compile: error: --stages is for target cuda ('host' given)
+// STAGES: moe-compile: error: option 'stages' is for target cuda ('host' given)
 // RUN: not moe-compile %s --gpu-format=ptx -o %t.so 2>&1 | FileCheck %s --check-prefix=FORMAT
-// FORMAT: moe-compile: error: --gpu-format is for target cuda ('host' given)
+// FORMAT: moe-compile: error: option 'gpu-format' is for target cuda ('host' given)
 // RUN: not moe-compile %s --emit=cubin -o %t.so 2>&1 | FileCheck %s --check-prefix=CUBIN
 // CUBIN: moe-compile: error: target 'host' has no cubin
 // RUN: not moe-compile %s --target cuda --gpu-format=elf -o %t.so 2>&1 | FileCheck %s --check-prefix=ELF

@@ -6,16 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moe-mlir/InitAllDialects.h"
+#include "moe-mlir/Tools/Tools.h"
 
-#include "mlir/IR/DialectRegistry.h"
-#include "mlir/InitAllExtensions.h"
-#include "mlir/Support/LLVM.h"
-#include "mlir/Tools/mlir-lsp-server/MlirLspServerMain.h"
-
-int main(int argc, char **argv) {
-  mlir::DialectRegistry registry;
-  mlir::moe::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-  return mlir::failed(mlir::MlirLspServerMain(argc, argv, registry));
-}
+int main(int argc, char **argv) { return mlir::moe::lspServerMain(argc, argv); }

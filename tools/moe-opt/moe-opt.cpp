@@ -6,21 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moe-mlir/InitAllDialects.h"
-#include "moe-mlir/InitAllPasses.h"
+#include "moe-mlir/Tools/Tools.h"
 
-#include "mlir/InitAllExtensions.h"
-#include "mlir/InitAllPasses.h"
-#include "mlir/Tools/mlir-opt/MlirOptMain.h"
-
-int main(int argc, char **argv) {
-  mlir::registerAllPasses();
-  mlir::moe::registerMoEPasses();
-
-  mlir::DialectRegistry registry;
-  mlir::moe::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-
-  return mlir::asMainReturnCode(mlir::MlirOptMain(
-      argc, argv, "moe-mlir modular optimizer driver\n", registry));
-}
+int main(int argc, char **argv) { return mlir::moe::optMain(argc, argv); }

@@ -6,23 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moe-mlir/InitAllDialects.h"
-#include "moe-mlir/InitAllPasses.h"
+#include "moe-mlir/Tools/Tools.h"
 
-#include "mlir/IR/DialectRegistry.h"
-#include "mlir/IR/MLIRContext.h"
-#include "mlir/InitAllExtensions.h"
-#include "mlir/InitAllPasses.h"
-#include "mlir/Tools/mlir-reduce/MlirReduceMain.h"
-
-int main(int argc, char **argv) {
-  mlir::registerAllPasses();
-  mlir::moe::registerMoEPasses();
-
-  mlir::DialectRegistry registry;
-  mlir::moe::registerAllDialects(registry);
-  mlir::registerAllExtensions(registry);
-
-  mlir::MLIRContext context(registry);
-  return mlir::failed(mlir::mlirReduceMain(argc, argv, context));
-}
+int main(int argc, char **argv) { return mlir::moe::reduceMain(argc, argv); }

@@ -14,7 +14,7 @@
 
 using namespace mlir;
 
-static FileLineColLoc findFileLocation(Location loc) {
+FileLineColLoc moe::findFileLocation(Location loc) {
   if (auto file = dyn_cast<FileLineColLoc>(loc))
     return file;
   if (auto name = dyn_cast<NameLoc>(loc))

@@ -221,7 +221,7 @@ static Parts getParts(const CompileOptions &options) {
 
 LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
                                  SmallVectorImpl<char> &output,
-                                 CompileReport *report) {
+                                 CompileReport *report, std::string *ptx) {
   Parts parts = getParts(options);
   PipelineRunner runner(module, options);
   if (failed(runner.run(parts.bufferize)))
@@ -254,6 +254,8 @@ LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
     printModule(module, output);
     return success();
   }
+  if (ptx && options.gpu.format == "ptx")
+    *ptx = getImage(module, options.gpu.format).str();
   if (options.stage == Stage::PTX || options.stage == Stage::Cubin) {
     llvm::append_range(output, getImage(module, options.gpu.format));
     return success();

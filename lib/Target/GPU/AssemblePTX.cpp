@@ -13,17 +13,15 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe-mlir/Target/GPU/GPU.h"
+#include "moe-mlir/Target/LLVM/MemoryFile.h"
 
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/Regex.h"
-#include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -93,33 +91,23 @@ LogicalResult moe::assemblePTX(Operation *module, StringRef ptx,
                                StringRef ptxas, const GpuTargetOptions &options,
                                SmallVectorImpl<char> &image,
                                SmallVectorImpl<KernelResources> *resources) {
-  SmallString<128> files[3];
-  llvm::scope_exit removeFiles([&] {
-    for (StringRef file : files)
-      if (!file.empty())
-        (void)llvm::sys::fs::remove(file);
-  });
-  for (auto [file, suffix] :
-       llvm::zip_equal(files, ArrayRef<StringRef>{"ptx", "cubin", "log"}))
-    if (std::error_code error =
-            llvm::sys::fs::createTemporaryFile("moe-kernels", suffix, file))
-      return module->emitError("cannot make a temporary file: ")
-             << error.message();
-  {
-    std::error_code error;
-    llvm::raw_fd_ostream os(files[0], error);
-    os << ptx;
-    os.close();
-    if (os.has_error())
-      return os.clear_error(),
-             module->emitError("cannot write the kernels to '")
-                 << files[0].str() << "'";
+  // The kernels, their code, and what is said of them.
+  const StringRef contents[] = {ptx, "", ""};
+  std::string paths[3];
+  SmallVector<Descriptor> files;
+  for (auto [path, content] : llvm::zip_equal(paths, contents)) {
+    llvm::Expected<Descriptor> file = createMemoryFile(content);
+    if (!file)
+      return module->emitError("cannot make a file in memory: ")
+             << llvm::toString(file.takeError());
+    path = file->getPath();
+    files.push_back(std::move(*file));
   }
   std::string arch = "-arch=" + options.chip;
   std::string level = llvm::formatv("-O{0}", options.optLevel);
-  StringRef arguments[] = {ptxas, arch, level, "-v", "-o", files[1], files[0]};
-  std::optional<StringRef> redirects[] = {StringRef(""), files[2].str(),
-                                          files[2].str()};
+  StringRef arguments[] = {ptxas, arch, level, "-v", "-o", paths[1], paths[0]};
+  std::optional<StringRef> redirects[] = {StringRef(""), StringRef(paths[2]),
+                                          StringRef(paths[2])};
   std::string message;
   int status = llvm::sys::ExecuteAndWait(ptxas, arguments, /*Env=*/std::nullopt,
                                          redirects, kTimeout,
@@ -129,14 +117,14 @@ LogicalResult moe::assemblePTX(Operation *module, StringRef ptx,
                                               /*RequiresNullTerminator=*/false);
     return buffer ? std::move(*buffer) : llvm::MemoryBuffer::getMemBuffer("");
   };
-  std::unique_ptr<llvm::MemoryBuffer> log = read(files[2]);
+  std::unique_ptr<llvm::MemoryBuffer> log = read(paths[2]);
   if (status != 0)
     return module->emitError("'")
            << ptxas << "' failed (" << status << "): " << message
            << log->getBuffer().trim();
   if (resources)
     readResources(log->getBuffer(), *resources);
-  std::unique_ptr<llvm::MemoryBuffer> code = read(files[1]);
+  std::unique_ptr<llvm::MemoryBuffer> code = read(paths[1]);
   if (code->getBufferSize() == 0)
     return module->emitError("'") << ptxas << "' made no code";
   image.append(code->getBufferStart(), code->getBufferEnd());

@@ -9,13 +9,12 @@
 #include "moe-mlir/Target/Host/Host.h"
 
 #include "moe-mlir/Target/LLVM/LibraryFunctions.h"
+#include "moe-mlir/Target/LLVM/MemoryFile.h"
 
 #include "lld/Common/Driver.h"
-#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Object/ELFObjectFile.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
-#include "llvm/Support/Path.h"
+#include <mutex>
 
 LLD_HAS_DRIVER(elf)
 
@@ -65,38 +64,47 @@ static FailureOr<bool> checkImports(ModuleOp module, ArrayRef<char> object,
 // Link
 //===----------------------------------------------------------------------===//
 
-static LogicalResult runLinker(ModuleOp module, ArrayRef<StringRef> args) {
-  std::vector<std::string> storage = {"ld.lld",           "-melf_x86_64",
-                                      "-shared",          "--threads=1",
-                                      "--hash-style=gnu", "-znoexecstack"};
-  storage.insert(storage.end(), args.begin(), args.end());
-  std::vector<const char *> argv;
-  for (const std::string &arg : storage)
-    argv.push_back(arg.c_str());
+/// Runs the linker with `inputs`, which it reads, and returns what it wrote.
+static FailureOr<SmallVector<char, 0>> runLinker(ModuleOp module,
+                                                 ArrayRef<StringRef> inputs) {
+  auto fail = [&](llvm::Error error) -> LogicalResult {
+    return emitError(module.getLoc(), "cannot make a file in memory: ")
+           << llvm::toString(std::move(error));
+  };
+  llvm::Expected<std::unique_ptr<MemorySink>> sink = MemorySink::create();
+  if (!sink)
+    return fail(sink.takeError());
+
+  // The name of the output leads to no regular file: without the last option
+  // the linker would still map one beside it.
+  std::string outPath = (*sink)->getPath();
+  SmallVector<const char *> argv = {
+      "ld.lld",      "-melf_x86_64",     "-shared",
+      "--threads=1", "--hash-style=gnu", "-znoexecstack",
+      "-o",          outPath.c_str(),    "--no-mmap-output-file"};
+  std::vector<std::string> storage(inputs.begin(), inputs.end());
+  for (const std::string &input : storage)
+    argv.push_back(input.c_str());
+
   std::string out, err;
   llvm::raw_string_ostream outStream(out), errStream(err);
-  lld::Result result =
-      lld::lldMain(argv, outStream, errStream, {{lld::Gnu, &lld::elf::link}});
-  if (result.retCode != 0)
+  int status;
+  {
+    // The linker keeps its state in globals, and resets those of LLVM's command
+    // line.
+    static std::mutex mutex;
+    std::lock_guard<std::mutex> lock(mutex);
+    status =
+        lld::lldMain(argv, outStream, errStream, {{lld::Gnu, &lld::elf::link}})
+            .retCode;
+  }
+  if (status != 0)
     return emitError(module.getLoc(), "linking failed: ")
            << StringRef(err).trim();
-  return success();
-}
-
-static LogicalResult writeFile(ModuleOp module, StringRef path,
-                               StringRef content) {
-  std::error_code code;
-  llvm::raw_fd_ostream os(path, code);
-  if (!code) {
-    os << content;
-    os.close();
-    code = os.error();
-  }
-  if (!code)
-    return success();
-  os.clear_error();
-  return emitError(module.getLoc(), "cannot write '")
-         << path << "': " << code.message();
+  llvm::Expected<SmallVector<char, 0>> content = (*sink)->take();
+  if (!content)
+    return fail(content.takeError());
+  return std::move(*content);
 }
 
 LogicalResult moe::linkHostSharedObject(ModuleOp module, ArrayRef<char> object,
@@ -106,44 +114,34 @@ LogicalResult moe::linkHostSharedObject(ModuleOp module, ArrayRef<char> object,
   if (failed(needsLibM))
     return failure();
 
-  SmallString<128> folder;
-  if (std::error_code code =
-          llvm::sys::fs::createUniqueDirectory("moe-compile", folder))
-    return emitError(module.getLoc(), "cannot create a temporary folder: ")
-           << code.message();
-  llvm::scope_exit cleanUp([&] { llvm::sys::fs::remove_directories(folder); });
-  auto inFolder = [&](StringRef name) {
-    SmallString<128> path = folder;
-    llvm::sys::path::append(path, name);
-    return path;
+  SmallVector<Descriptor> files;
+  SmallVector<std::string> paths;
+  auto add = [&](StringRef content) -> LogicalResult {
+    llvm::Expected<Descriptor> file = createMemoryFile(content);
+    if (!file)
+      return emitError(module.getLoc(), "cannot make a file in memory: ")
+             << llvm::toString(file.takeError());
+    paths.push_back(file->getPath());
+    files.push_back(std::move(*file));
+    return success();
   };
-
-  SmallString<128> objectPath = inFolder("moe.o"), outPath = inFolder("moe.so");
-  if (failed(writeFile(module, objectPath,
-                       StringRef(object.data(), object.size()))))
+  if (failed(add(StringRef(object.data(), object.size()))))
     return failure();
-  SmallVector<StringRef> args = {objectPath, "-o", outPath};
-  SmallString<128> emptyPath = inFolder("empty"),
-                   libmPath = inFolder("libm.so");
+  SmallVector<StringRef> inputs = {paths.front()};
   if (*needsLibM) {
     // The artifact names libm as a dependency. To say so the linker wants a
     // library of that name, which this machine need not have: make one.
-    if (failed(writeFile(module, emptyPath, "\n")) ||
-        failed(runLinker(module, {"--format=binary", emptyPath,
-                                  "-soname=libm.so.6", "-o", libmPath})))
+    if (failed(add("\n")))
       return failure();
-    args.push_back(libmPath);
+    FailureOr<SmallVector<char, 0>> libm = runLinker(
+        module, {"--format=binary", paths.back(), "-soname=libm.so.6"});
+    if (failed(libm) || failed(add(StringRef(libm->data(), libm->size()))))
+      return failure();
+    inputs = {paths.front(), paths.back()};
   }
-  if (failed(runLinker(module, args)))
+  FailureOr<SmallVector<char, 0>> linked = runLinker(module, inputs);
+  if (failed(linked))
     return failure();
-
-  llvm::ErrorOr<std::unique_ptr<llvm::MemoryBuffer>> linked =
-      llvm::MemoryBuffer::getFile(outPath, /*IsText=*/false,
-                                  /*RequiresNullTerminator=*/false);
-  if (!linked)
-    return emitError(module.getLoc(), "cannot read '")
-           << outPath << "': " << linked.getError().message();
-  StringRef content = (*linked)->getBuffer();
-  sharedObject.assign(content.begin(), content.end());
+  sharedObject.assign(linked->begin(), linked->end());
   return success();
 }

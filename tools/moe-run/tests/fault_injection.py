@@ -66,6 +66,8 @@ class Injection:
         self.launcher = lot.choice(["moe-run", "mpirun"])
         self.may_succeed = True
         self.is_heard = True
+        # It cannot finish what it is in the midst of, nor say anything.
+        self.ends_host = False
         self.sent: list[tuple[str, signal.Signals, float]] = []
         self.limit: int | None = None
         self.streams: dict[str, object] = {}
@@ -103,6 +105,7 @@ class Injection:
                          (victim, signal.SIGCONT, at + 4 * lot.random())]
         else:
             self.sent = [(victim, signal.Signals[name], at)]
+        self.ends_host = name == "SIGKILL" and not victim.startswith("moe-rank")
         return f"{name} to {victim} after {at:.3f} s, mode {mode}"
 
     def misbehave(self) -> str:
@@ -130,9 +133,10 @@ class Injection:
             action = "kill"
         fault = f"{process} {function} {lot.randint(1, 12)} {action}"
         preload(self.runner, fault)
-        # A killed moe-run says nothing.
-        self.is_heard = not (process == "moe-run" and
-                             action in ("kill", "exit"))
+        self.ends_host = (process.startswith("moe-run") and
+                          action in ("kill", "exit"))
+        # Under mpirun the others speak.
+        self.is_heard = not (self.ends_host and process == "moe-run")
         return fault
 
     def limit_files(self) -> str:
@@ -284,21 +288,36 @@ class Injection:
                         pass
             loops = (self.runner.load("mode.npy") == LOOP and self.args[0] ==
                      artifact(f"exchange{RANKS}"))
+            longest = LONGEST if not loops else LONGEST + 10
             try:
-                stdout, stderr = process.communicate(
-                    timeout=LONGEST if not loops else LONGEST + 10)
+                stdout, stderr = process.communicate(timeout=longest)
             except subprocess.TimeoutExpired:
+                if self.launcher == "mpirun" and self.continue_last(touched):
+                    stdout, stderr = process.communicate(timeout=longest)
+            if process.returncode is None:
                 alive = {pid: process_name(pid)
                          for pid in processes(self.runner.marker)}
                 for pid in alive:
                     os.kill(pid, signal.SIGKILL)
                 process.communicate()
                 raise AssertionError(f"{self.text}: does not end; still there "
-                                     f"are {alive}") from None
+                                     f"are {alive}")
         for stream in streams.values():
             if hasattr(stream, "close"):
                 stream.close()
         self.check(process.returncode, stdout or "", stderr or "", older)
+
+    def continue_last(self, touched: set[int]) -> bool:
+        """Whether all that is left of the job is what was stopped, when its
+        part was done already and nobody missed it; it is continued then, as
+        its user would do."""
+        left = {pid for pid in processes(self.runner.marker)
+                if process_name(pid) != "mpirun"}
+        if not left or not left <= touched:
+            return False
+        for pid in left:
+            os.kill(pid, signal.SIGCONT)
+        return True
 
     def check(self, code: int, stdout: str, stderr: str,
               older: set[str]) -> None:
@@ -311,9 +330,7 @@ class Injection:
         outputs = self.runner.outputs()
         new = [name for name in outputs
                if name not in older or (folder / name).read_bytes() != b"older"]
-        killed_host = "moe-run" in self.text and (
-            " kill" in self.text or "SIGKILL" in self.text)
-        if not killed_host:
+        if not self.ends_host:
             assert len(new) in (0, RANKS), what
             left = [n for n in os.listdir(folder) if n.startswith(".moe-run")]
             assert left == [], what
@@ -337,6 +354,6 @@ class Injection:
         if not silent:
             assert len(found) == 1, what
         # Outputs that are there although the run failed have been said to be.
-        if new and found and not killed_host:
+        if new and found and not self.ends_host:
             assert ("standard output" in found[0] or
                     "the outputs are written" in found[0]), what

@@ -17,8 +17,9 @@ import subprocess
 import numpy as np
 import pytest
 
-MOE_RUN = os.environ["MOE_RUN"]
-ARTIFACTS = os.environ["MOE_TEST_ARTIFACT_DIR"]
+# Tests run in folders of their own.
+MOE_RUN = os.path.abspath(os.environ["MOE_RUN"])
+ARTIFACTS = os.path.abspath(os.environ["MOE_TEST_ARTIFACT_DIR"])
 SANITIZE = os.environ.get("MOE_SANITIZE", "")
 
 # The modes of exchange.c.

@@ -38,7 +38,8 @@ def on_cuda(args, name=None):
 
 @pytest.fixture
 def standin(runner):
-    runner.env["LD_LIBRARY_PATH"] = os.environ["MOE_STANDIN_DRIVER_DIR"]
+    runner.env["LD_LIBRARY_PATH"] = os.path.abspath(
+        os.environ["MOE_STANDIN_DRIVER_DIR"])
 
 
 @pytest.fixture(params=["of the machine", "stand-in"])

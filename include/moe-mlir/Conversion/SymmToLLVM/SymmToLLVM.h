@@ -11,11 +11,11 @@
 
 #include <string>
 
+#include "mlir/IR/Location.h"
 #include "llvm/ADT/StringRef.h"
 
 namespace mlir {
 class LLVMTypeConverter;
-class Location;
 class RewritePatternSet;
 } // namespace mlir
 
@@ -41,6 +41,10 @@ void populateSymmToLLVMConversionPatterns(const LLVMTypeConverter &converter,
 /// Patterns that end the entry with an error of the runtime where a `cf.assert`
 /// does not hold.
 void populateAssertToRuntimePatterns(RewritePatternSet &patterns);
+
+/// The first place in a source file that `loc` names; of a call, that of the
+/// callee. Null when there is none.
+FileLineColLoc findFileLocation(Location loc);
 
 /// The place in a source file that `loc` names, as "file:line:column" with the
 /// file's name without its folder; "unknown" when it names none.

@@ -71,10 +71,12 @@ struct CompileOptions {
 void registerCompilerDialects(DialectRegistry &registry);
 
 /// Lowers `module` in place and appends the result to `output`. Errors are
-/// reported as diagnostics. Fills `report` when it is given.
+/// reported as diagnostics. Fills `report` and `ptx` when they are given; `ptx`
+/// stays empty where the image of kernels is no PTX.
 LogicalResult compileModule(ModuleOp module, const CompileOptions &options,
                             SmallVectorImpl<char> &output,
-                            CompileReport *report = nullptr);
+                            CompileReport *report = nullptr,
+                            std::string *ptx = nullptr);
 
 } // namespace mlir::moe
 

@@ -1,0 +1,389 @@
+//===- Options.cpp - Options of a compilation as text ---------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Target/Driver/Options.h"
+
+#include "mlir/IR/Remarks.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Regex.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+//===----------------------------------------------------------------------===//
+// Names
+//===----------------------------------------------------------------------===//
+
+ArrayRef<OptionInfo> moe::getOptionInfos() {
+  static constexpr OptionInfo infos[] = {
+      {"target", "What to compile for: host (the default), or cuda with an "
+                 "optional chip (cuda:sm_80; the default is sm_90)"},
+      {"ptx-version", "Version of PTX times ten, which the driver must know "
+                      "(default: 80, or the first that knows the chip)"},
+      {"blocks",
+       "Blocks per kernel, at most (target cuda; default: 0, chosen)"},
+      {"threads", "Threads per block (target cuda; default: 0, chosen)"},
+      {"transfer", "How kernels move rows: auto (the default), stores or bulk "
+                   "(target cuda)"},
+      {"stages",
+       "Rows in flight with bulk copies (target cuda; default: 0, chosen)"},
+      {"team", "Subgroups of 32 threads that share the row of one token with "
+               "stores; alltoallv: pieces of a row (target cuda; default: 0, "
+               "chosen)"},
+      {"kernels",
+       "Where kernels run (for tests): device, where the target has one (the "
+       "default), or fibers of a CPU (target host; needs libmoe_fibers.so when "
+       "it runs)",
+       "place", "", /*isHidden=*/true},
+      {"gpu-format", "Kernels in the artifact: ptx (the default), or cubin, "
+                     "which needs ptxas of the CUDA toolkit (target cuda)"},
+      {"ptxas", "Path of ptxas, instead of that in PATH or CUDA_HOME", "file"},
+      {"emit", "What to put out"},
+      {"cpu", "x86-64 level to compile for: x86-64, x86-64-v2, x86-64-v3 (the "
+              "default), x86-64-v4 or native, the highest of this machine"},
+      {"opt-level", "Optimization level: 0 to 3 (the default)"},
+      {"combine-algorithm",
+       "How combines move rows: auto (the default), pull or push"},
+      {"report",
+       "Print rows, symmetric bytes, an upper bound of the bytes moved between "
+       "ranks, and the kernel of each collective op; with ptxas also the "
+       "registers of kernels: table (the default), json or none",
+       "format", "table"},
+      {"remarks",
+       "Print the remarks of the compiler's passes whose category matches a "
+       "regular expression (default: all)",
+       "regex", ".*"},
+  };
+  return infos;
+}
+
+ArrayRef<StageInfo> moe::getStageInfos() {
+  static constexpr StageInfo infos[] = {
+      {Stage::Symm, "symm", "the one-sided protocol: symm, scf, memref, arith"},
+      {Stage::MLIR, "mlir", "the LLVM dialect of MLIR"},
+      {Stage::LLVM, "llvm", "optimized LLVM IR of host code"},
+      {Stage::PTX, "ptx", "the kernels (target cuda)"},
+      {Stage::Cubin, "cubin",
+       "the kernels, assembled (target cuda; needs ptxas)"},
+      {Stage::Object, "obj", "an object file"},
+      {Stage::SharedObject, "so", "the artifact (the default)"},
+  };
+  return infos;
+}
+
+//===----------------------------------------------------------------------===//
+// Values
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// The options of one compilation, and what becomes of them.
+class OptionReader {
+public:
+  OptionReader(ArrayRef<OptionText> options,
+               llvm::function_ref<void(const Twine &)> emitError)
+      : options(options), emitError(emitError) {}
+
+  FailureOr<CompileSettings> read();
+
+private:
+  LogicalResult fail(const Twine &message) {
+    emitError(message);
+    return failure();
+  }
+
+  std::optional<StringRef> find(StringRef name) const;
+  StringRef get(StringRef name, StringRef otherwise) const {
+    return find(name).value_or(otherwise);
+  }
+  template <typename T> LogicalResult readInteger(StringRef name, T &value);
+  LogicalResult readChoice(StringRef name, StringRef what,
+                           ArrayRef<StringRef> choices, std::string &value);
+
+  LogicalResult checkNames();
+  LogicalResult readStage();
+  LogicalResult readTarget();
+  LogicalResult readKernelOptions();
+  LogicalResult refuseKernelOptions();
+  LogicalResult readHostOptions();
+  LogicalResult readOutputs();
+
+  ArrayRef<OptionText> options;
+  llvm::function_ref<void(const Twine &)> emitError;
+  CompileSettings settings;
+  StringRef target;
+};
+
+} // namespace
+
+std::optional<StringRef> OptionReader::find(StringRef name) const {
+  for (const OptionText &option : options)
+    if (option.name == name)
+      return option.value;
+  return std::nullopt;
+}
+
+template <typename T>
+LogicalResult OptionReader::readInteger(StringRef name, T &value) {
+  std::optional<StringRef> text = find(name);
+  if (text && text->trim().getAsInteger(10, value))
+    return fail("option '" + name + "' expects an integer, got '" + *text +
+                "'");
+  return success();
+}
+
+LogicalResult OptionReader::readChoice(StringRef name, StringRef what,
+                                       ArrayRef<StringRef> choices,
+                                       std::string &value) {
+  value = get(name, choices.front());
+  if (llvm::is_contained(choices, value))
+    return success();
+  std::string others = llvm::join(choices.drop_back(), ", ");
+  return fail("unknown " + what + " '" + value + "'; expected " + others +
+              " or " + choices.back());
+}
+
+LogicalResult OptionReader::checkNames() {
+  llvm::StringSet<> seen;
+  for (const OptionText &option : options) {
+    bool isKnown = llvm::any_of(getOptionInfos(), [&](const OptionInfo &info) {
+      return info.name == option.name;
+    });
+    if (!isKnown) {
+      SmallVector<StringRef> names;
+      for (const OptionInfo &info : getOptionInfos())
+        if (!info.isHidden)
+          names.push_back(info.name);
+      return fail("unknown option '" + option.name +
+                  "'; expected one of: " + llvm::join(names, ", "));
+    }
+    if (!seen.insert(option.name).second)
+      return fail("option '" + option.name + "' is given twice");
+    // Values go into C strings on their way, such as paths.
+    if (option.value.contains('\0'))
+      return fail("option '" + option.name +
+                  "' expects text without zero bytes");
+  }
+  return success();
+}
+
+LogicalResult OptionReader::readStage() {
+  StringRef name = get("emit", "so");
+  SmallVector<StringRef> names;
+  for (const StageInfo &info : getStageInfos()) {
+    names.push_back(info.name);
+    if (info.name == name) {
+      settings.compile.stage = info.stage;
+      return success();
+    }
+  }
+  return fail("unknown stage '" + name +
+              "'; expected one of: " + llvm::join(names, ", "));
+}
+
+LogicalResult OptionReader::readTarget() {
+  target = get("target", "host");
+  auto [kind, chip] = target.split(':');
+  if (kind == "cuda")
+    settings.compile.target = TargetKind::CUDA;
+  else if (target != "host")
+    return fail("unknown target '" + target +
+                "'; expected host, cuda or cuda:<chip>");
+  if (kind.size() != target.size())
+    settings.compile.gpu.chip = chip.str();
+  return success();
+}
+
+/// The target has no kernels: none of their options may be given.
+LogicalResult OptionReader::refuseKernelOptions() {
+  static constexpr StringRef ofDevices[] = {"gpu-format", "ptxas",
+                                            "ptx-version"},
+                             ofKernels[] = {"blocks", "threads", "transfer",
+                                            "stages", "team"};
+  auto names = llvm::to_vector(ArrayRef(ofDevices));
+  if (settings.compile.kernelPlace == KernelPlace::Device)
+    llvm::append_range(names, ofKernels);
+  for (StringRef name : names)
+    if (find(name))
+      return fail("option '" + name + "' is for target cuda ('" + target +
+                  "' given)");
+  Stage stage = settings.compile.stage;
+  if (stage == Stage::PTX || stage == Stage::Cubin)
+    return fail("target '" + target + "' has no " +
+                (stage == Stage::PTX ? "PTX" : "cubin"));
+  return success();
+}
+
+LogicalResult OptionReader::readKernelOptions() {
+  CompileOptions &compile = settings.compile;
+  std::string place;
+  if (failed(readChoice("kernels", "place of kernels", {"device", "fibers"},
+                        place)))
+    return failure();
+  if (place == "fibers") {
+    if (compile.target != TargetKind::Host)
+      return fail("option 'kernels' (fibers) is for target host ('" + target +
+                  "' given)");
+    compile.kernelPlace = KernelPlace::Fibers;
+  }
+  bool isHost = compile.target == TargetKind::Host;
+  if (isHost && failed(refuseKernelOptions()))
+    return failure();
+
+  KernelOptions &kernel = compile.kernel;
+  kernel.transfer = get("transfer", kernel.transfer);
+  if (failed(readInteger("blocks", kernel.blocks)) ||
+      failed(readInteger("threads", kernel.threads)) ||
+      failed(readInteger("stages", kernel.stages)) ||
+      failed(readInteger("team", kernel.team)))
+    return failure();
+  if (isHost)
+    return success();
+
+  GpuTargetOptions &gpu = compile.gpu;
+  gpu.ptxas = get("ptxas", "");
+  if (failed(readChoice("gpu-format", "format of kernels", {"ptx", "cubin"},
+                        gpu.format)))
+    return failure();
+  if (compile.stage == Stage::PTX)
+    gpu.format = "ptx";
+  if (compile.stage == Stage::Cubin)
+    gpu.format = "cubin";
+  gpu.ptxVersion = getDefaultPtxVersion(gpu.chip);
+  if (failed(readInteger("ptx-version", gpu.ptxVersion)))
+    return failure();
+  if (std::optional<std::string> error =
+          checkGpuTarget(gpu.chip, gpu.ptxVersion))
+    return fail(*error);
+  std::string lookedFor;
+  if (gpu.format == "cubin" && !findPtxas(gpu.ptxas, lookedFor))
+    return fail(
+        "a cubin needs ptxas of the CUDA toolkit, which was not found (" +
+        lookedFor + ")");
+  return success();
+}
+
+LogicalResult OptionReader::readHostOptions() {
+  HostTargetOptions &host = settings.compile.host;
+  StringRef cpu = get("cpu", host.cpu);
+  if (cpu == "native")
+    cpu = getNativeCpuLevel();
+  if (!llvm::is_contained(getHostCpuLevels(), cpu))
+    return fail("unknown CPU '" + cpu + "'; expected native or one of: " +
+                llvm::join(getHostCpuLevels(), ", "));
+  host.cpu = cpu.str();
+  if (std::optional<StringRef> level = find("opt-level")) {
+    if (level->trim().getAsInteger(10, host.optLevel) || host.optLevel > 3)
+      return fail("unknown optimization level " + *level + "; expected 0 to 3");
+  }
+  settings.compile.gpu.optLevel = host.optLevel;
+  return success();
+}
+
+LogicalResult OptionReader::readOutputs() {
+  if (failed(readChoice("combine-algorithm", "combine algorithm",
+                        {"auto", "pull", "push"},
+                        settings.compile.combineAlgorithm)))
+    return failure();
+  if (std::optional<StringRef> format = find("report")) {
+    if (!llvm::is_contained({"table", "json", "none"}, *format))
+      return fail("unknown report format '" + *format +
+                  "'; expected table, json or none");
+    if (*format != "none")
+      settings.report = format->str();
+  }
+  settings.remarks = get("remarks", "");
+  std::string wrong;
+  if (!settings.remarks.empty() &&
+      !llvm::Regex(settings.remarks).isValid(wrong))
+    return fail("option 'remarks' expects a regular expression ('" +
+                settings.remarks + "': " + wrong + ")");
+  return success();
+}
+
+FailureOr<CompileSettings> OptionReader::read() {
+  if (failed(checkNames()) || failed(readStage()) || failed(readTarget()) ||
+      failed(readKernelOptions()) || failed(readHostOptions()) ||
+      failed(readOutputs()))
+    return failure();
+  return settings;
+}
+
+FailureOr<CompileSettings>
+moe::readOptions(ArrayRef<OptionText> options,
+                 llvm::function_ref<void(const Twine &)> emitError) {
+  return OptionReader(options, emitError).read();
+}
+
+//===----------------------------------------------------------------------===//
+// Settings
+//===----------------------------------------------------------------------===//
+
+/// The assembler as this machine has it: its path, size and time.
+static std::string describePtxas(const GpuTargetOptions &gpu) {
+  std::string lookedFor;
+  std::optional<std::string> path = findPtxas(gpu.ptxas, lookedFor);
+  if (!path)
+    return "none";
+  llvm::sys::fs::file_status status;
+  if (llvm::sys::fs::status(*path, status))
+    return *path;
+  return *path + ":" + std::to_string(status.getSize()) + ":" +
+         std::to_string(
+             status.getLastModificationTime().time_since_epoch().count());
+}
+
+std::string moe::describeSettings(const CompileSettings &settings) {
+  const CompileOptions &compile = settings.compile;
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  const auto *stage =
+      llvm::find_if(getStageInfos(), [&](const StageInfo &info) {
+        return info.stage == compile.stage;
+      });
+  os << "emit=" << stage->name << "\ncpu=" << compile.host.cpu
+     << "\nopt-level=" << compile.host.optLevel
+     << "\ncombine-algorithm=" << compile.combineAlgorithm
+     << "\nreport=" << settings.report << "\nremarks=" << settings.remarks
+     << "\ntarget=";
+  bool hasKernels = true;
+  if (compile.target == TargetKind::CUDA) {
+    const GpuTargetOptions &gpu = compile.gpu;
+    os << "cuda:" << gpu.chip << "\nptx-version=" << gpu.ptxVersion
+       << "\ngpu-format=" << gpu.format;
+    // The report has what it says of kernels.
+    if (gpu.format == "cubin" || !settings.report.empty())
+      os << "\nptxas=" << describePtxas(gpu);
+  } else {
+    hasKernels = compile.kernelPlace == KernelPlace::Fibers;
+    os << (hasKernels ? "host\nkernels=fibers" : "host");
+  }
+  if (hasKernels)
+    os << "\nblocks=" << compile.kernel.blocks
+       << "\nthreads=" << compile.kernel.threads
+       << "\ntransfer=" << compile.kernel.transfer
+       << "\nstages=" << compile.kernel.stages
+       << "\nteam=" << compile.kernel.team;
+  os << '\n';
+  return text;
+}
+
+LogicalResult moe::setUpRemarks(MLIRContext &context,
+                                const CompileSettings &settings) {
+  if (settings.remarks.empty())
+    return success();
+  remark::RemarkCategories categories;
+  categories.passed = categories.missed = categories.analysis =
+      categories.failed = settings.remarks;
+  return remark::enableOptimizationRemarks(
+      context, /*streamer=*/nullptr,
+      std::make_unique<remark::RemarkEmittingPolicyAll>(), categories,
+      /*printAsEmitRemarks=*/true);
+}
