@@ -81,7 +81,8 @@ class Exchange:
         Type of expert ids.
     symmetric_recv : bool, default False
         Whether received rows are handed out where they arrived, without a
-        copy. They are valid until the next dispatch.
+        copy. They are valid until the next dispatch, unless ``out=`` has symmetric
+        memory of ``group.empty`` for them.
     symmetric_y : bool, default False
         Whether combine reads its rows from symmetric memory of the caller
         (``group.empty``), without a copy.

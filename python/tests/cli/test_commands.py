@@ -204,6 +204,16 @@ def test_trace_of_random_tokens(tmp_path):
         assert {(rank, "dispatch"), (rank, "moe.dispatch"), (rank, "put")} <= found
 
 
+@standin
+def test_trace_of_gpus_has_calls_alone(tmp_path):
+    options = ("-n", 2, "--tokens", 4, "--hidden", 64, "--calls", 2, "--target", "cuda")
+    command("trace", *options, folder=tmp_path, gpus=True)
+    assert names(tmp_path) == {(0, "dispatch"), (1, "dispatch")}
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    ranks = {e["args"]["name"] for e in events if e["ph"] == "M"}
+    assert ranks == {"rank 0 (stand-in)", "rank 1 (stand-in)"}
+
+
 def test_trace_of_a_module_hands_options_to_moe_run(tmp_path):
     module = tmp_path / "local.mlir"
     module.write_text(
