@@ -13,6 +13,7 @@ import argparse
 import json
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,32 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def compiled(file: str, options: Sequence[str], folder: Path) -> str:
+    """The artifact of a module, for the target that the options name.
+
+    ``moe-run`` compiles modules as well, but only with a compiler in its own folder.
+    """
+    if not file.endswith(".mlir"):
+        return file
+    target = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    target.add_argument("--target", default="host")
+    known, _ = target.parse_known_args(list(options))
+    artifact = str(folder / "module.so")
+    command = [programs.need("moe-compile"), file, "--target", known.target, "-o", artifact]
+    programs.run(command, workload.COMPILE_SECONDS)
+    return artifact
+
+
 def run(given: argparse.Namespace) -> int:
     """Writes the trace and says how to look at it."""
-    if given.file:
-        command = [programs.need("moe-run"), given.file, *given.rest, "--trace", given.output]
-        # What the run prints, and its errors, are for the user.
-        if subprocess.run(command, check=False).returncode != 0:
-            return 1
-    else:
-        with tempfile.TemporaryDirectory(prefix="moe-trace-") as folder:
+    with tempfile.TemporaryDirectory(prefix="moe-trace-") as folder:
+        if given.file:
+            artifact = compiled(given.file, given.rest, Path(folder))
+            command = [programs.need("moe-run"), artifact, *given.rest, "--trace", given.output]
+            # What the run prints, and its errors, are for the user.
+            if subprocess.run(command, check=False).returncode != 0:
+                return 1
+        else:
             load = workload.Workload(given, Path(folder))
             load.run("dispatch", "--bench", str(given.calls), "--trace", given.output)
     document = json.loads(Path(given.output).read_text(encoding="utf-8"))

@@ -242,8 +242,11 @@ def test_trace_of_a_module_hands_options_to_moe_run(tmp_path):
 
 
 def test_trace_of_a_failing_run_says_why(tmp_path):
-    error = command("trace", "missing.mlir", folder=tmp_path, code=1)
-    assert error == "moe-run: error: missing.mlir: No such file or directory\n"
+    error = command("trace", "missing.so", folder=tmp_path, code=1)
+    assert error == "moe-run: error: missing.so: No such file or directory\n"
+    (tmp_path / "wrong.mlir").write_text("func.func @f() { return 1 }\n")
+    error = command("trace", "wrong.mlir", folder=tmp_path, code=1)
+    assert error.startswith("moe_mlir: error: wrong.mlir:1:")
     assert not (tmp_path / "trace.json").exists()
 
 
