@@ -41,6 +41,9 @@ void moe::buildMoEToSymmKernelsPipeline(OpPassManager &pm,
 void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
                                   const MoEToCUDAOptions &options) {
   // The rest of the module: everything that touches buffers.
+  symm::SymmExpandRowCopiesPassOptions copies;
+  copies.target = "cuda";
+  pm.addPass(symm::createSymmExpandRowCopiesPass(copies));
   pm.addPass(memref::createExpandOpsPass());
   pm.addPass(createMoEExpandCopiesPass());
   pm.addNestedPass<func::FuncOp>(createMoECopyConstantsToDevicePass());

@@ -72,6 +72,7 @@ static void buildBufferizationPipeline(OpPassManager &pm,
 
   pm.addPass(createMoEPlanPass(plan));
   pm.addPass(createMoEPlaceSymmetricBuffersPass());
+  pm.addPass(createMoEAllocResultsPass());
 }
 
 void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
@@ -152,6 +153,7 @@ void moe::buildLLVMToArtifactPipeline(OpPassManager &pm, StringRef target,
 void moe::buildSymmToHostPipeline(OpPassManager &pm,
                                   const MoEToHostOptions &options) {
   // Loops.
+  pm.addPass(symm::createSymmExpandRowCopiesPass());
   pm.addPass(memref::createExpandOpsPass());
   pm.addPass(createMoEExpandCopiesPass());
   pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());

@@ -119,6 +119,19 @@ TEST_P(ErrorTest, FailureNamesOpLocationPhaseExpectedAndSeen) {
                     {"rank 2: test.gather at exchange.c:1:1, phase 'put': "
                      "invalid expert: expert id of token 3, slot 1: expected "
                      "-1 to 7, seen 12"});
+    // The parts of the message, on every rank.
+    const ErrorDetails &details = status.details();
+    EXPECT_EQ(details.rank, context.rank());
+    EXPECT_EQ(details.origin, 2);
+    EXPECT_EQ(context.rank() == 2 ? status.code() : details.cause,
+              MOERT_INVALID_EXPERT);
+    EXPECT_EQ(details.peer, -1);
+    EXPECT_EQ(details.op, "test.gather");
+    EXPECT_EQ(details.location, "exchange.c:1:1");
+    EXPECT_EQ(details.phase, "put");
+    EXPECT_EQ(details.what, "expert id of token 3, slot 1");
+    EXPECT_EQ(details.expected, "-1 to 7");
+    EXPECT_EQ(details.seen, "12");
     EXPECT_EQ(context.memory().stats().liveBlocks, 0u);
   });
 }
@@ -193,6 +206,15 @@ TEST_P(ErrorTest, TimeOutSaysWhoWhereAndWhatWasSeen) {
                     {"test.gather at exchange.c:1:1, phase 'complete': timed "
                      "out after 0.5 s waiting for rank 2: expected signal 2, "
                      "seen 1; rank 2 was last seen not in a call"});
+        const ErrorDetails &details = status.details();
+        EXPECT_EQ(details.rank, context.rank());
+        EXPECT_EQ(details.origin, context.originRank());
+        EXPECT_EQ(details.peer, 2);
+        EXPECT_EQ(details.op, "test.gather");
+        EXPECT_EQ(details.phase, "complete");
+        EXPECT_EQ(details.what, "signal");
+        EXPECT_EQ(details.expected, "2");
+        EXPECT_EQ(details.seen, "1");
       },
       0.5);
 }
@@ -215,6 +237,10 @@ TEST_P(ErrorTest, RankThatNeverArrivesAtAnEntry) {
         expectParts(status, {"call of entry 'gather' of artifact art",
                              "timed out after 0.5 s waiting for rank 2 to "
                              "arrive; rank 2 was last seen not in a call"});
+        EXPECT_EQ(status.details().peer, 2);
+        EXPECT_EQ(status.details().expected,
+                  "call of entry 'gather' of artifact art");
+        EXPECT_EQ(status.details().seen, "not in a call");
       },
       0.5);
 }
@@ -490,6 +516,11 @@ TEST_P(ErrorTest, BadInputOnOneRank) {
     EXPECT_EQ(status.code(),
               context.rank() == 1 ? MOERT_INVALID_ARGUMENT : MOERT_PEER_FAILED);
     expectParts(status, {"entry 'gather' has 3 arguments, but 0 were given"});
+    EXPECT_EQ(status.details().origin, 1);
+    EXPECT_EQ(status.details().rank, context.rank());
+    if (context.rank() != 1) {
+      EXPECT_EQ(status.details().cause, MOERT_INVALID_ARGUMENT);
+    }
     ASSERT_OK(callExchange(context, entry, behave, 0, {}, result));
     ASSERT_OK(context.boot().barrier());
     // At a later call the others are already running.

@@ -5,63 +5,16 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-///
-/// \file
-/// Linked against libmoe_runtime.so alone: no C++ of the runtime is visible
-/// here, as in any program that embeds it.
-///
-//===----------------------------------------------------------------------===//
 
-#include "moe-runtime/Runtime.h"
+#include "CApiFixture.h"
 
 #include <cmath>
-#include <condition_variable>
 #include <cstring>
-#include <gtest/gtest.h>
-#include <mutex>
-#include <string>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
-#include <vector>
-
-static std::string artifact(const char *name) {
-  return std::string(MOE_TEST_ARTIFACT_DIR) + "/" + name + ".so";
-}
-
-#define ASSERT_MOERT(expr) ASSERT_EQ((expr), MOERT_OK) << moert_last_error()
 
 namespace {
-struct Matrix {
-  Matrix(int64_t rows, int64_t cols) : shape{rows, cols} {
-    values.resize(rows * cols);
-    for (size_t i = 0; i < values.size(); ++i)
-      values[i] = float(i);
-    tensor.device = {kDLCPU, 0};
-    tensor.dtype = {kDLFloat, 32, 1};
-    tensor.ndim = 2;
-    tensor.shape = shape;
-    tensor.data = values.data();
-  }
-  int64_t shape[2];
-  std::vector<float> values;
-  DLTensor tensor{};
-};
-
-class CApiTest : public ::testing::Test {
+class CApiTest : public LocalArtifactTest {
 protected:
-  void SetUp() override {
-    ASSERT_MOERT(moert_context_create(nullptr, nullptr, &context));
-    ASSERT_MOERT(
-        moert_artifact_load(context, artifact("local").c_str(), &local));
-  }
-  void TearDown() override { moert_context_destroy(context); }
-  moert_entry *entry(const char *name) {
-    moert_entry *found = nullptr;
-    EXPECT_EQ(moert_artifact_entry(local, name, &found), MOERT_OK);
-    return found;
-  }
   /// Calls an entry of one matrix that is expected to refuse it.
   void expectRefused(const char *name, const DLTensor &tensor,
                      const std::string &message) {
@@ -74,20 +27,8 @@ protected:
                                                    "': " + message);
     EXPECT_EQ(output, nullptr);
   }
-  moert_context *context = nullptr;
-  moert_artifact *local = nullptr;
 };
 } // namespace
-
-static std::vector<float> valuesOf(const DLTensor &tensor) {
-  auto *data = reinterpret_cast<const float *>(
-      static_cast<const char *>(tensor.data) + tensor.byte_offset);
-  std::vector<float> values;
-  for (int64_t i = 0; i < tensor.shape[0]; ++i)
-    for (int64_t j = 0; j < tensor.shape[1]; ++j)
-      values.push_back(data[i * tensor.strides[0] + j * tensor.strides[1]]);
-  return values;
-}
 
 TEST_F(CApiTest, CopyThroughAnEntry) {
   EXPECT_EQ(moert_context_rank(context), 0);
@@ -260,7 +201,7 @@ TEST_F(CApiTest, ArtifactsThatAreRefused) {
   };
   for (const Case &c :
        {Case{"bad-abi", MOERT_ABI_MISMATCH,
-             "has ABI version 3, this runtime understands version 2"},
+             "has ABI version 2, this runtime understands version 3"},
         {"bad-target", MOERT_UNAVAILABLE, "is for target 'cuda:sm_90'"},
         {"bad-cpu", MOERT_ABI_MISMATCH, "unknown CPU level 'x86-64-v9'"},
         {"bad-symbol", MOERT_INVALID_ARGUMENT,
@@ -348,267 +289,4 @@ TEST(CApiErrorTest, WrongArguments) {
             MOERT_INVALID_ARGUMENT);
   EXPECT_STREQ(moert_code_name(MOERT_TIMEOUT), "TIMEOUT");
   EXPECT_STREQ(moert_version(), "0.1.0");
-}
-
-static int32_t refuse(void *, const void *, size_t, void *, double) {
-  return 7;
-}
-
-static int32_t refuseAndExplain(void *, const void *, size_t, void *, double,
-                                char *error, size_t errorBytes) {
-  snprintf(error, errorBytes, "worker 1 of the pool has left");
-  return 1;
-}
-
-// Only the embedder knows which rank is missing; callers that were compiled
-// before it could say so go on as they are.
-TEST(CApiGroupTest, AllGatherThatFails) {
-  moert_bootstrap bootstrap{sizeof(bootstrap), 0,      2,
-                            nullptr,           refuse, refuseAndExplain};
-  moert_context *context = nullptr;
-  EXPECT_EQ(moert_context_create(&bootstrap, nullptr, &context),
-            MOERT_PEER_FAILED);
-  EXPECT_NE(std::strstr(moert_last_error(),
-                        "bootstrap: worker 1 of the pool has left"),
-            nullptr)
-      << moert_last_error();
-  bootstrap.allgather = nullptr;
-  EXPECT_EQ(moert_context_create(&bootstrap, nullptr, &context),
-            MOERT_PEER_FAILED);
-  bootstrap.allgather = refuse;
-  bootstrap.struct_size = offsetof(moert_bootstrap, allgather_explained);
-  EXPECT_EQ(moert_context_create(&bootstrap, nullptr, &context),
-            MOERT_PEER_FAILED);
-  EXPECT_NE(std::strstr(moert_last_error(), "returned 7"), nullptr)
-      << moert_last_error();
-  bootstrap.struct_size -= 1;
-  EXPECT_EQ(moert_context_create(&bootstrap, nullptr, &context),
-            MOERT_INVALID_ARGUMENT);
-  EXPECT_EQ(context, nullptr);
-}
-
-namespace {
-/// An embedder's all-gather among threads.
-struct Exchange {
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::vector<char> gathering, gathered;
-  int size, arrived = 0;
-  uint64_t round = 0;
-};
-struct ExchangeRank {
-  Exchange *exchange;
-  int rank;
-};
-} // namespace
-
-static int32_t allGather(void *user, const void *in, size_t bytes, void *out,
-                         double timeoutSeconds) {
-  auto *self = static_cast<ExchangeRank *>(user);
-  Exchange &exchange = *self->exchange;
-  std::unique_lock<std::mutex> lock(exchange.mutex);
-  uint64_t round = exchange.round;
-  exchange.gathering.resize(bytes * exchange.size);
-  std::memcpy(exchange.gathering.data() + bytes * self->rank, in, bytes);
-  if (++exchange.arrived == exchange.size) {
-    exchange.gathered.swap(exchange.gathering);
-    exchange.arrived = 0;
-    ++exchange.round;
-    exchange.changed.notify_all();
-  } else if (!exchange.changed.wait_for(
-                 lock, std::chrono::duration<double>(timeoutSeconds),
-                 [&] { return exchange.round != round; })) {
-    return 1;
-  }
-  std::memcpy(out, exchange.gathered.data(), bytes * exchange.size);
-  return 0;
-}
-
-/// What an embedder does with one rank of a group of four.
-static void embed(int rank, Exchange &exchange) {
-  ExchangeRank self{&exchange, rank};
-  moert_bootstrap bootstrap{sizeof(bootstrap), rank, 4, &self, allGather};
-  moert_options options{sizeof(options), 20, size_t(1) << 30, "host"};
-  moert_context *context = nullptr;
-  ASSERT_MOERT(moert_context_create(&bootstrap, &options, &context));
-  void *block = nullptr;
-  ASSERT_MOERT(moert_symm_alloc(context, 64, &block));
-  EXPECT_EQ(moert_symm_peer(context, block, rank), block);
-  *static_cast<int *>(moert_symm_peer(context, block, (rank + 1) % 4)) = rank;
-  moert_artifact *loaded = nullptr;
-  ASSERT_MOERT(
-      moert_artifact_load(context, artifact("exchange4").c_str(), &loaded));
-  EXPECT_EQ(*static_cast<int *>(block), (rank + 3) % 4);
-  EXPECT_EQ(moert_symm_peer(context, block, 4), nullptr);
-  ASSERT_MOERT(moert_symm_free(context, block));
-  moert_entry *gather = nullptr;
-  ASSERT_MOERT(moert_artifact_entry(loaded, "gather", &gather));
-
-  int64_t zero = 0;
-  DLTensor scalar{};
-  scalar.data = &zero;
-  scalar.device = {kDLCPU, 0};
-  scalar.dtype = {kDLInt, 64, 1};
-  Matrix in(rank, 4);
-  const DLTensor *inputs[] = {&scalar, &scalar, &in.tensor};
-  DLManagedTensor *out = nullptr;
-  for (int i = 0; i < 10; ++i) {
-    ASSERT_MOERT(moert_entry_call(gather, inputs, 3, &out, 1));
-    EXPECT_EQ(out->dl_tensor.shape[0], 6);
-    out->deleter(out);
-  }
-  // One that is still in its last call would hear of the failure there.
-  ASSERT_MOERT(moert_symm_alloc(context, 64, &block));
-  ASSERT_MOERT(moert_symm_free(context, block));
-  // One rank fails, all hear of it, and the group goes on after a reset.
-  int64_t mode = rank == 3 ? 1 : 0;
-  DLTensor modeTensor = scalar, who = scalar;
-  int64_t three = 3;
-  modeTensor.data = &mode;
-  who.data = &three;
-  inputs[0] = &modeTensor;
-  inputs[1] = &who;
-  EXPECT_EQ(moert_entry_call(gather, inputs, 3, &out, 1),
-            rank == 3 ? MOERT_INVALID_EXPERT : MOERT_PEER_FAILED);
-  EXPECT_NE(std::strstr(moert_last_error(), "rank 3: test.gather at"), nullptr)
-      << moert_last_error();
-  EXPECT_EQ(moert_context_failed_rank(context), 3);
-  ASSERT_MOERT(moert_context_reset(context));
-  inputs[0] = inputs[1] = &scalar;
-  ASSERT_MOERT(moert_entry_call(gather, inputs, 3, &out, 1));
-  out->deleter(out);
-  ASSERT_MOERT(moert_artifact_unload(loaded));
-  moert_context_destroy(context);
-}
-
-TEST(CApiGroupTest, EmbedderWithItsOwnAllGather) {
-  Exchange exchange;
-  exchange.size = 4;
-  std::vector<std::thread> threads;
-  for (int rank = 0; rank < 4; ++rank)
-    threads.emplace_back([&, rank] { embed(rank, exchange); });
-  for (std::thread &thread : threads)
-    thread.join();
-}
-
-//===----------------------------------------------------------------------===//
-// Forks
-//===----------------------------------------------------------------------===//
-
-/// Runs `body` in a child, which is to end by itself; what it returns says
-/// whether all was well.
-template <typename Body> static void expectInChild(Body body) {
-  pid_t child = fork();
-  if (child == 0)
-    _exit(body() ? 0 : 1);
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-}
-
-/// A child of a rank is not the rank: what it does must not reach the group.
-TEST_F(CApiTest, ForkedChildIsRefusedAndTheParentGoesOn) {
-  moert_artifact *communicating = nullptr;
-  moert_entry *rotate = nullptr;
-  ASSERT_MOERT(moert_artifact_load(context, artifact("exchange1").c_str(),
-                                   &communicating));
-  ASSERT_MOERT(moert_artifact_entry(communicating, "rotate", &rotate));
-  Matrix in(3, 4);
-  const DLTensor *inputs[] = {&in.tensor};
-  DLManagedTensor *out = nullptr;
-  ASSERT_MOERT(moert_entry_call(rotate, inputs, 1, &out, 1));
-  void *memory = nullptr;
-  ASSERT_MOERT(moert_symm_alloc(context, 64, &memory));
-  pid_t parent = getpid();
-  expectInChild([&] {
-    std::string refused = "rank 0 is process " + std::to_string(parent) +
-                          "; this is process " + std::to_string(getpid()) +
-                          ", a fork of it, which has to join a group with a "
-                          "context of its own";
-    DLManagedTensor *other = nullptr;
-    moert_artifact *again = nullptr;
-    void *more = nullptr;
-    float values[12];
-    moert_code codes[] = {
-        moert_entry_call(rotate, inputs, 1, &other, 1),
-        moert_entry_call(entry("copy_f32"), inputs, 1, &other, 1),
-        moert_entry_launch(rotate, inputs, 1, &other, 1, nullptr),
-        moert_artifact_load(context, artifact("local").c_str(), &again),
-        moert_artifact_unload(communicating),
-        moert_context_reset(context),
-        moert_context_fail(context, MOERT_IO, "no"),
-        moert_context_synchronize(context, nullptr),
-        moert_context_check(context),
-        moert_tensor_copy_to_host(context, &in.tensor, values, sizeof(values)),
-        moert_tensor_copy_from_host(context, &in.tensor, values,
-                                    sizeof(values)),
-        moert_symm_alloc(context, 64, &more),
-        moert_symm_free(context, memory)};
-    bool isFine = moert_last_error() == refused;
-    for (moert_code code : codes)
-      isFine &= code == MOERT_INVALID_ARGUMENT;
-    // What asks nothing of the group works.
-    isFine &= moert_context_size(context) == 1 &&
-              valuesOf(out->dl_tensor) == in.values;
-    out->deleter(out);
-    moert_context_destroy(context);
-    // A context of its own is fine.
-    moert_context *own = nullptr;
-    isFine &=
-        moert_context_create(nullptr, nullptr, &own) == MOERT_OK &&
-        moert_artifact_load(own, artifact("local").c_str(), &again) == MOERT_OK;
-    moert_context_destroy(own);
-    return isFine;
-  });
-  out->deleter(out);
-  EXPECT_EQ(moert_context_failed_rank(context), -1);
-  ASSERT_MOERT(moert_entry_call(rotate, inputs, 1, &out, 1));
-  EXPECT_EQ(valuesOf(out->dl_tensor), in.values);
-  out->deleter(out);
-  ASSERT_MOERT(moert_symm_free(context, memory));
-}
-
-/// A limit on the size of files holds for symmetric memory, too. The process
-/// has not asked for the signal, and does not get it.
-TEST_F(CApiTest, LimitOnTheSizeOfFilesIsAnError) {
-  expectInChild([] {
-    rlimit small = {1 << 20, 1 << 20};
-    moert_context *own = nullptr;
-    void *memory = nullptr;
-    if (moert_context_create(nullptr, nullptr, &own) != MOERT_OK ||
-        setrlimit(RLIMIT_FSIZE, &small) != 0)
-      return false;
-    bool isFine =
-        moert_symm_alloc(own, 4 << 20, &memory) == MOERT_OUT_OF_MEMORY &&
-        std::string(moert_last_error()) ==
-            "rank 0: allocation of 4194304 bytes of symmetric memory: cannot "
-            "reserve a memory file of 4194304 bytes: files of this process may "
-            "have 1048576 bytes at most; raise that limit (ulimit -f)";
-    if (!isFine)
-      fprintf(stderr, "%s\n", moert_last_error());
-    return isFine;
-  });
-}
-
-/// More than is free, though not more than the machine has.
-TEST_F(CApiTest, MoreSymmetricMemoryThanIsFreeIsAnError) {
-  moert_options options{};
-  options.struct_size = sizeof(options);
-  options.symm_reserve_bytes = size_t(1) << 44;
-  moert_context *large = nullptr;
-  ASSERT_MOERT(moert_context_create(nullptr, &options, &large));
-  size_t bytes =
-      size_t(sysconf(_SC_PHYS_PAGES)) * size_t(sysconf(_SC_PAGE_SIZE));
-  bytes = bytes / 1000 * 999 >> 21 << 21;
-  void *memory = nullptr;
-  EXPECT_EQ(moert_symm_alloc(large, bytes, &memory), MOERT_OUT_OF_MEMORY);
-  std::string number = std::to_string(bytes);
-  EXPECT_EQ(std::string(moert_last_error())
-                .rfind("rank 0: allocation of " + number +
-                           " bytes of symmetric memory: " + number,
-                       0),
-            0u)
-      << moert_last_error();
-  ASSERT_MOERT(moert_symm_alloc(large, 64, &memory));
-  moert_context_destroy(large);
 }

@@ -15,7 +15,7 @@ using namespace moe::rt;
 using Json = nlohmann::json;
 
 static const char *const good = R"({
-  "abi_version": 2, "producer": "moe-mlir 0.1.0", "target": "host",
+  "abi_version": 3, "producer": "moe-mlir 0.1.0", "target": "host",
   "cpu": "x86-64-v3", "hash": "6f0e2b1c9d5a4c37", "ranks": 4,
   "symm_bytes": 29884416,
   "entries": [
@@ -65,6 +65,38 @@ TEST(ManifestTest, ReadsWhatGpusNeed) {
   EXPECT_FALSE(manifest->entries[0].results[0].isSymmetric);
 }
 
+TEST(ManifestTest, ReadsExtentsThatAreKnownBeforeACall) {
+  Json json = Json::parse(good);
+  Json &result = json["entries"][0]["results"][0];
+  result["shape"] = {-1, 7168, -1, -1};
+  result["extents"] = {{0, 0}, nullptr, 12, nullptr};
+  auto manifest = Manifest::parse(json.dump());
+  ASSERT_TRUE(manifest.isOk()) << manifest.status().message();
+  const auto &extents = manifest->entries[0].resultExtents;
+  ASSERT_EQ(extents.size(), 1u);
+  ASSERT_EQ(extents[0].size(), 4u);
+  EXPECT_EQ(extents[0][0].argument, 0);
+  EXPECT_EQ(extents[0][0].dimension, 0);
+  EXPECT_EQ(extents[0][1].argument, -1);
+  EXPECT_EQ(extents[0][1].value, -1);
+  EXPECT_EQ(extents[0][2].value, 12);
+  const std::string wrong =
+      "malformed manifest: entries[0].results[0].extents: expected ";
+  for (const char *extent : {"[0]", "[2, 0]", "[0, 2]", "[-1, 0]", "[0, 0, 0]",
+                             "\"T\"", "-1", "0.5", "{}", "[[0], 0]"}) {
+    result["extents"][0] = Json::parse(extent);
+    EXPECT_EQ(Manifest::parse(json.dump()).status().message(),
+              wrong + "null, an extent of 0 or more, or [argument, dimension]")
+        << extent;
+  }
+  for (const char *extents : {"[]", "[null]", "7", "{}"}) {
+    result["extents"] = Json::parse(extents);
+    EXPECT_EQ(Manifest::parse(json.dump()).status().message(),
+              wrong + "an array with an item per dimension")
+        << extents;
+  }
+}
+
 /// Applies a change to the good manifest and expects the error.
 static void expectError(const std::string &patch, const std::string &message,
                         moert_code code = MOERT_INVALID_ARGUMENT) {
@@ -81,9 +113,9 @@ static std::string replace(const std::string &path, const std::string &value) {
 }
 
 TEST(ManifestTest, OtherAbiVersions) {
-  expectError(replace("/abi_version", "3"),
-              "the artifact has ABI version 3, this runtime understands "
-              "version 2",
+  expectError(replace("/abi_version", "2"),
+              "the artifact has ABI version 2, this runtime understands "
+              "version 3",
               MOERT_ABI_MISMATCH);
   // Of another version nothing else is looked at.
   auto manifest = Manifest::parse(R"({"abi_version": 7, "ranks": "many"})");

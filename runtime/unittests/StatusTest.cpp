@@ -39,6 +39,58 @@ TEST(StatusTest, SystemErrorsEndInTheirText) {
             "f1: No such file or directory");
 }
 
+TEST(StatusTest, DetailsStayWithAnErrorThatGetsAnotherMessage) {
+  Status status =
+      Status(MOERT_TIMEOUT, "late").aboutPeer(3).expecting("5", "4");
+  for (const Status &same : {status.withPrefix("here"), status.withMessage("x"),
+                             status.withCode(MOERT_PEER_FAILED)}) {
+    EXPECT_EQ(same.details().peer, 3);
+    EXPECT_EQ(same.details().expected, "5");
+    EXPECT_EQ(same.details().seen, "4");
+  }
+  EXPECT_EQ(status.details().rank, -1);
+  EXPECT_EQ(status.of(1).details().origin, 1);
+  EXPECT_EQ(status.of(1).of(2).details().origin, 1);
+  Status later = Status(MOERT_PEER_FAILED, "y").causedBy(status).of(0, 2);
+  EXPECT_EQ(later.details().cause, MOERT_TIMEOUT);
+  EXPECT_EQ(later.details().origin, 2);
+  EXPECT_EQ(later.details().rank, 0);
+  EXPECT_EQ(later.details().seen, "4");
+  EXPECT_TRUE(Status::ok().expecting("a", "b").details().seen.empty());
+}
+
+TEST(StatusTest, DetailsAsOneLine) {
+  ErrorDetails details{1,
+                       2,
+                       MOERT_IO,
+                       3,
+                       "op",
+                       "a.mlir:1",
+                       "route",
+                       "id",
+                       "-1 to 7",
+                       "1\x1f"
+                       "2"};
+  ErrorDetails read = decodeDetails(encodeDetails(details, 500));
+  EXPECT_EQ(read.rank, 1);
+  EXPECT_EQ(read.origin, 2);
+  EXPECT_EQ(read.cause, MOERT_IO);
+  EXPECT_EQ(read.peer, 3);
+  EXPECT_EQ(read.op, "op");
+  EXPECT_EQ(read.location, "a.mlir:1");
+  EXPECT_EQ(read.phase, "route");
+  EXPECT_EQ(read.what, "id");
+  EXPECT_EQ(read.expected, "-1 to 7");
+  EXPECT_EQ(read.seen, "1?2");
+  // What is cut is not known, and nonsense tells nothing.
+  EXPECT_EQ(decodeDetails(encodeDetails(details, 9)).op, "o");
+  ErrorDetails none = decodeDetails("");
+  EXPECT_EQ(none.rank, -1);
+  EXPECT_EQ(none.peer, -1);
+  EXPECT_EQ(none.cause, MOERT_OK);
+  EXPECT_EQ(none.op, "");
+}
+
 TEST(StatusTest, ExpectedHoldsValuesThatOnlyMove) {
   Expected<std::unique_ptr<int>> value(std::make_unique<int>(3));
   ASSERT_TRUE(value.isOk());

@@ -53,7 +53,7 @@ def modules(request, tmp_path_factory):
     kernels = Kernels(bin_dir(), option.moe_seed) if option.moe_kernels else None
     return Modules(
         bin_dir(), work_dir, request.config.moe_all_cases, option.moe_target,
-        kernels,
+        kernels, option.moe_seed,
     )
 
 

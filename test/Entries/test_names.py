@@ -27,7 +27,8 @@ NAMES = [
     "a-b", "a.b", "a_b", "a_b_0",
     # PTX, the C library, the runtime, and what the compiler makes.
     "%tid", "add", ".entry", "WARP_SZ", "malloc", "free", "memcpy", "expf", "exp",
-    "moert_wait", "moert_launch", "moert_alloc", "moe_kernels", "moe_gpu_image",
+    "moert_wait", "moert_launch", "moert_alloc", "moert_alloc_result",
+    "moert_symm_result", "moe_kernels", "moe_gpu_image",
     "moe_artifact_manifest", "moe_entry_add", "symm_record", "llvm.sqrt.f32",
     "local.add", "_start", "main",
     "x" * 3000,

@@ -18,10 +18,14 @@ from report import Skip
 INPUT_SETS, REPLAYS = 4, 3
 
 
-def capture(pool, key, name, cases, seconds=60):
-    """Per rank, what it saw after each set of inputs."""
+def capture(pool, key, name, cases, into=False, seconds=60):
+    """Per rank, what it saw after each set of inputs. With `into` the graph
+    writes to memory that the ranks give."""
     per_rank = [
-        (key, name, [scenes.tensors(case, rank) for case in cases], REPLAYS)
+        (
+            key, name, [scenes.tensors(case, rank) for case in cases], REPLAYS,
+            into,
+        )
         for rank in range(pool.group)
     ]
     answers = pool.ask("capture", per_rank, seconds)
@@ -116,6 +120,9 @@ def run_group(report, settings, artifacts, ranks, kind):
                 for number in range(INPUT_SETS)
             ]
             check_replays(cases, capture(pool, key, name, cases))
+            if kind == "graphs":
+                given = capture(pool, key, name, cases, into=True)
+                check_replays(cases, given)
 
         if not report.test(f"{place}/{name}", test) and pool:
             if pool.alive:

@@ -156,6 +156,8 @@ class Library:
              (c_void_p, c_void_p, c_size_t, c_void_p, c_size_t)),
             ("moert_entry_launch", c_int32,
              (c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)),
+            ("moert_entry_launch_into", c_int32,
+             (c_void_p, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)),
             ("moert_tensor_copy_to_host", c_int32,
              (c_void_p, POINTER(DLTensor), c_void_p, c_size_t)),
             ("moert_tensor_copy_from_host", c_int32,
@@ -195,10 +197,12 @@ class Entry:
         self.lib = context.library.lib
         self.num_results = self.lib.moert_entry_num_results(handle)
         self.result_dtypes = []
+        self.is_symmetric_result = []
         for i in range(self.num_results):
             of = TensorType()
             context.check(self.lib.moert_entry_result(handle, i, byref(of)))
             self.result_dtypes.append(of.name.decode())
+            self.is_symmetric_result.append(bool(of.symmetric))
         # Of each argument, whether it has to be symmetric memory.
         self.is_symmetric = []
         for i in range(self.lib.moert_entry_num_args(handle)):
@@ -206,10 +210,15 @@ class Entry:
             context.check(self.lib.moert_entry_arg(handle, i, byref(of)))
             self.is_symmetric.append(bool(of.symmetric))
 
-    def _run(self, function, tensors, *more):
-        inputs = (POINTER(DLTensor) * max(1, len(tensors)))()
+    @staticmethod
+    def _pointers(tensors):
+        pointers = (POINTER(DLTensor) * max(1, len(tensors)))()
         for i, tensor in enumerate(tensors):
-            inputs[i] = ctypes.pointer(tensor.dl)
+            pointers[i] = ctypes.pointer(tensor.dl)
+        return pointers
+
+    def _run(self, function, tensors, *more):
+        inputs = self._pointers(tensors)
         outputs = (POINTER(DLManagedTensor) * max(1, self.num_results))()
         self.context.check(
             function(
@@ -227,6 +236,15 @@ class Entry:
 
     def launch(self, tensors, stream):
         return self._run(self.lib.moert_entry_launch, tensors, stream)
+
+    def launch_into(self, tensors, outputs, stream):
+        """With results in `outputs`, tensors of the caller's."""
+        self.context.check(
+            self.lib.moert_entry_launch_into(
+                self.handle, self._pointers(tensors), len(tensors),
+                self._pointers(outputs), len(outputs), stream,
+            )
+        )
 
 
 class Context:

@@ -21,7 +21,9 @@ import traceback
 from multiprocessing.connection import Connection
 
 from cuda import CudaError, Driver
-from moert import CUDA, Context, Library, RuntimeError_, Tensor, host_tensor
+from moert import (
+    CUDA, Context, Library, RuntimeError_, Tensor, host_tensor, num_bytes,
+)
 
 
 class Rank:
@@ -181,17 +183,35 @@ class Rank:
         finally:
             self.free_buffers()
 
-    def capture(self, key, name, input_sets, replays):
-        """Captures one launch; replays it with each set of inputs in turn."""
+    def outputs_for(self, entry, results):
+        """Memory for results like these, which are freed. Collective."""
+        outputs = []
+        for result, is_symmetric in zip(results, entry.is_symmetric_result):
+            make = self.symmetric_tensor if is_symmetric else self.device_tensor
+            size = num_bytes(result.dtype, result.shape)
+            outputs.append(make(result.dtype, result.shape, b"\xa5" * size))
+            result.free()
+        return outputs
+
+    def capture(self, key, name, input_sets, replays, into=False):
+        """Captures one launch; replays it with each set of inputs in turn. With
+        `into` the results are in memory of the caller's."""
         entry, stream, driver = self.entry(key, name), self.own_stream(), self.driver
         tensors = [self.device_tensor(*tensor) for tensor in input_sets[0]]
         # The first launch does what a capture may not.
-        for result in entry.launch(tensors, stream):
-            result.free()
+        results, outputs = entry.launch(tensors, stream), []
         self.context.synchronize(stream)
+        if into:
+            outputs, results = self.outputs_for(entry, results), []
+        for result in results:
+            result.free()
+        results = []
         driver.begin_capture(stream)
         try:
-            results = entry.launch(tensors, stream)
+            if into:
+                entry.launch_into(tensors, outputs, stream)
+            else:
+                results = entry.launch(tensors, stream)
         finally:
             graph = driver.end_capture(stream)
         seen = []
@@ -206,9 +226,14 @@ class Rank:
                 except RuntimeError_ as error:
                     seen.append(("status", error.code, error.message))
                     break
-                seen.append(
-                    ("done", [self.context.read_result(r) for r in results])
-                )
+                read = [self.context.read_result(r) for r in results]
+                read += [
+                    (t.dtype, t.shape_, self.context.read(t.dl, t.bytes))
+                    for t in outputs
+                ]
+                seen.append(("done", read))
+            if into and all(step == "done" for step, *_ in seen):
+                self.free_symmetric_buffers()
             return seen
         finally:
             driver.destroy_graph(graph)

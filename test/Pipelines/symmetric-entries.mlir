@@ -16,7 +16,7 @@
 
 // Its place in the workspace is its own: after it come the flags of dispatch.
 // CHECK-LABEL: func.func @dispatch(
-// CHECK: %[[SYMM:[a-z0-9_]+]] = symm.alloc persistent at 0 : memref<512x64xbf16, #symm.space>
+// CHECK: %[[SYMM:[a-z0-9_]+]] = symm.alloc persistent result 0 at 0 : memref<512x64xbf16, #symm.space>
 // CHECK: %[[RECV:[a-z0-9_]+]] = memref.memory_space_cast %[[SYMM]]
 // CHECK-NOT: symm.free %[[SYMM]] :
 // CHECK: return %[[RECV]],

@@ -22,11 +22,11 @@
 #define MOE_TOOLS_MOERUN_JOBPROCESS_H
 
 #include "ArtifactFile.h"
-#include "Launcher.h"
 #include "Options.h"
 #include "Outputs.h"
 #include "Signals.h"
 #include "moe-runtime/Deadline.h"
+#include "moe-runtime/LaunchedJob.h"
 #include "moe-runtime/MessageSocket.h"
 
 #include <optional>
@@ -45,7 +45,7 @@ struct StartError {
 /// This process as a part of its job.
 class JobProcess {
 public:
-  JobProcess(const LaunchedJob &job, const Options &options,
+  JobProcess(const rt::LaunchedJob &job, const Options &options,
              const Signals &signals);
 
   /// Checks and opens what the rank needs.
@@ -75,7 +75,7 @@ private:
   std::string hostText() const;
   std::vector<OutputFile *> ownOutputs();
 
-  const LaunchedJob &job;
+  const rt::LaunchedJob &job;
   const Options &given;
   Options options;
   const Signals &signals;

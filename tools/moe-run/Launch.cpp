@@ -9,9 +9,9 @@
 #include "Launch.h"
 
 #include "JobProcess.h"
-#include "Launcher.h"
 #include "Signals.h"
 #include "Supervisor.h"
+#include "moe-runtime/LaunchedJob.h"
 
 #include <cerrno>
 #include <cstdlib>
@@ -90,6 +90,8 @@ int moe::run::launch(const Options &options, const std::string &usageError) {
   std::string error = usageError;
   auto environment = [](const char *name) { return std::getenv(name); };
   bool isConsistent = options.alone || detectJob(environment, job, error);
+  if (!isConsistent)
+    error += "; --alone starts all ranks from this process";
   if (!job && (!isConsistent || !usageError.empty())) {
     printError(error);
     return 2;

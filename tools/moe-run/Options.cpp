@@ -39,6 +39,8 @@ every process is one rank.
   --symm-reserve N  largest size of the symmetric heap of each rank, in bytes
                     or with K, M, G or T (powers of 1024; default: 32G). Takes
                     addresses, not memory
+  --into            give memory for the results, every byte of which is 0xa5
+                    before the first call, instead of taking what calls return
   --alone           start all ranks from this process, also in a job of mpirun
                     or srun
   --trace FILE      write when each phase of the timed calls began and ended on
@@ -147,6 +149,8 @@ bool moe::run::parseOptions(int argc, char **argv, Options &options,
     std::string arg = argv[i];
     if (arg == "--json") {
       options.json = true;
+    } else if (arg == "--into") {
+      options.into = true;
     } else if (arg == "--alone") {
       options.alone = true;
     } else if (arg == "--help" || arg == "-h") {

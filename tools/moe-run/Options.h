@@ -26,6 +26,7 @@ struct Options {
   int bench = 0;
   int warmup = -1; ///< -1: 2 with --bench, else 0
   bool json = false;
+  bool into = false;  ///< give memory for the results
   bool alone = false; ///< whoever started this process, it starts the ranks
   bool probe = false;
   bool help = false;

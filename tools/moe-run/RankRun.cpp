@@ -8,9 +8,9 @@
 
 #include "RankRun.h"
 
+#include "GivenOutputs.h"
 #include "Report.h"
 #include "TraceFile.h"
-#include "moe-runtime/Context.h"
 #include "moe-runtime/FileSizeLimit.h"
 #include "moe-runtime/Npy.h"
 
@@ -50,6 +50,7 @@ public:
   Status start(std::unique_ptr<Bootstrap> bootstrap);
   Status prepare();
   Status placeInputs();
+  Status placeOutputs();
   Status callAll();
   Status writeOutputs();
   Status report();
@@ -64,6 +65,7 @@ public:
 
 private:
   Status readInputs();
+  std::vector<const DLTensor *> inputPointers() const;
   Status callOnce();
   Status writeOutput(const OutputFile &output, const DLTensor &tensor,
                      const TensorType &type);
@@ -77,6 +79,7 @@ private:
   std::vector<NpyArray> inputs;
   std::vector<DLTensor> views;
   Results results;
+  GivenOutputs given; ///< with --into
   RankReport facts;
   std::vector<std::pair<int64_t, int64_t>> calls; ///< begin and end
 };
@@ -182,13 +185,24 @@ Status RankRun::placeInputs() {
   return Status::ok();
 }
 
-Status RankRun::callOnce() {
+std::vector<const DLTensor *> RankRun::inputPointers() const {
   std::vector<const DLTensor *> pointers;
   for (const DLTensor &view : views)
     pointers.push_back(&view);
+  return pointers;
+}
+
+Status RankRun::placeOutputs() {
+  observer.onPhase("placing its results", 0);
+  return given.create(*context, *entry, inputPointers());
+}
+
+Status RankRun::callOnce() {
+  if (options.into)
+    return context->callInto(*entry, inputPointers(), given.pointers());
   // The memory of the last results serves for the next ones.
   results.clear();
-  return context->call(*entry, pointers, results.tensors);
+  return context->call(*entry, inputPointers(), results.tensors);
 }
 
 /// What comes before the first call.
@@ -263,8 +277,10 @@ Status RankRun::writeOutput(const OutputFile &output, const DLTensor &tensor,
 
 Status RankRun::writeOutputs() {
   observer.onPhase("writing its results", 0);
-  for (size_t i = 0; i < results.tensors.size(); ++i) {
-    const DLTensor &tensor = results.tensors[i]->dl_tensor;
+  size_t count = options.into ? given.tensors().size() : results.tensors.size();
+  for (size_t i = 0; i < count; ++i) {
+    const DLTensor &tensor =
+        options.into ? given.tensors()[i] : results.tensors[i]->dl_tensor;
     const TensorType &type = entry->description->results[i];
     OutputFact output{
         type.dtype, {tensor.shape, tensor.shape + tensor.ndim}, ""};
@@ -352,6 +368,8 @@ Outcome moe::run::runRank(const Options &options, const ArtifactFile &file,
   status = agree(run.prepare());
   if (status.isOk())
     status = agree(run.placeInputs());
+  if (status.isOk() && options.into)
+    status = agree(run.placeOutputs());
   if (status.isOk()) {
     status = run.callAll();
     if (status.isOk())

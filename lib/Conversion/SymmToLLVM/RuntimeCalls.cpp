@@ -22,6 +22,7 @@ namespace {
 enum class Behaviour {
   Query,   ///< the same result throughout an entry, no effects
   Opaque,  ///< may read and write memory; may end the entry
+  Fresh,   ///< the same; no other pointer leads to the memory it returns
   NoReturn ///< ends the entry
 };
 
@@ -43,6 +44,10 @@ static Signature getSignature(RuntimeFunction function) {
     return {"moert_symm_base", "p", Behaviour::Query};
   case RuntimeFunction::SymmStride:
     return {"moert_symm_stride", "i", Behaviour::Query};
+  case RuntimeFunction::SymmResult:
+    return {"moert_symm_result", "piii", Behaviour::Query};
+  case RuntimeFunction::AllocResult:
+    return {"moert_alloc_result", "piii", Behaviour::Fresh};
   case RuntimeFunction::CollectiveBegin:
     return {"moert_collective_begin", "vppi", Behaviour::Opaque};
   case RuntimeFunction::Phase:
@@ -89,6 +94,10 @@ static void setBehaviour(LLVM::LLVMFuncOp func, Behaviour behaviour) {
     return;
   }
   case Behaviour::Opaque:
+    return;
+  case Behaviour::Fresh:
+    func.setResultAttr(0, LLVM::LLVMDialect::getNoAliasAttrName(),
+                       UnitAttr::get(context));
     return;
   case Behaviour::NoReturn:
     passthrough({"cold", "noreturn"});

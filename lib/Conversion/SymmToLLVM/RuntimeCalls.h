@@ -20,6 +20,8 @@ enum class RuntimeFunction {
   Rank,
   SymmBase,
   SymmStride,
+  SymmResult,
+  AllocResult,
   CollectiveBegin,
   Phase,
   CollectiveEnd,

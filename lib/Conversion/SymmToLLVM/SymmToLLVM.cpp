@@ -8,6 +8,7 @@
 
 #include "moe-mlir/Conversion/SymmToLLVM/SymmToLLVM.h"
 
+#include "MemoryLowering.h"
 #include "RuntimeCalls.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
@@ -25,19 +26,6 @@ using namespace mlir::moe;
 //===----------------------------------------------------------------------===//
 // Addresses
 //===----------------------------------------------------------------------===//
-
-static Value createI64(OpBuilder &builder, Location loc, int64_t value) {
-  return LLVM::ConstantOp::create(builder, loc, builder.getI64Type(),
-                                  builder.getI64IntegerAttr(value));
-}
-
-/// `ptr` moved by `bytes`. The range of all ranks' workspaces is no object of
-/// the generated code, so nothing is said about bounds.
-static Value createByteOffset(OpBuilder &builder, Location loc, Value ptr,
-                              Value bytes) {
-  return LLVM::GEPOp::create(builder, loc, ptr.getType(), builder.getI8Type(),
-                             ptr, ArrayRef<LLVM::GEPArg>{bytes});
-}
 
 /// What lies at `ptr` on this rank, on rank `rank`.
 static FailureOr<Value> createPeerAddress(OpBuilder &builder, Location loc,
@@ -78,41 +66,8 @@ protected:
 };
 
 //===----------------------------------------------------------------------===//
-// Memory
+// Ranks
 //===----------------------------------------------------------------------===//
-
-struct AllocOpLowering : public SymmOpLowering<symm::AllocOp> {
-  using SymmOpLowering::SymmOpLowering;
-
-  LogicalResult
-  matchAndRewrite(symm::AllocOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    Location loc = op.getLoc();
-    if (!op.getOffset())
-      return rewriter.notifyMatchFailure(op, "no offset");
-    FailureOr<Value> base =
-        callRuntime(rewriter, loc, RuntimeFunction::SymmBase);
-    if (failed(base))
-      return rewriter.notifyMatchFailure(op, "clash with a runtime function");
-    Value ptr = createByteOffset(rewriter, loc, *base,
-                                 createI64(rewriter, loc, *op.getOffset()));
-    rewriter.replaceOp(
-        op, Value(MemRefDescriptor::fromStaticShape(
-                rewriter, loc, *getTypeConverter(), op.getType(), ptr)));
-    return success();
-  }
-};
-
-struct FreeOpLowering : public SymmOpLowering<symm::FreeOp> {
-  using SymmOpLowering::SymmOpLowering;
-
-  LogicalResult
-  matchAndRewrite(symm::FreeOp op, OpAdaptor adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    rewriter.eraseOp(op);
-    return success();
-  }
-};
 
 struct RankOpLowering : public SymmOpLowering<symm::RankOp> {
   using SymmOpLowering::SymmOpLowering;
@@ -392,9 +347,11 @@ void moe::addSymmToLLVMTypeConversions(LLVMTypeConverter &converter) {
 
 void moe::populateSymmToLLVMConversionPatterns(
     const LLVMTypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<AllocOpLowering, FreeOpLowering, RankOpLowering, PeerOpLowering,
-               PutOpLowering, NextEpochOpLowering, SignalOpLowering,
-               WaitOpLowering, CheckOpLowering, CollectiveBeginOpLowering,
-               PhaseOpLowering, CollectiveEndOpLowering>(converter);
+  patterns
+      .add<RankOpLowering, PeerOpLowering, PutOpLowering, NextEpochOpLowering,
+           SignalOpLowering, WaitOpLowering, CheckOpLowering,
+           CollectiveBeginOpLowering, PhaseOpLowering, CollectiveEndOpLowering>(
+          converter);
   patterns.add<BarrierOpExpansion>(patterns.getContext());
+  populateSymmMemoryPatterns(converter, patterns);
 }

@@ -28,16 +28,6 @@ namespace mlir::moe {
 using namespace mlir;
 using namespace mlir::moe;
 
-static bool hasSymmOps(gpu::GPUFuncOp kernel) {
-  return kernel
-      ->walk([](Operation *op) {
-        return isa_and_present<symm::SymmDialect>(op->getDialect())
-                   ? WalkResult::interrupt()
-                   : WalkResult::advance();
-      })
-      .wasInterrupted();
-}
-
 /// The argument of `function` that has the number of the collective which calls
 /// it; null without one.
 static Value findSiteArgument(FunctionOpInterface function) {
@@ -81,7 +71,7 @@ struct ConvertSymmToNVVMPass
       mayStop |= hasAssertions(gpuModule);
     module.walk([&](gpu::GPUFuncOp kernel) {
       boundGrid(kernel);
-      if (mayStop || hasSymmOps(kernel))
+      if (mayStop || symm::holdsSymmOps(kernel))
         kernels[kernel];
     });
     module.walk([&](gpu::LaunchFuncOp launch) {

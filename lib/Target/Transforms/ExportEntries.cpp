@@ -47,11 +47,32 @@ static StringRef getEntryName(LLVM::LLVMFuncOp func) {
 // Manifest
 //===----------------------------------------------------------------------===//
 
+/// The extents of a result that callers can know before a call: an extent of
+/// an argument ([argument, dimension]), a number, or null.
+static void writeExtents(llvm::json::OStream &json, ArrayAttr extents) {
+  if (llvm::all_of(extents, llvm::IsaPred<UnitAttr>))
+    return;
+  json.attributeArray("extents", [&] {
+    for (Attribute extent : extents) {
+      if (auto source = dyn_cast<DenseI64ArrayAttr>(extent))
+        json.array([&] {
+          for (int64_t part : source.asArrayRef())
+            json.value(part);
+        });
+      else if (auto number = dyn_cast<IntegerAttr>(extent))
+        json.value(number.getInt());
+      else
+        json.value(nullptr);
+    }
+  });
+}
+
+/// `extents` is what `kResultExtentsAttrName` says, or null.
 static void writeTypes(llvm::json::OStream &json, StringRef key,
-                       TypeRange types) {
+                       TypeRange types, ArrayAttr extents = {}) {
   json.attributeArray(key, [&] {
-    for (Type type : types) {
-      auto tensor = cast<RankedTensorType>(type);
+    for (size_t index = 0; index < types.size(); ++index) {
+      auto tensor = cast<RankedTensorType>(types[index]);
       std::string dtype;
       llvm::raw_string_ostream(dtype) << tensor.getElementType();
       json.object([&] {
@@ -62,6 +83,8 @@ static void writeTypes(llvm::json::OStream &json, StringRef key,
         });
         if (isa_and_present<symm::SpaceAttr>(tensor.getEncoding()))
           json.attribute("symmetric", true);
+        if (extents)
+          writeExtents(json, cast<ArrayAttr>(extents[index]));
       });
     }
   });
@@ -127,7 +150,8 @@ static std::string createManifest(ModuleOp module,
           json.attribute("name", getEntryName(func));
           json.attribute("symbol", getEntrySymbol(func.getName()));
           writeTypes(json, "args", type.getInputs());
-          writeTypes(json, "results", type.getResults());
+          writeTypes(json, "results", type.getResults(),
+                     func->getAttrOfType<ArrayAttr>(kResultExtentsAttrName));
         });
       }
     });
@@ -295,6 +319,7 @@ static void dropNotes(ModuleOp module, ArrayRef<LLVM::LLVMFuncOp> entries) {
   for (LLVM::LLVMFuncOp func : entries) {
     func->removeAttr(kEntryAttrName);
     func->removeAttr(kEntryNameAttrName);
+    func->removeAttr(kResultExtentsAttrName);
   }
 }
 

@@ -73,18 +73,6 @@ gpu::GPUFuncOp KernelIndex::findOrAdd(gpu::GPUFuncOp kernel) {
   return {};
 }
 
-/// Where a kernel of an exchange is launched belongs to its code: that is the
-/// phase its first errors name.
-static bool hasSymmOps(gpu::GPUFuncOp kernel) {
-  return kernel
-      ->walk([](Operation *op) {
-        return isa_and_present<symm::SymmDialect>(op->getDialect())
-                   ? WalkResult::interrupt()
-                   : WalkResult::advance();
-      })
-      .wasInterrupted();
-}
-
 //===----------------------------------------------------------------------===//
 // Pass
 //===----------------------------------------------------------------------===//
@@ -117,7 +105,9 @@ struct MoEMergeKernelModulesPass
         // other has.
         auto kernel = dyn_cast<gpu::GPUFuncOp>(op);
         gpu::GPUFuncOp equal;
-        if (kernel && isAlone && !hasSymmOps(kernel))
+        // Where a kernel of an exchange is launched belongs to its code: that
+        // is the phase its first errors name.
+        if (kernel && isAlone && !symm::holdsSymmOps(kernel))
           equal = known.findOrAdd(kernel);
         if (equal) {
           renamed[{moduleName, name}] = equal.getNameAttr();

@@ -22,7 +22,8 @@
 ///
 /// that the caller fills for arguments and the entry fills for results. An
 /// entry never writes to its arguments. The `allocated` pointer of a result
-/// comes from moert_alloc and belongs to the caller afterwards.
+/// comes from moert_alloc_result or moert_alloc and belongs to the caller
+/// afterwards.
 ///
 /// The functions act on the context of the call that is running on the
 /// calling thread. Those that can fail do not return on failure: they record
@@ -41,7 +42,7 @@ extern "C" {
 #endif
 
 /// Raised with every incompatible change of this header or of the manifest.
-#define MOERT_ARTIFACT_ABI_VERSION 2
+#define MOERT_ARTIFACT_ABI_VERSION 3
 
 /// The most ranks that an artifact may be for.
 #define MOERT_MAX_RANKS 65536
@@ -74,6 +75,11 @@ int64_t moert_rank(void);
 /// moert_symm_base() + (p - moert_rank()) * moert_symm_stride().
 void *moert_symm_base(void);
 int64_t moert_symm_stride(void);
+
+/// Where result `index` of the entry lies, which is symmetric memory and has
+/// `bytes` bytes: in the memory of the caller's, where that has given some, and
+/// else `offset` bytes behind moert_symm_base(). The same throughout a call.
+void *moert_symm_result(int64_t index, int64_t offset, int64_t bytes);
 
 /// Marks the start of a collective op. `op` ("moe.dispatch") and `location`
 /// ("file.mlir:12:8") are static strings. `site` numbers the collective ops of
@@ -109,6 +115,13 @@ void moert_assertion_failed(const char *location, const char *text);
 /// a power of two. Never returns null. moert_free accepts null.
 void *moert_alloc(int64_t bytes, int64_t alignment);
 void moert_free(void *ptr);
+
+/// Memory that the entry is to return as result `index`: the caller's, where
+/// that has given memory of `bytes` bytes for it and the entry has not asked
+/// before; else that of moert_alloc. The caller's is aligned to an element, or
+/// to 16 bytes on a GPU, and is not freed. A result that the entry returns
+/// elsewhere is copied to the caller's memory.
+void *moert_alloc_result(int64_t index, int64_t bytes, int64_t alignment);
 
 //===----------------------------------------------------------------------===//
 // Artifacts for GPUs ("target": "cuda" in the manifest)

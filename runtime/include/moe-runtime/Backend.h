@@ -93,6 +93,8 @@ public:
   /// @{
   virtual DLDevice device() const { return {kDLCPU, 0}; }
   virtual const char *deviceName() const { return ""; }
+  /// What moe-compile calls it: "host", "cuda:sm_90".
+  virtual const char *target() const { return name(); }
   /// Whether a call returns before its work is done.
   virtual bool isAsynchronous() const { return false; }
   virtual std::shared_ptr<Memory> createMemory() = 0;

@@ -102,9 +102,11 @@ std::unique_ptr<Bootstrap> createSoloBootstrap();
 /// A group of `size` threads of this process, one bootstrap per rank.
 std::vector<std::unique_ptr<Bootstrap>> createThreadBootstraps(int size);
 
-/// The rank's end of a socket whose other end a SocketHub serves.
-std::unique_ptr<Bootstrap> createSocketBootstrap(UniqueFd socket, int rank,
-                                                 int size);
+/// The rank's end of a socket whose other end a SocketHub serves. `hub` names
+/// its process in messages.
+std::unique_ptr<Bootstrap> createSocketBootstrap(
+    UniqueFd socket, int rank, int size,
+    const std::string &hub = "the process that started the ranks");
 
 /// What an embedder supplies: an all-gather among processes of one machine.
 /// `allGather` returns 0, or not 0 after writing to `error` which rank is

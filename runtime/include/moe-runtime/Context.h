@@ -28,6 +28,7 @@
 namespace moe::rt {
 
 class Artifact;
+class CallFrame;
 struct FailedCheck;
 
 /// One public function of a loaded artifact.
@@ -39,6 +40,12 @@ struct Entry {
   uint64_t callHash = 0;
   bool verified = false; ///< all ranks have called it once, and agreed
 };
+
+/// What the caller can know of the shape of result `index` before it calls
+/// `entry` with `inputs`; -1 for the rest.
+Status findResultShape(const Manifest::Entry &entry,
+                       const std::vector<const DLTensor *> &inputs,
+                       size_t index, std::vector<int64_t> &shape);
 
 /// A loaded shared object and its workspace.
 class Artifact {
@@ -93,6 +100,14 @@ private:
   std::vector<Entry> entryList;
 };
 
+/// Where the results of a call go.
+struct CallOutputs {
+  /// To tensors that the runtime makes, and the caller owns; or null.
+  std::vector<DLManagedTensor *> *made = nullptr;
+  /// Into tensors of the caller's; or null.
+  const std::vector<const DLTensor *> *given = nullptr;
+};
+
 struct ContextOptions {
   double timeoutSeconds = 20.0;
   /// Address space, not memory, that each rank's slice may grow into.
@@ -117,6 +132,9 @@ public:
   /// Collective.
   Expected<Artifact *> load(const std::string &path,
                             const std::string &displayName);
+  /// Collective. The same of an artifact in memory, which is copied.
+  Expected<Artifact *> loadBytes(std::string_view bytes,
+                                 const std::string &displayName);
   /// Collective, unless the group has failed.
   Status unload(Artifact *artifact);
 
@@ -130,6 +148,12 @@ public:
   /// the host backend `stream` is null and this is call.
   Status launch(Entry &entry, const std::vector<const DLTensor *> &inputs,
                 std::vector<DLManagedTensor *> &outputs, void *stream);
+  /// The same, with results written to the tensors `outputs`. After an error
+  /// their contents are unspecified.
+  Status callInto(Entry &entry, const std::vector<const DLTensor *> &inputs,
+                  const std::vector<const DLTensor *> &outputs);
+  Status launchInto(Entry &entry, const std::vector<const DLTensor *> &inputs,
+                    const std::vector<const DLTensor *> &outputs, void *stream);
   /// Waits until the work on `stream` is done, and returns what went wrong.
   Status synchronize(void *stream);
   /// What has gone wrong so far.
@@ -173,6 +197,9 @@ public:
   void failHere(const FailedCheck &check);
   void failAssertion(const char *location, const char *text);
   bool allocate(int64_t bytes, int64_t alignment, void *&out);
+  bool allocateResult(int64_t index, int64_t bytes, int64_t alignment,
+                      void *&out);
+  void *symmetricResult(int64_t index, int64_t offset, int64_t bytes);
   bool free(void *ptr);
   bool launchKernel(const KernelLaunch &launch);
   bool copy(void *to, const void *from, int64_t bytes);
@@ -188,19 +215,22 @@ private:
   Context();
   Status refuseIfFailed() const;
   Status prefixed(const Status &status) const;
+  Status placed(const Status &status) const;
   Status runGroupOp(const GroupOp &op);
   void number(Artifact &artifact);
   Status agreeOnBytes(const Artifact &artifact);
   Status checkLoadable(const Manifest &manifest);
+  Expected<Artifact *> adopt(Expected<std::unique_ptr<Artifact>> opened,
+                             const std::string &displayName);
   Status callGuarded(Entry &entry, const std::vector<const DLTensor *> &inputs,
-                     std::vector<DLManagedTensor *> &outputs,
-                     const StreamRef &stream);
+                     const CallOutputs &outputs, const StreamRef &stream);
   Status run(Entry &entry, const std::vector<const DLTensor *> &inputs,
-             std::vector<DLManagedTensor *> &outputs, const StreamRef &stream);
+             const CallOutputs &outputs, const StreamRef &stream);
+  Status runEntry(Entry &entry, CallFrame &frame, const CallOutputs &outputs,
+                  const StreamRef &stream);
   Status enterCall(Entry &entry, const std::string &arguments,
                    const Status &local);
-  Status finishCall(const StreamRef &stream, const Status &status,
-                    std::vector<DLManagedTensor *> &outputs);
+  Status finishCall(const StreamRef &stream, const Status &status);
   Status waitForStream(const StreamRef &stream, const Status &known);
   Status whyStop(int64_t &goneSince) const;
   Status deviceError();
@@ -230,6 +260,7 @@ private:
 
   std::atomic<bool> busy{false};
   Entry *running = nullptr;
+  CallFrame *runningFrame = nullptr;
   StreamRef runningOn;
   bool inCollective = false;
   /// Collectives that this rank has begun, and of each other rank the last one

@@ -73,6 +73,8 @@ public:
   void endCollectives(bool isQueued);
   /// "moe.dispatch at a.mlir:3:5, phase 'put'", or the running group op.
   std::string here() const;
+  /// Op, location and phase of the running collective; unknown outside of one.
+  ErrorDetails place() const;
   /// @}
 
   /// \name Errors

@@ -20,11 +20,19 @@ namespace moe::rt {
 
 /// The manifest of docs/Artifact.md.
 struct Manifest {
+  /// What is known of an extent before a call.
+  struct Extent {
+    int argument = -1;  ///< it is an extent of that argument, or -1
+    int dimension = 0;  ///< which one
+    int64_t value = -1; ///< itself, or -1
+  };
   struct Entry {
     std::string name;
     std::string symbol;
     std::vector<TensorType> args;
     std::vector<TensorType> results;
+    /// One per dimension of each result, or none for a result.
+    std::vector<std::vector<Extent>> resultExtents;
   };
   struct Site {
     std::string op;

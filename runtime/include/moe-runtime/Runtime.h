@@ -56,6 +56,31 @@ MOERT_API const char *moert_code_name(moert_code code);
 /// Valid until the thread's next call.
 MOERT_API const char *moert_last_error(void);
 
+/// What is known of an error beside its message: -1 and "" stand for what is
+/// not.
+typedef struct moert_error_info {
+  size_t struct_size; ///< sizeof(moert_error_info), set by the caller
+  moert_code code;    ///< that the call returned; MOERT_OK after a success
+  /// Its code on the rank where it was first: MOERT_INVALID_EXPERT, say, where
+  /// `code` is MOERT_PEER_FAILED. Else the same as `code`.
+  moert_code cause;
+  int32_t rank;         ///< that reports it
+  int32_t origin;       ///< rank where it was first
+  int32_t peer;         ///< rank that was waited for, or that a value is about
+  const char *op;       ///< "moe.dispatch"
+  const char *location; ///< of the op: "layer.mlir:12:8"
+  const char *phase;    ///< of the op: "route"
+  const char *what;     ///< was checked: "expert id of token 3, slot 1"
+  const char *expected; ///< "-1 to 7"
+  const char *seen;     ///< "12"
+  const char *message;  ///< moert_last_error()
+} moert_error_info;
+
+/// Details of the calling thread's last call. Strings are valid until the
+/// thread's next call of another function. Only the fields that struct_size
+/// covers are written.
+MOERT_API moert_code moert_last_error_info(moert_error_info *out);
+
 /// How the ranks of a group find each other: processes of one machine that
 /// already have an all-gather.
 typedef struct moert_bootstrap {
@@ -90,6 +115,28 @@ typedef struct moert_options {
 MOERT_API moert_code moert_context_create(const moert_bootstrap *bootstrap,
                                           const moert_options *options,
                                           moert_context **out);
+/// Collective: the group of the processes that a launcher has started, one per
+/// rank, on one host: those of mpirun, mpiexec, srun or torchrun, which say in
+/// the environment which rank is whose. A process that was started alone is a
+/// group of one. Processes may make several groups one after another, all in
+/// the same order.
+MOERT_API moert_code moert_context_create_from_environment(
+    const moert_options *options, moert_context **out);
+
+/// Ranks that are threads of this process.
+typedef struct moert_thread_group moert_thread_group;
+MOERT_API moert_code moert_thread_group_create(int32_t size,
+                                               moert_thread_group **out);
+/// Collective: makes the context of one rank of the group. Each rank is taken
+/// once, all at the same time on threads of their own; afterwards any thread
+/// may use a context, one at a time.
+MOERT_API moert_code moert_context_create_in_threads(
+    moert_thread_group *group, int32_t rank, const moert_options *options,
+    moert_context **out);
+/// Contexts stay. Ranks that nobody has taken will not come, so calls that wait
+/// for them end with an error. NULL is fine.
+MOERT_API void moert_thread_group_destroy(moert_thread_group *group);
+
 /// Unloads all artifacts. Results of calls stay valid. On a GPU waits for what
 /// this process has given it to do. NULL is fine.
 MOERT_API void moert_context_destroy(moert_context *context);
@@ -100,6 +147,9 @@ MOERT_API DLDevice moert_context_device(const moert_context *context);
 /// "NVIDIA H100 80GB HBM3"; "" on the host backend. Valid as long as the
 /// context.
 MOERT_API const char *moert_context_device_name(const moert_context *context);
+/// What to compile for, in the words of moe-compile: "host", or "cuda:sm_90"
+/// with the compute capability of the GPU. Valid as long as the context.
+MOERT_API const char *moert_context_target(const moert_context *context);
 /// Rank whose error made the group fail, or -1.
 MOERT_API int32_t moert_context_failed_rank(const moert_context *context);
 /// Collective. After an error the group refuses calls until all ranks have
@@ -114,6 +164,13 @@ MOERT_API moert_code moert_context_fail(moert_context *context, moert_code code,
 MOERT_API moert_code moert_artifact_load(moert_context *context,
                                          const char *path,
                                          moert_artifact **out);
+/// Collective. The same of an artifact whose `size` bytes are at `data`; they
+/// are copied. `name` stands for the file in messages; NULL and "" are
+/// "artifact in memory".
+MOERT_API moert_code moert_artifact_load_bytes(moert_context *context,
+                                               const void *data, size_t size,
+                                               const char *name,
+                                               moert_artifact **out);
 /// Collective, unless the group has failed.
 MOERT_API moert_code moert_artifact_unload(moert_artifact *artifact);
 /// The manifest's text, valid as long as the artifact.
@@ -192,6 +249,45 @@ MOERT_API moert_code moert_entry_launch(moert_entry *entry,
                                         size_t num_inputs,
                                         DLManagedTensor **outputs,
                                         size_t num_outputs, void *stream);
+
+/// The same as moert_entry_call and moert_entry_launch, with results in tensors
+/// of the caller's, which the runtime neither allocates nor, as a rule, copies.
+/// `outputs` has one per result, each on the context's device, of the result's
+/// type and shape, dense and row-major, and aligned like an input. It shares no
+/// memory with an input, another output, or what the call writes of the
+/// artifact's workspace.
+///
+/// A symmetric result needs memory of moert_symm_alloc, at the same offset on
+/// all ranks; those that give different offsets, or none, get
+/// MOERT_COLLECTIVE_MISMATCH. It is the caller's like any other memory: several
+/// results of an entry can be alive at the same time, and be arguments of
+/// others. Peers write it from the time when this rank runs the call until it
+/// is done.
+///
+/// Where received rows have unspecified rows behind them, these are not
+/// written. After an error the contents of all outputs are unspecified. A
+/// result that the compiler could not place is copied, in the order of the
+/// stream (docs/Artifact.md).
+///
+/// A launch may be captured into a CUDA graph, like moert_entry_launch; replays
+/// write the same memory.
+MOERT_API moert_code moert_entry_call_into(moert_entry *entry,
+                                           const DLTensor *const *inputs,
+                                           size_t num_inputs,
+                                           const DLTensor *const *outputs,
+                                           size_t num_outputs);
+MOERT_API moert_code moert_entry_launch_into(moert_entry *entry,
+                                             const DLTensor *const *inputs,
+                                             size_t num_inputs,
+                                             const DLTensor *const *outputs,
+                                             size_t num_outputs, void *stream);
+/// The shape that result `index` of a call with these inputs has, of which only
+/// rank and extents are looked at; -1 for an extent that the call alone tells.
+/// `shape` has room for the result's `ndim` extents.
+MOERT_API moert_code moert_entry_result_shape(const moert_entry *entry,
+                                              const DLTensor *const *inputs,
+                                              size_t num_inputs, size_t index,
+                                              int64_t *shape);
 
 /// Waits until the work on `stream` is done, or an error ends it, and returns
 /// that error: of this rank's GPU, or of the group. Gives up after twice the

@@ -44,14 +44,17 @@ class SocketHub {
 public:
   explicit SocketHub(std::vector<UniqueFd> sockets);
 
-  /// Serves what is ready and returns after `timeoutMs` at the latest, at
-  /// once when `extraFd` is readable. Returns whether it is.
+  /// Serves what is ready and returns after `timeoutMs` (-1 for no bound) at
+  /// the latest, at once when `extraFd` is readable. Returns whether it is.
   bool step(int timeoutMs, int extraFd = -1);
   /// The same with any number of other descriptors to wait for.
   void step(int timeoutMs, std::vector<pollfd> &others);
 
   /// Answers the pending exchange and all later ones with `status`.
   void fail(const Status &status);
+
+  /// Whether some rank has not been sent all that is for it.
+  bool hasOutput() const;
 
   /// True when every rank has closed its socket.
   bool allClosed() const;

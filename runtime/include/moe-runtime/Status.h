@@ -10,8 +10,10 @@
 #define MOE_RUNTIME_STATUS_H
 
 #include "moe-runtime/ArtifactABI.h"
+#include "moe-runtime/ErrorDetails.h"
 
 #include <cstdarg>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -26,8 +28,8 @@ std::string codeText(moert_code code);
 /// printf into a string.
 std::string format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/// A code and a message for people. Errors travel as values; nothing in the
-/// runtime throws.
+/// A code, a message for people, and what programs can know of the error.
+/// Errors travel as values; nothing in the runtime throws.
 class [[nodiscard]] Status {
 public:
   Status() = default;
@@ -40,12 +42,39 @@ public:
   moert_code code() const { return errorCode; }
   const std::string &message() const { return text; }
 
+  /// Empty ones when nothing is known.
+  const ErrorDetails &details() const;
+
   /// The same error with `prefix` and ": " before its message.
   Status withPrefix(const std::string &prefix) const;
+  /// The same error with another message.
+  Status withMessage(std::string message) const;
+  /// The same error under another code.
+  Status withCode(moert_code code) const;
+  /// The same error with details that `edit` has changed.
+  template <typename Edit> Status detailed(Edit edit) const {
+    if (isOk())
+      return *this;
+    ErrorDetails changed = details();
+    edit(changed);
+    Status status = *this;
+    status.known = std::make_shared<const ErrorDetails>(std::move(changed));
+    return status;
+  }
+  /// The same error, of a value: what was expected, and what was seen.
+  Status expecting(const std::string &expected, const std::string &seen) const;
+  /// The same error, which concerns the rank `peer`.
+  Status aboutPeer(int peer) const;
+  /// The same error as `rank` reports it; it was first that of `origin`, -1 for
+  /// itself unless an origin is known.
+  Status of(int rank, int origin = -1) const;
+  /// The same error with the details of `first`, of which it is a consequence.
+  Status causedBy(const Status &first) const;
 
 private:
   moert_code errorCode = MOERT_OK;
   std::string text;
+  std::shared_ptr<const ErrorDetails> known;
 };
 
 /// An error with a printf-style message.

@@ -38,12 +38,18 @@ Status moe::rt::agreeStatus(Bootstrap &bootstrap, const Status &mine,
   struct Record {
     int32_t code;
     char message[1020];
+    char details[512];
   };
   if (failedRank)
     *failedRank = -1;
-  Record record{mine.code(), {}};
+  Record record{mine.code(), {}, {}};
   std::strncpy(record.message, mine.message().c_str(),
                sizeof(record.message) - 1);
+  if (!mine.isOk())
+    std::strncpy(
+        record.details,
+        encodeDetails(mine.details(), sizeof(record.details) - 1).c_str(),
+        sizeof(record.details) - 1);
   std::vector<Record> all(bootstrap.size());
   if (Status s = bootstrap.allGather(&record, sizeof(record), all.data());
       !s.isOk())
@@ -61,7 +67,11 @@ Status moe::rt::agreeStatus(Bootstrap &bootstrap, const Status &mine,
     return mine;
   auto code = static_cast<moert_code>(all[failed].code);
   return makeError(code == MOERT_COLLECTIVE_MISMATCH ? code : MOERT_PEER_FAILED,
-                   "rank %d failed: %s", failed, all[failed].message);
+                   "rank %d failed: %s", failed, all[failed].message)
+      .causedBy(Status(code, "").detailed([&](ErrorDetails &details) {
+        details = decodeDetails(all[failed].details);
+      }))
+      .of(bootstrap.rank(), failed);
 }
 
 Expected<std::vector<std::string>>

@@ -18,8 +18,9 @@ using namespace moe::rt;
 namespace {
 class SocketBootstrap : public Bootstrap {
 public:
-  SocketBootstrap(UniqueFd socket, int rank, int size)
-      : socket(std::move(socket)), myRank(rank), groupSize(size) {}
+  SocketBootstrap(UniqueFd socket, int rank, int size, std::string hub)
+      : socket(std::move(socket)), myRank(rank), groupSize(size),
+        hub(std::move(hub)) {}
 
   int rank() const override { return myRank; }
   int size() const override { return groupSize; }
@@ -51,22 +52,22 @@ public:
 private:
   Status exchange(const void *in, size_t bytes, int fd, void *out,
                   std::vector<UniqueFd> &fds);
+  Status explain(const Status &status) const;
 
   UniqueFd socket;
   int myRank;
   int groupSize;
+  std::string hub; ///< the process at the other end
   uint64_t sequence = 0;
 };
 } // namespace
 
-/// The other end of the socket is moe-run's own process.
-static Status explain(const Status &status) {
+Status SocketBootstrap::explain(const Status &status) const {
   if (status.code() == MOERT_TIMEOUT)
-    return Status(MOERT_TIMEOUT,
-                  "bootstrap: the process that started the ranks does not "
-                  "answer; it may have been stopped");
-  return status.withPrefix(
-      "bootstrap: lost the process that started the ranks");
+    return Status(MOERT_TIMEOUT, "bootstrap: " + hub +
+                                     " does not answer; it may have been "
+                                     "stopped");
+  return status.withPrefix("bootstrap: lost " + hub);
 }
 
 Status SocketBootstrap::exchange(const void *in, size_t bytes, int fd,
@@ -108,9 +109,10 @@ Status SocketBootstrap::exchange(const void *in, size_t bytes, int fd,
   return Status::ok();
 }
 
-std::unique_ptr<Bootstrap> moe::rt::createSocketBootstrap(UniqueFd socket,
-                                                          int rank, int size) {
-  return std::make_unique<SocketBootstrap>(std::move(socket), rank, size);
+std::unique_ptr<Bootstrap>
+moe::rt::createSocketBootstrap(UniqueFd socket, int rank, int size,
+                               const std::string &hub) {
+  return std::make_unique<SocketBootstrap>(std::move(socket), rank, size, hub);
 }
 
 void moe::rt::sendReport(int socket, const std::string &text, double seconds) {

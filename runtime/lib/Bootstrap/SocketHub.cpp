@@ -39,6 +39,12 @@ bool SocketHub::allClosed() const {
   });
 }
 
+bool SocketHub::hasOutput() const {
+  return std::any_of(clients.begin(), clients.end(), [](const Client &client) {
+    return client.socket.isValid() && !client.output.empty();
+  });
+}
+
 bool SocketHub::step(int timeoutMs, int extraFd) {
   std::vector<pollfd> others{{extraFd, POLLIN, 0}};
   step(timeoutMs, others);
@@ -54,7 +60,10 @@ void SocketHub::step(int timeoutMs, std::vector<pollfd> &others) {
     entries.push_back({client.socket.get(), events, 0});
   }
   entries.insert(entries.end(), others.begin(), others.end());
-  int wait = deadline ? std::min(timeoutMs, deadline->sliceMs()) : timeoutMs;
+  int wait = timeoutMs;
+  if (deadline)
+    wait = timeoutMs < 0 ? deadline->sliceMs()
+                         : std::min(timeoutMs, deadline->sliceMs());
   int ready = poll(entries.data(), entries.size(), wait);
   if (ready > 0)
     for (size_t r = 0; r < clients.size(); ++r) {

@@ -42,8 +42,8 @@ public:
   ~ThreadBootstrap() override {
     std::lock_guard<std::mutex> lock(meeting->mutex);
     if (meeting->failed.isOk())
-      meeting->failed =
-          makeError(MOERT_PEER_FAILED, "rank %d has left", myRank);
+      meeting->failed = makeError(MOERT_PEER_FAILED, "rank %d has left", myRank)
+                            .aboutPeer(myRank);
     meeting->changed.notify_all();
   }
 
@@ -113,7 +113,8 @@ private:
           missing.push_back(r);
       meeting->failed =
           makeError(MOERT_TIMEOUT, "%s did not arrive within %g s",
-                    listRanks(missing).c_str(), timeout);
+                    listRanks(missing).c_str(), timeout)
+              .aboutPeer(missing.empty() ? -1 : missing.front());
       meeting->changed.notify_all();
     }
     return meeting->failed;

@@ -36,6 +36,7 @@ Status CudaBackend::open(int ordinal, int rank) {
   if (!opened.isOk())
     return opened.status();
   gpu = opened.take();
+  targetName = format("cuda:sm_%d", gpu->capability());
   Current here(*gpu);
   const Driver &api = gpu->driver();
   if (Status s = gpu->check(api.streamCreate(&ownStream, streamNonBlocking),

@@ -42,6 +42,7 @@ public:
   Status checkArtifact(const Manifest &manifest) override;
   DLDevice device() const override { return {kDLCUDA, gpu->ordinal()}; }
   const char *deviceName() const override { return gpu->name().c_str(); }
+  const char *target() const override { return targetName.c_str(); }
   bool isAsynchronous() const override { return true; }
   std::shared_ptr<Memory> createMemory() override;
   Expected<std::unique_ptr<Program>>
@@ -97,6 +98,7 @@ private:
   }
 
   std::shared_ptr<Gpu> gpu;
+  std::string targetName; ///< "cuda:sm_90"
   std::shared_ptr<AddressSpace> space;
   std::weak_ptr<DeviceArena> arena;
   HandleType handleType = handleNone;

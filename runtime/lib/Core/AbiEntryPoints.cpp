@@ -42,6 +42,11 @@ MOERT_EXPORT int64_t moert_symm_stride(void) {
   return Context::current()->heap().stride();
 }
 
+MOERT_EXPORT void *moert_symm_result(int64_t index, int64_t offset,
+                                     int64_t bytes) {
+  return Context::current()->symmetricResult(index, offset, bytes);
+}
+
 MOERT_EXPORT void moert_collective_begin(const char *op, const char *location,
                                          int64_t site) {
   Context *context = Context::current();
@@ -103,6 +108,17 @@ MOERT_EXPORT void *moert_alloc(int64_t bytes, int64_t alignment) {
   void *ptr = nullptr;
   if (!runGuarded(context, [context, bytes, alignment, &ptr] {
         return context->allocate(bytes, alignment, ptr);
+      }))
+    context->unwind();
+  return ptr;
+}
+
+MOERT_EXPORT void *moert_alloc_result(int64_t index, int64_t bytes,
+                                      int64_t alignment) {
+  Context *context = Context::current();
+  void *ptr = nullptr;
+  if (!runGuarded(context, [context, index, bytes, alignment, &ptr] {
+        return context->allocateResult(index, bytes, alignment, ptr);
       }))
     context->unwind();
   return ptr;

@@ -13,13 +13,13 @@
 
 using namespace moe::rt;
 
-std::string &moe::rt::lastError() {
-  static thread_local std::string text;
-  return text;
+Status &moe::rt::lastError() {
+  static thread_local Status status;
+  return status;
 }
 
 moert_code moe::rt::report(const Status &status) {
-  lastError() = status.message();
+  lastError() = status;
   return status.code();
 }
 
@@ -29,7 +29,32 @@ Status moe::rt::missing(const char *what) {
 
 const char *moert_code_name(moert_code code) { return codeName(code); }
 
-const char *moert_last_error(void) { return lastError().c_str(); }
+const char *moert_last_error(void) { return lastError().message().c_str(); }
+
+moert_code moert_last_error_info(moert_error_info *out) {
+  const Status &status = lastError();
+  const ErrorDetails &details = status.details();
+  // Not by report(), which would replace what is asked for.
+  if (!out || out->struct_size < sizeof(size_t))
+    return MOERT_INVALID_ARGUMENT;
+  bool isFirst = details.cause == MOERT_OK;
+  moert_error_info info = {sizeof(moert_error_info),
+                           status.code(),
+                           isFirst ? status.code() : details.cause,
+                           details.rank,
+                           details.origin,
+                           details.peer,
+                           details.op.c_str(),
+                           details.location.c_str(),
+                           details.phase.c_str(),
+                           details.what.c_str(),
+                           details.expected.c_str(),
+                           details.seen.c_str(),
+                           status.message().c_str()};
+  info.struct_size = std::min(out->struct_size, sizeof(info));
+  std::memcpy(out, &info, info.struct_size);
+  return MOERT_OK;
+}
 
 //===----------------------------------------------------------------------===//
 // Contexts
@@ -74,7 +99,7 @@ static Status readBootstrap(const moert_bootstrap *given,
   return Status::ok();
 }
 
-static Status readOptions(const moert_options *given, ContextOptions &out) {
+Status moe::rt::readOptions(const moert_options *given, ContextOptions &out) {
   if (!given)
     return Status::ok();
   // The fields that all versions have.
@@ -94,6 +119,19 @@ static Status readOptions(const moert_options *given, ContextOptions &out) {
   return Status::ok();
 }
 
+Status moe::rt::createContext(std::unique_ptr<Bootstrap> bootstrap,
+                              const moert_options *options,
+                              moert_context **out) {
+  ContextOptions chosen;
+  if (Status s = readOptions(options, chosen); !s.isOk())
+    return s;
+  auto context = Context::create(std::move(bootstrap), chosen);
+  if (!context.isOk())
+    return context.status();
+  *out = new moert_context{context.take(), {}};
+  return Status::ok();
+}
+
 moert_code moert_context_create(const moert_bootstrap *bootstrap,
                                 const moert_options *options,
                                 moert_context **out) {
@@ -102,16 +140,9 @@ moert_code moert_context_create(const moert_bootstrap *bootstrap,
       return missing("out");
     *out = nullptr;
     std::unique_ptr<Bootstrap> boot;
-    ContextOptions chosen;
     if (Status s = readBootstrap(bootstrap, boot); !s.isOk())
       return s;
-    if (Status s = readOptions(options, chosen); !s.isOk())
-      return s;
-    auto context = Context::create(std::move(boot), chosen);
-    if (!context.isOk())
-      return context.status();
-    *out = new moert_context{context.take(), {}};
-    return Status::ok();
+    return createContext(std::move(boot), options, out);
   });
 }
 
@@ -131,6 +162,10 @@ DLDevice moert_context_device(const moert_context *context) {
 
 const char *moert_context_device_name(const moert_context *context) {
   return context ? context->context->device().deviceName() : "";
+}
+
+const char *moert_context_target(const moert_context *context) {
+  return context ? context->context->device().target() : "";
 }
 
 int32_t moert_context_failed_rank(const moert_context *context) {
@@ -161,14 +196,14 @@ moert_code moert_context_fail(moert_context *context, moert_code code,
 // Artifacts and entries
 //===----------------------------------------------------------------------===//
 
-moert_code moert_artifact_load(moert_context *context, const char *path,
-                               moert_artifact **out) {
+/// What `load` of a context loads, as a handle.
+template <typename Load>
+static moert_code loadArtifact(moert_context *context, moert_artifact **out,
+                               Load load) {
   return guarded([&]() -> Status {
-    if (!context || !path || !out)
-      return missing(!context ? "context" : !path ? "path" : "out");
     *out = nullptr;
     auto handle = std::make_unique<moert_artifact>();
-    auto loaded = context->context->load(path, path);
+    auto loaded = load(*context->context);
     if (!loaded.isOk())
       return loaded.status();
     handle->owner = context;
@@ -178,6 +213,29 @@ moert_code moert_artifact_load(moert_context *context, const char *path,
     *out = handle.get();
     context->artifacts.push_back(std::move(handle));
     return Status::ok();
+  });
+}
+
+moert_code moert_artifact_load(moert_context *context, const char *path,
+                               moert_artifact **out) {
+  if (!context || !path || !out)
+    return guarded([&] {
+      return missing(!context ? "context" : !path ? "path" : "out");
+    });
+  return loadArtifact(context, out,
+                      [&](Context &loader) { return loader.load(path, path); });
+}
+
+moert_code moert_artifact_load_bytes(moert_context *context, const void *data,
+                                     size_t size, const char *name,
+                                     moert_artifact **out) {
+  if (!context || !data || !out)
+    return guarded([&] {
+      return missing(!context ? "context" : !data ? "data" : "out");
+    });
+  return loadArtifact(context, out, [&](Context &loader) {
+    return loader.loadBytes({static_cast<const char *>(data), size},
+                            name && *name ? name : "artifact in memory");
   });
 }
 

@@ -32,10 +32,10 @@ struct moert_context {
 
 namespace moe::rt {
 
-/// The calling thread's.
-std::string &lastError();
+/// The calling thread's, for moert_last_error and moert_last_error_info.
+Status &lastError();
 
-/// Keeps the message for moert_last_error.
+/// Keeps the error for them.
 moert_code report(const Status &status);
 
 /// Runs `body` and keeps exceptions, which mean that memory ran out, inside.
@@ -43,16 +43,22 @@ template <typename Body> moert_code guarded(Body body) {
   try {
     return report(body());
   } catch (const std::bad_alloc &) {
-    lastError().assign("out of memory", 13);
-    return MOERT_OUT_OF_MEMORY;
+    // Short enough for a string to hold without memory of its own.
+    return report(Status(MOERT_OUT_OF_MEMORY, "out of memory"));
   } catch (...) {
-    lastError().assign("C++ exception", 13);
-    return MOERT_INTERNAL;
+    return report(Status(MOERT_INTERNAL, "C++ exception"));
   }
 }
 
 /// "out is NULL".
 Status missing(const char *what);
+
+/// Reads what a caller gave; NULL stands for the defaults.
+Status readOptions(const moert_options *given, ContextOptions &out);
+
+/// Makes the context of a rank, and its handle.
+Status createContext(std::unique_ptr<Bootstrap> bootstrap,
+                     const moert_options *options, moert_context **out);
 
 } // namespace moe::rt
 

@@ -21,7 +21,13 @@ Context *Context::current() { return currentContext; }
 
 Status Context::call(Entry &entry, const std::vector<const DLTensor *> &inputs,
                      std::vector<DLManagedTensor *> &outputs) {
-  return run(entry, inputs, outputs, StreamRef{});
+  return run(entry, inputs, {&outputs, nullptr}, StreamRef{});
+}
+
+Status Context::callInto(Entry &entry,
+                         const std::vector<const DLTensor *> &inputs,
+                         const std::vector<const DLTensor *> &outputs) {
+  return run(entry, inputs, {nullptr, &outputs}, StreamRef{});
 }
 
 namespace {
@@ -47,8 +53,7 @@ template <typename Function> static Status withoutException(Function function) {
 }
 
 Status Context::run(Entry &entry, const std::vector<const DLTensor *> &inputs,
-                    std::vector<DLManagedTensor *> &outputs,
-                    const StreamRef &stream) {
+                    const CallOutputs &outputs, const StreamRef &stream) {
   if (Status s = refuseIfForked(); !s.isOk())
     return s;
   if (busy.exchange(true))
@@ -84,9 +89,10 @@ Status Context::enterCall(Entry &entry, const std::string &arguments,
 
 Status Context::callGuarded(Entry &entry,
                             const std::vector<const DLTensor *> &inputs,
-                            std::vector<DLManagedTensor *> &outputs,
+                            const CallOutputs &outputs,
                             const StreamRef &stream) {
-  outputs.clear();
+  if (outputs.made)
+    outputs.made->clear();
   bool communicates = entry.artifact->manifest().ranks != 0;
   if (Status s = deviceError(); !s.isOk())
     group->raise(s);
@@ -105,36 +111,53 @@ Status Context::callGuarded(Entry &entry,
       group->endGroupOp();
   });
   if (hasBegun)
-    status = withoutException([&] { return frame.setInputs(inputs); });
+    status = withoutException([&] {
+      Status set = frame.setInputs(inputs);
+      return set.isOk() && outputs.given ? frame.setOutputs(*outputs.given)
+                                         : set;
+    });
   status = prefixed(status);
   if (communicates)
     status = enterCall(entry, frame.symmetricText(), status);
   if (status.isOk()) {
-    running = &entry;
-    runningOn = stream;
-    inCollective = false;
-    callStatus = Status::ok();
-    currentContext = this;
-    times.beginCall();
-    bool returned = invoke(entry, frame.args());
-    currentContext = nullptr;
-    if (communicates && returned)
-      group->endCollectives(/*isQueued=*/backend->isAsynchronous());
-    status = callStatus;
-    if (returned)
-      status = prefixed(
-          withoutException([&] { return frame.takeResults(outputs); }));
-    if (!status.isOk())
-      deleteTensors(outputs);
-    status = finishCall(stream, status, outputs);
-    times.endCall();
-    running = nullptr;
+    status = runEntry(entry, frame, outputs, stream);
     if (communicates && !status.isOk())
       group->raise(status);
   } else if (hasBegun && stream.isOwn && backend->isAsynchronous()) {
     // Inputs may be on their way into memory that is given back next.
     (void)waitForStream(stream, status);
   }
+  return status;
+}
+
+/// The part of a call that runs generated code.
+Status Context::runEntry(Entry &entry, CallFrame &frame,
+                         const CallOutputs &outputs, const StreamRef &stream) {
+  running = &entry;
+  runningFrame = &frame;
+  runningOn = stream;
+  inCollective = false;
+  callStatus = Status::ok();
+  currentContext = this;
+  times.beginCall();
+  bool returned = invoke(entry, frame.args());
+  currentContext = nullptr;
+  if (returned && entry.artifact->manifest().ranks != 0)
+    group->endCollectives(/*isQueued=*/backend->isAsynchronous());
+  Status status = callStatus;
+  if (returned)
+    status = prefixed(withoutException([&] {
+      return outputs.given ? frame.storeResults()
+                           : frame.takeResults(*outputs.made);
+    }));
+  if (!status.isOk() && outputs.made)
+    deleteTensors(*outputs.made);
+  status = finishCall(stream, status);
+  if (!status.isOk() && outputs.made)
+    deleteTensors(*outputs.made);
+  times.endCall();
+  running = nullptr;
+  runningFrame = nullptr;
   return status;
 }
 
@@ -153,10 +176,22 @@ bool Context::invoke(Entry &entry, void **args) {
 
 /// Ends the running call with `status`; the caller unwinds.
 bool Context::stop(const Status &status) {
-  callStatus = prefixed(status);
+  callStatus = prefixed(placed(status));
   if (running->artifact->manifest().ranks != 0)
     group->raise(callStatus);
   return false;
+}
+
+/// The error with the collective it was met in, unless it names one.
+Status Context::placed(const Status &status) const {
+  if (!inCollective || !status.details().op.empty())
+    return status;
+  return status.detailed([&](ErrorDetails &details) {
+    ErrorDetails place = group->place();
+    details.op = place.op;
+    details.location = place.location;
+    details.phase = place.phase;
+  });
 }
 
 void Context::stopForMemory() noexcept {
@@ -232,12 +267,19 @@ public:
     // Ranks that do different things are the better explanation.
     if (Status s = group.checkGroup(); !s.isOk())
       return s;
-    return makeError(
-        MOERT_TIMEOUT,
-        "%s: timed out after %g s waiting for rank %d: expected "
-        "signal %llu, seen %llu; rank %d was last seen %s",
-        here().c_str(), timeoutSeconds, peer, (unsigned long long)awaited.value,
-        (unsigned long long)seen, peer, group.lastSeen(peer).c_str());
+    return makeError(MOERT_TIMEOUT,
+                     "%s: timed out after %g s waiting for rank %d: expected "
+                     "signal %llu, seen %llu; rank %d was last seen %s",
+                     here().c_str(), timeoutSeconds, peer,
+                     (unsigned long long)awaited.value,
+                     (unsigned long long)seen, peer,
+                     group.lastSeen(peer).c_str())
+        .detailed([&](ErrorDetails &details) {
+          details.peer = peer;
+          details.what = "signal";
+          details.expected = std::to_string(awaited.value);
+          details.seen = std::to_string(seen);
+        });
   }
 
 private:
@@ -311,7 +353,12 @@ void Context::failHere(const FailedCheck &check) {
 
 void Context::failAssertion(const char *location, const char *text) {
   stop(makeError(MOERT_ASSERTION_FAILED, "cf.assert at %s: %s: %s", location,
-                 codeText(MOERT_ASSERTION_FAILED).c_str(), text));
+                 codeText(MOERT_ASSERTION_FAILED).c_str(), text)
+           .detailed([&](ErrorDetails &details) {
+             details.op = "cf.assert";
+             details.location = location;
+             details.what = text;
+           }));
 }
 
 bool Context::allocate(int64_t bytes, int64_t alignment, void *&out) {
@@ -320,6 +367,18 @@ bool Context::allocate(int64_t bytes, int64_t alignment, void *&out) {
                                "%s: cannot allocate %lld bytes aligned to %lld",
                                here().c_str(), (long long)bytes,
                                (long long)alignment));
+}
+
+bool Context::allocateResult(int64_t index, int64_t bytes, int64_t alignment,
+                             void *&out) {
+  out = runningFrame->takeGiven(index, bytes);
+  return out || allocate(bytes, alignment, out);
+}
+
+void *Context::symmetricResult(int64_t index, int64_t offset, int64_t bytes) {
+  if (void *given = runningFrame->given(index, bytes))
+    return given;
+  return running->artifact->workspace + offset;
 }
 
 bool Context::free(void *ptr) {

@@ -84,11 +84,12 @@ CallFrame::CallFrame(const Manifest::Entry &entry, CallSite site)
     }
 }
 
-Status CallFrame::setInputs(const std::vector<const DLTensor *> &inputs) {
-  if (inputs.size() != entry.args.size())
+Status CallFrame::setInputs(const std::vector<const DLTensor *> &given) {
+  if (given.size() != entry.args.size())
     return makeError(MOERT_INVALID_ARGUMENT,
                      "entry '%s' has %zu arguments, but %zu were given",
-                     entry.name.c_str(), entry.args.size(), inputs.size());
+                     entry.name.c_str(), entry.args.size(), given.size());
+  inputs = given;
   for (size_t i = 0; i < inputs.size(); ++i)
     if (Status s = setInput(i, inputs[i]); !s.isOk())
       return s.withPrefix(
@@ -108,16 +109,11 @@ static void fillDescriptor(int64_t *descriptor, const void *data,
   }
 }
 
-static bool isHostMemory(DLDevice device) {
+bool moe::rt::isHostMemory(DLDevice device) {
   return device.device_type == kDLCPU || device.device_type == kDLCUDAHost;
 }
 
-static const char *dataOf(const DLTensor &tensor) {
-  return static_cast<const char *>(tensor.data) + tensor.byte_offset;
-}
-
-/// What kernels load with one instruction, or what the CPU loads.
-static size_t argumentAlignment(const Backend &backend, size_t elementBytes) {
+size_t moe::rt::alignmentOf(const Backend &backend, size_t elementBytes) {
   return backend.isAsynchronous() ? 16 : elementBytes;
 }
 
@@ -145,10 +141,10 @@ static Status checkDevice(const CallSite &site, DLDevice given) {
                    int(given.device_type));
 }
 
-Status CallFrame::checkSymmetric(size_t index, const DLTensor &input,
-                                 size_t bytes) {
-  const char *data = dataOf(input);
-  if (!isDense(input))
+/// What arguments and outputs in symmetric memory have in common.
+Status CallFrame::checkSymmetric(const DLTensor &tensor, size_t bytes) {
+  const char *data = dataOf(tensor);
+  if (!isDense(tensor))
     return Status(MOERT_INVALID_ARGUMENT,
                   "it has to be symmetric memory, which is dense");
   if (!site.heap.isInSlice(data, bytes))
@@ -163,13 +159,6 @@ Status CallFrame::checkSymmetric(size_t index, const DLTensor &input,
   if (reinterpret_cast<uintptr_t>(data) % 16 != 0)
     return Status(MOERT_INVALID_ARGUMENT,
                   "it has to be symmetric memory aligned to 16 bytes");
-  if (site.workspace.isWritten(entry, data, bytes))
-    return Status(MOERT_INVALID_ARGUMENT,
-                  "it lies where this call writes: a symmetric result of the "
-                  "entry itself, or other memory of its artifact's workspace; "
-                  "pass a copy in memory of moert_symm_alloc");
-  offsets +=
-      format(", argument %zu at offset %zu", index, site.heap.offsetOf(data));
   return Status::ok();
 }
 
@@ -226,115 +215,25 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
 
   size_t bytes = size_t(*count) * elementBytes;
   const char *data = dataOf(*input);
-  size_t alignment = argumentAlignment(site.backend, elementBytes);
+  size_t alignment = alignmentOf(site.backend, elementBytes);
   bool isAligned = reinterpret_cast<uintptr_t>(data) % alignment == 0;
   bool isElsewhere =
       site.backend.isAsynchronous() && isHostMemory(input->device);
   if (type.isSymmetric) {
-    if (Status s = checkSymmetric(index, *input, bytes); !s.isOk())
+    if (Status s = checkSymmetric(*input, bytes); !s.isOk())
       return s;
+    if (site.workspace.isWritten(entry, data, bytes))
+      return Status(MOERT_INVALID_ARGUMENT,
+                    "it lies where this call writes: a symmetric result of the "
+                    "entry itself, or other memory of its artifact's "
+                    "workspace; pass a copy in memory of moert_symm_alloc");
+    offsets +=
+        format(", argument %zu at offset %zu", index, site.heap.offsetOf(data));
   } else if (bytes == 0 || !isDense(*input) || !isAligned || isElsewhere ||
              site.workspace.isWritten(entry, data, bytes)) {
     if (Status s = bring(*input, elementBytes, bytes, data); !s.isOk())
       return s;
   }
   fillDescriptor(descriptor(index), data, input->shape, rank);
-  return Status::ok();
-}
-
-//===----------------------------------------------------------------------===//
-// Results
-//===----------------------------------------------------------------------===//
-
-namespace {
-/// A tensor that keeps its memory alive.
-struct Result {
-  DLManagedTensor managed{};
-  std::vector<int64_t> extents; ///< sizes, then strides
-  std::shared_ptr<Memory> memory;
-  void *allocated = nullptr; ///< null for what is not the caller's to free
-};
-} // namespace
-
-static void deleteResult(DLManagedTensor *tensor) {
-  auto *result = static_cast<Result *>(tensor->manager_ctx);
-  result->memory->free(result->allocated);
-  delete result;
-}
-
-void moe::rt::deleteTensors(std::vector<DLManagedTensor *> &tensors) {
-  for (DLManagedTensor *tensor : tensors)
-    tensor->deleter(tensor);
-  tensors.clear();
-}
-
-Status CallFrame::takeResults(std::vector<DLManagedTensor *> &outputs) {
-  outputs.reserve(entry.results.size());
-  for (size_t i = 0; i < entry.results.size(); ++i) {
-    DLManagedTensor *tensor = nullptr;
-    Status status = takeResult(i, tensor);
-    if (!status.isOk()) {
-      deleteTensors(outputs);
-      return status.withPrefix(
-          format("result %zu of entry '%s'", i, entry.name.c_str()));
-    }
-    outputs.push_back(tensor);
-  }
-  return Status::ok();
-}
-
-Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
-  const TensorType &type = entry.results[index];
-  const int64_t *from = descriptor(entry.args.size() + index);
-  size_t rank = type.shape.size();
-  size_t elementBytes = dtypeBytes(type.dtype);
-  auto result = std::make_unique<Result>();
-  result->memory = site.memory;
-  result->extents.assign(from + 3, from + 3 + 2 * rank);
-  int64_t *shape = result->extents.data(), *strides = shape + rank;
-  std::string wrong = checkShape(type, shape, rank);
-  std::optional<int64_t> count = countElements(shape, rank);
-  if (!wrong.empty() || !count)
-    return Status(MOERT_INTERNAL, wrong.empty() ? "too large" : wrong);
-
-  DLTensor &tensor = result->managed.dl_tensor;
-  tensor.data =
-      reinterpret_cast<char *>(from[1]) + from[2] * int64_t(elementBytes);
-  tensor.device = site.backend.device();
-  tensor.ndim = static_cast<int>(rank);
-  tensor.dtype = toDLDataType(type.dtype);
-  tensor.shape = shape;
-  tensor.strides = strides;
-  result->allocated = reinterpret_cast<void *>(from[0]);
-  if (type.isSymmetric) {
-    const char *data = static_cast<const char *>(tensor.data);
-    size_t bytes = size_t(*count) * elementBytes;
-    if (!site.heap.isInSlice(data, bytes))
-      return Status(MOERT_INTERNAL, "it is not in the symmetric heap");
-    site.workspace.note(entry, data, bytes);
-    result->allocated = nullptr;
-  } else if (!site.memory->keep(result->allocated)) {
-    // A constant of the artifact or an argument: the caller gets a copy.
-    size_t bytes = size_t(*count) * elementBytes;
-    if (!tensor.data && bytes)
-      return Status(MOERT_INTERNAL, "the entry did not set it");
-    void *copy = site.memory->allocate(int64_t(bytes), 64);
-    if (!copy)
-      return Status(MOERT_OUT_OF_MEMORY, "cannot copy it");
-    if (!site.backend.isAsynchronous())
-      packTensor(tensor, elementBytes, static_cast<char *>(copy));
-    else if (!isDense(tensor))
-      return Status(MOERT_INTERNAL, "a view of memory that is not the entry's");
-    else if (Status s = site.backend.copy(copy, tensor.data, bytes); !s.isOk())
-      return s;
-    site.memory->keep(copy);
-    result->allocated = tensor.data = copy;
-    int64_t stride = 1;
-    for (size_t i = rank; i-- > 0; stride *= shape[i])
-      strides[i] = stride;
-  }
-  result->managed.manager_ctx = result.get();
-  result->managed.deleter = deleteResult;
-  out = &result.release()->managed;
   return Status::ok();
 }

@@ -37,10 +37,22 @@ public:
 
   /// Checks the inputs against the entry. Strided or misaligned ones are
   /// copied, since generated code expects dense row-major arguments.
-  Status setInputs(const std::vector<const DLTensor *> &inputs);
+  Status setInputs(const std::vector<const DLTensor *> &given);
 
-  /// ", argument 0 at offset 512" for symmetric arguments, which are at the
-  /// same offset on all ranks.
+  /// Checks the tensors that the call writes its results to, as far as that is
+  /// possible before it. After setInputs.
+  Status setOutputs(const std::vector<const DLTensor *> &outputs);
+
+  /// \name Memory of the caller's for results
+  /// Null when it has given none of that many bytes for result `index`.
+  /// @{
+  void *given(int64_t index, int64_t bytes);
+  /// The same, once.
+  void *takeGiven(int64_t index, int64_t bytes);
+  /// @}
+
+  /// ", argument 0 at offset 512" for symmetric arguments, and for outputs of
+  /// the caller's, which are at the same offset on all ranks.
   const std::string &symmetricText() const { return offsets; }
 
   /// One pointer per descriptor, arguments first.
@@ -48,25 +60,50 @@ public:
 
   /// Turns the result descriptors into tensors that own their memory.
   Status takeResults(std::vector<DLManagedTensor *> &outputs);
+  /// Brings what is not there yet to the outputs of the caller's.
+  Status storeResults();
 
 private:
+  /// An output of the caller's.
+  struct Output {
+    const DLTensor *tensor = nullptr;
+    char *data = nullptr;
+    size_t bytes = 0;
+    bool isTaken = false; ///< the entry has asked for the memory
+  };
   int64_t *descriptor(size_t index) {
     return static_cast<int64_t *>(pointers[index]);
   }
   Status setInput(size_t index, const DLTensor *input);
-  Status checkSymmetric(size_t index, const DLTensor &input, size_t bytes);
+  Status checkSymmetric(const DLTensor &tensor, size_t bytes);
   Status bring(const DLTensor &input, size_t elementBytes, size_t bytes,
                const char *&data);
   Status takeResult(size_t index, DLManagedTensor *&out);
+  Status setOutput(size_t index, const DLTensor *tensor);
+  Status checkOverlaps(size_t index) const;
+  Status storeResult(size_t index);
 
   const Manifest::Entry &entry;
   CallSite site;
+  std::vector<const DLTensor *> inputs; ///< as given
+  std::vector<Output> outputs;          ///< empty when there are none
   std::string offsets;
   /// The descriptors, one after another: allocated, aligned, offset, sizes,
   /// strides, all of them 8 bytes wide.
   std::vector<int64_t> words;
   std::vector<void *> pointers;
 };
+
+/// Whether memory of that kind is the host's.
+bool isHostMemory(DLDevice device);
+
+/// Address of the first element.
+inline char *dataOf(const DLTensor &tensor) {
+  return static_cast<char *>(tensor.data) + tensor.byte_offset;
+}
+
+/// What kernels load with one instruction, or what the CPU loads.
+size_t alignmentOf(const Backend &backend, size_t elementBytes);
 
 /// Copies a strided tensor to dense row-major memory.
 void packTensor(const DLTensor &tensor, size_t elementBytes, char *out);

@@ -26,7 +26,10 @@ static Status agreeOnBackend(Bootstrap &bootstrap, const std::string &name) {
       return makeError(MOERT_COLLECTIVE_MISMATCH,
                        "rank %d asks for the '%s' backend, but rank %zu for "
                        "'%s'",
-                       bootstrap.rank(), name.c_str(), r, (*all)[r].c_str());
+                       bootstrap.rank(), name.c_str(), r, (*all)[r].c_str())
+          .of(bootstrap.rank())
+          .aboutPeer(static_cast<int>(r))
+          .expecting(name, (*all)[r]);
   return Status::ok();
 }
 
@@ -93,9 +96,10 @@ Status Context::prefixed(const Status &status) const {
   if (status.isOk())
     return status;
   std::string prefix = format("rank %d", rank());
-  if (status.message().rfind(prefix + ": ", 0) == 0)
-    return status;
-  return status.withPrefix(prefix);
+  Status mine = status.of(rank());
+  if (mine.message().rfind(prefix + ": ", 0) == 0)
+    return mine;
+  return mine.withPrefix(prefix);
 }
 
 Status Context::refuseIfForked() const {
@@ -104,7 +108,10 @@ Status Context::refuseIfForked() const {
   return makeError(MOERT_INVALID_ARGUMENT,
                    "rank %d is process %d; this is process %d, a fork of it, "
                    "which has to join a group with a context of its own",
-                   rank(), int(process), int(getpid()));
+                   rank(), int(process), int(getpid()))
+      .of(rank())
+      .expecting(format("process %d", int(process)),
+                 format("process %d", int(getpid())));
 }
 
 Status Context::refuseIfFailed() const {
@@ -113,10 +120,10 @@ Status Context::refuseIfFailed() const {
   Status error = group->groupError();
   if (error.isOk())
     return error;
-  return Status(error.code(), format("rank %d: the group has failed and must "
-                                     "be reset on all ranks first; ",
-                                     rank()) +
-                                  error.message());
+  return error.withMessage(format("rank %d: the group has failed and must "
+                                  "be reset on all ranks first; ",
+                                  rank()) +
+                           error.message());
 }
 
 /// Begins an operation and meets the other ranks in it.
@@ -185,7 +192,19 @@ Expected<Artifact *> Context::load(const std::string &path,
                                    const std::string &displayName) {
   if (Status s = refuseIfFailed(); !s.isOk())
     return s;
-  auto opened = Artifact::open(path, displayName);
+  return adopt(Artifact::open(path, displayName), displayName);
+}
+
+Expected<Artifact *> Context::loadBytes(std::string_view bytes,
+                                        const std::string &displayName) {
+  if (Status s = refuseIfFailed(); !s.isOk())
+    return s;
+  return adopt(Artifact::openBytes(bytes, displayName), displayName);
+}
+
+/// The part of a load that all ranks do together.
+Expected<Artifact *> Context::adopt(Expected<std::unique_ptr<Artifact>> opened,
+                                    const std::string &displayName) {
   Status local = opened.status();
   if (local.isOk())
     local = checkLoadable((*opened)->manifest()).withPrefix(displayName);
@@ -254,9 +273,8 @@ Status Context::refuseIfIncomplete() const {
   }
   if (gone.isOk())
     return gone;
-  return Status(gone.code(),
-                "the group cannot be reset: " + gone.message() +
-                    "; the ranks that are left have to make a new group");
+  return gone.withMessage("the group cannot be reset: " + gone.message() +
+                          "; the ranks that are left have to make a new group");
 }
 
 Status Context::reset() {

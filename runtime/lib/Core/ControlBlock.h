@@ -16,6 +16,8 @@
 #ifndef MOE_RUNTIME_LIB_CORE_CONTROLBLOCK_H
 #define MOE_RUNTIME_LIB_CORE_CONTROLBLOCK_H
 
+#include "moe-runtime/Status.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -60,6 +62,25 @@ private:
   std::atomic<uint64_t> words[N / 8];
 };
 
+/// An error that other ranks read. The details are of ErrorDetails.h.
+template <size_t N> struct SharedError {
+  std::atomic<uint64_t> code;
+  SharedText<N> message;
+  SharedText<512> details;
+
+  void store(const Status &status) {
+    code.store(status.code(), std::memory_order_release);
+    message.store(status.message());
+    details.store(status.isOk() ? "" : encodeDetails(status.details(), 511));
+  }
+  Status load() const {
+    auto number = static_cast<moert_code>(code.load(std::memory_order_acquire));
+    return Status(number, message.load()).detailed([&](ErrorDetails &known) {
+      known = decodeDetails(details.load());
+    });
+  }
+};
+
 enum class RankState : uint32_t {
   Joining = 0,
   Idle,
@@ -75,13 +96,12 @@ struct GroupOpRecord {
   std::atomic<uint64_t> ordinal;
   std::atomic<uint64_t> kind;
   std::atomic<uint64_t> hash;
-  std::atomic<uint64_t> localCode;
   /// Collectives that had begun when the operation did, and when no more were
   /// to come in it.
   std::atomic<uint64_t> collectivesBefore;
   std::atomic<uint64_t> collectivesAfter;
   SharedText<1024> text;
-  SharedText<512> localError;
+  SharedError<512> localError;
 };
 
 struct CollectiveRecord {
@@ -114,8 +134,7 @@ struct alignas(4096) RankBlock {
   /// Marks of ranks that may sleep for a flag from this rank.
   alignas(64) std::atomic<uint64_t> sleepers;
 
-  alignas(64) std::atomic<uint64_t> errorCode;
-  SharedText<2048> errorMessage;
+  alignas(64) SharedError<2048> error;
 
   GroupOpRecord groupOpRing[groupOpSlots];
   CollectiveRecord collectiveRing[collectiveSlots];

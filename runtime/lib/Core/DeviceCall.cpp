@@ -39,13 +39,20 @@ Status Context::launch(Entry &entry,
                        std::vector<DLManagedTensor *> &outputs, void *stream) {
   // The host backend refuses a stream.
   bool isOwn = !backend->isAsynchronous();
-  return run(entry, inputs, outputs, StreamRef{isOwn, stream});
+  return run(entry, inputs, {&outputs, nullptr}, StreamRef{isOwn, stream});
+}
+
+Status Context::launchInto(Entry &entry,
+                           const std::vector<const DLTensor *> &inputs,
+                           const std::vector<const DLTensor *> &outputs,
+                           void *stream) {
+  bool isOwn = !backend->isAsynchronous();
+  return run(entry, inputs, {nullptr, &outputs}, StreamRef{isOwn, stream});
 }
 
 /// The host's part of a call is over. On the backend's own stream the call
 /// ends when its work does.
-Status Context::finishCall(const StreamRef &stream, const Status &status,
-                           std::vector<DLManagedTensor *> &outputs) {
+Status Context::finishCall(const StreamRef &stream, const Status &status) {
   if (!backend->isAsynchronous() || (status.isOk() && !stream.isOwn))
     return status;
   Status result = status;
@@ -56,8 +63,6 @@ Status Context::finishCall(const StreamRef &stream, const Status &status,
     Status waited = waitForStream(stream, status);
     result = status.isOk() ? prefixed(waited) : status;
   }
-  if (!result.isOk())
-    deleteTensors(outputs);
   return result;
 }
 
@@ -130,7 +135,8 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
         deadline = waited + stopNs;
       }
     } else if (waited > deadline) {
-      Status stuck(reason.code(), reason.message() + "; a kernel did not stop");
+      Status stuck =
+          reason.withMessage(reason.message() + "; a kernel did not stop");
       abandonDevice(stuck);
       return stuck;
     }
@@ -146,7 +152,7 @@ Status Context::refuseIfLost() const {
   if (lost.isOk())
     return Status::ok();
   return prefixed(
-      Status(lost.code(), "the device was given up: " + lost.message()));
+      lost.withMessage("the device was given up: " + lost.message()));
 }
 
 Status Context::synchronize(void *stream) {
@@ -209,7 +215,8 @@ Status Context::deviceError() {
                                    options.timeoutSeconds, seen);
     if (code == MOERT_TIMEOUT && isPeer)
       if (Status s = group->checkAlive(peer); !s.isOk())
-        return Status(s.code(), status.message() + ": " + s.message());
+        return status.withCode(s.code()).withMessage(status.message() + ": " +
+                                                     s.message());
     return prefixed(status);
   }
   return Status::ok();

@@ -40,31 +40,52 @@ Status moe::rt::describeRecord(const moert_device_record &record,
     return isKnown ? manifest.deviceStrings[index] : std::string(fallback);
   };
   std::string where = "a kernel";
+  ErrorDetails place;
   if (record.site >= 0 && size_t(record.site) < manifest.sites.size()) {
     const Manifest::Site &site = manifest.sites[record.site];
     where = site.op + " at " + site.location;
+    place.op = site.op;
+    place.location = site.location;
   }
-  if (record.phase >= 0)
-    where += ", phase '" + text(record.phase, "?") + "'";
+  if (record.phase >= 0) {
+    place.phase = text(record.phase, "?");
+    where += ", phase '" + place.phase + "'";
+  }
+  auto placed = [&](const Status &status) {
+    return status.detailed([&](ErrorDetails &details) {
+      details.op = place.op;
+      details.location = place.location;
+      details.phase = place.phase;
+      details.peer = record.peer;
+    });
+  };
   std::string what = text(record.what, "value");
   moert_code code = toCode(record.code);
   // Without a peer: for other blocks, or bulk copies.
   std::string whom =
       record.peer >= 0 ? format("rank %d", record.peer) : "its own GPU";
   if (code == MOERT_TIMEOUT)
-    return makeError(code,
-                     "%s: timed out after %g s waiting for %s: expected "
-                     "%s %lld, seen %lld%s%s",
-                     where.c_str(), timeoutSeconds, whom.c_str(), what.c_str(),
-                     (long long)record.most, (long long)record.seen,
-                     lastSeen.empty() ? "" : "; ", lastSeen.c_str());
+    return placed(
+        makeError(code,
+                  "%s: timed out after %g s waiting for %s: expected "
+                  "%s %lld, seen %lld%s%s",
+                  where.c_str(), timeoutSeconds, whom.c_str(), what.c_str(),
+                  (long long)record.most, (long long)record.seen,
+                  lastSeen.empty() ? "" : "; ", lastSeen.c_str())
+            .detailed([&](ErrorDetails &details) {
+              details.what = what;
+              details.expected = format("%lld", (long long)record.most);
+              details.seen = format("%lld", (long long)record.seen);
+            }));
   if (code == MOERT_PEER_FAILED)
-    return makeError(code, "%s: rank %d has failed", where.c_str(),
-                     record.peer);
+    return placed(
+        makeError(code, "%s: rank %d has failed", where.c_str(), record.peer));
   if (code == MOERT_ASSERTION_FAILED)
-    return makeError(code, "%s: %s: %s", where.c_str(), codeText(code).c_str(),
-                     what.c_str());
-  return describeCheck(where,
-                       {code, what, record.least, record.most, record.seen,
-                        record.peer, record.token, record.slot});
+    return placed(
+        makeError(code, "%s: %s: %s", where.c_str(), codeText(code).c_str(),
+                  what.c_str())
+            .detailed([&](ErrorDetails &details) { details.what = what; }));
+  return placed(
+      describeCheck(where, {code, what, record.least, record.most, record.seen,
+                            record.peer, record.token, record.slot}));
 }

@@ -40,5 +40,10 @@ Status moe::rt::describeCheck(const std::string &where,
              expectedText(check).c_str(), static_cast<long long>(check.seen));
   if (check.peer >= 0)
     text += format(", peer rank %lld", static_cast<long long>(check.peer));
-  return Status(check.code, text);
+  return Status(check.code, text).detailed([&](ErrorDetails &details) {
+    details.what = what;
+    details.expected = expectedText(check);
+    details.seen = format("%lld", static_cast<long long>(check.seen));
+    details.peer = static_cast<int>(check.peer);
+  });
 }

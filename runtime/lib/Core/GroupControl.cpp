@@ -140,12 +140,11 @@ void GroupControl::beginGroupOp(const GroupOp &op) {
   record.ordinal.store(0, std::memory_order_release);
   record.kind.store(op.kind, std::memory_order_release);
   record.hash.store(op.hash, std::memory_order_release);
-  record.localCode.store(op.local.code(), std::memory_order_release);
   uint64_t collectives = mine.collectives.load(std::memory_order_relaxed);
   record.collectivesBefore.store(collectives, std::memory_order_release);
   record.collectivesAfter.store(collectives, std::memory_order_release);
   record.text.store(op.text);
-  record.localError.store(op.local.message());
+  record.localError.store(op.local);
   record.ordinal.store(ordinal, std::memory_order_release);
   mine.phase.store("");
   mine.state.store(uint32_t(RankState::InGroupOp), std::memory_order_release);
@@ -230,8 +229,7 @@ void GroupControl::raise(Status &status) {
   uint64_t none = 0;
   std::atomic<uint64_t> &origin = memory->group().origin;
   if (origin.load(std::memory_order_acquire) == 0) {
-    mine.errorCode.store(status.code(), std::memory_order_release);
-    mine.errorMessage.store(status.message());
+    mine.error.store(status);
     if (origin.compare_exchange_strong(none, uint64_t(myRank) + 1,
                                        std::memory_order_acq_rel)) {
       wakeAll();
@@ -253,17 +251,15 @@ Status GroupControl::groupError() const {
   int origin = originRank();
   if (origin < 0 || origin >= groupSize)
     return Status::ok();
-  const RankBlock &first = block(origin);
-  auto code = static_cast<moert_code>(first.errorCode.load());
-  std::string message = first.errorMessage.load();
-  if (origin == myRank)
-    return Status(code, message);
+  Status first = block(origin).error.load();
   // A mismatch is an error of all ranks alike.
-  if (code == MOERT_COLLECTIVE_MISMATCH)
-    return Status(code, message);
+  if (origin == myRank || first.code() == MOERT_COLLECTIVE_MISMATCH)
+    return first.of(myRank, origin);
   return makeError(MOERT_PEER_FAILED,
                    "rank %d: stopped because another rank failed: %s", myRank,
-                   message.c_str());
+                   first.message().c_str())
+      .causedBy(first)
+      .of(myRank, origin);
 }
 
 Status GroupControl::reset(Bootstrap &bootstrap) {
@@ -277,7 +273,7 @@ Status GroupControl::reset(Bootstrap &bootstrap) {
   for (CollectiveRecord &record : mine.collectiveRing)
     record.ordinal = 0;
   memory->collectives()[myRank] = 0;
-  mine.errorCode = 0;
+  mine.error.code = MOERT_OK;
   mine.state = uint32_t(RankState::Idle);
   if (myRank == 0)
     memory->group().origin = 0;

@@ -58,6 +58,18 @@ static std::string lastCollective(const RankBlock &block) {
   return placeOf(record);
 }
 
+ErrorDetails GroupControl::place() const {
+  ErrorDetails details;
+  const RankBlock &mine = block(myRank);
+  if (mine.state != uint32_t(RankState::InCollective))
+    return details;
+  uint64_t ordinal = mine.collectives.load(std::memory_order_acquire);
+  details.op = collectiveOf(mine, ordinal).op.load();
+  details.location = collectiveOf(mine, ordinal).location.load();
+  details.phase = mine.phase.load();
+  return details;
+}
+
 std::string GroupControl::here() const {
   const RankBlock &mine = block(myRank);
   if (mine.state == uint32_t(RankState::InCollective))
@@ -107,8 +119,8 @@ Status GroupControl::compareGroupOps(int peer) const {
                 theirs.hash.load(std::memory_order_acquire) == ours.hash;
   std::string text = theirs.text.load();
   // An operation that failed locally may not know what it was about.
-  bool isFailed = theirs.localCode.load(std::memory_order_acquire) ||
-                  ours.localCode.load(std::memory_order_relaxed);
+  bool isFailed = theirs.localError.code.load(std::memory_order_acquire) ||
+                  ours.localError.code.load(std::memory_order_relaxed);
   if (theirs.ordinal.load(std::memory_order_acquire) != ordinal || isSame ||
       (isFailed && theirs.kind == ours.kind))
     return Status::ok();
@@ -118,7 +130,9 @@ Status GroupControl::compareGroupOps(int peer) const {
                    "but rank %d is in the %s%s",
                    myRank, myRank, mineText.c_str(), peer, text.c_str(),
                    mineText == text ? ", which differ in what is left out here"
-                                    : "");
+                                    : "")
+      .aboutPeer(peer)
+      .expecting(mineText, text);
 }
 
 /// Rank `longer` has begun collective `ordinal` in an operation that `shorter`
@@ -135,7 +149,14 @@ Status GroupControl::endedWithout(int longer, int shorter, uint64_t groupOp,
                    "rank %d: ranks call different collectives: rank %d is in "
                    "%s, but rank %d has ended the %s without it; %s",
                    myRank, longer, placeOf(extra).c_str(), shorter,
-                   ended.text.load().c_str(), before.c_str());
+                   ended.text.load().c_str(), before.c_str())
+      .detailed([&](ErrorDetails &details) {
+        details.op = extra.op.load();
+        details.location = extra.location.load();
+        details.peer = longer == myRank ? shorter : longer;
+        details.expected = placeOf(extra);
+        details.seen = "end of the " + ended.text.load();
+      });
 }
 
 /// Where collectives are queued rather than waited for, their number in the
@@ -202,7 +223,13 @@ Status GroupControl::compareCollectives(int peer) const {
   return makeError(MOERT_COLLECTIVE_MISMATCH,
                    "rank %d: ranks call different collectives: rank %d is in "
                    "%s, but rank %d is in %s",
-                   myRank, myRank, placeOf(ours).c_str(), peer, place.c_str());
+                   myRank, myRank, placeOf(ours).c_str(), peer, place.c_str())
+      .detailed([&](ErrorDetails &details) {
+        details = this->place();
+        details.peer = peer;
+        details.expected = placeOf(ours);
+        details.seen = place;
+      });
 }
 
 /// Whether `peer` does the same as this rank, as far as can be seen.
@@ -244,7 +271,9 @@ bool GroupControl::hasLeft(int peer) const {
 
 Status GroupControl::checkAlive(int peer) const {
   if (hasLeft(peer))
-    return makeError(MOERT_PEER_FAILED, "rank %d has left the group", peer);
+    return makeError(MOERT_PEER_FAILED, "rank %d has left the group", peer)
+        .aboutPeer(peer)
+        .expecting("", "leaving the group");
   return checkProcess(peer);
 }
 
@@ -254,8 +283,11 @@ Status GroupControl::checkProcess(int peer) const {
   pollfd process{peerProcesses[peer].get(), POLLIN, 0};
   if (poll(&process, 1, 0) <= 0)
     return Status::ok();
+  std::string seen = lastSeen(peer);
   return makeError(MOERT_PEER_FAILED, "rank %d (process %d) died %s", peer,
-                   int(block(peer).pid.load()), lastSeen(peer).c_str());
+                   int(block(peer).pid.load()), seen.c_str())
+      .aboutPeer(peer)
+      .expecting("", "died " + seen);
 }
 
 bool GroupControl::waitForGroupOp(int peer, uint64_t ordinal, WaitClock &clock,
@@ -308,10 +340,11 @@ Status GroupControl::agree(const GroupOp &op, double timeoutSeconds,
                        "rank %d: %s: timed out after %g s waiting for %s to "
                        "arrive%s",
                        myRank, op.text.c_str(), timeoutSeconds,
-                       listRanks(missing).c_str(), seen.c_str());
+                       listRanks(missing).c_str(), seen.c_str())
+          .aboutPeer(missing.empty() ? -1 : missing.front())
+          .expecting(op.text, missing.empty() ? "" : lastSeen(missing.front()));
     }
-    return makeError(error.code(), "rank %d: %s: %s", myRank, op.text.c_str(),
-                     error.message().c_str());
+    return error.withPrefix(format("rank %d: %s", myRank, op.text.c_str()));
   }
   if (Status s = checkGroup(); !s.isOk())
     return s;
@@ -322,10 +355,14 @@ Status GroupControl::agree(const GroupOp &op, double timeoutSeconds,
     const GroupOpRecord &record =
         block(peer).groupOpRing[ordinal % RankBlock::groupOpSlots];
     if (record.ordinal.load(std::memory_order_acquire) == ordinal &&
-        record.localCode.load(std::memory_order_acquire))
+        record.localError.code.load(std::memory_order_acquire)) {
+      Status theirs = record.localError.load();
       return makeError(MOERT_PEER_FAILED,
                        "rank %d: %s: another rank failed: %s", myRank,
-                       op.text.c_str(), record.localError.load().c_str());
+                       op.text.c_str(), theirs.message().c_str())
+          .causedBy(theirs)
+          .of(myRank, peer);
+    }
   }
   return Status::ok();
 }

@@ -95,6 +95,50 @@ static Status readTensors(const Json &object, const char *key,
   return Status::ok();
 }
 
+/// One of "extents": null, a number, or [argument, dimension].
+static bool readExtent(const Json &json, const std::vector<TensorType> &args,
+                       Manifest::Extent &out) {
+  if (json.is_null())
+    return true;
+  if (json.is_number_integer()) {
+    out.value = json.get<int64_t>();
+    return out.value >= 0;
+  }
+  if (!json.is_array() || json.size() != 2 || !json[0].is_number_unsigned() ||
+      !json[1].is_number_unsigned())
+    return false;
+  auto argument = json[0].get<uint64_t>(), dimension = json[1].get<uint64_t>();
+  if (argument >= args.size() || dimension >= args[argument].shape.size())
+    return false;
+  out.argument = static_cast<int>(argument);
+  out.dimension = static_cast<int>(dimension);
+  return true;
+}
+
+/// The "extents" of results, which `entry` has already.
+static Status readExtents(const Json &object, const std::string &where,
+                          Manifest::Entry &entry) {
+  const Json &results = object["results"];
+  entry.resultExtents.resize(results.size());
+  for (size_t i = 0; i < results.size(); ++i) {
+    auto extents = results[i].find("extents");
+    if (extents == results[i].end())
+      continue;
+    std::string here = format("%sresults[%zu].extents", where.c_str(), i);
+    if (!extents->is_array() ||
+        extents->size() != entry.results[i].shape.size())
+      return malformed(here, "expected an array with an item per dimension");
+    for (const Json &extent : *extents) {
+      Manifest::Extent known;
+      if (!readExtent(extent, entry.args, known))
+        return malformed(here, "expected null, an extent of 0 or more, or "
+                               "[argument, dimension]");
+      entry.resultExtents[i].push_back(known);
+    }
+  }
+  return Status::ok();
+}
+
 static Status readEntries(const Json &root,
                           std::vector<Manifest::Entry> &entries) {
   auto it = root.find("entries");
@@ -115,6 +159,8 @@ static Status readEntries(const Json &root,
       return s;
     if (Status s = readTensors(object, "results", here, entry.results);
         !s.isOk())
+      return s;
+    if (Status s = readExtents(object, here, entry); !s.isOk())
       return s;
     if (!names.insert(entry.name).second)
       return malformed(here + "name", "appears twice");

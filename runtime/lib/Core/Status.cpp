@@ -74,8 +74,55 @@ std::string moe::rt::format(const char *fmt, ...) {
   return text;
 }
 
+const ErrorDetails &Status::details() const {
+  static const ErrorDetails none;
+  return known ? *known : none;
+}
+
 Status Status::withPrefix(const std::string &prefix) const {
-  return isOk() ? *this : Status(errorCode, prefix + ": " + text);
+  return isOk() ? *this : withMessage(prefix + ": " + text);
+}
+
+Status Status::withMessage(std::string message) const {
+  Status status = *this;
+  status.text = std::move(message);
+  return status;
+}
+
+Status Status::withCode(moert_code code) const {
+  Status status = *this;
+  status.errorCode = code;
+  return status;
+}
+
+Status Status::expecting(const std::string &expected,
+                         const std::string &seen) const {
+  return detailed([&](ErrorDetails &details) {
+    details.expected = expected;
+    details.seen = seen;
+  });
+}
+
+Status Status::of(int rank, int origin) const {
+  return detailed([&](ErrorDetails &details) {
+    details.rank = rank;
+    if (origin >= 0)
+      details.origin = origin;
+    else if (details.origin < 0)
+      details.origin = rank;
+  });
+}
+
+Status Status::causedBy(const Status &first) const {
+  return detailed([&](ErrorDetails &details) {
+    details = first.details();
+    if (details.cause == MOERT_OK)
+      details.cause = first.code();
+  });
+}
+
+Status Status::aboutPeer(int peer) const {
+  return detailed([&](ErrorDetails &details) { details.peer = peer; });
 }
 
 Status moe::rt::makeError(moert_code code, const char *fmt, ...) {

@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===*/
 
 #ifndef ABI
-#define ABI "2"
+#define ABI "3"
 #endif
 #ifndef TARGET
 #define TARGET "host"
@@ -19,7 +19,7 @@
 #define SYMBOL "moe_entry_f"
 #endif
 #ifdef TRUNCATED
-#define MANIFEST "{\"abi_version\": 2"
+#define MANIFEST "{\"abi_version\": 3"
 #endif
 #ifndef MANIFEST
 #define MANIFEST                                                               \

@@ -83,7 +83,7 @@ __asm__(".pushsection .rodata\n"
 
 /* Enough for 64 ranks; a larger workspace does no harm. */
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 2, \"producer\": \"by hand\", \"target\": " TARGET ","
+    "{\"abi_version\": 3, \"producer\": \"by hand\", \"target\": " TARGET ","
     " \"cpu\": \"x86-64\", \"hash\": \"" HASH "\", \"ranks\": " STR(
         RANKS) ","
                " \"symm_bytes\": 300000,"
@@ -100,7 +100,8 @@ const char moe_artifact_manifest[] =
                "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]},"
                "  {\"name\": \"rotate\", \"symbol\": \"moe_entry_rotate\","
                "   \"args\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}],"
-               "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4]}]},"
+               "   \"results\": [{\"dtype\": \"f32\", \"shape\": [-1, 4],"
+               "                 \"extents\": [[0, 0], null]}]},"
                "  {\"name\": \"rotate_times\","
                "   \"symbol\": \"moe_entry_rotate_times\","
                "   \"args\": [{\"dtype\": \"i64\", \"shape\": []},"
@@ -165,6 +166,12 @@ static void setResult(struct Memref2D *out, float *result, int64_t rows) {
   out->strides[1] = 1;
 }
 
+/* Memory of rows that the entry returns, or that it frees again. */
+static float *allocRows(int isResult, int64_t rows) {
+  int64_t bytes = rows * cols * (int64_t)sizeof(float);
+  return isResult ? moert_alloc_result(0, bytes, 64) : moert_alloc(bytes, 64);
+}
+
 #ifdef CUDA
 
 static int64_t load(const int64_t *address) {
@@ -201,22 +208,22 @@ static void put(int64_t site, const struct Memref2D *in) {
 }
 
 static void complete(int64_t site, const struct Memref2D *in,
-                     struct Memref2D *out) {
+                     struct Memref2D *out, int isResult) {
   struct Exchange exchange = describe(site, in);
   launch("exchange_complete", &exchange);
   int64_t rows[RANKS], total = 0;
   moert_read(rows, rowsOf(exchange.workspace, RANKS), sizeof(rows));
   for (int64_t p = 0; p < RANKS; ++p)
     total += rows[p];
-  exchange.out = moert_alloc(total * cols * sizeof(float), 64);
+  exchange.out = allocRows(isResult, total);
   launch("exchange_take", &exchange);
   setResult(out, exchange.out, total);
 }
 
 static void rotate(int64_t site, const struct Memref2D *in,
-                   struct Memref2D *out) {
+                   struct Memref2D *out, int isResult) {
   struct Exchange exchange = describe(site, in);
-  exchange.out = moert_alloc(exchange.rows * cols * sizeof(float), 64);
+  exchange.out = allocRows(isResult, exchange.rows);
   launch("exchange_rotate", &exchange);
   setResult(out, exchange.out, exchange.rows);
 }
@@ -257,7 +264,7 @@ static void put(int64_t site, const struct Memref2D *in) {
 }
 
 static void complete(int64_t site, const struct Memref2D *in,
-                     struct Memref2D *out) {
+                     struct Memref2D *out, int isResult) {
   (void)site;
   (void)in;
   int64_t me = moert_rank(), total = 0;
@@ -267,7 +274,7 @@ static void complete(int64_t site, const struct Memref2D *in,
     moert_wait(arrivedOf(mine) + p, epoch, p);
     total += rowsOf(mine, RANKS)[p];
   }
-  float *result = moert_alloc(total * cols * sizeof(float), 64);
+  float *result = allocRows(isResult, total);
   float *next = result;
   for (int64_t p = 0; p < RANKS; ++p) {
     int64_t rows = rowsOf(mine, RANKS)[p];
@@ -280,7 +287,7 @@ static void complete(int64_t site, const struct Memref2D *in,
 }
 
 static void rotate(int64_t site, const struct Memref2D *in,
-                   struct Memref2D *out) {
+                   struct Memref2D *out, int isResult) {
   (void)site;
   int64_t me = moert_rank(), rows = in->sizes[0];
   int64_t next = (me + 1) % RANKS, previous = (me + RANKS - 1) % RANKS;
@@ -290,7 +297,7 @@ static void rotate(int64_t site, const struct Memref2D *in,
   copyRows(slotOf(theirs, RANKS, RANKS), in);
   signal64(theirs + rotateArrived, epoch);
   moert_wait(mine + rotateArrived, epoch, previous);
-  float *result = moert_alloc(rows * cols * sizeof(float), 64);
+  float *result = allocRows(isResult, rows);
   memcpy(result, slotOf(mine, RANKS, RANKS), rows * cols * sizeof(float));
   signal64(workspaceOf(previous) + rotateTaken, epoch);
   mine[rotateEpoch] = epoch;
@@ -306,14 +313,14 @@ static void checkRows(const struct Memref2D *in) {
 }
 
 static void gather(const char *location, int64_t site, int64_t mode,
-                   struct Memref2D *in, struct Memref2D *out) {
+                   struct Memref2D *in, struct Memref2D *out, int isResult) {
   moert_collective_begin("test.gather", location, site);
   checkRows(in);
   moert_phase("put");
   misbehave(mode, in);
   put(site, in);
   moert_phase("complete");
-  complete(site, in, out);
+  complete(site, in, out, isResult);
   moert_collective_end();
 }
 
@@ -336,14 +343,15 @@ static void run(void **args, int isTwice) {
     return;
   }
   if (isTwice && mode == otherOrder) {
-    gather("exchange.c:2:2", 1, mode, in, out);
-    gather("exchange.c:1:1", 0, mode, in, out);
+    gather("exchange.c:2:2", 1, mode, in, out, 0);
+    gather("exchange.c:1:1", 0, mode, in, out, 0);
     return;
   }
-  gather("exchange.c:1:1", 0, mode, in, out);
+  int isResult = !isTwice && mode != returnStatic && mode != returnInput;
+  gather("exchange.c:1:1", 0, mode, in, out, isResult);
   if (isTwice) {
     moert_free(out->allocated);
-    gather("exchange.c:2:2", 1, behave, in, out);
+    gather("exchange.c:2:2", 1, behave, in, out, 0);
   }
   if (mode == returnStatic || mode == returnInput) {
     moert_free(out->allocated);
@@ -360,24 +368,25 @@ static void run(void **args, int isTwice) {
 void moe_entry_gather(void **args) { run(args, 0); }
 void moe_entry_twice(void **args) { run(args, 1); }
 
-static void rotateOnce(struct Memref2D *in, struct Memref2D *out) {
+static void rotateOnce(struct Memref2D *in, struct Memref2D *out,
+                       int isResult) {
   moert_collective_begin("test.rotate", "exchange.c:3:3", 2);
   checkRows(in);
   moert_phase("rotate");
-  rotate(2, in, out);
+  rotate(2, in, out, isResult);
   moert_collective_end();
 }
 
-void moe_entry_rotate(void **args) { rotateOnce(args[0], args[1]); }
+void moe_entry_rotate(void **args) { rotateOnce(args[0], args[1], 1); }
 
 void moe_entry_rotate_times(void **args) {
   struct Scalar *times = args[0];
   struct Memref2D *in = args[1], *out = args[2];
   int64_t count = load(times->aligned + times->offset);
-  rotateOnce(in, out);
+  rotateOnce(in, out, 0);
   for (int64_t i = 1; i < count; ++i) {
     struct Memref2D last = *out;
-    rotateOnce(&last, out);
+    rotateOnce(&last, out, 0);
     moert_free(last.allocated);
   }
 }

@@ -6,9 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Both entries clear their symmetric result and then copy their argument there,
-// so that an argument in the same place is lost. That of "keep" is ordinary,
-// that of "keep_symmetric" symmetric.
+// Both entries clear the place of their symmetric result in the workspace and
+// then copy their argument to the result, so that an argument in that place is
+// lost. That of "keep" is ordinary, that of "keep_symmetric" symmetric.
 //
 //===----------------------------------------------------------------------===*/
 
@@ -18,6 +18,10 @@
 
 #define STRINGIFY(x) #x
 #define STR(x) STRINGIFY(x)
+
+#ifndef RANKS
+#define RANKS 1
+#endif
 
 enum { maxCount = 64 };
 
@@ -42,30 +46,34 @@ static void copy(void *to, const void *from, int64_t bytes) {
 #define ORDINARY "{\"dtype\": \"f32\", \"shape\": [-1]}"
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 2, \"producer\": \"by hand\", \"target\": " TARGET ","
-    " \"cpu\": \"x86-64\", \"hash\": \"kept\", \"ranks\": 1,"
-    " \"symm_bytes\": 4096, \"sites\": [], \"entries\": ["
-    "{\"name\": \"keep\", \"symbol\": \"moe_entry_keep\","
-    " \"args\": [" ORDINARY "], \"results\": [" SYMMETRIC "]},"
-    "{\"name\": \"keep_symmetric\", \"symbol\": \"moe_entry_keep_symmetric\","
-    " \"args\": [" SYMMETRIC "], \"results\": [" SYMMETRIC "]}]}";
+    "{\"abi_version\": 3, \"producer\": \"by hand\", \"target\": " TARGET ","
+    " \"cpu\": \"x86-64\", \"hash\": \"kept\", \"ranks\": " STR(
+        RANKS) ","
+               " \"symm_bytes\": 4096, \"sites\": [], \"entries\": ["
+               "{\"name\": \"keep\", \"symbol\": \"moe_entry_keep\","
+               " \"args\": [" ORDINARY "], \"results\": [" SYMMETRIC "]},"
+               "{\"name\": \"keep_symmetric\", \"symbol\": "
+               "\"moe_entry_keep_symmetric\","
+               " \"args\": [" SYMMETRIC "], \"results\": [" SYMMETRIC "]}]}";
 
 static const float zeros[maxCount];
 
-static void keep(struct Memref1D *in, struct Memref1D *out, float *result) {
+static void keep(struct Memref1D *in, struct Memref1D *out, int64_t offset) {
   int64_t count = in->sizes[0];
   if (count > maxCount)
     moert_fail(MOERT_CAPACITY_EXCEEDED, "elements", INT64_MIN, maxCount, count,
                -1, -1, -1);
-  copy(result, zeros, sizeof(zeros));
-  copy(result, in->aligned + in->offset, count * sizeof(float));
+  int64_t bytes = count * (int64_t)sizeof(float);
+  float *result = moert_symm_result(0, offset, bytes);
+  copy((char *)moert_symm_base() + offset, zeros, sizeof(zeros));
+  copy(result, in->aligned + in->offset, bytes);
   out->allocated = out->aligned = result;
   out->offset = 0;
   out->sizes[0] = count;
   out->strides[0] = 1;
 }
 
-void moe_entry_keep(void **args) { keep(args[0], args[1], moert_symm_base()); }
+void moe_entry_keep(void **args) { keep(args[0], args[1], 0); }
 void moe_entry_keep_symmetric(void **args) {
-  keep(args[0], args[1], (float *)moert_symm_base() + maxCount);
+  keep(args[0], args[1], maxCount * sizeof(float));
 }

@@ -9,7 +9,9 @@
 // One entry per element type, "copy_<type>", that copies a matrix; "scalar"
 // for tensors of rank 0; "many" whose two results are the same memory;
 // "column" whose result is strided; "fail" which fails; "expf" which needs
-// the mathematical library.
+// the mathematical library. Those of "copy_<type>" and "many" ask for the
+memory
+// of their first result.
 //
 //===----------------------------------------------------------------------===*/
 
@@ -30,14 +32,15 @@ struct Memref0D {
 #define COPY_MANIFEST(type)                                                    \
   "{\"name\": \"copy_" type "\", \"symbol\": \"moe_entry_copy_" type "\","     \
   " \"args\": [{\"dtype\": \"" type "\", \"shape\": [-1, -1]}],"               \
-  " \"results\": [{\"dtype\": \"" type "\", \"shape\": [-1, -1]}]},"
+  " \"results\": [{\"dtype\": \"" type "\", \"shape\": [-1, -1],"              \
+  " \"extents\": [[0, 0], [0, 1]]}]},"
 
 #define MATRIX "{\"dtype\": \"f32\", \"shape\": [-1, -1]}"
 #define COLUMN "{\"dtype\": \"f32\", \"shape\": [-1, 1]}"
 #define SCALAR "{\"dtype\": \"f64\", \"shape\": []}"
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 2, \"producer\": \"by hand\", \"target\": \"host\","
+    "{\"abi_version\": 3, \"producer\": \"by hand\", \"target\": \"host\","
     " \"cpu\": \"x86-64\", \"hash\": \"local\", \"ranks\": 0,"
     " \"symm_bytes\": 0, \"sites\": [], \"entries\": [" COPY_MANIFEST(
         "f64") COPY_MANIFEST("f32") COPY_MANIFEST("f16") COPY_MANIFEST("bf16")
@@ -56,13 +59,27 @@ const char moe_artifact_manifest[] =
                       "{\"name\": \"fail\", \"symbol\": \"moe_entry_fail\","
                       " \"args\": [], \"results\": []}]}";
 
-static void copy(void **args, int64_t elementBytes) {
+static void copyTo(void *to, void **args, int64_t elementBytes) {
   struct Memref2D *in = args[0], *out = args[1];
   int64_t bytes = in->sizes[0] * in->sizes[1] * elementBytes;
   *out = *in;
   out->offset = 0;
-  out->allocated = out->aligned = moert_alloc(bytes, 64);
+  out->allocated = out->aligned = to;
   memcpy(out->aligned, in->aligned + in->offset * elementBytes, bytes);
+}
+
+static int64_t bytesOf(void **args, int64_t elementBytes) {
+  struct Memref2D *in = args[0];
+  return in->sizes[0] * in->sizes[1] * elementBytes;
+}
+
+static void copy(void **args, int64_t elementBytes) {
+  copyTo(moert_alloc_result(0, bytesOf(args, elementBytes), 64), args,
+         elementBytes);
+}
+
+static void copyToScratch(void **args, int64_t elementBytes) {
+  copyTo(moert_alloc(bytesOf(args, elementBytes), 64), args, elementBytes);
 }
 
 #define COPY(type, bytes)                                                      \
@@ -93,14 +110,14 @@ void moe_entry_many(void **args) {
 
 /* The last column, as a view of a copy. */
 void moe_entry_column(void **args) {
-  copy(args, 4);
+  copyToScratch(args, 4);
   struct Memref2D *out = args[1];
   out->offset = out->sizes[1] - 1;
   out->sizes[1] = 1;
 }
 
 void moe_entry_expf(void **args) {
-  copy(args, 4);
+  copyToScratch(args, 4);
   struct Memref2D *out = args[1];
   float *x = (float *)out->aligned;
   for (int64_t i = 0; i < out->sizes[0] * out->sizes[1]; ++i)

@@ -6,9 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// "from_next" takes an argument in symmetric memory and returns, in its own
-// workspace, what the next rank has there. The ranks meet by flags. "also" does
-// the same, with a result in another place.
+// "from_next" takes an argument in symmetric memory and returns, in memory of
+the
+// caller's or its own workspace, what the next rank has there. The ranks meet
+by
+// flags. "also" does the same, with a result in another place.
 //
 //===----------------------------------------------------------------------===*/
 
@@ -38,7 +40,7 @@ struct Workspace {
 #define TENSOR "{\"dtype\": \"f32\", \"shape\": [-1], \"symmetric\": true}"
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 2, \"producer\": \"by hand\", \"target\": \"host\","
+    "{\"abi_version\": 3, \"producer\": \"by hand\", \"target\": \"host\","
     " \"cpu\": \"x86-64\", \"hash\": \"symmetric\", \"ranks\": " STR(
         RANKS) ", \"symm_bytes\": 4096, \"entries\": ["
                "{\"name\": \"from_next\", \"symbol\": "
@@ -66,10 +68,12 @@ static void fromNext(struct Memref1D *in, struct Memref1D *out, int which) {
   }
   moert_wait(&mine->isThere[next], epoch, next);
   const char *x = (const char *)(in->aligned + in->offset);
-  memcpy(mine->results[which], x + (next - me) * stride,
-         in->sizes[0] * sizeof(float));
+  int64_t bytes = in->sizes[0] * (int64_t)sizeof(float);
+  float *result =
+      moert_symm_result(0, (char *)mine->results[which] - base, bytes);
+  memcpy(result, x + (next - me) * stride, bytes);
   moert_collective_end();
-  out->allocated = out->aligned = mine->results[which];
+  out->allocated = out->aligned = result;
   out->offset = 0;
   out->sizes[0] = in->sizes[0];
   out->strides[0] = 1;

@@ -5,8 +5,8 @@
 // CHECK-DAG: llvm.func @moert_symm_base() -> !llvm.ptr {{.*}}memory_effects = #llvm.memory_effects<other = none
 // CHECK-LABEL: func.func @alloc(
 func.func @alloc(%i: index) -> i32 {
-  // CHECK: %[[BASE:.*]] = llvm.call @moert_symm_base()
   // CHECK: %[[OFFSET:.*]] = llvm.mlir.constant(512 : i64)
+  // CHECK: %[[BASE:.*]] = llvm.call @moert_symm_base()
   // CHECK: %[[PTR:.*]] = llvm.getelementptr %[[BASE]][%[[OFFSET]]] : (!llvm.ptr, i64) -> !llvm.ptr, i8
   // CHECK: llvm.insertvalue %[[PTR]], %{{.*}}[0]
   // CHECK: llvm.insertvalue %[[PTR]], %{{.*}}[1]
@@ -17,6 +17,45 @@ func.func @alloc(%i: index) -> i32 {
   // CHECK-NOT: symm.free
   symm.free %0 : memref<4xi32, #symm.space>
   return %1 : i32
+}
+
+// -----
+
+// A result may lie in memory of the caller's: the runtime says where. The offset
+// is where it lies otherwise.
+// CHECK-DAG: llvm.func @moert_symm_result(i64, i64, i64) -> !llvm.ptr {{.*}}memory_effects = #llvm.memory_effects<other = none
+// CHECK-LABEL: func.func @symmetric_result(
+func.func @symmetric_result() -> memref<4x2xbf16, #symm.space> {
+  // CHECK-DAG: %[[OFFSET:.*]] = llvm.mlir.constant(512 : i64)
+  // CHECK-DAG: %[[BYTES:.*]] = llvm.mlir.constant(16 : i64)
+  // CHECK-DAG: %[[INDEX:.*]] = llvm.mlir.constant(3 : i64)
+  // CHECK: %[[PTR:.*]] = llvm.call @moert_symm_result(%[[INDEX]], %[[OFFSET]], %[[BYTES]])
+  // CHECK-NOT: moert_symm_base
+  // CHECK: llvm.insertvalue %[[PTR]], %{{.*}}[0]
+  // CHECK: llvm.insertvalue %[[PTR]], %{{.*}}[1]
+  %0 = symm.alloc persistent result 3 at 512 : memref<4x2xbf16, #symm.space>
+  return %0 : memref<4x2xbf16, #symm.space>
+}
+
+// -----
+
+// So may an ordinary one; sizes are exact, since the runtime compares them.
+// CHECK-DAG: llvm.func @moert_alloc_result(i64, i64, i64) -> (!llvm.ptr {llvm.noalias})
+// CHECK-LABEL: func.func @result(
+// CHECK-SAME: %[[T:.*]]: index)
+func.func @result(%t: index) -> memref<?x3xbf16> {
+  // CHECK: %[[N:.*]] = builtin.unrealized_conversion_cast %[[T]] : index to i64
+  // CHECK: %[[ELEMENTS:.*]] = llvm.mul %{{.*}}, %[[N]]
+  // CHECK: %[[NULL:.*]] = llvm.mlir.zero : !llvm.ptr
+  // CHECK: %[[END:.*]] = llvm.getelementptr %[[NULL]][%[[ELEMENTS]]] : (!llvm.ptr, i64) -> !llvm.ptr, bf16
+  // CHECK: %[[BYTES:.*]] = llvm.ptrtoint %[[END]]
+  // CHECK-DAG: %[[INDEX:.*]] = llvm.mlir.constant(1 : i64)
+  // CHECK-DAG: %[[ALIGNMENT:.*]] = llvm.mlir.constant(64 : i64)
+  // CHECK: %[[PTR:.*]] = llvm.call @moert_alloc_result(%[[INDEX]], %[[BYTES]], %[[ALIGNMENT]])
+  // CHECK: llvm.insertvalue %[[PTR]], %{{.*}}[0]
+  // CHECK: llvm.insertvalue %[[PTR]], %{{.*}}[1]
+  %0 = symm.alloc_result 1(%t) : memref<?x3xbf16>
+  return %0 : memref<?x3xbf16>
 }
 
 // -----

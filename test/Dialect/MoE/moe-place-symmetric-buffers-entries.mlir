@@ -36,11 +36,12 @@ func.func @arguments(%y: memref<6x4xf32> {moe.symmetric},
   return %out : memref<3x4xf32>
 }
 
-// Both results stay in the workspace, though no peer touches the counts.
+// Both results stay where they are, in the workspace or in memory of the
+// caller's, though no peer touches the counts.
 // CHECK-LABEL: func.func @results(
-// CHECK: %[[RS:[a-z0-9_]+]] = symm.alloc persistent : memref<6x4xf32, #symm.space>
+// CHECK: %[[RS:[a-z0-9_]+]] = symm.alloc persistent result 1 : memref<6x4xf32, #symm.space>
 // CHECK: %[[R:[a-z0-9_]+]] = memref.memory_space_cast %[[RS]] : memref<6x4xf32, #symm.space> to memref<6x4xf32>
-// CHECK: %[[CS:[a-z0-9_]+]] = symm.alloc persistent : memref<2xi32, #symm.space>
+// CHECK: %[[CS:[a-z0-9_]+]] = symm.alloc persistent result 0 : memref<2xi32, #symm.space>
 // CHECK: %[[C:[a-z0-9_]+]] = memref.memory_space_cast %[[CS]]
 // CHECK: moe.alltoallv {{.*}} outs(%[[RS]], %[[C]]) on @ep
 // CHECK-NOT: memref.copy

@@ -11,10 +11,10 @@ func.func private @use(memref<6x4xf32>)
 
 // REMARK: [[#@LINE+9]]:{{.*}}remark: [Missed] symmetric-buffer{{.*}}operand #2 is copied from symmetric memory: it is not allocated here
 // CHECK-LABEL: func.func @argument
-// CHECK-SAME: %[[RECV:[a-z0-9]+]]: memref<6x4xf32>,
+// CHECK-SAME: %[[RECV:[a-z0-9]+]]: memref<6x4xf32>, %[[COUNTS:[a-z0-9]+]]: memref<2xi32>
 // CHECK: %[[SYMM:[a-z0-9_]+]] = symm.alloc : memref<6x4xf32, #symm.space>
 // CHECK: moe.alltoallv %{{.*}}, %{{.*}} outs(%[[SYMM]], %{{.*}}) on @ep
-// CHECK-NEXT: memref.copy %[[SYMM]], %[[RECV]] : memref<6x4xf32, #symm.space> to memref<6x4xf32>
+// CHECK-NEXT: symm.copy_rows %[[SYMM]] to %[[RECV]] counts %[[COUNTS]] : memref<6x4xf32, #symm.space> to memref<6x4xf32> counts memref<2xi32>
 // CHECK-NEXT: symm.free %[[SYMM]]
 func.func @argument(%send: memref<3x4xf32>, %n: memref<2xi32>,
                     %recv: memref<6x4xf32>, %counts: memref<2xi32>) {
@@ -48,7 +48,7 @@ func.func @argument_of_combine(
 // REMARK: remark: [Missed] symmetric-buffer{{.*}}operand #2 is copied from symmetric memory: it leaves through 'func.return'
 // CHECK-LABEL: func.func @returned
 // CHECK: %[[RECV:[a-z0-9_]+]] = memref.alloc() : memref<6x4xf32>
-// CHECK: memref.copy %{{.*}}, %[[RECV]]
+// CHECK: symm.copy_rows %{{.*}} to %[[RECV]] counts
 // CHECK: return %[[RECV]]
 func.func @returned(%send: memref<3x4xf32>, %n: memref<2xi32>,
                     %counts: memref<2xi32>) -> memref<6x4xf32> {
@@ -60,7 +60,7 @@ func.func @returned(%send: memref<3x4xf32>, %n: memref<2xi32>,
 
 // REMARK: remark: [Missed] symmetric-buffer{{.*}}operand #2 is copied from symmetric memory: it leaves through 'func.call'
 // CHECK-LABEL: func.func @passed_on
-// CHECK: memref.copy
+// CHECK: symm.copy_rows
 // CHECK: call @use
 func.func @passed_on(%send: memref<3x4xf32>, %n: memref<2xi32>,
                      %counts: memref<2xi32>) {
@@ -74,7 +74,7 @@ func.func @passed_on(%send: memref<3x4xf32>, %n: memref<2xi32>,
 
 // REMARK: remark: [Missed] symmetric-buffer{{.*}}operand #2 is copied from symmetric memory: 'scf.for' may alias it
 // CHECK-LABEL: func.func @carried_by_a_loop
-// CHECK: memref.copy
+// CHECK: symm.copy_rows
 // CHECK: scf.for
 func.func @carried_by_a_loop(%send: memref<3x4xf32>, %n: memref<2xi32>,
                              %counts: memref<2xi32>, %other: memref<6x4xf32>) {
@@ -93,7 +93,7 @@ func.func @carried_by_a_loop(%send: memref<3x4xf32>, %n: memref<2xi32>,
 
 // REMARK: remark: [Missed] symmetric-buffer{{.*}}operand #2 is copied from symmetric memory: it is not freed in the block that allocates it
 // CHECK-LABEL: func.func @not_freed
-// CHECK: memref.copy
+// CHECK: symm.copy_rows
 func.func @not_freed(%send: memref<3x4xf32>, %n: memref<2xi32>,
                      %counts: memref<2xi32>) {
   %recv = memref.alloc() : memref<6x4xf32>
@@ -104,7 +104,7 @@ func.func @not_freed(%send: memref<3x4xf32>, %n: memref<2xi32>,
 
 // REMARK: remark: [Missed] symmetric-buffer{{.*}}operand #2 is copied from symmetric memory: it is not freed once, in the block that allocates it
 // CHECK-LABEL: func.func @freed_in_a_branch
-// CHECK: memref.copy
+// CHECK: symm.copy_rows
 // CHECK: memref.dealloc
 func.func @freed_in_a_branch(%send: memref<3x4xf32>, %n: memref<2xi32>,
                              %counts: memref<2xi32>, %c: i1) {
@@ -119,7 +119,7 @@ func.func @freed_in_a_branch(%send: memref<3x4xf32>, %n: memref<2xi32>,
 
 // REMARK: remark: [Missed] symmetric-buffer{{.*}}operand #2 is copied from symmetric memory: it is stored in another buffer
 // CHECK-LABEL: func.func @stored
-// CHECK: memref.copy
+// CHECK: symm.copy_rows
 // CHECK: memref.store
 func.func @stored(%send: memref<3x4xf32>, %n: memref<2xi32>,
                   %counts: memref<2xi32>, %table: memref<memref<6x4xf32>>) {

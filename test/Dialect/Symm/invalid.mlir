@@ -214,3 +214,113 @@ func.func @own_workspace_on_op() {
 func.func @own_workspace_no_unit() attributes {symm.own_workspace = true} {
   return
 }
+
+// -----
+
+func.func @alloc_result_not_persistent() {
+  // expected-error @+1 {{'symm.alloc' op expects a buffer with 'result' (1) to be persistent}}
+  %0 = symm.alloc result 1 : memref<4xf32, #symm.space>
+  return
+}
+
+// -----
+
+func.func @alloc_negative_result() {
+  // expected-error @+1 {{'symm.alloc' op attribute 'result_index' failed to satisfy constraint: 64-bit signless integer attribute whose value is non-negative}}
+  %0 = symm.alloc persistent result -1 : memref<4xf32, #symm.space>
+  return
+}
+
+// -----
+
+func.func @alloc_result_layout() {
+  // expected-error @+1 {{'symm.alloc_result' op expects a buffer with identity layout in the default memory space ('memref<4x4xf32, strided<[8, 1]>>')}}
+  %0 = symm.alloc_result 0 : memref<4x4xf32, strided<[8, 1]>>
+  return
+}
+
+// -----
+
+func.func @alloc_result_space() {
+  // expected-error @+1 {{'symm.alloc_result' op expects a buffer with identity layout in the default memory space ('memref<4xf32, #symm.space>')}}
+  %0 = symm.alloc_result 0 : memref<4xf32, #symm.space>
+  return
+}
+
+// -----
+
+func.func @alloc_result_sizes(%n: index) {
+  // expected-error @+1 {{'symm.alloc_result' op expects 2 sizes for the dynamic extents of 'memref<?x4x?xf32>' (1)}}
+  %0 = symm.alloc_result 0(%n) : memref<?x4x?xf32>
+  return
+}
+
+// -----
+
+func.func @copy_rows_numbers(%x: memref<8x4xf32>, %n: memref<2xi32>) {
+  // expected-error @+1 {{'symm.copy_rows' op expects as many 'targets' as 'sources', one at least (1 and 2)}}
+  symm.copy_rows %x, %x to %x counts %n
+    : memref<8x4xf32>, memref<8x4xf32> to memref<8x4xf32> counts memref<2xi32>
+  return
+}
+
+// -----
+
+func.func @copy_rows_types(%x: memref<8x4xf32>, %y: memref<8x4xi32>,
+                           %n: memref<2xi32>) {
+  // expected-error @+1 {{'symm.copy_rows' op expects a source of the element type and shape of its target ('memref<8x4xf32>' and 'memref<8x4xi32>')}}
+  symm.copy_rows %x to %y counts %n
+    : memref<8x4xf32> to memref<8x4xi32> counts memref<2xi32>
+  return
+}
+
+// -----
+
+func.func @copy_rows_shapes(%x: memref<8x4xf32>, %y: memref<9x4xf32>,
+                            %n: memref<2xi32>) {
+  // expected-error @+1 {{'symm.copy_rows' op expects a source of the element type and shape of its target ('memref<8x4xf32>' and 'memref<9x4xf32>')}}
+  symm.copy_rows %x to %y counts %n
+    : memref<8x4xf32> to memref<9x4xf32> counts memref<2xi32>
+  return
+}
+
+// -----
+
+func.func @copy_rows_extents(%x: memref<8x4xf32>, %y: memref<9xf32>,
+                             %n: memref<2xi32>) {
+  // expected-error @+1 {{'symm.copy_rows' op expects all buffers to have the same number of rows ('memref<8x4xf32>' and 'memref<9xf32>')}}
+  symm.copy_rows %x, %y to %x, %y counts %n
+    : memref<8x4xf32>, memref<9xf32> to memref<8x4xf32>, memref<9xf32>
+      counts memref<2xi32>
+  return
+}
+
+// -----
+
+func.func @copy_rows_layout(%x: memref<8x4xf32>,
+                            %y: memref<8x4xf32, strided<[8, 1]>>,
+                            %n: memref<2xi32>) {
+  // expected-error @+1 {{'symm.copy_rows' op expects buffers with contiguous rows ('memref<8x4xf32, strided<[8, 1]>>')}}
+  symm.copy_rows %x to %y counts %n
+    : memref<8x4xf32> to memref<8x4xf32, strided<[8, 1]>> counts memref<2xi32>
+  return
+}
+
+// -----
+
+func.func @copy_rows_places(%x: memref<8x4xf32>, %n: memref<2xi32>) {
+  // expected-error @+1 {{'symm.copy_rows' op expects either 'offsets' or 'every'}}
+  symm.copy_rows %x to %x counts %n at %n every 4
+    : memref<8x4xf32> to memref<8x4xf32> counts memref<2xi32> at memref<2xi32>
+  return
+}
+
+// -----
+
+func.func @copy_rows_offsets(%x: memref<8x4xf32>, %n: memref<2xi32>,
+                             %o: memref<3xi32>) {
+  // expected-error @+1 {{'symm.copy_rows' op expects as many 'offsets' ('memref<3xi32>') as 'counts' ('memref<2xi32>')}}
+  symm.copy_rows %x to %x counts %n at %o
+    : memref<8x4xf32> to memref<8x4xf32> counts memref<2xi32> at memref<3xi32>
+  return
+}

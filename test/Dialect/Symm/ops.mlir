@@ -11,10 +11,44 @@ func.func @memory(%r: index) {
   %placed = symm.alloc at 512 : memref<8xi8, #symm.space>
   // CHECK: symm.alloc persistent at 0 : memref<1xi64, #symm.space>
   %both = symm.alloc persistent at 0 : memref<1xi64, #symm.space>
+  // CHECK: symm.alloc persistent result 2 : memref<8xf32, #symm.space>
+  %result = symm.alloc persistent result 2 : memref<8xf32, #symm.space>
+  // CHECK: symm.alloc persistent result 0 at 256 : memref<8xf32, #symm.space>
+  %placed_result = symm.alloc persistent result 0 at 256
+    : memref<8xf32, #symm.space>
   // CHECK: symm.peer %[[ROWS]] at %{{.*}} : memref<512x64xbf16, #symm.space>
   %peer = symm.peer %rows at %r : memref<512x64xbf16, #symm.space>
   // CHECK: symm.free %[[ROWS]] : memref<512x64xbf16, #symm.space>
   symm.free %rows : memref<512x64xbf16, #symm.space>
+  return
+}
+
+// CHECK-LABEL: func.func @results(
+func.func @results(%t: index) {
+  // CHECK: symm.alloc_result 0 : memref<f32>
+  %scalar = symm.alloc_result 0 : memref<f32>
+  // CHECK: symm.alloc_result 1(%{{.*}}, %{{.*}}) : memref<?x4x?xbf16>
+  %rows = symm.alloc_result 1(%t, %t) : memref<?x4x?xbf16>
+  return
+}
+
+// CHECK-LABEL: func.func @copy_rows(
+func.func @copy_rows(%x: memref<8x4xf32, #symm.space>,
+                     %i: memref<8xi32, #symm.space>, %to: memref<8x4xf32>,
+                     %ids: memref<8xi32, strided<[1], offset: 3>>,
+                     %n: memref<2xi32>, %o: memref<2xi32>) {
+  // CHECK: symm.copy_rows %{{.*}}, %{{.*}} to %{{.*}}, %{{.*}} counts %{{.*}} : memref<8x4xf32, #symm.space>, memref<8xi32, #symm.space> to memref<8x4xf32>, memref<8xi32, strided<[1], offset: 3>> counts memref<2xi32>
+  symm.copy_rows %x, %i to %to, %ids counts %n
+    : memref<8x4xf32, #symm.space>, memref<8xi32, #symm.space>
+   to memref<8x4xf32>, memref<8xi32, strided<[1], offset: 3>>
+      counts memref<2xi32>
+  // CHECK: symm.copy_rows %{{.*}} to %{{.*}} counts %{{.*}} at %{{.*}} : memref<8x4xf32, #symm.space> to memref<8x4xf32> counts memref<2xi32> at memref<2xi32>
+  symm.copy_rows %x to %to counts %n at %o
+    : memref<8x4xf32, #symm.space> to memref<8x4xf32>
+      counts memref<2xi32> at memref<2xi32>
+  // CHECK: symm.copy_rows %{{.*}} to %{{.*}} counts %{{.*}} every 4 : memref<8x4xf32, #symm.space> to memref<8x4xf32> counts memref<2xi32>
+  symm.copy_rows %x to %to counts %n every 4
+    : memref<8x4xf32, #symm.space> to memref<8x4xf32> counts memref<2xi32>
   return
 }
 

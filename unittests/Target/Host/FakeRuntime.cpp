@@ -32,6 +32,9 @@ extern "C" {
 int64_t moert_rank(void) { return 0; }
 void *moert_symm_base(void) { return runtime->workspace; }
 int64_t moert_symm_stride(void) { return 1 << 20; }
+void *moert_symm_result(int64_t, int64_t offset, int64_t) {
+  return static_cast<char *>(moert_symm_base()) + offset;
+}
 
 void moert_collective_begin(const char *op, const char *location,
                             int64_t site) {
@@ -63,6 +66,10 @@ void *moert_alloc(int64_t bytes, int64_t alignment) {
     std::abort();
   runtime->live[ptr] = bytes;
   return ptr;
+}
+
+void *moert_alloc_result(int64_t, int64_t bytes, int64_t alignment) {
+  return moert_alloc(bytes, alignment);
 }
 
 void moert_free(void *ptr) {

@@ -20,6 +20,12 @@ inline constexpr llvm::StringLiteral kEntryAttrName = "moe.entry";
 /// Function attribute: the name of an entry whose function was renamed.
 inline constexpr llvm::StringLiteral kEntryNameAttrName = "moe.entry_name";
 
+/// Function attribute: for each result of an entry, and each of its extents,
+/// what is known of it before a call. A `DenseI64ArrayAttr` names an argument
+/// and its extent, an `IntegerAttr` is the extent, a `UnitAttr` says nothing.
+inline constexpr llvm::StringLiteral kResultExtentsAttrName =
+    "moe.result_extents";
+
 /// Module attribute: number of ranks the module is made for; 0 for any.
 inline constexpr llvm::StringLiteral kRanksAttrName = "moe.ranks";
 

@@ -464,4 +464,58 @@ def MoERoundBF16InKernelsPass
                            "::mlir::vector::VectorDialect"];
 }
 
+def MoEAllocResultsPass : Pass<"moe-alloc-results", "::mlir::ModuleOp"> {
+  let summary = "let callers give the memory of results";
+  let description = [{
+    An allocation that an entry returns becomes a `symm.alloc_result`, which asks
+    the runtime for the memory of that result: the caller's, where it has given
+    some. This needs a function with one `func.return`, that nothing in the
+    module calls, and an allocation in the block of the return that is returned
+    there and neither freed nor returned before. The runtime copies any other
+    result to where the caller wants it; a remark says which, and why
+    (`--remarks-filter=moe-alloc-results`).
+
+    The pass also notes, as `moe.result_extents`, which dynamic extents of
+    results are known before a call: `array<i64: a, d>` stands for extent `d` of
+    argument `a`, an integer for itself, and `unit` for an extent that is static
+    or that the call alone tells.
+
+    To be run on memrefs, when no pass moves or frees allocations any more.
+
+    Before:
+
+    ```mlir
+    module {
+      func.func @f(%x: memref<?x4xf32>) -> memref<?x4xf32>
+          attributes {moe.entry = (tensor<?x4xf32>) -> tensor<?x4xf32>} {
+        %c0 = arith.constant 0 : index
+        %t = memref.dim %x, %c0 : memref<?x4xf32>
+        %out = memref.alloc(%t) : memref<?x4xf32>
+        return %out : memref<?x4xf32>
+      }
+    }
+    ```
+
+    After:
+
+    ```mlir
+    module {
+      func.func @f(%x: memref<?x4xf32>) -> memref<?x4xf32>
+          attributes {moe.entry = (tensor<?x4xf32>) -> tensor<?x4xf32>,
+                      moe.result_extents = [[array<i64: 0, 0>, unit]]} {
+        %c0 = arith.constant 0 : index
+        %t = memref.dim %x, %c0 : memref<?x4xf32>
+        %out = symm.alloc_result 0(%t) : memref<?x4xf32>
+        return %out : memref<?x4xf32>
+      }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::symm::SymmDialect"];
+  let statistics = [
+    Statistic<"numInPlace", "num-in-place", "results written where callers want them">,
+    Statistic<"numCopied", "num-copied", "results that are copied there">
+  ];
+}
+
 #endif // MOE_MLIR_TARGET_TRANSFORMS_PASSES_TD

@@ -8,6 +8,7 @@
 
 #include "moe-mlir/Dialect/MoE/Transforms/Passes.h"
 
+#include "CopyReceivedRows.h"
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
@@ -196,8 +197,14 @@ struct MoEPlaceSymmetricBuffersPass
     for (CollectiveOpInterface op : ops) {
       SmallVector<OpOperand *> operands;
       op.getSymmetricOperands(operands);
+      SmallVector<StagedBuffer> staged;
       for (OpOperand *operand : operands)
-        place(op, *operand);
+        place(op, *operand, staged);
+      OpBuilder builder(op);
+      builder.setInsertionPointAfter(op);
+      copyReceivedRows(op, staged, builder);
+      for (const StagedBuffer &out : staged)
+        symm::FreeOp::create(builder, op.getLoc(), out.symmetric);
     }
     for (func::FuncOp func : marked)
       removeMarks(func);
@@ -250,12 +257,17 @@ struct MoEPlaceSymmetricBuffersPass
                << "', to be a buffer of a moe op that can stay where it is: "
                << obstacle;
       if (alloc)
-        makeSymmetric(alloc, /*dealloc=*/{});
+        makeSymmetric(alloc, /*dealloc=*/{})
+            .getDefiningOp<symm::AllocOp>()
+            .setResultIndex(i);
     }
     return success();
   }
 
-  void place(CollectiveOpInterface op, OpOperand &operand) {
+  /// Gives `operand` symmetric memory. What then has to be copied from there
+  /// behind the op is added to `staged`.
+  void place(CollectiveOpInterface op, OpOperand &operand,
+             SmallVectorImpl<StagedBuffer> &staged) {
     Value buffer = operand.get();
     if (symm::isSymmetric(buffer.getType()))
       return;
@@ -285,7 +297,7 @@ struct MoEPlaceSymmetricBuffersPass
         return;
       }
     }
-    stage(op, operand, obstacle);
+    stage(op, operand, obstacle, staged);
   }
 
   /// Replaces an allocation by a symmetric buffer; returns it. Without
@@ -308,10 +320,11 @@ struct MoEPlaceSymmetricBuffersPass
     return symmetric;
   }
 
-  /// Gives `operand` a symmetric buffer of its own and copies: before the op
-  /// when it is an input, after it when it is one of `outs`.
+  /// Gives `operand` a symmetric buffer of its own. An input is copied there
+  /// before the op.
   void stage(CollectiveOpInterface op, OpOperand &operand,
-             const std::string &obstacle) {
+             const std::string &obstacle,
+             SmallVectorImpl<StagedBuffer> &staged) {
     ++numCopied;
     bool isOut = operand.getOperandNumber() >= op.getInputs().size();
     auto opts = remark::RemarkOpts::name("symmetric-buffer")
@@ -328,11 +341,10 @@ struct MoEPlaceSymmetricBuffersPass
         builder, loc, getSymmetricType(cast<MemRefType>(buffer.getType())),
         /*persistent=*/false, /*offset=*/IntegerAttr());
     operand.set(symmetric);
-    if (!isOut)
-      memref::CopyOp::create(builder, loc, buffer, symmetric);
-    builder.setInsertionPointAfter(op);
     if (isOut)
-      memref::CopyOp::create(builder, loc, symmetric, buffer);
+      return staged.push_back({symmetric, buffer});
+    memref::CopyOp::create(builder, loc, buffer, symmetric);
+    builder.setInsertionPointAfter(op);
     symm::FreeOp::create(builder, loc, symmetric);
   }
 };

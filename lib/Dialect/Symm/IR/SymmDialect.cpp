@@ -50,3 +50,13 @@ bool symm::isSymmetric(Type type) {
   auto memref = dyn_cast<MemRefType>(type);
   return memref && isa_and_present<SpaceAttr>(memref.getMemorySpace());
 }
+
+bool symm::holdsSymmOps(Operation *op) {
+  return op
+      ->walk([](Operation *nested) {
+        return isa_and_present<SymmDialect>(nested->getDialect())
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
+      })
+      .wasInterrupted();
+}

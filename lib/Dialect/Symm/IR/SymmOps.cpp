@@ -22,7 +22,8 @@ using namespace mlir::symm;
 
 void AllocOp::getAsmResultNames(OpAsmSetValueNameFn setName) {
   // Persistent words are flags of peers, or a counter.
-  bool isWords = getPersistent() && getType().getElementType().isInteger(64);
+  bool isWords = getPersistent() && !getResultIndex() &&
+                 getType().getElementType().isInteger(64);
   setName(getBuffer(), !isWords                          ? "symm"
                        : getType().getNumElements() == 1 ? "counter"
                                                          : "flags");
@@ -76,6 +77,27 @@ LogicalResult AllocOp::verify() {
     if (*offset % kFlagAlignment != 0)
       return emitOpError("expects 'offset' (")
              << *offset << ") to be a multiple of " << kFlagAlignment;
+  if (std::optional<uint64_t> index = getResultIndex())
+    if (!getPersistent())
+      return emitOpError("expects a buffer with 'result' (")
+             << *index << ") to be persistent";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// AllocResultOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult AllocResultOp::verify() {
+  auto type = cast<MemRefType>(getBuffer().getType());
+  if (!type.getLayout().isIdentity() || type.getMemorySpace())
+    return emitOpError("expects a buffer with identity layout in the default "
+                       "memory space (")
+           << type << ")";
+  if (static_cast<int64_t>(getSizes().size()) != type.getNumDynamicDims())
+    return emitOpError("expects ")
+           << type.getNumDynamicDims() << " sizes for the dynamic extents of "
+           << type << " (" << getSizes().size() << ")";
   return success();
 }
 
@@ -124,6 +146,40 @@ template <typename OpTy> static LogicalResult verifyRows(OpTy op) {
 }
 
 LogicalResult PutOp::verify() { return verifyRows(*this); }
+
+LogicalResult CopyRowsOp::verify() {
+  if (getSources().empty() || getSources().size() != getTargets().size())
+    return emitOpError("expects as many 'targets' as 'sources', one at least (")
+           << getTargets().size() << " and " << getSources().size() << ")";
+  auto first = cast<MemRefType>(getTargets().front().getType());
+  for (auto [from, to] : llvm::zip_equal(getSources(), getTargets())) {
+    auto source = cast<MemRefType>(from.getType());
+    auto target = cast<MemRefType>(to.getType());
+    if (source.getElementType() != target.getElementType() ||
+        source.getShape() != target.getShape())
+      return emitOpError(
+                 "expects a source of the element type and shape of its "
+                 "target (")
+             << source << " and " << target << ")";
+    if (target.getRank() == 0 || target.getDimSize(0) != first.getDimSize(0))
+      return emitOpError(
+                 "expects all buffers to have the same number of rows (")
+             << first << " and " << target << ")";
+    for (MemRefType type : {source, target})
+      if (!hasContiguousRows(type))
+        return emitOpError("expects buffers with contiguous rows (")
+               << type << ")";
+  }
+  if (!getOffsets())
+    return success();
+  if (getEvery())
+    return emitOpError("expects either 'offsets' or 'every'");
+  if (getOffsets().getType().getShape() != getCounts().getType().getShape())
+    return emitOpError("expects as many 'offsets' (")
+           << getOffsets().getType() << ") as 'counts' ("
+           << getCounts().getType() << ")";
+  return success();
+}
 
 LogicalResult PutEachOp::verify() {
   if (isStage(getSource().getType())) {

@@ -103,12 +103,14 @@ def MoEPlaceSymmetricBuffersPass
     - An argument of an entry that is marked `moe.symmetric` is symmetric memory
       of the caller's: the op works on it in place.
     - Any other buffer gets a symmetric one beside it, and a copy after the op
-      (received rows) or before it (rows of a combine). A remark says why.
+      (received rows) or before it (rows of a combine). A remark says why. Of
+      received rows the valid ones are copied alone (`symm.copy_rows`), except
+      those of a dispatch with `reuse`, whose number no operand tells.
 
     An allocation that is returned as a result marked `moe.symmetric` becomes a
-    persistent `symm.alloc`, whose memory no other buffer shares. It is an error
-    when the value is no allocation for a moe op, or is returned twice. The pass
-    removes the marks.
+    persistent `symm.alloc` with that `result`, whose memory no other buffer
+    shares, or which a caller gives. It is an error when the value is no
+    allocation for a moe op, or is returned twice. The pass removes the marks.
 
     Other users of the buffer see it through a `memref.memory_space_cast`.
 

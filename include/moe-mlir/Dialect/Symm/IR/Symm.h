@@ -54,6 +54,9 @@ bool isSymmetric(Type type);
 /// Whether `type` is a memref in the workgroup memory of a GPU kernel.
 bool isStage(Type type);
 
+/// Whether `op`, a kernel say, holds ops of this dialect.
+bool holdsSymmOps(Operation *op);
+
 } // namespace mlir::symm
 
 #endif // MOE_MLIR_DIALECT_SYMM_IR_SYMM_H

@@ -85,6 +85,13 @@ def Symm_Flags : Type<
     "rank-1 memref of i64 in symmetric memory (#symm.space)",
     "::mlir::MemRefType">;
 
+/// Numbers of rows, or rows, that one rank computes.
+def Symm_Counts : Type<
+    And<[AnyStaticShapeMemRef.predicate, HasAnyRankOfPred<[1]>,
+         CPred<"::llvm::cast<::mlir::MemRefType>($_self)"
+               ".getElementType().isInteger(32)">]>,
+    "statically shaped rank-1 memref of i32", "::mlir::MemRefType">;
+
 /// A memref in the memory that the threads of a GPU block share.
 class Symm_WorkgroupMemRef<Pred condition, string description> : Type<
     And<[AnyStaticShapeMemRef.predicate,

@@ -35,25 +35,39 @@ def Symm_AllocOp : Symm_Op<"alloc", [
     contents from run to run: this is what flags and epochs need. It is never
     freed.
 
+    With `result N` the buffer is result N of the entry. A caller that gives
+    memory for its results gives symmetric memory for this one, and then the
+    buffer is that, wherever it lies; otherwise it is at `offset`.
+
     Example:
 
     ```mlir
     %rows = symm.alloc : memref<512x64xbf16, #symm.space>
     %flags = symm.alloc persistent : memref<4xi64, #symm.space>
+    %recv = symm.alloc persistent result 0 : memref<512x64xbf16, #symm.space>
     symm.free %rows : memref<512x64xbf16, #symm.space>
     ```
 
     **Constraints:**
     - The type is statically shaped, with identity layout, in `#symm.space`.
     - `offset`, when present, is a non-negative multiple of 128.
+    - A buffer with `result` is `persistent`.
   }];
   let arguments = (ins
     UnitAttr:$persistent,
+    OptionalAttr<ConfinedAttr<I64Attr, [IntNonNegative]>>:$result_index,
     OptionalAttr<ConfinedAttr<I64Attr, [IntNonNegative]>>:$offset);
   let results = (outs Symm_MemRef:$buffer);
   let assemblyFormat = [{
-    (`persistent` $persistent^)? (`at` $offset^)? attr-dict `:` type($buffer)
+    (`persistent` $persistent^)? (`result` $result_index^)? (`at` $offset^)?
+    attr-dict `:` type($buffer)
   }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$type, "bool":$persistent,
+                   "::mlir::IntegerAttr":$offset), [{
+      build($_builder, $_state, type, persistent,
+            /*result_index=*/::mlir::IntegerAttr(), offset);
+    }]>];
   let hasVerifier = 1;
 }
 
@@ -77,6 +91,90 @@ def Symm_FreeOp : Symm_Op<"free"> {
   }];
   let arguments = (ins Arg<Symm_MemRef, "", [MemFree]>:$buffer);
   let assemblyFormat = "$buffer attr-dict `:` type($buffer)";
+  let hasVerifier = 1;
+}
+
+def Symm_AllocResultOp : Symm_Op<"alloc_result"> {
+  let summary = "memory for a result of the entry";
+  let description = [{
+    Gives the memory that the entry returns as result `index`: that of the
+    caller, when it has given some, and fresh memory of the size otherwise.
+    `sizes` are the dynamic extents of the type. The op runs at most once in a
+    call. Contents are undefined at first; there is no free.
+
+    Example:
+
+    ```mlir
+    func.func @entry(%x: memref<?x64xf32>) -> memref<?x64xf32> {
+      %c0 = arith.constant 0 : index
+      %t = memref.dim %x, %c0 : memref<?x64xf32>
+      %out = symm.alloc_result 0(%t) : memref<?x64xf32>
+      return %out : memref<?x64xf32>
+    }
+    ```
+
+    **Constraints:**
+    - The type has identity layout and is in the default memory space.
+    - There is one of `sizes` per dynamic extent.
+  }];
+  let arguments = (ins
+    ConfinedAttr<I64Attr, [IntNonNegative]>:$index, Variadic<Index>:$sizes);
+  let results = (outs Res<AnyMemRef, "", [MemAlloc]>:$buffer);
+  let assemblyFormat = [{
+    $index (`(` $sizes^ `)`)? attr-dict `:` type($buffer)
+  }];
+  let hasVerifier = 1;
+}
+
+def Symm_CopyRowsOp : Symm_Op<"copy_rows", [AttrSizedOperandSegments]> {
+  let summary = "copies the rows of buffers that are valid";
+  let description = [{
+    Copies groups of rows from each of `sources` to the same rows of the one of
+    `targets` that stands at its place, and leaves all other rows as they are.
+    Group `g` has `counts[g]` rows. They begin at row `offsets[g]` where that is
+    given, at row `g * N` with `every N`, and otherwise behind those of the group
+    before. Rows past the end of a buffer are left out, and a count below zero
+    stands for none. A row is everything below the leading dimension.
+
+    This is how rows that arrived leave symmetric memory: only the device knows
+    how many of a buffer's rows there are. `symm-expand-row-copies` makes loops of
+    the op, or a kernel.
+
+    Example:
+
+    ```mlir
+    func.func @leave(%to: memref<512x64xbf16>, %ids: memref<512xi32>,
+                     %counts: memref<4xi32>) {
+      %rows = symm.alloc : memref<512x64xbf16, #symm.space>
+      %sent = symm.alloc : memref<512xi32, #symm.space>
+      symm.copy_rows %rows, %sent to %to, %ids counts %counts
+        : memref<512x64xbf16, #symm.space>, memref<512xi32, #symm.space>
+       to memref<512x64xbf16>, memref<512xi32> counts memref<4xi32>
+      symm.copy_rows %rows to %to counts %counts every 128
+        : memref<512x64xbf16, #symm.space> to memref<512x64xbf16>
+          counts memref<4xi32>
+      return
+    }
+    ```
+
+    **Constraints:**
+    - There are as many `targets` as `sources`, one at least, all of the same
+      leading extent.
+    - Each source has the element type and the static shape of its target.
+    - Rows of both are contiguous in memory, and rows follow one another.
+    - `offsets` has the type of `counts`; it is not there with `every`.
+  }];
+  let arguments = (ins
+    Arg<Variadic<AnyStaticShapeMemRef>, "", [MemRead]>:$sources,
+    Arg<Variadic<AnyStaticShapeMemRef>, "", [MemWrite]>:$targets,
+    Arg<Symm_Counts, "", [MemRead]>:$counts,
+    Arg<Optional<Symm_Counts>, "", [MemRead]>:$offsets,
+    OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$every);
+  let assemblyFormat = [{
+    $sources `to` $targets `counts` $counts (`at` $offsets^)?
+    (`every` $every^)? attr-dict `:` type($sources) `to` type($targets)
+    `counts` type($counts) (`at` type($offsets)^)?
+  }];
   let hasVerifier = 1;
 }
 

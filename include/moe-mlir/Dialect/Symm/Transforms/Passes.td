@@ -51,4 +51,50 @@ def SymmAssignOffsetsPass : Pass<"symm-assign-offsets", "::mlir::ModuleOp"> {
   ];
 }
 
+def SymmExpandRowCopiesPass : Pass<"symm-expand-row-copies"> {
+  let summary = "turn symm.copy_rows into loops or kernels";
+  let description = [{
+    With `target=host` a copy becomes loops that copy row by row. With
+    `target=cuda` it becomes one `gpu.launch`, in which all threads share the
+    elements of all groups: each moves 16 bytes at a time where the rows are
+    multiples of that, and the next smaller power of two that divides them
+    otherwise.
+
+    Before:
+
+    ```mlir
+    func.func @f(%from: memref<8x64xbf16>, %to: memref<8x64xbf16>,
+                 %counts: memref<2xi32>) {
+      symm.copy_rows %from to %to counts %counts every 4
+        : memref<8x64xbf16> to memref<8x64xbf16> counts memref<2xi32>
+      return
+    }
+    ```
+
+    After, on a host, in essence:
+
+    ```text
+    scf.for %g = 0 to 2 {
+      %begin = arith.muli %g, 4
+      %end = minimum of %begin + counts[%g] and 8
+      scf.for %row = %begin to %end {
+        memref.copy row %row of %from to row %row of %to
+      }
+    }
+    ```
+  }];
+  let options = [
+    Option<"target", "target", "std::string", "\"host\"",
+           "what makes the copies: host or cuda">
+  ];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::gpu::GPUDialect",
+                           "::mlir::memref::MemRefDialect",
+                           "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect"];
+  let statistics = [
+    Statistic<"numExpanded", "num-expanded", "copies expanded">
+  ];
+}
+
 #endif // MOE_MLIR_DIALECT_SYMM_TRANSFORMS_PASSES_TD

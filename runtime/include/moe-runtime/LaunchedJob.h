@@ -1,4 +1,4 @@
-//===- Launcher.h - whether another program started the ranks ---*- C++ -*-===//
+//===- LaunchedJob.h - ranks that a launcher started ------------*- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -7,21 +7,23 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// mpirun, mpiexec and srun start one process per rank and say in its
-/// environment which one it is. moe-run takes rank and size from there; it
-/// needs no library of theirs.
+/// mpirun, mpiexec, srun and torchrun start one process per rank and say in its
+/// environment which one it is. Rank and size are taken from there; no library
+/// of theirs is needed.
 ///
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_TOOLS_MOERUN_LAUNCHER_H
-#define MOE_TOOLS_MOERUN_LAUNCHER_H
+#ifndef MOE_RUNTIME_LAUNCHEDJOB_H
+#define MOE_RUNTIME_LAUNCHEDJOB_H
+
+#include "moe-runtime/Bootstrap.h"
 
 #include <functional>
 #include <optional>
 #include <string>
 #include <sys/types.h>
 
-namespace moe::run {
+namespace moe::rt {
 
 /// A job of several processes, of which this is one.
 struct LaunchedJob {
@@ -49,6 +51,11 @@ pid_t findLauncher(const LaunchedJob &job);
 /// process. Other users cannot know it where the launcher is not theirs.
 std::string placeOf(const LaunchedJob &job, pid_t launcher);
 
-} // namespace moe::run
+/// Collective among the processes of the job: meets them within the time-out.
+/// Every process makes its n-th group with the others' n-th.
+Expected<std::unique_ptr<Bootstrap>> createJobBootstrap(const LaunchedJob &job,
+                                                        double timeoutSeconds);
 
-#endif // MOE_TOOLS_MOERUN_LAUNCHER_H
+} // namespace moe::rt
+
+#endif // MOE_RUNTIME_LAUNCHEDJOB_H

@@ -1,4 +1,4 @@
-//===- Launcher.cpp - whether another program started the ranks -----------===//
+//===- LaunchedJob.cpp - ranks that a launcher started --------------------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Launcher.h"
+#include "moe-runtime/LaunchedJob.h"
 
 #include "moe-runtime/GroupControl.h"
 #include "moe-runtime/Status.h"
@@ -19,7 +19,6 @@
 #include <vector>
 
 using namespace moe::rt;
-using namespace moe::run;
 
 namespace {
 /// How a kind of launcher describes a process.
@@ -29,13 +28,21 @@ struct LauncherKind {
   std::vector<const char *> sizes;      ///< the first that is set counts
   std::vector<const char *> localSizes; ///< processes on this host
   std::vector<const char *> ids;
+  /// Without it the other variables are not of this launcher; may be null.
+  const char *mark = nullptr;
 };
 } // namespace
 
-/// The innermost first: mpirun may run inside of srun, and MPIs set PMI's
-/// variables besides their own.
+/// The innermost first: torchrun may run inside of mpirun, that inside of srun,
+/// and MPIs set PMI's variables besides their own.
 static const std::vector<LauncherKind> &launcherKinds() {
   static const std::vector<LauncherKind> kinds = {
+      {"torchrun",
+       "RANK",
+       {"WORLD_SIZE"},
+       {"LOCAL_WORLD_SIZE"},
+       {"TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"},
+       "TORCHELASTIC_RUN_ID"},
       {"Open MPI",
        "OMPI_COMM_WORLD_RANK",
        {"OMPI_COMM_WORLD_SIZE"},
@@ -82,10 +89,6 @@ static bool isBatchScript(const Environment &environment) {
   return !environment("SLURM_STEP_ID") && kind && std::string(kind) == "BATCH";
 }
 
-/// How to make moe-run take no notice of a launcher.
-static const char *const wayOut =
-    "; --alone starts all ranks from this process";
-
 /// Why processes of several hosts cannot be the ranks, or "".
 static std::string checkHosts(const Environment &environment,
                               const LauncherKind &kind, int size) {
@@ -106,8 +109,8 @@ static std::string checkHosts(const Environment &environment,
   return "";
 }
 
-bool moe::run::detectJob(const Environment &environment,
-                         std::optional<LaunchedJob> &job, std::string &error) {
+bool moe::rt::detectJob(const Environment &environment,
+                        std::optional<LaunchedJob> &job, std::string &error) {
   job.reset();
   for (const LauncherKind &kind : launcherKinds()) {
     const char *rankText = environment(kind.rank);
@@ -118,12 +121,11 @@ bool moe::run::detectJob(const Environment &environment,
     bool isSlurm = found.launcher == "Slurm";
     if (isSlurm && (!rankText || isBatchScript(environment)))
       continue; // an allocation, but no task
-    if (!rankText && !sizeName)
+    if ((!rankText && !sizeName) || (kind.mark && !environment(kind.mark)))
       continue;
     if (sizeName && !parseCount(environment(sizeName), found.size)) {
       error = format("%s is '%s', not a number of processes", sizeName,
-                     environment(sizeName)) +
-              wayOut;
+                     environment(sizeName));
       return false;
     }
     if (!rankText) {
@@ -131,12 +133,11 @@ bool moe::run::detectJob(const Environment &environment,
         continue;
       error = format("%s is set, but %s is not, so this process cannot tell "
                      "which rank it is",
-                     sizeName, kind.rank) +
-              wayOut;
+                     sizeName, kind.rank);
       return false;
     }
     if (!parseCount(rankText, found.rank)) {
-      error = format("%s is '%s', not a rank", kind.rank, rankText) + wayOut;
+      error = format("%s is '%s', not a rank", kind.rank, rankText);
       return false;
     }
     // One process is no job: it starts the ranks.
@@ -144,8 +145,7 @@ bool moe::run::detectJob(const Environment &environment,
       return true;
     if (sizeName && found.rank >= found.size) {
       error = format("%s is %d, but %s is %d", kind.rank, found.rank, sizeName,
-                     found.size) +
-              wayOut;
+                     found.size);
       return false;
     }
     if (!sizeName && !kind.sizes.empty()) {
@@ -153,15 +153,12 @@ bool moe::run::detectJob(const Environment &environment,
         continue;
       error = format("%s is set, but %s is not, so this process cannot tell "
                      "how many ranks there are",
-                     kind.rank, kind.sizes.front()) +
-              wayOut;
+                     kind.rank, kind.sizes.front());
       return false;
     }
     error = checkHosts(environment, kind, found.size);
-    if (!error.empty()) {
-      error += wayOut;
+    if (!error.empty())
       return false;
-    }
     for (const char *id : kind.ids)
       if (const char *value = environment(id))
         found.id += std::string(value) + "/";
@@ -173,8 +170,7 @@ bool moe::run::detectJob(const Environment &environment,
       error = format("%s is set, but PMI_RANK and PMI_SIZE are not: this "
                      "launcher does not say which of its processes is which "
                      "rank",
-                     name) +
-              wayOut;
+                     name);
       return false;
     }
   return true;
@@ -203,7 +199,7 @@ static std::vector<std::string> processFields(pid_t pid) {
   return found;
 }
 
-pid_t moe::run::findLauncher(const LaunchedJob &job) {
+pid_t moe::rt::findLauncher(const LaunchedJob &job) {
   std::string variable = job.rankVariable + "=";
   for (pid_t pid = getppid(); pid > 1;) {
     std::string entries = readFile("/proc/" + std::to_string(pid) + "/environ");
@@ -218,7 +214,7 @@ pid_t moe::run::findLauncher(const LaunchedJob &job) {
   return 0;
 }
 
-std::string moe::run::placeOf(const LaunchedJob &job, pid_t launcher) {
+std::string moe::rt::placeOf(const LaunchedJob &job, pid_t launcher) {
   std::string text = job.launcher + "\n" + job.id + "\n";
   if (launcher > 0) {
     std::vector<std::string> fields = processFields(launcher);
