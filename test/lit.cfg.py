@@ -47,6 +47,10 @@ config.substitutions += [
     ("%moe_src", config.moe_source_dir),
     ("%moe_lib", lib_dir),
     ("%moe_bin", bin_dir),
+    (
+        "%mlir_include",
+        os.path.join(os.path.dirname(config.llvm_tools_dir), "include"),
+    ),
     ("%cc", config.c_compiler),
     ("%cxx", config.cxx_compiler),
     ("%python", f'"{config.python}"'),
