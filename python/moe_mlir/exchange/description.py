@@ -127,6 +127,9 @@ class Exchange:
         grad_y[r] = w[r] * grad_out[t]
         grad_weights[r] = dot(y[r], grad_out[t])
 
+    With ``reduce = "none"`` each row has a gradient of its own: ``grad_out[t, s]`` of its
+    slot takes the place of ``grad_out[t]``.
+
     Products and sums are in f32, rounded once at the end. Rows of ``grad_y`` and
     ``grad_weights`` that hold no token are unspecified; with ``padding = "zero"``
     they are zero times what is there.
@@ -275,8 +278,6 @@ class Exchange:
                 "Exchange: expected combine_dtype to be a floating-point type with "
                 f"gradients, got {self.combine_dtype}"
             )
-        if self.gradients and self.reduce == "none":
-            raise ValueError("Exchange: expected reduce = sum with gradients, got none")
 
     # What follows from the description.
 
