@@ -29,9 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-n", "--ranks", type=int, default=4, help="ranks (default: 4)")
     parser.add_argument(
-        "--tokens", type=int, default=512, help="tokens a rank, all present (default: 512)"
+        "--tokens", type=int, help="tokens a rank, all present (default: 512, on GPUs 4096)"
     )
-    parser.add_argument("--hidden", type=int, default=2048, help="values a row (default: 2048)")
+    parser.add_argument("--hidden", type=int, help="values a row (default: 2048, on GPUs 7168)")
     parser.add_argument("--experts", type=int, default=64, help="experts (default: 64)")
     parser.add_argument("--top-k", type=int, default=8, help="experts a token (default: 8)")
     parser.add_argument("--layout", default="rank_major", help="rank_major, expert_major or slab")
@@ -55,13 +55,15 @@ class Workload:
     """
 
     def __init__(self, given: argparse.Namespace, folder: Path) -> None:
+        # Enough for what an exchange costs by itself to be small beside the rows.
+        tokens, hidden = (512, 2048) if given.target == "host" else (4096, 7168)
         try:
             self.plan = Exchange(
                 num_experts=given.experts,
                 top_k=given.top_k,
-                hidden=given.hidden,
+                hidden=hidden if given.hidden is None else given.hidden,
                 dtype="bf16",
-                tokens=given.tokens,
+                tokens=tokens if given.tokens is None else given.tokens,
                 layout=given.layout,
                 symmetric_recv=True,
                 symmetric_y=True,
