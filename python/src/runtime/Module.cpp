@@ -6,14 +6,16 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "moe-runtime/Runtime.h"
-
-#include <nanobind/nanobind.h>
+#include "Entry.h"
 
 namespace nb = nanobind;
+using namespace moe::py;
 
 NB_MODULE(_runtime, module) {
   module.doc() = "The runtime's C API. Use moe_mlir.runtime.";
   module.def("version", &moert_version,
              "Version of libmoe_runtime.so, such as '0.1.0'.");
+  bindContext(module);
+  bindTensor(module);
+  bindEntry(module);
 }

@@ -47,6 +47,8 @@ public:
 
   /// The same error with `prefix` and ": " before its message.
   Status withPrefix(const std::string &prefix) const;
+  /// The same with `what`, which also becomes the detail of this name.
+  Status withSubject(const std::string &what) const;
   /// The same error with another message.
   Status withMessage(std::string message) const;
   /// The same error under another code.

@@ -88,11 +88,13 @@ Status CallFrame::setInputs(const std::vector<const DLTensor *> &given) {
   if (given.size() != entry.args.size())
     return makeError(MOERT_INVALID_ARGUMENT,
                      "entry '%s' has %zu arguments, but %zu were given",
-                     entry.name.c_str(), entry.args.size(), given.size());
+                     entry.name.c_str(), entry.args.size(), given.size())
+        .expecting(std::to_string(entry.args.size()),
+                   std::to_string(given.size()));
   inputs = given;
   for (size_t i = 0; i < inputs.size(); ++i)
     if (Status s = setInput(i, inputs[i]); !s.isOk())
-      return s.withPrefix(
+      return s.withSubject(
           format("argument %zu of entry '%s'", i, entry.name.c_str()));
   return Status::ok();
 }
@@ -125,20 +127,26 @@ static Status checkDevice(const CallSite &site, DLDevice given) {
       return Status::ok();
     return makeError(MOERT_INVALID_ARGUMENT,
                      "expected a tensor on device %d, got one on device %d",
-                     mine.device_id, given.device_id);
+                     mine.device_id, given.device_id)
+        .expecting(format("device %d", mine.device_id),
+                   format("device %d", given.device_id));
   }
   if (mine.device_type == kDLCPU)
     return makeError(MOERT_INVALID_ARGUMENT,
                      "expected a tensor in host memory, got DLPack device "
                      "type %d",
-                     int(given.device_type));
+                     int(given.device_type))
+        .expecting("host memory",
+                   format("DLPack device type %d", int(given.device_type)));
   if (isHostMemory(given) && site.waits)
     return Status::ok();
   return makeError(MOERT_INVALID_ARGUMENT,
                    "expected a tensor on device %d%s, got DLPack device type "
                    "%d",
                    mine.device_id, site.waits ? " or in host memory" : "",
-                   int(given.device_type));
+                   int(given.device_type))
+      .expecting(format("device %d", mine.device_id),
+                 format("DLPack device type %d", int(given.device_type)));
 }
 
 /// What arguments and outputs in symmetric memory have in common.
@@ -199,12 +207,14 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
   if (!acceptsDLDataType(type.dtype, input->dtype))
     return makeError(MOERT_INVALID_ARGUMENT, "expected element type %s, got %s",
                      dtypeName(type.dtype),
-                     describeDLDataType(input->dtype).c_str());
+                     describeDLDataType(input->dtype).c_str())
+        .expecting(dtypeName(type.dtype), describeDLDataType(input->dtype));
   if (rank && !input->shape)
     return Status(MOERT_INVALID_ARGUMENT, "the tensor has no shape");
   std::string wrong = checkShape(type, input->shape, rank);
   if (!wrong.empty())
-    return Status(MOERT_INVALID_ARGUMENT, wrong);
+    return Status(MOERT_INVALID_ARGUMENT, wrong)
+        .expecting(type.str(), describeShape(input->shape, rank));
   size_t elementBytes = dtypeBytes(type.dtype);
   std::optional<int64_t> count = countElements(input->shape, rank);
   if (!count || *count > INT64_MAX / int64_t(elementBytes))

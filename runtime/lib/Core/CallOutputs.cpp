@@ -48,14 +48,16 @@ Status CallFrame::setOutputs(const std::vector<const DLTensor *> &given) {
   if (given.size() != entry.results.size())
     return makeError(MOERT_INVALID_ARGUMENT,
                      "entry '%s' has %zu results, but %zu outputs were given",
-                     entry.name.c_str(), entry.results.size(), given.size());
+                     entry.name.c_str(), entry.results.size(), given.size())
+        .expecting(std::to_string(entry.results.size()),
+                   std::to_string(given.size()));
   outputs.resize(given.size());
   for (size_t i = 0; i < given.size(); ++i) {
     Status status = setOutput(i, given[i]);
     if (status.isOk())
       status = checkOverlaps(i);
     if (!status.isOk())
-      return status.withPrefix(
+      return status.withSubject(
           format("output %zu of entry '%s'", i, entry.name.c_str()));
   }
   return Status::ok();
@@ -72,10 +74,16 @@ static Status checkOutputDevice(const Backend &backend, DLDevice given) {
   if (given.device_type == mine.device_type)
     return makeError(MOERT_INVALID_ARGUMENT,
                      "expected a tensor %s, got one on device %d",
-                     expected.c_str(), given.device_id);
+                     expected.c_str(), given.device_id)
+        .expecting(format("device %d", mine.device_id),
+                   format("device %d", given.device_id));
   return makeError(MOERT_INVALID_ARGUMENT,
                    "expected a tensor %s, got DLPack device type %d",
-                   expected.c_str(), int(given.device_type));
+                   expected.c_str(), int(given.device_type))
+      .expecting(mine.device_type == kDLCPU
+                     ? "host memory"
+                     : format("device %d", mine.device_id),
+                 format("DLPack device type %d", int(given.device_type)));
 }
 
 Status CallFrame::setOutput(size_t index, const DLTensor *tensor) {
@@ -87,7 +95,8 @@ Status CallFrame::setOutput(size_t index, const DLTensor *tensor) {
   if (!acceptsDLDataType(type.dtype, tensor->dtype))
     return makeError(MOERT_INVALID_ARGUMENT, "expected element type %s, got %s",
                      dtypeName(type.dtype),
-                     describeDLDataType(tensor->dtype).c_str());
+                     describeDLDataType(tensor->dtype).c_str())
+        .expecting(dtypeName(type.dtype), describeDLDataType(tensor->dtype));
   size_t rank = tensor->ndim < 0 ? 0 : tensor->ndim;
   if (rank && !tensor->shape)
     return Status(MOERT_INVALID_ARGUMENT, "the tensor has no shape");
@@ -95,7 +104,8 @@ Status CallFrame::setOutput(size_t index, const DLTensor *tensor) {
     return s;
   std::string wrong = checkShape(type, tensor->shape, rank);
   if (!wrong.empty())
-    return Status(MOERT_INVALID_ARGUMENT, wrong);
+    return Status(MOERT_INVALID_ARGUMENT, wrong)
+        .expecting(type.str(), describeShape(tensor->shape, rank));
   size_t elementBytes = dtypeBytes(type.dtype);
   std::optional<int64_t> count = countElements(tensor->shape, rank);
   if (!count || *count > INT64_MAX / int64_t(elementBytes))
@@ -195,7 +205,7 @@ void *CallFrame::takeGiven(int64_t index, int64_t bytes) {
 Status CallFrame::storeResults() {
   for (size_t i = 0; i < outputs.size(); ++i)
     if (Status s = storeResult(i); !s.isOk())
-      return s.withPrefix(
+      return s.withSubject(
           format("output %zu of entry '%s'", i, entry.name.c_str()));
   return Status::ok();
 }
@@ -214,7 +224,9 @@ Status CallFrame::storeResult(size_t index) {
       return makeError(MOERT_INVALID_ARGUMENT,
                        "expected shape %s, which is that of the result, got %s",
                        describeShape(shape, rank).c_str(),
-                       describeShape(output.tensor->shape, rank).c_str());
+                       describeShape(output.tensor->shape, rank).c_str())
+          .expecting(describeShape(shape, rank),
+                     describeShape(output.tensor->shape, rank));
   size_t elementBytes = dtypeBytes(type.dtype);
   DLTensor result = *output.tensor;
   result.data =

@@ -83,6 +83,11 @@ Status Status::withPrefix(const std::string &prefix) const {
   return isOk() ? *this : withMessage(prefix + ": " + text);
 }
 
+Status Status::withSubject(const std::string &what) const {
+  return withPrefix(what).detailed(
+      [&](ErrorDetails &details) { details.what = what; });
+}
+
 Status Status::withMessage(std::string message) const {
   Status status = *this;
   status.text = std::move(message);

@@ -1,0 +1,454 @@
+//===- Entry.cpp - artifacts and their entries ----------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Entry.h"
+
+#include <memory>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
+#include <optional>
+
+namespace nb = nanobind;
+using namespace moe::py;
+
+Entry::Entry(std::shared_ptr<Artifact> given, moert_entry *handle)
+    : artifact(std::move(given)), handle(handle),
+      entryName(moert_entry_name(handle)),
+      count(std::make_shared<CallCount>()) {
+  count->entry = entryName;
+  for (size_t i = 0; i < moert_entry_num_args(handle); ++i)
+    check(moert_entry_arg(handle, i, &args.emplace_back()));
+  for (size_t i = 0; i < moert_entry_num_results(handle); ++i) {
+    check(moert_entry_result(handle, i, &rets.emplace_back()));
+    resultTypes.push_back(findElementType(rets.back().dtype));
+    hasSymmetricResults |= rets.back().symmetric != 0;
+  }
+}
+
+moert_entry *Entry::usable() const {
+  std::string what = "entry '" + entryName + "'";
+  if (artifact->isUnloaded)
+    refuse("rank " + std::to_string(artifact->context->rank()) + ": " + what +
+               ": artifact " + artifact->name + " has been unloaded",
+           artifact->context->rank());
+  if (artifact->context->isClosed())
+    (void)artifact->context->open(what.c_str());
+  return handle;
+}
+
+//===----------------------------------------------------------------------===//
+// What is passed in
+//===----------------------------------------------------------------------===//
+
+/// The arguments of a call. Most calls have few.
+struct Entry::Inputs {
+  Inputs(const Entry &entry, nb::args given) : count(given.size()) {
+    if (count > few)
+      pointersOfMany.resize(count);
+    owned.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      owned.push_back(
+          std::make_unique<Argument>(given[i], Argument::Read, [&entry, i] {
+            return "argument " + std::to_string(i) + " of entry '" +
+                   entry.entryName + "'";
+          }));
+      pointers()[i] = &owned.back()->tensor();
+    }
+  }
+  const DLTensor **pointers() {
+    return count > few ? pointersOfMany.data() : pointersOfFew;
+  }
+  const DLTensor *const *pointers() const {
+    return count > few ? pointersOfMany.data() : pointersOfFew;
+  }
+
+  static constexpr size_t few = 12;
+  size_t count;
+  std::vector<std::unique_ptr<Argument>> owned;
+  const DLTensor *pointersOfFew[few];
+  std::vector<const DLTensor *> pointersOfMany;
+};
+
+/// How a call is ordered with other work on the GPU.
+struct Entry::Order {
+  bool onStream = false; ///< else it waits for its end
+  void *stream = nullptr;
+  /// Wait for the stream before the call, which runs on another one.
+  bool waitBefore = false;
+};
+
+/// On the stream that was given, or else on the framework's current one. Inputs
+/// in host memory are uploaded, and those whose framework does not say where it
+/// is are ready on the legacy stream: such calls wait for their end.
+Entry::Order Entry::orderOf(const Inputs &inputs, nb::handle stream) const {
+  Order order;
+  bool isGiven = !stream.is_none();
+  if (isGiven) {
+    order.onStream = true;
+    order.stream = reinterpret_cast<void *>(nb::cast<uintptr_t>(stream));
+  }
+  if (!artifact->context->isOnDevice())
+    return order;
+  int32_t device = artifact->context->device().device_id;
+  bool isAnyOnHost = false, isKnown = false;
+  for (const auto &input : inputs.owned) {
+    isAnyOnHost |= !input->isOnDevice();
+    if (Tensor *own = input->own())
+      own->orderBy(order.stream, order.onStream);
+    else if (!isGiven && !isKnown && input->isOnDevice())
+      if (auto current = input->framework().currentStream(device)) {
+        isKnown = true;
+        order.stream = *current;
+      }
+  }
+  if (isGiven)
+    return order;
+  order.onStream = isKnown && !isAnyOnHost;
+  order.waitBefore = !order.onStream && inputs.count;
+  return order;
+}
+
+//===----------------------------------------------------------------------===//
+// Calls
+//===----------------------------------------------------------------------===//
+
+/// "layer(bf16[?, 7168], i32[?, 8]) -> (bf16[?, 7168])".
+std::string Entry::signature() const {
+  auto list = [](const std::vector<moert_tensor_type> &types) {
+    std::string text = "(";
+    for (const moert_tensor_type &type : types) {
+      text += (&type == types.data() ? "" : ", ") +
+              std::string(type.dtype_name) + "[";
+      for (int i = 0; i < type.ndim; ++i)
+        text += (i ? ", " : "") + (type.shape[i] < 0
+                                       ? std::string("?")
+                                       : std::to_string(type.shape[i]));
+      text += type.symmetric ? "] symmetric" : "]";
+    }
+    return text + ")";
+  };
+  // The types belong to the artifact.
+  if (artifact->isUnloaded || artifact->context->isClosed())
+    return entryName;
+  return entryName + list(args) + " -> " + list(rets);
+}
+
+/// With results in memory of the caller's.
+void Entry::run(Inputs &inputs, const Order &order, const DLTensor **outputs,
+                size_t numOutputs) {
+  Context &context = *artifact->context;
+  Context::Running guard(context);
+  moert_context *group = context.open("call");
+  const DLTensor *const *in = inputs.pointers();
+  moert_code code = MOERT_OK;
+  {
+    nb::gil_scoped_release release;
+    if (order.waitBefore)
+      code = moert_context_synchronize(group, order.stream);
+    if (code == MOERT_OK)
+      code = order.onStream
+                 ? moert_entry_launch_into(handle, in, inputs.count, outputs,
+                                           numOutputs, order.stream)
+                 : moert_entry_call_into(handle, in, inputs.count, outputs,
+                                         numOutputs);
+  }
+  check(code);
+}
+
+void Entry::into(nb::object outputs, nb::args given, nb::object stream) {
+  usable();
+  Inputs inputs(*this, given);
+  // One array may stand for a sequence of one.
+  bool isSequence = PyTuple_Check(outputs.ptr()) || PyList_Check(outputs.ptr());
+  nb::object sequence = isSequence ? outputs : nb::make_tuple(outputs);
+  std::vector<std::unique_ptr<Argument>> owned;
+  std::vector<const DLTensor *> pointers;
+  owned.reserve(rets.size());
+  pointers.reserve(rets.size());
+  for (nb::handle output : sequence) {
+    size_t i = owned.size();
+    owned.push_back(
+        std::make_unique<Argument>(output, Argument::Written, [this, i] {
+          return "output " + std::to_string(i) + " of entry '" + entryName +
+                 "'";
+        }));
+    pointers.push_back(&owned.back()->tensor());
+  }
+  Order order = orderOf(inputs, stream);
+  run(inputs, order, pointers.data(), pointers.size());
+}
+
+/// Whether all results can be allocated before the call.
+bool Entry::shapesOf(const Inputs &inputs,
+                     std::vector<std::vector<int64_t>> &shapes) const {
+  shapes.resize(rets.size());
+  for (size_t i = 0; i < rets.size(); ++i) {
+    shapes[i].resize(static_cast<size_t>(rets[i].ndim));
+    moert_code code = moert_entry_result_shape(
+        handle, inputs.pointers(), inputs.count, i, shapes[i].data());
+    // The call says what is wrong with its inputs.
+    if (code != MOERT_OK)
+      return false;
+    for (int64_t extent : shapes[i])
+      if (extent < 0)
+        return false;
+  }
+  return true;
+}
+
+nb::object Entry::pack(std::vector<nb::object> results) {
+  if (results.empty())
+    return nb::none();
+  if (results.size() == 1)
+    return std::move(results[0]);
+  PyObject *tuple = PyTuple_New(static_cast<Py_ssize_t>(results.size()));
+  if (!tuple)
+    throw nb::python_error();
+  for (size_t i = 0; i < results.size(); ++i)
+    PyTuple_SetItem(tuple, static_cast<Py_ssize_t>(i),
+                    results[i].release().ptr());
+  return nb::steal(tuple);
+}
+
+nb::object Entry::call(nb::args given, nb::object stream) {
+  usable();
+  Inputs inputs(*this, given);
+  Framework &framework =
+      inputs.count ? inputs.owned[0]->framework() : defaultFramework();
+  Order order = orderOf(inputs, stream);
+  DLDevice device = artifact->context->device();
+  std::vector<std::vector<int64_t>> shapes;
+  if (hasSymmetricResults || !framework.allocatesOn(device) ||
+      !shapesOf(inputs, shapes))
+    return callAllocating(inputs, order, framework);
+  std::vector<nb::object> results;
+  std::vector<std::unique_ptr<Argument>> owned;
+  std::vector<const DLTensor *> pointers;
+  for (size_t i = 0; i < rets.size(); ++i) {
+    results.push_back(framework.empty(*resultTypes[i], shapes[i], device));
+    owned.push_back(
+        std::make_unique<Argument>(results.back(), Argument::Written, [] {
+          return std::string("an array of the framework's own");
+        }));
+    pointers.push_back(&owned.back()->tensor());
+  }
+  run(inputs, order, pointers.data(), pointers.size());
+  return pack(std::move(results));
+}
+
+/// With results that the runtime allocates: their shapes are not known before,
+/// they lie in the artifact's workspace, or the framework has no memory there.
+nb::object Entry::callAllocating(Inputs &inputs, const Order &order,
+                                 Framework &framework) {
+  Context &context = *artifact->context;
+  std::vector<DLManagedTensor *> outputs(rets.size());
+  {
+    Context::Running guard(context);
+    moert_context *group = context.open("call");
+    const DLTensor *const *in = inputs.pointers();
+    moert_code code = MOERT_OK;
+    {
+      nb::gil_scoped_release release;
+      if (order.waitBefore)
+        code = moert_context_synchronize(group, order.stream);
+      if (code == MOERT_OK)
+        code =
+            order.onStream
+                ? moert_entry_launch(handle, in, inputs.count, outputs.data(),
+                                     outputs.size(), order.stream)
+                : moert_entry_call(handle, in, inputs.count, outputs.data(),
+                                   outputs.size());
+    }
+    check(code);
+  }
+  ++count->calls;
+  // All are owned before the first may fail.
+  std::vector<std::shared_ptr<Tensor>> tensors;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    tensors.push_back(std::make_shared<Tensor>(
+        artifact->context, outputs[i], rets[i].symmetric != 0,
+        rets[i].symmetric ? count : nullptr, order.onStream, order.stream));
+  std::vector<nb::object> results;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    // What a later call writes over is not handed out as a plain array.
+    results.push_back(rets[i].symmetric ? nb::cast(tensors[i])
+                                        : framework.wrap(tensors[i]));
+  return pack(std::move(results));
+}
+
+//===----------------------------------------------------------------------===//
+// Artifacts
+//===----------------------------------------------------------------------===//
+
+static std::shared_ptr<Artifact> loadPath(const ContextRef &context,
+                                          const std::string &path) {
+  auto artifact = std::make_shared<Artifact>();
+  context->run("load", [&](moert_context *handle) {
+    return moert_artifact_load(handle, path.c_str(), &artifact->handle);
+  });
+  artifact->context = context;
+  artifact->name = path;
+  return artifact;
+}
+
+static std::shared_ptr<Artifact>
+loadBytes(const ContextRef &context, nb::bytes bytes, const std::string &name) {
+  auto artifact = std::make_shared<Artifact>();
+  context->run("load", [&](moert_context *handle) {
+    return moert_artifact_load_bytes(handle, bytes.c_str(), bytes.size(),
+                                     name.c_str(), &artifact->handle);
+  });
+  artifact->context = context;
+  artifact->name = name;
+  return artifact;
+}
+
+static void unload(Artifact &self) {
+  if (self.isUnloaded)
+    return;
+  self.context->run("unload", [&](moert_context *) {
+    return moert_artifact_unload(self.handle);
+  });
+  self.isUnloaded = true;
+}
+
+static moert_artifact *usableHandle(const Artifact &self) {
+  (void)self.context->open("artifact");
+  if (self.isUnloaded)
+    refuse("artifact " + self.name + " has been unloaded");
+  return self.handle;
+}
+
+static nb::list entriesOf(const std::shared_ptr<Artifact> &self) {
+  moert_artifact *handle = usableHandle(*self);
+  nb::list entries;
+  for (size_t i = 0; i < moert_artifact_num_entries(handle); ++i)
+    entries.append(nb::cast(
+        std::make_shared<Entry>(self, moert_artifact_entry_at(handle, i))));
+  return entries;
+}
+
+/// As TensorType of moe_mlir.runtime.
+static nb::tuple describe(const std::vector<moert_tensor_type> &types) {
+  nb::object makeType =
+      nb::module_::import_("moe_mlir.runtime.artifact").attr("TensorType");
+  nb::list all;
+  for (const moert_tensor_type &type : types) {
+    nb::list shape;
+    for (int i = 0; i < type.ndim; ++i) {
+      if (type.shape[i] < 0)
+        shape.append(nb::none());
+      else
+        shape.append(type.shape[i]);
+    }
+    all.append(
+        makeType(type.dtype_name, nb::tuple(shape), type.symmetric != 0));
+  }
+  return nb::tuple(all);
+}
+
+static const char *const entryDoc = R"(A public function of a loaded artifact.
+
+LoadedArtifact has them by name. Collective where the artifact communicates.)";
+
+static const char *const callDoc = R"(Call the entry; results are new arrays.
+
+Parameters
+----------
+*arguments : array
+    One per argument, of its type and shape: arrays of numpy, torch, CuPy or JAX,
+    or any object with __dlpack__ or the buffer protocol. On the host they may be
+    strided. On a GPU they are dense, aligned to 16 bytes and on the group's
+    device; those in host memory are uploaded, and the call then waits for its end.
+stream : int, optional
+    Handle of the CUDA stream to run on. By default the current one of the first
+    argument's framework.
+
+Returns
+-------
+None, array or tuple of arrays
+    Of the first argument's framework, allocated by it, where shapes are known
+    before the call; else in memory of the runtime. What the framework cannot have
+    is a Tensor. Symmetric results are Tensors, valid until the next call.
+
+Raises
+------
+MoEError
+    An argument of another type, shape, device or alignment; an error of this rank
+    or of another one. On a GPU, errors of kernels are raised by Group.check,
+    Group.synchronize and later calls.
+TypeError
+    An argument is no array.)";
+
+static const char *const intoDoc =
+    R"(Call the entry; results go to given arrays.
+
+Nothing is allocated, and a CUDA graph may capture it.
+
+Parameters
+----------
+outputs : sequence of arrays, or array
+    One per result, of its type and shape, writable, dense and aligned like an
+    argument, on the group's device. They overlap neither each other nor an
+    argument. Symmetric results need memory of Group.empty.
+*arguments, stream
+    As for a call.
+
+Raises
+------
+MoEError, TypeError
+    As for a call. After an error the contents of the outputs are unspecified.)";
+
+void moe::py::bindEntry(nb::module_ &module) {
+  nb::class_<Artifact>(module, "Artifact", "A loaded artifact.")
+      .def_ro("name", &Artifact::name)
+      .def_ro("is_unloaded", &Artifact::isUnloaded)
+      .def_prop_ro("manifest",
+                   [](const Artifact &self) {
+                     return nb::str(
+                         moert_artifact_manifest(usableHandle(self)));
+                   })
+      .def("entries", entriesOf)
+      .def("unload", unload);
+  nb::class_<Entry>(module, "Entry", entryDoc)
+      .def_prop_ro("name", &Entry::name, "Name of the function.")
+      .def_prop_ro(
+          "arguments",
+          [](const Entry &self) {
+            (void)usableHandle(self.owner());
+            return describe(self.arguments());
+          },
+          nb::sig("def arguments(self) -> "
+                  "tuple[moe_mlir.runtime.artifact.TensorType, ...]"),
+          "Types of the arguments.")
+      .def_prop_ro(
+          "results",
+          [](const Entry &self) {
+            (void)usableHandle(self.owner());
+            return describe(self.results());
+          },
+          nb::sig("def results(self) -> "
+                  "tuple[moe_mlir.runtime.artifact.TensorType, ...]"),
+          "Types of the results.")
+      .def("__call__", &Entry::call, nb::arg("arguments"),
+           nb::arg("stream") = nb::none(),
+           nb::sig("def __call__(self, *arguments: typing.Any, stream: int | "
+                   "None = None) -> typing.Any"),
+           callDoc)
+      .def("into", &Entry::into, nb::arg("outputs"), nb::arg("arguments"),
+           nb::arg("stream") = nb::none(),
+           nb::sig("def into(self, outputs: typing.Any, *arguments: "
+                   "typing.Any, stream: int | None = None) -> None"),
+           intoDoc)
+      .def("__repr__", &Entry::signature);
+  module.def("load_path", loadPath, nb::arg("context"), nb::arg("path"));
+  module.def("load_bytes", loadBytes, nb::arg("context"), nb::arg("data"),
+             nb::arg("name"));
+}

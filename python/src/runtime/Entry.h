@@ -1,0 +1,74 @@
+//===- Entry.h - artifacts and their entries --------------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_PYTHON_RUNTIME_ENTRY_H
+#define MOE_PYTHON_RUNTIME_ENTRY_H
+
+#include "Argument.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace moe::py {
+
+/// A loaded artifact. Unloading is collective, so only unload() does it; an
+/// artifact that nobody has any more stays loaded until the group is closed.
+struct Artifact {
+  ContextRef context;
+  moert_artifact *handle = nullptr;
+  std::string name;
+  bool isUnloaded = false;
+};
+
+/// A public function of an artifact, as a callable.
+class Entry {
+public:
+  Entry(std::shared_ptr<Artifact> artifact, moert_entry *handle);
+
+  /// New arrays for the results: None, the array, or a tuple of them.
+  nanobind::object call(nanobind::args inputs, nanobind::object stream);
+  /// Results in arrays of the caller.
+  void into(nanobind::object outputs, nanobind::args inputs,
+            nanobind::object stream);
+
+  const std::string &name() const { return entryName; }
+  const std::vector<moert_tensor_type> &arguments() const { return args; }
+  const std::vector<moert_tensor_type> &results() const { return rets; }
+  std::string signature() const;
+  const Artifact &owner() const { return *artifact; }
+
+private:
+  struct Inputs;
+  struct Order;
+
+  moert_entry *usable() const;
+  Order orderOf(const Inputs &inputs, nanobind::handle stream) const;
+  bool shapesOf(const Inputs &inputs,
+                std::vector<std::vector<int64_t>> &shapes) const;
+  nanobind::object callAllocating(Inputs &inputs, const Order &order,
+                                  Framework &framework);
+  void run(Inputs &inputs, const Order &order, const DLTensor **outputs,
+           size_t numOutputs);
+  static nanobind::object pack(std::vector<nanobind::object> results);
+
+  std::shared_ptr<Artifact> artifact;
+  moert_entry *handle;
+  std::string entryName;
+  std::vector<moert_tensor_type> args, rets;
+  std::vector<const ElementType *> resultTypes;
+  bool hasSymmetricResults = false;
+  /// Of results that the next call writes over.
+  std::shared_ptr<CallCount> count;
+};
+
+void bindEntry(nanobind::module_ &module);
+
+} // namespace moe::py
+
+#endif // MOE_PYTHON_RUNTIME_ENTRY_H
