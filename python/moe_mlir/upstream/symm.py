@@ -31,12 +31,14 @@ from ._build import (
 
 __all__ = [
     "alloc",
+    "alloc_result",
     "barrier",
     "bulk_fence",
     "check",
     "collect",
     "collective_begin",
     "collective_end",
+    "copy_rows",
     "failed",
     "failure_attr",
     "fetch",
@@ -935,6 +937,7 @@ _ALLOC = OpSpec(
     name="symm.alloc",
     attributes=(
         Attr("persistent", "unit"),
+        Attr("result_index", "i64", minimum=0),
         Attr("offset", "i64", minimum=0),
     ),
     results=(Result("buffer"),),
@@ -945,6 +948,7 @@ def alloc(
     ir: Any,
     *,
     persistent: bool = False,
+    result_index: int | None = None,
     offset: int | None = None,
     results: Sequence[Any] | None = None,
     loc: Any = None,
@@ -958,6 +962,8 @@ def alloc(
         The user's ``ir`` module.
     persistent : bool, optional
         Unit attribute.
+    result_index : int | None, optional
+        64-bit signless integer attribute.
     offset : int | None, optional
         64-bit signless integer attribute.
     results : sequence of types, optional
@@ -976,6 +982,7 @@ def alloc(
         {},
         {
             "persistent": persistent,
+            "result_index": result_index,
             "offset": offset,
         },
         results=results,
@@ -1023,6 +1030,127 @@ def free(
             "buffer": buffer,
         },
         {},
+        results=results,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_ALLOC_RESULT = OpSpec(
+    name="symm.alloc_result",
+    operands=(Operand("sizes", "variadic"),),
+    attributes=(Attr("index", "i64", minimum=0),),
+    results=(Result("buffer"),),
+)
+
+
+def alloc_result(
+    ir: Any,
+    sizes: Sequence[Any] = (),
+    *,
+    index: int,
+    results: Sequence[Any] | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``symm.alloc_result``: memory for a result of the entry.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    index : int
+        64-bit signless integer attribute.
+    sizes : operand, optional
+        Variadic of index.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        buffer.
+    """
+    return build(
+        ir,
+        _ALLOC_RESULT,
+        {
+            "sizes": sizes,
+        },
+        {
+            "index": index,
+        },
+        results=results,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_COPY_ROWS = OpSpec(
+    name="symm.copy_rows",
+    operands=(
+        Operand("sources", "variadic"),
+        Operand("targets", "variadic"),
+        Operand("counts"),
+        Operand("offsets", "optional"),
+    ),
+    attributes=(Attr("every", "i64", minimum=1),),
+    has_operand_segments=True,
+)
+
+
+def copy_rows(
+    ir: Any,
+    sources: Sequence[Any],
+    targets: Sequence[Any],
+    counts: Any,
+    offsets: Any = None,
+    *,
+    every: int | None = None,
+    results: Sequence[Any] | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``symm.copy_rows``: copies the rows of buffers that are valid.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    sources : operand
+        Variadic of statically shaped memref of any type values.
+    targets : operand
+        Variadic of statically shaped memref of any type values.
+    counts : operand
+        Statically shaped rank-1 memref of i32.
+    offsets : operand, optional
+        Statically shaped rank-1 memref of i32.
+    every : int | None, optional
+        64-bit signless integer attribute.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        No value.
+    """
+    return build(
+        ir,
+        _COPY_ROWS,
+        {
+            "sources": sources,
+            "targets": targets,
+            "counts": counts,
+            "offsets": offsets,
+        },
+        {
+            "every": every,
+        },
         results=results,
         loc=loc,
         ip=ip,

@@ -91,6 +91,9 @@ def test_every_op_verifies(ir, body):
     assert buffer.names == ("buffer",)
     lost = symm.alloc(ir, results=[parse(f"memref<4xf32, {SPACE}>")])
     add(symm.free(ir, lost))
+    add(symm.alloc_result(ir, [index], index=0, results=[parse("memref<?x16xf32>")]))
+    held = value("memref<8x16xf32>")
+    add(symm.copy_rows(ir, [rows], [held], value("memref<4xi32>"), every=2))
     me = add(symm.rank(ir))
     assert str(me.rank.type) == "index"
     peer = add(symm.peer(ir, rows, me))
