@@ -76,10 +76,6 @@ static std::vector<Type> getResults(const Type &type) {
 // Attributes
 //===----------------------------------------------------------------------===//
 
-static nb::object decode(MlirStringRef text) {
-  return nb::steal(PyUnicode_DecodeUTF8(text.data, text.length, "replace"));
-}
-
 static std::string print(const Attribute &attribute) {
   ContextLock lock(*attribute.context);
   std::string text;
@@ -116,7 +112,7 @@ static nb::object getValue(const ContextPtr &context, MlirAttribute attribute) {
   if (mlirAttributeIsAFloat(attribute))
     return nb::float_(mlirFloatAttrGetValueDouble(attribute));
   if (mlirAttributeIsAString(attribute))
-    return decode(mlirStringAttrGetValue(attribute));
+    return decode(toString(mlirStringAttrGetValue(attribute)));
   if (mlirAttributeIsASymbolRef(attribute))
     return nb::cast(getSymbol(attribute));
   if (mlirAttributeIsAType(attribute))
@@ -134,7 +130,7 @@ static nb::object getValue(const ContextPtr &context, MlirAttribute attribute) {
     for (intptr_t i = 0, e = mlirDictionaryAttrGetNumElements(attribute); i < e;
          ++i) {
       MlirNamedAttribute entry = mlirDictionaryAttrGetElement(attribute, i);
-      dict[decode(mlirIdentifierStr(entry.name))] =
+      dict[decode(toString(mlirIdentifierStr(entry.name)))] =
           getValue(context, entry.attribute);
     }
     return std::move(dict);

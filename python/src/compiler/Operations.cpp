@@ -17,6 +17,10 @@
 using namespace moe::python;
 using namespace nb::literals;
 
+std::string moe::python::getOperationName(MlirOperation op) {
+  return toString(mlirIdentifierStr(mlirOperationGetName(op)));
+}
+
 std::string moe::python::printOperation(MlirOperation op,
                                         const PrintOptions &options) {
   MlirOpPrintingFlags flags = mlirOpPrintingFlagsCreate();
@@ -43,13 +47,6 @@ std::string moe::python::printOperation(MlirOperation op,
 // Access
 //===----------------------------------------------------------------------===//
 
-/// What `read` says of a node, with its context locked.
-template <typename T, typename F>
-static auto read(const Node<T> &node, F read) {
-  ContextLock lock(*node.module->context);
-  return read(node.get());
-}
-
 static std::string print(const Operation &op, const PrintOptions &options) {
   std::string text;
   ContextLock lock(*op.module->context);
@@ -69,10 +66,6 @@ static void verify(const Operation &op) {
     throw CompileFailure(std::move(diagnostics));
 }
 
-static std::string getName(MlirOperation op) {
-  return toString(mlirIdentifierStr(mlirOperationGetName(op)));
-}
-
 static std::vector<Operation> walk(const Operation &op,
                                    const std::optional<std::string> &name) {
   struct Found {
@@ -81,7 +74,7 @@ static std::vector<Operation> walk(const Operation &op,
   } found{name, {}};
   auto visit = [](MlirOperation op, void *data) {
     auto &found = *static_cast<Found *>(data);
-    if (!found.name || getName(op) == *found.name)
+    if (!found.name || getOperationName(op) == *found.name)
       found.ops.push_back(op);
     return MlirWalkResultAdvance;
   };
@@ -178,82 +171,6 @@ static std::vector<Operation> getUsers(const Value &value) {
 }
 
 //===----------------------------------------------------------------------===//
-// Attributes of an op
-//===----------------------------------------------------------------------===//
-
-namespace {
-/// A view of them: changes go to the op.
-struct Attributes {
-  Operation op;
-
-  Attribute make(MlirAttribute attribute) const {
-    return {op.module->context, attribute};
-  }
-  std::vector<std::pair<std::string, Attribute>> getItems() const;
-  std::optional<Attribute> find(const std::string &name) const;
-  Attribute get(const std::string &name) const;
-  void set(const std::string &name, const Attribute &attribute) const;
-  void remove(const std::string &name) const;
-  [[noreturn]] void failToFind(const std::string &name) const;
-};
-} // namespace
-
-std::vector<std::pair<std::string, Attribute>> Attributes::getItems() const {
-  return read(op, [&](MlirOperation handle) {
-    std::vector<std::pair<std::string, Attribute>> items;
-    for (intptr_t i = 0, e = mlirOperationGetNumAttributes(handle); i < e;
-         ++i) {
-      MlirNamedAttribute attribute = mlirOperationGetAttribute(handle, i);
-      items.emplace_back(toString(mlirIdentifierStr(attribute.name)),
-                         make(attribute.attribute));
-    }
-    return items;
-  });
-}
-
-std::optional<Attribute> Attributes::find(const std::string &name) const {
-  return read(op, [&](MlirOperation handle) -> std::optional<Attribute> {
-    MlirAttribute attribute =
-        mlirOperationGetAttributeByName(handle, toRef(name));
-    if (mlirAttributeIsNull(attribute))
-      return std::nullopt;
-    return make(attribute);
-  });
-}
-
-void Attributes::failToFind(const std::string &name) const {
-  std::string text =
-      "'" + read(op, getName) + "' has no attribute '" + name + "'; it has:";
-  for (const auto &item : getItems())
-    text += " " + item.first;
-  throw nb::key_error(text.c_str());
-}
-
-Attribute Attributes::get(const std::string &name) const {
-  if (std::optional<Attribute> attribute = find(name))
-    return *attribute;
-  failToFind(name);
-}
-
-void Attributes::set(const std::string &name,
-                     const Attribute &attribute) const {
-  if (attribute.context != op.module->context)
-    throw nb::value_error("the attribute is of another context than the op");
-  read(op, [&](MlirOperation handle) {
-    mlirOperationSetAttributeByName(handle, toRef(name), attribute.handle);
-    return 0;
-  });
-}
-
-void Attributes::remove(const std::string &name) const {
-  bool isRemoved = read(op, [&](MlirOperation handle) {
-    return mlirOperationRemoveAttributeByName(handle, toRef(name));
-  });
-  if (!isRemoved)
-    failToFind(name);
-}
-
-//===----------------------------------------------------------------------===//
 // Classes
 //===----------------------------------------------------------------------===//
 
@@ -271,51 +188,6 @@ template <typename T> static void addIdentity(nb::class_<Node<T>> &type) {
   type.def("__hash__", [](const Node<T> &self) {
     return std::hash<const void *>()(self.handle.ptr);
   });
-}
-
-static void bindAttributes(nb::module_ &module) {
-  nb::class_<Attributes>(module, "OperationAttributes",
-                         "The attributes of an op, by name. Changes go to the "
-                         "op, which is not verified.")
-      .def("__len__",
-           [](const Attributes &self) { return self.getItems().size(); })
-      .def("__contains__",
-           [](const Attributes &self, const std::string &name) {
-             return self.find(name).has_value();
-           })
-      .def(
-          "__iter__",
-          [](const Attributes &self) {
-            nb::list names;
-            for (const auto &item : self.getItems())
-              names.append(item.first);
-            return nb::iter(names);
-          },
-          nb::sig("def __iter__(self) -> typing.Iterator[str]"))
-      .def("__getitem__", &Attributes::get, "name"_a)
-      .def("__setitem__", &Attributes::set, "name"_a, "attribute"_a)
-      .def("__delitem__", &Attributes::remove, "name"_a)
-      .def("get", &Attributes::find, "name"_a,
-           "The attribute, or None when the op has none of this name.")
-      .def(
-          "keys",
-          [](const Attributes &self) {
-            std::vector<std::string> names;
-            for (const auto &item : self.getItems())
-              names.push_back(item.first);
-            return names;
-          },
-          "The names, in the order in which they are printed.")
-      .def(
-          "items",
-          [](const Attributes &self) {
-            nb::list items;
-            for (const auto &[name, attribute] : self.getItems())
-              items.append(nb::make_tuple(name, attribute));
-            return items;
-          },
-          nb::sig("def items(self) -> list[tuple[str, Attribute]]"),
-          "Names and attributes, in the order in which they are printed.");
 }
 
 static void bindValue(nb::module_ &module) {
@@ -372,7 +244,7 @@ void moe::python::bindOperations(nb::module_ &module) {
 
 It belongs to its module, and keeps it alive. Passes replace operations: after
 one has run on the module, what was taken from it before raises StaleError.)");
-  bindAttributes(module);
+  bindOperationAttributes(module);
   bindValue(module);
 
   addIdentity(block);
@@ -389,10 +261,11 @@ one has run on the module, what was taken from it before raises StaleError.)");
   op.def("__str__", [](const Operation &self) { return print(self, {}); })
       .def("__repr__",
            [](const Operation &self) {
-             return "Operation(" + read(self, getName) + ")";
+             return "Operation(" + read(self, getOperationName) + ")";
            })
       .def_prop_ro(
-          "name", [](const Operation &self) { return read(self, getName); },
+          "name",
+          [](const Operation &self) { return read(self, getOperationName); },
           "The name, such as ``moe.dispatch``.")
       .def_prop_ro(
           "location",
@@ -407,7 +280,7 @@ one has run on the module, what was taken from it before raises StaleError.)");
           "attributes",
           [](const Operation &self) {
             read(self, [](MlirOperation) { return 0; });
-            return Attributes{self};
+            return OperationAttributes{self};
           },
           "Its attributes, by name.")
       .def_prop_ro("operands", getOperands, "The values it uses.")

@@ -62,10 +62,6 @@ struct Recording {
 
 } // namespace
 
-static std::string getOperationName(MlirOperation op) {
-  return toString(mlirIdentifierStr(mlirOperationGetName(op)));
-}
-
 void Recording::before(MlirStringRef pass, MlirOperation, void *data) {
   auto &self = *static_cast<Recording *>(data);
   if (pass.length > 0)

@@ -59,11 +59,6 @@ static const char *getName(MlirDiagnosticSeverity severity) {
   return "error";
 }
 
-/// Text that may be no UTF-8: a module's strings are bytes.
-static nb::object decode(const std::string &text) {
-  return nb::steal(PyUnicode_DecodeUTF8(text.data(), text.size(), "replace"));
-}
-
 static nb::object toPython(const Diagnostic &diagnostic, nb::handle record,
                            nb::handle place) {
   nb::object location = nb::none(), op = nb::none();

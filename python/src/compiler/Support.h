@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace moe::python {
@@ -31,6 +32,10 @@ inline MlirStringRef toRef(std::string_view text) {
 }
 inline std::string toString(MlirStringRef text) {
   return std::string(text.data, text.length);
+}
+/// Text that may be no UTF-8, as a module's strings are bytes.
+inline nb::object decode(std::string_view text) {
+  return nb::steal(PyUnicode_DecodeUTF8(text.data(), text.size(), "replace"));
 }
 /// An `MlirStringCallback` whose data is a std::string to append to.
 void appendText(MlirStringRef text, void *data);
@@ -170,6 +175,12 @@ using Region = Node<MlirRegion>;
 using Block = Node<MlirBlock>;
 using Value = Node<MlirValue>;
 
+/// What `read` says of a node, with its context locked.
+template <typename T, typename F> auto read(const Node<T> &node, F read) {
+  ContextLock lock(*node.module->context);
+  return read(node.get());
+}
+
 /// A type, an attribute or a location: immutable, and of a context.
 template <typename T> struct Constant {
   ContextPtr context;
@@ -179,6 +190,21 @@ template <typename T> struct Constant {
 using Type = Constant<MlirType>;
 using Attribute = Constant<MlirAttribute>;
 using Location = Constant<MlirLocation>;
+
+/// A view of the attributes of an op: changes go to the op.
+struct OperationAttributes {
+  Operation op;
+
+  Attribute make(MlirAttribute attribute) const {
+    return {op.module->context, attribute};
+  }
+  std::vector<std::pair<std::string, Attribute>> getItems() const;
+  std::optional<Attribute> find(const std::string &name) const;
+  Attribute get(const std::string &name) const;
+  void set(const std::string &name, const Attribute &attribute) const;
+  void remove(const std::string &name) const;
+  [[noreturn]] void failToFind(const std::string &name) const;
+};
 
 /// What the Python classes Context, Module and PassManager hold.
 struct Context {
@@ -194,6 +220,7 @@ struct PrintOptions {
        skipRegions = false;
   std::optional<int64_t> elideElements;
 };
+std::string getOperationName(MlirOperation op);
 std::string printOperation(MlirOperation op, const PrintOptions &options);
 
 //===----------------------------------------------------------------------===//
@@ -203,6 +230,7 @@ std::string printOperation(MlirOperation op, const PrintOptions &options);
 void bindCompile(nb::module_ &module);
 void bindConstants(nb::module_ &module);
 void bindContext(nb::module_ &module);
+void bindOperationAttributes(nb::module_ &module);
 void bindOperations(nb::module_ &module);
 void bindExceptions(nb::module_ &module);
 void bindModule(nb::module_ &module);

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import EXCHANGE
+from sample_modules import EXCHANGE
 
 from moe_mlir import compiler
 from moe_mlir.compiler import Artifact, Cache, CacheWarning, _files

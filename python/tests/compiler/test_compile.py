@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BODILESS, CRASHING, EXCHANGE
+from sample_modules import BODILESS, CRASHING, EXCHANGE
 
 from moe_mlir import compiler
 from moe_mlir.compiler import CompileError, CompilerCrash, OptionError, _isolated

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from conftest import CRASHING, EXCHANGE
+from sample_modules import CRASHING, EXCHANGE
 
 from moe_mlir import compiler
 from moe_mlir.compiler import Attribute, CompileError, Context, StaleError, Type

@@ -1,7 +1,7 @@
 """Pass managers: pipelines, the IR after passes, remarks, failures."""
 
 import pytest
-from conftest import BODILESS, EXCHANGE
+from sample_modules import BODILESS, EXCHANGE
 
 from moe_mlir import compiler
 from moe_mlir.compiler import CompileError, OptionError, PassManager

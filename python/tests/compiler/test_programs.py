@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from conftest import EXCHANGE
+from sample_modules import EXCHANGE
 
 from moe_mlir import compiler
 
