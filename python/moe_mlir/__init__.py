@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Any
 from moe_mlir._version import __version__
 
 if TYPE_CHECKING:
-    from moe_mlir import runtime
+    from moe_mlir import compiler, runtime, upstream, viz
+    from moe_mlir.compiler import compile  # the name it has here too
+    from moe_mlir.exchange import Exchange
+    from moe_mlir.runtime import Group, MoEError, run_local
 
 # Where the names come from that are imported when they are first used. None
 # stands for the module of this name.

@@ -61,6 +61,42 @@ TEST(TimingsTest, TimeBetweenCallsDoesNotCount) {
   EXPECT_EQ(timings.rows()[0].calls, 1);
 }
 
+TEST(TimingsTest, TraceHasBeginAndEndOfEachPhase) {
+  Timings timings;
+  oneCall(timings, "op", "put");
+  Trace trace(16);
+  timings.clear();
+  timings.setTrace(&trace);
+  int64_t before = nowNs();
+  oneCall(timings, "op", "put");
+  int64_t after = nowNs();
+  timings.setTrace(nullptr);
+  oneCall(timings, "op", "put");
+  std::vector<std::string> phases;
+  int64_t last = before;
+  for (const Trace::Event &event : trace.events()) {
+    phases.push_back(timings.rows()[event.row].phase);
+    EXPECT_GE(event.begin, last);
+    EXPECT_GE(event.end, event.begin);
+    last = event.end;
+  }
+  EXPECT_LE(last, after);
+  EXPECT_EQ(phases,
+            (std::vector<std::string>{"compute", "begin", "put", "compute"}));
+  EXPECT_EQ(trace.dropped(), 0u);
+}
+
+TEST(TimingsTest, FullTraceCountsWhatItDrops) {
+  Timings timings;
+  Trace trace(3);
+  timings.setTrace(&trace);
+  size_t capacity = 3;
+  for (int i = 0; i < 4; ++i)
+    oneCall(timings, "op", "put");
+  EXPECT_GE(trace.events().size(), capacity);
+  EXPECT_EQ(trace.events().size() + trace.dropped(), 16u);
+}
+
 TEST(TimingsTest, ClearKeepsTheRows) {
   Timings timings;
   oneCall(timings, "op", "put");

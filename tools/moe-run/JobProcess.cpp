@@ -79,8 +79,8 @@ void JobProcess::openFiles() {
     startError = {error, 2};
     return;
   }
-  for (const std::string &output : options.outputs) {
-    auto created = OutputFile::create(forRank(output, job.rank));
+  for (const std::string &path : outputPaths(options, job.rank)) {
+    auto created = OutputFile::create(path);
     if (!created.isOk()) {
       startError = {
           format("rank %d: %s", job.rank, created.status().message().c_str()),

@@ -59,22 +59,26 @@ static int startRanks(const Options &given, const Signals &signals) {
   if (!checkPaths(options, options.ranks, error))
     return fail(error, 2);
 
-  size_t numOutputs = options.outputs.size();
+  size_t numOutputs = options.outputs.size() + !options.trace.empty();
   allowDescriptors(2 * numOutputs * options.ranks + 4 * options.ranks + 64);
   std::vector<OutputFile> outputs;
-  for (int rank = 0; rank < options.ranks; ++rank)
-    for (const std::string &output : options.outputs) {
-      auto created = OutputFile::create(forRank(output, rank));
+  std::vector<size_t> first; // of each rank in `outputs`
+  for (int rank = 0; rank < options.ranks; ++rank) {
+    first.push_back(outputs.size());
+    for (const std::string &path : outputPaths(options, rank)) {
+      auto created = OutputFile::create(path);
       if (!created.isOk())
         return fail(
             format("rank %d: %s", rank, created.status().message().c_str()), 1);
       outputs.push_back(created.take());
     }
+  }
+  first.push_back(outputs.size());
   Supervisor supervisor(options, signals, options.ranks);
   for (int rank = 0; rank < options.ranks; ++rank) {
     std::vector<OutputFile *> mine;
-    for (size_t i = 0; i < numOutputs; ++i)
-      mine.push_back(&outputs[rank * numOutputs + i]);
+    for (size_t i = first[rank]; i < first[rank + 1]; ++i)
+      mine.push_back(&outputs[i]);
     if (Status s = supervisor.startRank(rank, *file, mine); !s.isOk())
       return fail(s.message(), 1);
   }

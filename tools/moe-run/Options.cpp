@@ -43,6 +43,9 @@ every process is one rank.
                     before the first call, instead of taking what calls return
   --alone           start all ranks from this process, also in a job of mpirun
                     or srun
+  --trace FILE      write when each phase of the timed calls began and ended on
+                    each rank, as JSON for Perfetto or chrome://tracing; on
+                    GPUs, whose phases run inside of kernels, each call
   --json            print one JSON document with timings and results
   --probe=json      print what this machine offers, and end
   --help            print this
@@ -107,6 +110,9 @@ static bool applyOption(const std::string &name, const std::string &value,
   } else if (name == "--out") {
     options.outputs.push_back(value);
     isGood = !value.empty();
+  } else if (name == "--trace") {
+    options.trace = value;
+    isGood = !value.empty();
   } else if (name == "--bench") {
     isGood = parseInt(value, 1, 1000000, options.bench);
   } else if (name == "--warmup") {
@@ -126,8 +132,8 @@ static bool applyOption(const std::string &name, const std::string &value,
 
 static bool takesValue(const std::string &name) {
   for (const char *known :
-       {"-n", "--target", "--entry", "--in", "--out", "--bench", "--warmup",
-        "--timeout", "--symm-reserve", "--probe"})
+       {"-n", "--target", "--entry", "--in", "--out", "--trace", "--bench",
+        "--warmup", "--timeout", "--symm-reserve", "--probe"})
     if (name == known)
       return true;
   return false;
@@ -189,6 +195,16 @@ std::string moe::run::forRank(std::string path, int rank) {
   return path;
 }
 
+std::vector<std::string> moe::run::outputPaths(const Options &options,
+                                               int rank) {
+  std::vector<std::string> paths;
+  for (const std::string &output : options.outputs)
+    paths.push_back(forRank(output, rank));
+  if (rank == 0 && !options.trace.empty())
+    paths.push_back(options.trace);
+  return paths;
+}
+
 bool moe::run::checkFile(const Options &options, int ranks,
                          std::string &error) {
   for (int rank = 0; rank < ranks; ++rank) {
@@ -231,8 +247,13 @@ bool moe::run::checkPaths(const Options &options, int ranks,
         error = "--out " + output + " is given twice";
         return false;
       }
-    for (int rank = 0; rank < ranks; ++rank) {
-      std::string path = forRank(output, rank);
+    if (output == options.trace) {
+      error = "--trace " + output + " is the file of an --out";
+      return false;
+    }
+  }
+  for (int rank = 0; rank < ranks; ++rank)
+    for (const std::string &path : outputPaths(options, rank)) {
       struct stat info;
       if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
         error = path + ": exists and is not a regular file";
@@ -245,7 +266,6 @@ bool moe::run::checkPaths(const Options &options, int ranks,
         return false;
       }
     }
-  }
   return true;
 }
 

@@ -22,6 +22,7 @@ struct Options {
   std::string entry;
   std::vector<std::string> inputs;
   std::vector<std::string> outputs;
+  std::string trace; ///< file for begin and end of each phase, or ""
   int bench = 0;
   int warmup = -1; ///< -1: 2 with --bench, else 0
   bool json = false;
@@ -48,6 +49,9 @@ const char *usage();
 
 /// `path` with "{rank}" replaced.
 std::string forRank(std::string path, int rank);
+
+/// Files that a rank writes: its results in order, and on rank 0 the trace.
+std::vector<std::string> outputPaths(const Options &options, int rank);
 
 /// Whether the file to run can be read, on all ranks.
 bool checkFile(const Options &options, int ranks, std::string &error);

@@ -10,10 +10,13 @@
 
 #include "GivenOutputs.h"
 #include "Report.h"
+#include "TraceFile.h"
+#include "moe-runtime/FileSizeLimit.h"
 #include "moe-runtime/Npy.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <unistd.h>
 
 using namespace moe::rt;
@@ -51,10 +54,12 @@ public:
   Status callAll();
   Status writeOutputs();
   Status report();
+  Status writeTrace();
 
   /// What all ranks have reported, on rank 0, as text to print.
   std::string document;
 
+  std::optional<Trace> trace; ///< outlives the context, which writes to it
   std::unique_ptr<Context> context;
   int rank = 0;
 
@@ -76,6 +81,7 @@ private:
   Results results;
   GivenOutputs given; ///< with --into
   RankReport facts;
+  std::vector<std::pair<int64_t, int64_t>> calls; ///< begin and end
 };
 } // namespace
 
@@ -227,12 +233,19 @@ Status RankRun::callAll() {
     if (Status s = callOnce(); !s.isOk())
       return s;
   context->timings().clear();
+  if (!options.trace.empty())
+    trace.emplace(traceCapacity(context->size()));
+  // The host sees no phase of a kernel.
+  bool seesPhases = !context->device().isAsynchronous();
+  context->timings().setTrace(trace && seesPhases ? &*trace : nullptr);
   for (int i = 0; i < std::max(1, options.bench); ++i) {
     int64_t begin = nowNs();
     if (Status s = callOnce(); !s.isOk())
       return s;
-    facts.callNs.push_back(nowNs() - begin);
+    calls.emplace_back(begin, nowNs());
+    facts.callNs.push_back(calls.back().second - begin);
   }
+  context->timings().setTrace(nullptr);
   return Status::ok();
 }
 
@@ -271,7 +284,7 @@ Status RankRun::writeOutputs() {
     const TensorType &type = entry->description->results[i];
     OutputFact output{
         type.dtype, {tensor.shape, tensor.shape + tensor.ndim}, ""};
-    if (i < outputs.size()) {
+    if (i < options.outputs.size()) {
       if (Status s = writeOutput(*outputs[i], tensor, type); !s.isOk())
         return context->fail(s);
       output.path = outputs[i]->path();
@@ -279,6 +292,31 @@ Status RankRun::writeOutputs() {
     facts.outputs.push_back(std::move(output));
   }
   return Status::ok();
+}
+
+/// Writes what all ranks did when, on rank 0. Collective.
+Status RankRun::writeTrace() {
+  if (options.trace.empty())
+    return Status::ok();
+  RankTrace mine{rank,
+                 context->device().deviceName(),
+                 context->timings().rows(),
+                 trace->events(),
+                 trace->dropped(),
+                 {}};
+  // As many calls as there may be events: --bench can ask for a million.
+  size_t kept = std::min(calls.size(), traceCapacity(context->size()));
+  mine.calls.assign(calls.begin(), calls.begin() + kept);
+  mine.dropped += calls.size() - kept;
+  auto texts = allGatherText(context->boot(), toText(mine));
+  if (!texts.isOk() || rank != 0)
+    return texts.status();
+  std::string text = makeTraceDocument(entry->description->name, *texts);
+  const OutputFile &file = *outputs.back();
+  FileSizeSignalBlock block;
+  return writeExactly(file.fd(), text.data(), text.size())
+             ? Status::ok()
+             : makeFileError(MOERT_IO, errno, "cannot write " + file.path());
 }
 
 Status RankRun::report() {
@@ -338,6 +376,8 @@ Outcome moe::run::runRank(const Options &options, const ArtifactFile &file,
       status = run.writeOutputs();
     status = agree(status);
   }
+  if (status.isOk() && !options.trace.empty())
+    status = agree(run.writeTrace());
   if (status.isOk())
     status = run.report();
   fail(status);

@@ -30,6 +30,9 @@ private:
   bool hasBlocked = false; ///< the signal was neither blocked nor pending
 };
 
+/// Writes all of it, in as many steps as that takes. False with errno.
+bool writeExactly(int fd, const void *data, size_t bytes);
+
 /// makeOsError, which names the limit where `error` is EFBIG.
 Status makeFileError(moert_code code, int error, const std::string &what);
 

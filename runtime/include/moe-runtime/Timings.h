@@ -9,6 +9,8 @@
 #ifndef MOE_RUNTIME_TIMINGS_H
 #define MOE_RUNTIME_TIMINGS_H
 
+#include "moe-runtime/Trace.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -42,6 +44,9 @@ public:
   /// In the order in which they were first seen.
   const std::vector<Row> &rows() const { return table; }
   void clear();
+  /// From now on stretches of time go to `trace` as well; null ends that. Rows
+  /// keep their numbers when timings are cleared.
+  void setTrace(Trace *newTrace) { trace = newTrace; }
   /// To be called before an artifact, and its strings, are unloaded.
   void forgetStrings() { keys.clear(); }
 
@@ -60,6 +65,7 @@ private:
   const char *location = "";
   int current = -1;
   int64_t since = 0;
+  Trace *trace = nullptr;
 };
 
 } // namespace moe::rt

@@ -8,9 +8,11 @@
 
 #include "moe-runtime/FileSizeLimit.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <sys/resource.h>
+#include <unistd.h>
 
 using namespace moe::rt;
 
@@ -42,6 +44,20 @@ FileSizeSignalBlock::~FileSizeSignalBlock() {
     ;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = error;
+}
+
+bool moe::rt::writeExactly(int fd, const void *data, size_t bytes) {
+  const char *next = static_cast<const char *>(data);
+  while (bytes) {
+    ssize_t put = ::write(fd, next, std::min(bytes, size_t(1) << 30));
+    if (put < 0 && errno == EINTR)
+      continue;
+    if (put < 0)
+      return false;
+    next += put;
+    bytes -= put;
+  }
+  return true;
 }
 
 Status moe::rt::makeFileError(moert_code code, int error,

@@ -326,20 +326,6 @@ Expected<NpyArray> moe::rt::readNpy(const std::string &path, DType expected) {
   return array;
 }
 
-static bool writeExactly(int fd, const void *data, size_t bytes) {
-  const char *next = static_cast<const char *>(data);
-  while (bytes) {
-    ssize_t put = ::write(fd, next, std::min(bytes, size_t(1) << 30));
-    if (put < 0 && errno == EINTR)
-      continue;
-    if (put < 0)
-      return false;
-    next += put;
-    bytes -= put;
-  }
-  return true;
-}
-
 Status moe::rt::writeNpy(int fd, const std::string &name,
                          const DLTensor &tensor, DType dtype) {
   std::vector<int64_t> shape(tensor.shape, tensor.shape + tensor.ndim);

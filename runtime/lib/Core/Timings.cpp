@@ -51,6 +51,8 @@ void Timings::endCall() {
   if (current >= 0) {
     table[current].ns += now - since;
     ++table[current].calls;
+    if (trace)
+      trace->add(current, since, now);
   }
   current = -1;
   since = now;

@@ -1,0 +1,475 @@
+# ===- description.py - what an exchange is -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+""":class:`Exchange`: the description that everything else is made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from . import checks, module, parallel, report, signature
+
+# Text of a module, target and options to an artifact, as
+# moe_mlir.compiler.compile does it.
+Compiler = Callable[..., Any]
+
+MAX_RANKS = 65536
+MAX_TOP_K = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Exchange:
+    """The exchange of one Mixture-of-Experts layer.
+
+    `T` is the number of tokens of a rank, `R` of ranks, `K` is `top_k`, `H` is
+    `hidden`, `E` is `num_experts`, `EL = ceil(E / R)` the largest number of
+    experts any rank owns, and `C` the number of rows a rank has room for
+    (:meth:`rows`). Experts are placed in blocks, in rank order.
+
+    Parameters
+    ----------
+    num_experts : int
+        Experts of all ranks together, 1 to 2^31 - 1.
+    top_k : int
+        Experts chosen per token, 1 to 32. An id of -1 stands for no expert.
+    hidden : int
+        Values per row.
+    dtype : str or dtype, default "bf16"
+        Type of the values: f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32 or i64, or
+        what numpy, ml_dtypes or torch call it.
+    max_tokens : int, optional
+        Most tokens that any rank sends at once; calls may send fewer.
+    tokens : int, optional
+        Tokens that each rank sends in every call. Either this or `max_tokens`.
+    scales : int, default 0
+        Scales that travel with each row of 8-bit floats.
+    scales_dtype : str or dtype, default "f32"
+        f32, f16, bf16 or i8.
+    layout : {"rank_major", "expert_major", "slab"}
+        ``rank_major``: one row per token and destination rank, one after
+        another. ``expert_major``: one row per token and expert, grouped by
+        expert. ``slab``: as ``rank_major``, but each sender has a fixed place,
+        which is fastest for few tokens.
+    alignment : int, default 1
+        Groups start at multiples of so many rows (``expert_major`` only).
+    capacity : int, optional
+        Rows a rank has room for. By default as many as any routing needs.
+    overflow : {"error", "drop"}
+        What happens to rows beyond the capacity.
+    order : {"token", "expert"}
+        Order of the rows of one sender; ``expert`` needs ``top_k = 1`` and
+        ``rank_major``.
+    padding : {"none", "zero"}
+        What rows hold that no token was sent to: nothing that may be read, or
+        zeros, the id -1 and the weight 0.
+    combine_dtype : str or dtype, optional
+        Type of the rows that come back and of gradients. By default `dtype`,
+        and bf16 where that is an 8-bit float.
+    combine_weights : bool, default False
+        Whether combine multiplies each row by a weight (``f32``, one per row)
+        before it adds.
+    reduce : {"sum", "none"}
+        Whether combine adds the rows of a token, or gives them back apart
+        (``(T, K, H)`` in ``expert_major``, else ``(T, R, H)``).
+    index_dtype : {"i32", "i64"}
+        Type of expert ids.
+    symmetric_recv : bool, default False
+        Whether received rows are handed out where they arrived, without a
+        copy. They are valid until the next dispatch, unless ``out=`` has symmetric
+        memory of ``group.empty`` for them.
+    symmetric_y : bool, default False
+        Whether combine reads its rows from symmetric memory of the caller
+        (``group.empty``), without a copy.
+    defer_release : bool, default False
+        Whether combine may return while others still read `y`, which saves a
+        round of signals. The caller then leaves `y` alone until a later
+        collective has ended. Needs `symmetric_y`; weights of combine are
+        symmetric memory as well then.
+    gradients : bool, default False
+        Whether there are entries for gradients as well: `dispatch_backward`,
+        `dispatch_backward_x` and `combine_backward`. See `Notes`.
+
+    Raises
+    ------
+    TypeError
+        A value is not of the type that was expected.
+    ValueError
+        A value is out of range, or does not go with another one.
+
+    Notes
+    -----
+    Dispatch copies rows. With `rows(t)` for the rows made of token `t`, each
+    being `(rank, row number)`::
+
+        recv_x[r] = x[t]                    for r in rows(t)
+
+    so its transpose, ``dispatch_backward``, adds up::
+
+        grad_x[t] = sum(grad_recv_x[r]      for r in rows(t))
+        grad_topk_weights[t, k] = grad_recv_topk_weights[row of expert k]
+
+    It is 0 where slot ``k`` has no expert, or its row was dropped. A slot that
+    repeats an expert has the gradient of the slot it repeats, since the dispatch
+    adds up their weights. ``dispatch_backward_x`` computes ``grad_x`` alone.
+
+    Combine adds up, with ``w = 1`` unless `combine_weights`::
+
+        out[t] = sum(w[r] * y[r]            for r in rows(t))
+
+    so ``combine_backward`` sends the gradient along the same routes::
+
+        grad_y[r] = w[r] * grad_out[t]
+        grad_weights[r] = dot(y[r], grad_out[t])
+
+    With ``reduce = "none"`` each row has a gradient of its own: ``grad_out[t, s]`` of its
+    slot takes the place of ``grad_out[t]``.
+
+    Products and sums are in f32, rounded once at the end. Rows of ``grad_y`` and
+    ``grad_weights`` that hold no token are unspecified; with ``padding = "zero"``
+    they are zero times what is there.
+
+    Examples
+    --------
+    >>> plan = Exchange(num_experts=8, top_k=2, hidden=64, max_tokens=128)
+    >>> plan.rows(ranks=4)
+    512
+    """
+
+    num_experts: int
+    top_k: int
+    hidden: int
+    dtype: str = "bf16"
+    max_tokens: int | None = None
+    tokens: int | None = None
+    scales: int = 0
+    scales_dtype: str = "f32"
+    layout: str = "rank_major"
+    alignment: int = 1
+    capacity: int | None = None
+    overflow: str = "error"
+    order: str = "token"
+    padding: str = "none"
+    combine_dtype: str = ""
+    combine_weights: bool = False
+    reduce: str = "sum"
+    index_dtype: str = "i32"
+    symmetric_recv: bool = False
+    symmetric_y: bool = False
+    defer_release: bool = False
+    gradients: bool = False
+
+    def __post_init__(self) -> None:
+        self._check_values()
+        self._check_together()
+
+    def __repr__(self) -> str:
+        """What is not as it is by default, as code that makes this."""
+        given = []
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "combine_dtype" and value == self._usual_combine_dtype():
+                continue
+            if value != field.default:
+                given.append(f"{field.name}={value!r}")
+        return f"Exchange({', '.join(given)})"
+
+    def _usual_combine_dtype(self) -> str:
+        return "bf16" if self.dtype in checks.FLOAT8_DTYPES else self.dtype
+
+    def _set(self, field: str, value: Any) -> None:
+        object.__setattr__(self, field, value)
+
+    def _check_values(self) -> None:
+        """Each field on its own; types are brought to MLIR's names."""
+        for field, low, high in (
+            ("num_experts", 1, checks.INT32_MAX),
+            ("top_k", 1, MAX_TOP_K),
+            ("hidden", 1, checks.INT32_MAX),
+            ("scales", 0, checks.INT32_MAX),
+            ("alignment", 1, checks.INT32_MAX),
+        ):
+            value = getattr(self, field)
+            self._set(field, checks.whole_number(field, value, low, high))
+        for field in ("capacity", "max_tokens", "tokens"):
+            value = getattr(self, field)
+            if value is not None:
+                self._set(field, checks.whole_number(field, value, 1))
+        for field, allowed in (
+            ("dtype", checks.DATA_DTYPES),
+            ("scales_dtype", checks.SCALE_DTYPES),
+            ("index_dtype", checks.INDEX_DTYPES),
+        ):
+            value = checks.dtype_name(field, getattr(self, field), allowed)
+            self._set(field, value)
+        back: Any = self.combine_dtype
+        if back is None or (isinstance(back, str) and not back):
+            back = self._usual_combine_dtype()
+        self._set(
+            "combine_dtype",
+            checks.dtype_name("combine_dtype", back, checks.DATA_DTYPES),
+        )
+        for field, words in (
+            ("layout", ("rank_major", "expert_major", "slab")),
+            ("overflow", ("error", "drop")),
+            ("order", ("token", "expert")),
+            ("padding", ("none", "zero")),
+            ("reduce", ("sum", "none")),
+        ):
+            checks.choice(field, getattr(self, field), words)
+        for field in (
+            "combine_weights",
+            "symmetric_recv",
+            "symmetric_y",
+            "defer_release",
+            "gradients",
+        ):
+            checks.flag(field, getattr(self, field))
+
+    def _check_together(self) -> None:
+        """What fields ask of each other, in the words of docs/Spec.md."""
+        if (self.max_tokens is None) == (self.tokens is None):
+            raise ValueError(
+                "Exchange: expected either max_tokens (calls may send fewer) or "
+                "tokens (each call sends so many), got "
+                + ("neither" if self.tokens is None else "both")
+            )
+        if self.top_k > self.num_experts:
+            raise ValueError(
+                f"Exchange: expected top_k to be at most num_experts "
+                f"({self.num_experts}), got {self.top_k}"
+            )
+        if self.scales and self.dtype not in checks.FLOAT8_DTYPES:
+            raise ValueError(
+                f"Exchange: expected dtype to be f8E4M3FN or f8E5M2 with scales, got {self.dtype}"
+            )
+        if self.alignment > 1 and not self.is_expert_major:
+            raise ValueError(
+                "Exchange: expected layout to be expert_major with an alignment "
+                f"above 1, got {self.layout}"
+            )
+        if self.order == "expert" and (self.top_k, self.layout) != (1, "rank_major"):
+            raise ValueError(
+                "Exchange: expected top_k = 1 and layout = rank_major with "
+                f"order = expert, got {self.top_k} and {self.layout}"
+            )
+        if self.capacity is not None and self.layout == "slab":
+            raise ValueError(
+                "Exchange: expected no capacity with layout = slab, whose capacity "
+                f"is R * max_tokens, got {self.capacity}"
+            )
+        if self.combine_weights and not checks.is_float(self.combine_dtype):
+            raise ValueError(
+                "Exchange: expected combine_dtype to be a floating-point type with "
+                f"combine_weights, got {self.combine_dtype}"
+            )
+        if self.defer_release and not self.symmetric_y:
+            raise ValueError(
+                "Exchange: expected symmetric_y with defer_release, since other "
+                "ranks read y after the call; got symmetric_y = False"
+            )
+        if self.gradients and not checks.is_float(self.combine_dtype):
+            raise ValueError(
+                "Exchange: expected combine_dtype to be a floating-point type with "
+                f"gradients, got {self.combine_dtype}"
+            )
+
+    # What follows from the description.
+
+    @property
+    def is_expert_major(self) -> bool:
+        """Whether received rows are grouped by expert."""
+        return self.layout == "expert_major"
+
+    @property
+    def token_bound(self) -> int:
+        """The most tokens a rank sends at once."""
+        bound = self.max_tokens if self.tokens is None else self.tokens
+        assert bound is not None  # checked when this was made
+        return bound
+
+    @property
+    def token_extent(self) -> int:
+        """Extent of tensors of tokens: `tokens`, or -1 when calls differ."""
+        return signature.DYNAMIC if self.tokens is None else self.tokens
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Names of the entries, in the order of the module."""
+        return signature.entries(self)
+
+    def local_experts(self, ranks: int) -> int:
+        """EL: the largest number of experts any rank owns."""
+        return -(-self.num_experts // _check_ranks(ranks))
+
+    def experts_of(self, rank: int, ranks: int) -> range:
+        """The experts that a rank owns.
+
+        Raises
+        ------
+        ValueError
+            There is no such rank.
+        """
+        each, more = divmod(self.num_experts, _check_ranks(ranks))
+        if not 0 <= rank < ranks:
+            raise ValueError(f"expected a rank from 0 to {ranks - 1}, got {rank}")
+        first = rank * each + min(rank, more)
+        return range(first, first + each + (rank < more))
+
+    def slots(self, ranks: int) -> int:
+        """Rows a token can have: K in expert_major, else R."""
+        return self.top_k if self.is_expert_major else _check_ranks(ranks)
+
+    def rows(self, ranks: int) -> int:
+        """C: rows that a rank has room for.
+
+        Without a `capacity` that is enough for every routing: ``R * T``, in
+        ``expert_major`` times ``min(K, EL)``, and then room for the gaps between
+        aligned groups, rounded up to the alignment.
+        """
+        if self.capacity is not None:
+            _check_ranks(ranks)
+            return self.capacity
+        rows = ranks * self.token_bound
+        if self.is_expert_major:
+            local = self.local_experts(ranks)
+            rows *= min(self.top_k, local)
+            gaps = min(local, rows) * (self.alignment - 1)
+            rows = -(-(rows + gaps) // self.alignment) * self.alignment
+        _check_ranks(ranks)
+        return rows
+
+    def stated_capacity(self, ranks: int) -> int | None:
+        """The capacity the module states; None where the op has it anyway."""
+        if self.capacity is not None or self.alignment == 1:
+            return self.capacity
+        return self.rows(ranks)
+
+    def signature(self, entry: str, ranks: int) -> signature.Signature:
+        """Names, types and shapes of arguments and results of an entry.
+
+        Raises
+        ------
+        ValueError
+            There is no such entry.
+        """
+        self._check_rows(ranks)
+        return signature.signature(self, entry, ranks)
+
+    def _check_rows(self, ranks: int) -> None:
+        """Row numbers have to fit i32."""
+        _check_ranks(ranks)
+        numbers = {
+            "rows per rank": self.rows(ranks),
+            "ranks * max_tokens": ranks * self.token_bound,
+        }
+        if self.is_expert_major:
+            local = self.local_experts(ranks)
+            numbers["rows of all groups"] = (
+                ranks * self.token_bound * min(self.top_k, local) + local * self.alignment
+            )
+        for name, number in numbers.items():
+            if number > checks.INT32_MAX:
+                raise ValueError(
+                    f"Exchange: expected {name} to be at most 2^31 - 1, got {number} "
+                    f"with {ranks} ranks"
+                )
+
+    # What is made of it.
+
+    def mlir(self, ranks: int) -> str:
+        """The module of all entries, as MLIR text.
+
+        Parameters
+        ----------
+        ranks : int
+            Number of ranks, 1 to 65536.
+
+        Raises
+        ------
+        TypeError, ValueError
+            `ranks` is out of range, or there would be too many rows.
+        """
+        self._check_rows(ranks)
+        return module.module(self, ranks)
+
+    def build(
+        self,
+        ranks: int,
+        target: str = "host",
+        *,
+        compiler: Compiler | None = None,
+        **options: Any,
+    ) -> Any:
+        """Compiles the module.
+
+        Parameters
+        ----------
+        ranks : int
+            Number of ranks.
+        target : str, default "host"
+            ``"host"``, ``"cuda"``, or ``"cuda:sm_90"`` for a chip.
+        compiler : callable, optional
+            Takes the text of the module, `target=` and `options`, and returns
+            the artifact; ``moe_mlir.compiler.compile`` by default.
+        **options
+            Options of the compiler, such as ``blocks=16``.
+
+        Returns
+        -------
+        moe_mlir.compiler.Artifact
+
+        Raises
+        ------
+        moe_mlir.compiler.CompileError
+            The compiler refuses the module or an option.
+        """
+        if compiler is None:
+            compiler = _default_compiler()
+        return compiler(self.mlir(ranks), target=target, **options)
+
+    def report(
+        self,
+        ranks: int,
+        target: str = "host",
+        *,
+        compiler: Compiler | None = None,
+        **options: Any,
+    ) -> report.ExchangeReport:
+        """What the exchange costs: rows, memory, bytes on the wire, kernels.
+
+        Parameters
+        ----------
+        ranks, target, compiler, **options
+            As for :meth:`build`; the module is compiled.
+        """
+        artifact = self.build(ranks, target, compiler=compiler, **options)
+        return report.make(self, ranks, target, artifact.report)
+
+    def bind(self, loaded: Any) -> parallel.ExpertParallel:
+        """What calls the entries of a loaded artifact by their meaning.
+
+        ``group.load(plan)`` compiles the plan, loads the artifact and binds it.
+
+        Parameters
+        ----------
+        loaded
+            A loaded artifact of this plan: ``loaded[name]`` is an entry.
+        """
+        return parallel.ExpertParallel(self, loaded)
+
+
+def _default_compiler() -> Compiler:
+    from moe_mlir import compiler
+
+    function: Compiler = compiler.compile
+    return function
+
+
+def _check_ranks(ranks: Any) -> int:
+    return checks.whole_number("ranks", ranks, 1, MAX_RANKS)

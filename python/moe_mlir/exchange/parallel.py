@@ -1,0 +1,336 @@
+# ===- parallel.py - calls of a loaded exchange -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Calls of the entries of a loaded exchange, by what they mean.
+
+This knows nothing of arrays: they go to the runtime as they are, which checks
+them, and results are what the runtime returns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .description import Exchange
+
+
+@dataclasses.dataclass(frozen=True)
+class Handle:
+    """The routes of a dispatch: what brings rows back.
+
+    Attributes
+    ----------
+    send_row : array, (T, R) or (T, K), i32
+        Where each token went: a row on the destination, or -1.
+    recv_src_idx : array, C, i32
+        Source of each row: ``sender * T_max + token``.
+    n_tokens_from_rank : array, R, i32
+        Rows received from each rank.
+    topk_idx : array, (T, K)
+        The expert ids that were dispatched.
+    recv_topk_idx : array, (C, K) or C
+        Expert ids of the received rows.
+    """
+
+    send_row: Any
+    recv_src_idx: Any
+    n_tokens_from_rank: Any
+    topk_idx: Any
+    recv_topk_idx: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Received:
+    """What a dispatch brought to this rank.
+
+    Attributes
+    ----------
+    x : array, (C, H)
+        Received rows.
+    scales : array or None, (C, S)
+        Their scales.
+    topk_idx : array, (C, K), in expert_major C
+        Their expert ids, -1 for experts of other ranks.
+    topk_weights : array, (C, K), in expert_major C, f32
+        Their weights.
+    tokens_to_rank, tokens_from_rank : array, R, i32
+        Rows sent to, and received from, each rank.
+    expert_offsets, expert_counts : array or None, EL, i32
+        First row, and number of rows, of each local expert (expert_major).
+    handle : Handle
+        What :meth:`ExpertParallel.combine` and the gradients need.
+    """
+
+    x: Any
+    scales: Any
+    topk_idx: Any
+    topk_weights: Any
+    tokens_to_rank: Any
+    tokens_from_rank: Any
+    expert_offsets: Any
+    expert_counts: Any
+    handle: Handle
+
+    @property
+    def by_name(self) -> dict[str, Any]:
+        """The arrays under the names they have in the module."""
+        named = {
+            "recv_x": self.x,
+            "recv_scales": self.scales,
+            "recv_topk_idx": self.topk_idx,
+            "recv_topk_weights": self.topk_weights,
+            "recv_src_idx": self.handle.recv_src_idx,
+            "n_tokens_to_rank": self.tokens_to_rank,
+            "n_tokens_from_rank": self.tokens_from_rank,
+            "send_row": self.handle.send_row,
+            "expert_offsets": self.expert_offsets,
+            "expert_counts": self.expert_counts,
+        }
+        return {name: array for name, array in named.items() if array is not None}
+
+
+class ExpertParallel:
+    """The entries of an exchange that is loaded on a group of ranks.
+
+    ``group.load(plan)`` makes one. All methods are collective: all ranks call
+    them in the same order. Errors are those of the runtime, ``MoEError``.
+
+    Parameters
+    ----------
+    plan : Exchange
+        The description.
+    loaded
+        The loaded artifact: ``loaded[name]`` is an entry, a callable with a
+        method ``into(outs, *arguments)``.
+
+    Attributes
+    ----------
+    plan : Exchange
+    loaded
+    """
+
+    def __init__(self, plan: Exchange, loaded: Any) -> None:
+        self.plan = plan
+        self.loaded = loaded
+        self._entries = {name: loaded[name] for name in plan.entries}
+        # Names of the results of a dispatch, whatever the number of ranks.
+        signed = plan.signature("dispatch", 1)
+        self._received = tuple(spec.name for spec in signed.results)
+
+    def __repr__(self) -> str:
+        return f"ExpertParallel({self.plan!r})"
+
+    def dispatch(
+        self,
+        x: Any,
+        topk_idx: Any,
+        topk_weights: Any,
+        scales: Any = None,
+        *,
+        out: Received | None = None,
+        **launch: Any,
+    ) -> Received:
+        """Sends each token to the ranks that own its experts.
+
+        Parameters
+        ----------
+        x : array, (T, H)
+            Tokens of this rank; T may differ from rank to rank, and be 0.
+        topk_idx : array, (T, K), `index_dtype`
+            Global expert ids, -1 for none.
+        topk_weights : array, (T, K), f32
+            Their weights.
+        scales : array, (T, S), optional
+            Scales of the tokens, when the plan has them.
+        out : Received, optional
+            Arrays to write to, those of an earlier dispatch; nothing is
+            allocated then.
+        **launch
+            Passed to the entry, such as ``stream=``.
+
+        Returns
+        -------
+        Received
+            `out`, or new arrays, with the handle of this dispatch.
+
+        Raises
+        ------
+        TypeError
+            `scales` are missing, or the plan has none.
+        """
+        if (scales is None) == bool(self.plan.scales):
+            expected = "scales" if self.plan.scales else "no scales"
+            raise TypeError(
+                f"dispatch: expected {expected}, as the plan says, got "
+                f"{'none' if scales is None else 'some'}"
+            )
+        arguments = [x, topk_idx, topk_weights]
+        if scales is not None:
+            arguments.append(scales)
+        entry = self._entries["dispatch"]
+        if out is None:
+            named = dict(zip(self._received, entry(*arguments, **launch), strict=True))
+        else:
+            named = out.by_name
+            entry.into([named[name] for name in self._received], *arguments, **launch)
+        return Received(
+            x=named["recv_x"],
+            scales=named.get("recv_scales"),
+            topk_idx=named["recv_topk_idx"],
+            topk_weights=named["recv_topk_weights"],
+            tokens_to_rank=named["n_tokens_to_rank"],
+            tokens_from_rank=named["n_tokens_from_rank"],
+            expert_offsets=named.get("expert_offsets"),
+            expert_counts=named.get("expert_counts"),
+            handle=Handle(
+                send_row=named["send_row"],
+                recv_src_idx=named["recv_src_idx"],
+                n_tokens_from_rank=named["n_tokens_from_rank"],
+                topk_idx=topk_idx,
+                recv_topk_idx=named["recv_topk_idx"],
+            ),
+        )
+
+    def combine(
+        self,
+        y: Any,
+        handle: Handle,
+        weights: Any = None,
+        *,
+        out: Any = None,
+        **launch: Any,
+    ) -> Any:
+        """Brings rows back to their tokens and adds them up.
+
+        Parameters
+        ----------
+        y : array, (C, H), `combine_dtype`
+            One row per received row.
+        handle : Handle
+            That of the dispatch the rows belong to.
+        weights : array, C, f32, optional
+            Factor of each row, when the plan has `combine_weights`.
+        out : array, (T, H), optional
+            Where to write to; nothing is allocated then.
+        **launch
+            Passed to the entry, such as ``stream=``.
+
+        Returns
+        -------
+        array, (T, H) ((T, K, H) or (T, R, H) with ``reduce = "none"``)
+
+        Raises
+        ------
+        TypeError
+            `weights` are missing, or the plan has none.
+        """
+        self._check_weights("combine", weights)
+        arguments = [y, *self._routes(handle)]
+        if weights is not None:
+            arguments.append(weights)
+        return self._one("combine", arguments, out, launch)
+
+    def dispatch_backward(
+        self,
+        grad_recv_x: Any,
+        handle: Handle,
+        grad_recv_topk_weights: Any = None,
+        **launch: Any,
+    ) -> tuple[Any, Any]:
+        """Gradients of what was dispatched; the plan needs `gradients`.
+
+        Parameters
+        ----------
+        grad_recv_x : array, (C, H), `combine_dtype`
+            Gradient of the received rows.
+        handle : Handle
+            That of the dispatch.
+        grad_recv_topk_weights : array, (C, K) or C, f32, optional
+            Gradient of the received weights; None when nothing depends on them.
+        **launch
+            Passed to the entry, such as ``stream=``.
+
+        Returns
+        -------
+        grad_x : array, (T, H), `combine_dtype`
+        grad_topk_weights : array or None, (T, K), f32
+        """
+        arguments = [grad_recv_x, *self._routes(handle)]
+        if grad_recv_topk_weights is None:
+            return self._one("dispatch_backward_x", arguments, None, launch), None
+        arguments.append(grad_recv_topk_weights)
+        if not self.plan.is_expert_major:
+            arguments += [handle.topk_idx, handle.recv_topk_idx]
+        grad_x, grad_weights = self._entry("dispatch_backward")(*arguments, **launch)
+        return grad_x, grad_weights
+
+    def combine_backward(
+        self,
+        grad_out: Any,
+        handle: Handle,
+        y: Any = None,
+        weights: Any = None,
+        **launch: Any,
+    ) -> tuple[Any, Any]:
+        """Gradients of what was combined; the plan needs `gradients`.
+
+        Parameters
+        ----------
+        grad_out : array, (T, H), `combine_dtype`
+            Gradient of the result.
+        handle : Handle
+            That of the combine.
+        y, weights : array, (C, H) and C, optional
+            What was combined, when the plan has `combine_weights`.
+        **launch
+            Passed to the entry, such as ``stream=``.
+
+        Returns
+        -------
+        grad_y : array, (C, H), `combine_dtype`
+        grad_weights : array or None, C, f32
+        """
+        self._check_weights("combine_backward", weights)
+        arguments = [grad_out, handle.send_row]
+        if self.plan.is_expert_major:
+            arguments.append(handle.topk_idx)
+        if weights is None:
+            return self._one("combine_backward", arguments, None, launch), None
+        if y is None:
+            raise TypeError("combine_backward: expected y with weights, got none")
+        grad_y, grad_weights = self._entry("combine_backward")(*arguments, y, weights, **launch)
+        return grad_y, grad_weights
+
+    def _entry(self, name: str) -> Any:
+        if name not in self._entries:
+            raise TypeError(f"{name}: expected a plan with gradients = True, got {self.plan!r}")
+        return self._entries[name]
+
+    def _routes(self, handle: Handle) -> list[Any]:
+        if not isinstance(handle, Handle):
+            raise TypeError(f"expected the handle of a dispatch (recv.handle), got {handle!r}")
+        routes = [handle.send_row, handle.recv_src_idx, handle.n_tokens_from_rank]
+        return routes + [handle.topk_idx] * self.plan.is_expert_major
+
+    def _check_weights(self, method: str, weights: Any) -> None:
+        if (weights is None) == self.plan.combine_weights:
+            expected = "weights" if self.plan.combine_weights else "no weights"
+            raise TypeError(
+                f"{method}: expected {expected}, as the plan says, got "
+                f"{'none' if weights is None else 'some'}"
+            )
+
+    def _one(self, name: str, arguments: list[Any], out: Any, launch: dict[str, Any]) -> Any:
+        """Calls an entry with one result, which may come as a sequence of one."""
+        entry = self._entry(name)
+        if out is not None:
+            entry.into([out], *arguments, **launch)
+            return out
+        result = entry(*arguments, **launch)
+        return result[0] if isinstance(result, (list, tuple)) else result

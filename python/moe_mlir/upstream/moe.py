@@ -1,0 +1,435 @@
+# ===- moe.py - builders of the moe dialect -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+# Made by python/tools/generate_builders.py from
+# include/moe-mlir/Dialect/MoE/IR/MoEOps.td; do not edit.
+"""Builders of the ops and attributes of the ``moe`` dialect.
+
+Each takes the ``ir`` module of the user's own MLIR build. What the ops mean is
+in the op reference, docs/generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import _infer
+from ._build import (
+    Attr,
+    Operand,
+    OpSpec,
+    Result,
+    Results,
+    attribute,
+    build,
+    enum_attribute,
+)
+
+__all__ = [
+    "algorithm_attr",
+    "alltoallv",
+    "combine",
+    "dispatch",
+    "kernel_attr",
+    "layout_attr",
+    "order_attr",
+    "overflow_attr",
+]
+
+
+def layout_attr(ir: Any, value: str) -> Any:
+    """``#moe.layout``: how received rows are laid out.
+
+    `value` is one of: rank_major, expert_major, slab.
+    """
+    return enum_attribute(ir, "#moe.layout<{}>", ("rank_major", "expert_major", "slab"), value)
+
+
+def order_attr(ir: Any, value: str) -> Any:
+    """``#moe.order``: order of the rows of one sender.
+
+    `value` is one of: token, expert.
+    """
+    return enum_attribute(ir, "#moe.order<{}>", ("token", "expert"), value)
+
+
+def overflow_attr(ir: Any, value: str) -> Any:
+    """``#moe.overflow``: what happens to rows beyond the capacity.
+
+    `value` is one of: error, drop.
+    """
+    return enum_attribute(ir, "#moe.overflow<{}>", ("error", "drop"), value)
+
+
+def algorithm_attr(ir: Any, value: str) -> Any:
+    """``#moe.algorithm``: how a combine moves rows.
+
+    `value` is one of: pull, push.
+    """
+    return enum_attribute(ir, "#moe.algorithm<{}>", ("pull", "push"), value)
+
+
+def kernel_attr(
+    ir: Any,
+    *,
+    blocks: int | str | None = None,
+    threads: int | str | None = None,
+    transfer: int | str | None = None,
+    stages: int | str | None = None,
+    team: int | str | None = None,
+) -> Any:
+    """``#moe.kernel``: shape of the kernel of an op.
+
+    What is not given has its default.
+    """
+    given = (
+        ("blocks", blocks),
+        ("threads", threads),
+        ("transfer", transfer),
+        ("stages", stages),
+        ("team", team),
+    )
+    text = ", ".join(f"{name} = {value}" for name, value in given if value is not None)
+    return attribute(ir, f"#moe.kernel<{text}>")
+
+
+_DISPATCH = OpSpec(
+    name="moe.dispatch",
+    operands=(
+        Operand("x"),
+        Operand("topk_idx", "optional"),
+        Operand("topk_weights", "optional"),
+        Operand("scales", "optional"),
+        Operand("reuse", "variadic"),
+        Operand("outs", "variadic"),
+    ),
+    attributes=(
+        Attr("grid", "symbol"),
+        Attr("num_experts", "i64", minimum=1, maximum=2147483647),
+        Attr("layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")),
+        Attr("order", "enum", "#moe.order<{}>", ("token", "expert")),
+        Attr("overflow", "enum", "#moe.overflow<{}>", ("error", "drop")),
+        Attr("alignment", "i64", minimum=1),
+        Attr("capacity", "i64", minimum=1),
+        Attr("max_tokens", "i64", minimum=1),
+        Attr("kernel", "any"),
+    ),
+    results=(Result("outputs", "variadic"),),
+    has_operand_segments=True,
+)
+
+
+def dispatch(
+    ir: Any,
+    x: Any,
+    topk_idx: Any = None,
+    topk_weights: Any = None,
+    scales: Any = None,
+    reuse: Sequence[Any] = (),
+    outs: Sequence[Any] = (),
+    *,
+    grid: str,
+    num_experts: int,
+    layout: str | None = None,
+    order: str | None = None,
+    overflow: str | None = None,
+    alignment: int | None = None,
+    capacity: int | None = None,
+    max_tokens: int | None = None,
+    kernel: Any = None,
+    results: Sequence[Any] | None = None,
+    ranks: int | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``moe.dispatch``: sends tokens to the ranks that own their experts.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    x : operand
+        Rank-2 tensor or memref of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32 or i64
+        values.
+    topk_idx : operand, optional
+        Rank-2 tensor or memref of 32-bit signless integer or 64-bit signless
+        integer values.
+    topk_weights : operand, optional
+        Rank-2 tensor or memref of 32-bit float values.
+    scales : operand, optional
+        Rank-2 tensor or memref of f32, f16, bf16 or i8 values.
+    reuse : operand, optional
+        Variadic of any type.
+    outs : operand, optional
+        Variadic of memref of any type values.
+    grid : str
+        Flat symbol reference attribute: the name of a shard.grid.
+    num_experts : int
+        64-bit signless integer attribute.
+    layout : str | None, optional
+        How received rows are laid out; rank_major when not given: rank_major,
+        expert_major, slab.
+    order : str | None, optional
+        Order of the rows of one sender; token when not given: token, expert.
+    overflow : str | None, optional
+        What happens to rows beyond the capacity; error when not given: error, drop.
+    alignment : int | None, optional
+        64-bit signless integer attribute; 1 when not given.
+    capacity : int | None, optional
+        64-bit signless integer attribute.
+    max_tokens : int | None, optional
+        64-bit signless integer attribute.
+    kernel : Any, optional
+        Shape of the kernel of an op.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    ranks : int, optional
+        Extent of the grid, when it is not to be looked up.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        One value per result; its names are those of docs/Spec.md.
+    """
+    return build(
+        ir,
+        _DISPATCH,
+        {
+            "x": x,
+            "topk_idx": topk_idx,
+            "topk_weights": topk_weights,
+            "scales": scales,
+            "reuse": reuse,
+            "outs": outs,
+        },
+        {
+            "grid": grid,
+            "num_experts": num_experts,
+            "layout": layout,
+            "order": order,
+            "overflow": overflow,
+            "alignment": alignment,
+            "capacity": capacity,
+            "max_tokens": max_tokens,
+            "kernel": kernel,
+        },
+        results=results,
+        infer=_infer.dispatch,
+        ranks=ranks,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_COMBINE = OpSpec(
+    name="moe.combine",
+    operands=(
+        Operand("y"),
+        Operand("send_row"),
+        Operand("recv_src_idx"),
+        Operand("n_tokens_from_rank"),
+        Operand("topk", "optional"),
+        Operand("weights", "optional"),
+        Operand("outs", "variadic"),
+    ),
+    attributes=(
+        Attr("grid", "symbol"),
+        Attr("num_experts", "i64", minimum=1, maximum=2147483647),
+        Attr("layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")),
+        Attr("max_tokens", "i64", minimum=1),
+        Attr("defer_release", "unit"),
+        Attr("algorithm", "enum", "#moe.algorithm<{}>", ("pull", "push")),
+        Attr("kernel", "any"),
+    ),
+    results=(Result("outputs", "variadic"),),
+    has_operand_segments=True,
+)
+
+
+def combine(
+    ir: Any,
+    y: Any,
+    send_row: Any,
+    recv_src_idx: Any,
+    n_tokens_from_rank: Any,
+    topk: Any = None,
+    weights: Any = None,
+    outs: Sequence[Any] = (),
+    *,
+    grid: str,
+    num_experts: int,
+    layout: str | None = None,
+    max_tokens: int | None = None,
+    defer_release: bool = False,
+    algorithm: str | None = None,
+    kernel: Any = None,
+    results: Sequence[Any] | None = None,
+    ranks: int | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``moe.combine``: brings rows back to their tokens and adds them up.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    y : operand
+        Rank-2 tensor or memref of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32 or i64
+        values.
+    send_row : operand
+        Rank-2 tensor or memref of 32-bit signless integer values.
+    recv_src_idx : operand
+        Rank-1 tensor or memref of 32-bit signless integer values.
+    n_tokens_from_rank : operand
+        Rank-1 tensor or memref of 32-bit signless integer values.
+    topk : operand, optional
+        Rank-2 tensor or memref of 32-bit signless integer or 64-bit signless
+        integer values.
+    weights : operand, optional
+        Rank-1 tensor or memref of 32-bit float values.
+    outs : operand, optional
+        Variadic of memref of any type values.
+    grid : str
+        Flat symbol reference attribute: the name of a shard.grid.
+    num_experts : int
+        64-bit signless integer attribute.
+    layout : str | None, optional
+        How received rows are laid out; rank_major when not given: rank_major,
+        expert_major, slab.
+    max_tokens : int | None, optional
+        64-bit signless integer attribute.
+    defer_release : bool, optional
+        Unit attribute.
+    algorithm : str | None, optional
+        How a combine moves rows: pull, push.
+    kernel : Any, optional
+        Shape of the kernel of an op.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    ranks : int, optional
+        Extent of the grid, when it is not to be looked up.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        One value per result; its names are those of docs/Spec.md.
+    """
+    return build(
+        ir,
+        _COMBINE,
+        {
+            "y": y,
+            "send_row": send_row,
+            "recv_src_idx": recv_src_idx,
+            "n_tokens_from_rank": n_tokens_from_rank,
+            "topk": topk,
+            "weights": weights,
+            "outs": outs,
+        },
+        {
+            "grid": grid,
+            "num_experts": num_experts,
+            "layout": layout,
+            "max_tokens": max_tokens,
+            "defer_release": defer_release,
+            "algorithm": algorithm,
+            "kernel": kernel,
+        },
+        results=results,
+        infer=_infer.combine,
+        ranks=ranks,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_ALLTOALLV = OpSpec(
+    name="moe.alltoallv",
+    operands=(
+        Operand("send"),
+        Operand("send_counts"),
+        Operand("outs", "variadic"),
+    ),
+    attributes=(
+        Attr("grid", "symbol"),
+        Attr("overflow", "enum", "#moe.overflow<{}>", ("error", "drop")),
+        Attr("kernel", "any"),
+    ),
+    results=(Result("outputs", "variadic"),),
+)
+
+
+def alltoallv(
+    ir: Any,
+    send: Any,
+    send_counts: Any,
+    outs: Sequence[Any] = (),
+    *,
+    grid: str,
+    overflow: str | None = None,
+    kernel: Any = None,
+    results: Sequence[Any] | None = None,
+    ranks: int | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``moe.alltoallv``: exchanges blocks of rows between all ranks.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    send : operand
+        Tensor or memref of rank 1 to 8 of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32
+        or i64 values.
+    send_counts : operand
+        Rank-1 tensor or memref of 32-bit signless integer values.
+    outs : operand, optional
+        Variadic of memref of any type values.
+    grid : str
+        Flat symbol reference attribute: the name of a shard.grid.
+    overflow : str | None, optional
+        What happens to rows beyond the capacity; error when not given: error, drop.
+    kernel : Any, optional
+        Shape of the kernel of an op.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    ranks : int, optional
+        Extent of the grid, when it is not to be looked up.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        One value per result; its names are those of docs/Spec.md.
+    """
+    return build(
+        ir,
+        _ALLTOALLV,
+        {
+            "send": send,
+            "send_counts": send_counts,
+            "outs": outs,
+        },
+        {
+            "grid": grid,
+            "overflow": overflow,
+            "kernel": kernel,
+        },
+        results=results,
+        infer=_infer.alltoallv,
+        ranks=ranks,
+        loc=loc,
+        ip=ip,
+    )

@@ -1,0 +1,196 @@
+# ===- test_description.py - what a description accepts -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===------------------------------------------------------------------------===#
+"""Fields of Exchange: their checks, messages, and what follows from them."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from moe_mlir.exchange import Exchange
+
+USUAL = {"num_experts": 8, "top_k": 2, "hidden": 16, "max_tokens": 4}
+
+
+class TorchType:
+    """How torch's dtypes print."""
+
+    def __str__(self):
+        return "torch.bfloat16"
+
+
+BAD = [
+    ({"num_experts": 0}, "num_experts to be from 1 to 2147483647, got 0"),
+    ({"num_experts": 2**31}, "num_experts to be from 1 to 2147483647, got 2147483648"),
+    ({"num_experts": 8.0}, "num_experts to be an int, got 8.0"),
+    ({"top_k": True}, "top_k to be an int, got True"),
+    ({"top_k": 33}, "top_k to be from 1 to 32, got 33"),
+    ({"top_k": 9}, "top_k to be at most num_experts (8), got 9"),
+    ({"hidden": 0}, "hidden to be from 1 to 2147483647, got 0"),
+    ({"hidden": "16"}, "hidden to be an int, got '16'"),
+    (
+        {"dtype": "f64"},
+        "dtype to be one of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32, i64, got 'f64'",
+    ),
+    ({"dtype": 3}, "dtype to be a dtype or its name, got 3"),
+    ({"index_dtype": "i8"}, "index_dtype to be one of i32, i64, got 'i8'"),
+    (
+        {"dtype": "f8E5M2", "scales": 1, "scales_dtype": "i64"},
+        "scales_dtype to be one of f32, f16, bf16, i8, got 'i64'",
+    ),
+    ({"scales": 2}, "dtype to be f8E4M3FN or f8E5M2 with scales, got bf16"),
+    ({"scales": -1}, "scales to be from 0 to 2147483647, got -1"),
+    ({"layout": "expert"}, "layout to be one of rank_major, expert_major, slab, got 'expert'"),
+    ({"overflow": 1}, "overflow to be one of error, drop, got 1"),
+    ({"order": "rank"}, "order to be one of token, expert, got 'rank'"),
+    ({"padding": "one"}, "padding to be one of none, zero, got 'one'"),
+    ({"reduce": "mean"}, "reduce to be one of sum, none, got 'mean'"),
+    ({"alignment": 8}, "layout to be expert_major with an alignment above 1, got rank_major"),
+    ({"alignment": 0}, "alignment to be from 1 to 2147483647, got 0"),
+    (
+        {"order": "expert"},
+        "top_k = 1 and layout = rank_major with order = expert, got 2 and rank_major",
+    ),
+    ({"capacity": 0}, "capacity to be from 1 to 2147483647, got 0"),
+    (
+        {"capacity": 8, "layout": "slab"},
+        "no capacity with layout = slab, whose capacity is R * max_tokens, got 8",
+    ),
+    (
+        {"max_tokens": None},
+        "either max_tokens (calls may send fewer) or tokens (each call sends so many), got neither",
+    ),
+    (
+        {"tokens": 4},
+        "either max_tokens (calls may send fewer) or tokens (each call sends so many), got both",
+    ),
+    ({"max_tokens": 0}, "max_tokens to be from 1 to 2147483647, got 0"),
+    (
+        {"dtype": "i32", "combine_weights": True},
+        "combine_dtype to be a floating-point type with combine_weights, got i32",
+    ),
+    (
+        {"defer_release": True},
+        "symmetric_y with defer_release, since other ranks read y after the call; "
+        "got symmetric_y = False",
+    ),
+    (
+        {"dtype": "i8", "gradients": True},
+        "combine_dtype to be a floating-point type with gradients, got i8",
+    ),
+    ({"reduce": "none", "gradients": True}, "reduce = sum with gradients, got none"),
+    ({"gradients": 1}, "gradients to be True or False, got 1"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD, ids=[str(c) for c, _ in BAD])
+def test_says_what_was_expected(change, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        Exchange(**{**USUAL, **change})
+    assert str(caught.value) == f"Exchange: expected {message}"
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("bfloat16", "bf16"),
+        (TorchType(), "bf16"),
+        (np.float32, "f32"),
+        (np.dtype(np.float16), "f16"),
+        (ml_dtypes.bfloat16, "bf16"),
+        (np.dtype(ml_dtypes.float8_e4m3fn), "f8E4M3FN"),
+        ("float8_e5m2", "f8E5M2"),
+        ("torch.int64", "i64"),
+    ],
+)
+def test_takes_the_types_of_frameworks(given, name):
+    assert Exchange(**{**USUAL, "dtype": given}).dtype == name
+
+
+def test_rows_that_come_back_are_not_8_bit_floats_unless_asked():
+    plan = Exchange(**{**USUAL, "dtype": "f8E4M3FN"})
+    assert plan.combine_dtype == "bf16"
+    assert Exchange(**{**USUAL, "dtype": "f16"}).combine_dtype == "f16"
+    asked = Exchange(**{**USUAL, "dtype": "f8E4M3FN", "combine_dtype": "f32"})
+    assert asked.combine_dtype == "f32"
+
+
+def test_repr_makes_the_same_plan():
+    plan = Exchange(**USUAL, layout="expert_major", alignment=4, dtype="f8E5M2", scales=2)
+    assert repr(plan) == (
+        "Exchange(num_experts=8, top_k=2, hidden=16, dtype='f8E5M2', max_tokens=4, "
+        "scales=2, layout='expert_major', alignment=4)"
+    )
+    assert eval(repr(plan)) == plan
+
+
+def test_experts_are_placed_in_blocks():
+    plan = Exchange(**{**USUAL, "num_experts": 8})
+    assert [list(plan.experts_of(r, 3)) for r in range(3)] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert plan.local_experts(3) == 3
+    with pytest.raises(ValueError, match=r"^expected a rank from 0 to 2, got 3$"):
+        plan.experts_of(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "ranks", "rows"),
+    [
+        ({}, 4, 16),  # one row per token and rank
+        ({"layout": "slab"}, 3, 12),
+        ({"layout": "expert_major"}, 4, 32),  # 2 experts of 2 on a rank
+        ({"layout": "expert_major"}, 8, 32),  # 1 expert on each rank
+        ({"layout": "expert_major", "capacity": 10}, 4, 10),
+        # 32 rows, and at most 7 unused ones before each of 2 groups: 46, to 48.
+        ({"layout": "expert_major", "alignment": 8}, 4, 48),
+        ({"max_tokens": None, "tokens": 5}, 2, 10),
+    ],
+)
+def test_rows_are_enough_for_every_routing(change, ranks, rows):
+    assert Exchange(**{**USUAL, **change}).rows(ranks) == rows
+
+
+@pytest.mark.parametrize("ranks", [0, 65537])
+def test_ranks_have_bounds(ranks):
+    with pytest.raises(ValueError) as caught:
+        Exchange(**USUAL).mlir(ranks)
+    assert str(caught.value) == f"Exchange: expected ranks to be from 1 to 65536, got {ranks}"
+
+
+def test_row_numbers_fit_i32():
+    plan = Exchange(**{**USUAL, "max_tokens": 2**20})
+    with pytest.raises(ValueError) as caught:
+        plan.mlir(2048)
+    assert str(caught.value) == (
+        "Exchange: expected rows per rank to be at most 2^31 - 1, got 2147483648 with 2048 ranks"
+    )
+
+
+def test_signatures_name_what_entries_take():
+    plan = Exchange(**USUAL, layout="expert_major", combine_weights=True, gradients=True)
+    assert plan.entries == (
+        "dispatch",
+        "combine",
+        "dispatch_backward",
+        "dispatch_backward_x",
+        "combine_backward",
+    )
+    combine = plan.signature("combine", 2)
+    assert [a.name for a in combine.arguments] == [
+        "y",
+        "send_row",
+        "recv_src_idx",
+        "n_tokens_from_rank",
+        "topk_idx",
+        "weights",
+    ]
+    assert [a.shape for a in combine.arguments] == [(16, 16), (-1, 2), (16,), (2,), (-1, 2), (16,)]
+    assert [(r.name, r.type) for r in combine.results] == [("out", "tensor<?x16xbf16>")]
+    with pytest.raises(ValueError) as caught:
+        Exchange(**USUAL).signature("dispatch_backward", 2)
+    assert str(caught.value) == (
+        "expected one of the entries dispatch, combine, got 'dispatch_backward'"
+    )
