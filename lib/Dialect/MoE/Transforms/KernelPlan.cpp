@@ -235,7 +235,7 @@ static int64_t chooseTeam(const KernelTraffic &traffic, int64_t blocks,
 }
 
 /// Blocks that have something to move, when all tokens come, and those between
-/// them if `most` allows that.
+/// them if `most` allows that; or a row to fill, when none come.
 static int64_t countUsefulBlocks(const KernelTraffic &traffic,
                                  int64_t subgroups, int64_t team,
                                  int64_t most) {
@@ -247,8 +247,9 @@ static int64_t countUsefulBlocks(const KernelTraffic &traffic,
   bool isCrowded = traffic.isDispatch && perBlock == 1 &&
                    traffic.rowsOut * traffic.rowBytes >= kCrowdedBytes;
   if (isCrowded && blocks * kBlocksApart <= most)
-    return blocks * kBlocksApart;
-  return blocks;
+    blocks *= kBlocksApart;
+  return std::max<int64_t>(blocks,
+                           llvm::divideCeil(traffic.paddedRows, subgroups));
 }
 
 /// Blocks when none are asked for, if so many have something to move.

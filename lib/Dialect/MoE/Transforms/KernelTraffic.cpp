@@ -27,6 +27,8 @@ KernelTraffic moe::getKernelTraffic(CollectiveOpInterface op) {
         !dispatch.isReuse() &&
         (dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert);
     traffic.experts = dispatch.getNumExperts();
+    if (dispatch.hasZeroPadding())
+      traffic.paddedRows = dispatch.getNumRows(traffic.ranks);
     double ranks = op.getNumRanks(), missed = 1;
     // [T, K], or [T, ranks] when rows of other layouts go where they went.
     Value slots = dispatch.isReuse() ? dispatch.getReuse().front()
