@@ -235,7 +235,7 @@ static int64_t chooseTeam(const KernelTraffic &traffic, int64_t blocks,
 }
 
 /// Blocks that have something to move, when all tokens come, and those between
-/// them if `most` allows that.
+/// them if `most` allows that; or a row to fill, when none come.
 static int64_t countUsefulBlocks(const KernelTraffic &traffic,
                                  int64_t subgroups, int64_t team,
                                  int64_t most) {
@@ -247,8 +247,9 @@ static int64_t countUsefulBlocks(const KernelTraffic &traffic,
   bool isCrowded = traffic.isDispatch && perBlock == 1 &&
                    traffic.rowsOut * traffic.rowBytes >= kCrowdedBytes;
   if (isCrowded && blocks * kBlocksApart <= most)
-    return blocks * kBlocksApart;
-  return blocks;
+    blocks *= kBlocksApart;
+  return std::max<int64_t>(blocks,
+                           llvm::divideCeil(traffic.paddedRows, subgroups));
 }
 
 /// Blocks when none are asked for, if so many have something to move.
@@ -312,6 +313,14 @@ static Transfer chooseTransfer(const KernelTraffic &traffic, int64_t blocks,
   return *request.transfer;
 }
 
+StringRef moe::findFormObstacleToPush(CombineOp op) {
+  if (op.isExpertMajor())
+    return "rows of an expert_major layout do not name the slot of their token";
+  if (op.returnsRows())
+    return "rows that are not added up need no slots";
+  return {};
+}
+
 /// What keeps a combine from pushing where that is faster; empty without any.
 static std::string findPushObstacle(CombineOp op, const KernelTraffic &traffic,
                                     const KernelRequest &request) {
@@ -319,8 +328,8 @@ static std::string findPushObstacle(CombineOp op, const KernelTraffic &traffic,
   int64_t blocks = given ? given.getBlocks() : request.blocks;
   bool isBulk = given ? given.getTransfer() == Transfer::bulk
                       : request.transfer == Transfer::bulk;
-  if (op.isExpertMajor())
-    return "rows of an expert_major layout do not name the slot of their token";
+  if (StringRef obstacle = findFormObstacleToPush(op); !obstacle.empty())
+    return obstacle.str();
   // Each share of a row is a ticket, and tickets are i32.
   if (traffic.tokens >= (int64_t(1) << 25) / traffic.ranks)
     return formatv("{0} tokens have more rows than can be shared out",

@@ -27,6 +27,8 @@ KernelTraffic moe::getKernelTraffic(CollectiveOpInterface op) {
         !dispatch.isReuse() &&
         (dispatch.isExpertMajor() || dispatch.getOrder() == Order::expert);
     traffic.experts = dispatch.getNumExperts();
+    if (dispatch.hasZeroPadding())
+      traffic.paddedRows = dispatch.getNumRows(traffic.ranks);
     double ranks = op.getNumRanks(), missed = 1;
     // [T, K], or [T, ranks] when rows of other layouts go where they went.
     Value slots = dispatch.isReuse() ? dispatch.getReuse().front()
@@ -48,7 +50,12 @@ KernelTraffic moe::getKernelTraffic(CollectiveOpInterface op) {
     traffic.isPush = combine.getAlgorithm() == Algorithm::push;
     traffic.isCombine = true;
     traffic.hasBulkForm = !traffic.isPush;
-    traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
+    traffic.rowsOfToken = combine.getNumSlots();
+    if (combine.returnsRows()) {
+      // Each slot is a token of its own.
+      traffic.tokens *= traffic.rowsOfToken;
+      traffic.rowsOfToken = 1;
+    }
     traffic.hasFewerRows = !combine.isExpertMajor() && traffic.rowsOfToken > 1;
     traffic.stageBytes = 16 * traffic.rowsOfToken;
   } else {

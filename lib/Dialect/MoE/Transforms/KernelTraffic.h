@@ -30,6 +30,8 @@ struct KernelTraffic {
   /// Whether rows of a dispatch are ordered by expert, anew, and of how many.
   bool isByExpert = false;
   int64_t experts = 1;
+  /// Rows that a dispatch may have to fill, at most (dispatch_s12).
+  int64_t paddedRows = 0;
   /// Copies of a row that leave the rank, expected of a uniform routing.
   double rowsOut = 1;
   bool hasBulkForm = true;
