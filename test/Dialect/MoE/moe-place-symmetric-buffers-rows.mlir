@@ -114,3 +114,22 @@ func.func @counts_in_a_column(
        memref<2xi32, strided<[3]>>) -> ()
   return
 }
+
+// Padding specifies all rows, so that all of them are copied.
+// CHECK-LABEL: func.func @padding(
+// CHECK-NOT: symm.copy_rows
+// CHECK-COUNT-4: memref.copy
+// CHECK: return
+func.func @padding(
+    %x: memref<3x4xf32>, %idx: memref<3x1xi32>, %w: memref<3x1xf32>,
+    %recv_x: memref<6x4xf32>, %recv_idx: memref<6x1xi32>, %recv_w: memref<6x1xf32>,
+    %src: memref<6xi32>, %to: memref<2xi32>, %from: memref<2xi32>,
+    %rows: memref<3x2xi32>) {
+  moe.dispatch %x, %idx, %w
+      outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from, %rows) on @ep {
+      num_experts = 4 : i64, padding = #moe.padding<zero>}
+    : (memref<3x4xf32>, memref<3x1xi32>, memref<3x1xf32>, memref<6x4xf32>,
+       memref<6x1xi32>, memref<6x1xf32>, memref<6xi32>, memref<2xi32>,
+       memref<2xi32>, memref<3x2xi32>) -> ()
+  return
+}
