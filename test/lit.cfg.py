@@ -12,7 +12,7 @@ config.test_format = lit.formats.ShTest(execute_external=False)
 config.suffixes = [".mlir", ".test", ".py"]
 config.test_source_root = os.path.dirname(__file__)
 config.test_exec_root = os.path.join(config.moe_build_dir, "test")
-# Differential, Entries, Math and Messages are suites of their own in Python, GPU
+# Differential, Entries, Install, Math and Messages are suites of their own in Python, GPU
 # runs on GPUs; the rest is what tests read.
 config.excludes = [
     "CMakeLists.txt",
@@ -20,6 +20,7 @@ config.excludes = [
     "Entries",
     "GPU",
     "Inputs",
+    "Install",
     "Math",
     "Messages",
     "lit.cfg.py",
