@@ -52,6 +52,26 @@ func.func @slab(
   return
 }
 
+// A slab has no rows where no rank has tokens.
+// CHECK-LABEL: func.func @empty_slab(
+// CHECK: moe.dispatch
+// CHECK-NEXT: memref.copy
+// CHECK-NOT: symm.copy_rows
+// CHECK: return
+func.func @empty_slab(
+    %x: memref<0x4xf32>, %idx: memref<0x1xi32>, %w: memref<0x1xf32>,
+    %recv_x: memref<0x4xf32>, %recv_idx: memref<0x1xi32>, %recv_w: memref<0x1xf32>,
+    %src: memref<0xi32>, %to: memref<2xi32>, %from: memref<2xi32>,
+    %rows: memref<0x2xi32>) {
+  moe.dispatch %x, %idx, %w
+      outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from, %rows) on @ep {
+      num_experts = 4 : i64, layout = #moe.layout<slab>}
+    : (memref<0x4xf32>, memref<0x1xi32>, memref<0x1xf32>, memref<0x4xf32>,
+       memref<0x1xi32>, memref<0x1xf32>, memref<0xi32>, memref<2xi32>,
+       memref<2xi32>, memref<0x2xi32>) -> ()
+  return
+}
+
 // Groups of experts begin where the offsets say.
 // CHECK-LABEL: func.func @expert_major(
 // CHECK: symm.copy_rows {{.*}} counts %arg11 at %arg10 :
