@@ -19,8 +19,9 @@ import numpy as np
 from bad_inputs import BAD_INPUTS, build_bad_input
 from entries import (
     Builder, Case, build_alltoallv, build_combine, build_compute,
-    build_deferred, build_dispatch, build_helper_twice, build_layers, build_reuse,
-    build_round_trip, build_two_dispatches,
+    build_deferred, build_dispatch, build_gradients, build_helper_twice,
+    build_layers, build_padding, build_reuse, build_round_trip,
+    build_two_dispatches,
 )
 from inputs import EDGE_HIDDEN, LAYOUTS, sample
 from oracle import DTYPES
@@ -31,6 +32,7 @@ BUILDERS = {
     "deferred": build_deferred,
     "round_trip": build_round_trip,
     "reuse": build_reuse,
+    "gradients": build_gradients,
     "two_dispatches": build_two_dispatches,
     "helper_twice": build_helper_twice,
     "layers": build_layers,
@@ -39,7 +41,7 @@ BUILDERS = {
 RANDOM_KINDS = (
     "dispatch", "combine", "alltoallv", "dispatch", "round_trip", "combine",
     "reuse", "dispatch", "two_dispatches", "deferred", "alltoallv", "dispatch",
-    "helper_twice", "bad_input", "layers",
+    "helper_twice", "bad_input", "layers", "gradients",
 )
 
 
@@ -135,8 +137,36 @@ def fixed_recipes():
             yield f"{routing}_{layout}", build_round_trip, dict(
                 layout=layout, routing=routing, token_mode="dynamic", k=3
             )
+        # One expert per rank and one more on some, or several per rank with gaps
+        # between their groups.
+        for number, experts in enumerate((3, 6)):
+            yield f"padding_{layout}_{experts}_experts", build_padding, dict(
+                layout=layout, ranks=2 + number, num_experts=experts, k=experts,
+                padding="zero", routing="sparse", token_mode="dynamic",
+                dtype=("bf16", "f8E4M3FN")[number], scales="f32", t_max=9,
+                hidden=(64, 33)[number], alignment=4 if i == 1 else 1,
+                capacity="generous", bench=3,
+            )
+        yield f"padding_alone_{layout}", build_padding, dict(
+            layout=layout, ranks=1 + i, num_experts=4, k=4, padding="zero",
+            token_mode="all_empty", t_max=5, hidden=16, capacity="generous",
+            alignment=8 if i == 1 else 1,
+        )
+        for weighted in (False, True):
+            yield f"rows_{layout}_weighted_{weighted}", build_combine, dict(
+                some, weighted=weighted, reduce="none", algorithm=None,
+                dtype=("bf16", "f8E5M2", "f32")[i], ranks=2 + i, t_max=7, k=4,
+            )
+        yield f"gradients_{layout}", build_gradients, dict(
+            some, weighted=True, dtype=("f32", "bf16", "i8")[i],
+        )
         if layout == "slab":
             continue
+        yield f"padding_drop_{layout}", build_padding, dict(
+            layout=layout, ranks=3, num_experts=3, k=3, padding="zero",
+            routing="one_rank", token_mode="some_empty", t_max=6, hidden=16,
+            capacity="drop", dtype="bf16", alignment=8 if i == 1 else 1,
+        )
         for capacity in ("exact", "drop"):
             yield f"{capacity}_{layout}", build_reuse, dict(
                 layout=layout, routing="one_rank", token_mode="full",
@@ -175,6 +205,10 @@ def fixed_recipes():
     )
     yield "more_slots_than_experts", build_round_trip, dict(
         k=8, num_experts=5, ranks=4, routing="repeated", token_mode="full"
+    )
+    yield "rows_without_tokens", build_combine, dict(
+        token_mode="static", t_max=0, capacity="generous", reduce="none",
+        algorithm=None,
     )
     yield "static_without_tokens", build_round_trip, dict(
         token_mode="static", t_max=0, capacity="generous"

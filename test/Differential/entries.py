@@ -125,13 +125,13 @@ class Builder:
     def dispatch(self, prefix, attrs, x, idx, w, scales=None):
         return self.entry.add(Dispatch(prefix, attrs, x, idx, w, scales))
 
-    def combine(self, name, y, d, idx, weights=None):
+    def combine(self, name, y, d, idx, weights=None, reduce="sum"):
         topk = idx if self.p.layout == "expert_major" else None
         return self.entry.add(
             Combine(
-                name, self.p.combine_attrs(), y, d["send_row"],
+                name, self.p.combine_attrs(reduce), y, d["send_row"],
                 d["recv_src_idx"], d["n_tokens_from_rank"], topk, weights,
-                self.p.algorithm,
+                self.p.algorithm if reduce == "sum" else None,
             )
         )
 
@@ -194,7 +194,8 @@ def build_combine(b, deferred=False):
         arrays = [random_weights(rng, (capacity,)) for _ in range(p.ranks)]
         weights = b.arg("weights", "f32", (capacity,), arrays)
     op = Combine(
-        "out", p.combine_attrs(), *args, topk, weights, p.algorithm, deferred
+        "out", p.combine_attrs(p.reduce), *args, topk, weights, p.algorithm,
+        deferred,
     )
     if deferred:
         b.entry.symmetric = [v for v in (op.y, weights) if v is not None]
@@ -213,10 +214,66 @@ def build_round_trip(b):
     idx, w = b.routing()
     d = b.dispatch("", b.attrs(idx), x, idx, w)
     by_row = b.p.layout == "expert_major" and b.p.weighted
-    out = b.combine(
-        "out", d["recv_x"], d, idx, d["recv_topk_weights"] if by_row else None
-    )
+    weights = d["recv_topk_weights"] if by_row else None
+    out = b.combine("out", d["recv_x"], d, idx, weights, b.p.reduce)
     b.returns(*out.results, d["send_row"], d["recv_src_idx"])
+
+
+def build_gradients(b):
+    """The two directions of a layer's backward pass, beside each other: sums of
+    weighted rows, and the rows that the gradient of the weights is made of."""
+    x = b.x(make=summands)
+    idx, w = b.routing()
+    d = b.dispatch("", b.attrs(idx), x, idx, w)
+    by_row = b.p.layout == "expert_major" and b.p.weighted
+    weights = d["recv_topk_weights"] if by_row else None
+    out = b.combine("out", d["recv_x"], d, idx, weights)
+    rows = b.combine("rows", d["recv_x"], d, idx, reduce="none")
+    b.returns(*out.results, *rows.results)
+
+
+def build_padding(b):
+    """A dispatch, and a reuse of its routes, into memory that holds the noise of
+    other dispatches: those send every token to every expert."""
+    p, rng = b.p, b.rng
+    x, x2 = b.x("x"), b.x("x2")
+    s = b.scales("s")
+    s2 = b.rows("s2", s.type.dtype, random_bits, s.type.shape[1]) if s else None
+    idx, w = b.routing()
+    attrs = b.attrs(idx)
+    everywhere = replace(
+        attrs, padding="none", overflow="drop", alignment=1,
+        capacity=None if p.layout == "slab" else attrs.rows(p.k),
+    )
+    tokens = [p.t_max] * p.ranks
+    all_experts = [
+        np.stack([rng.permutation(p.num_experts) for _ in range(t)]).astype(
+            DTYPES[p.idx_dtype]
+        )
+        for t in tokens
+    ]
+    shape = (p.tokens_extent, p.num_experts)
+    full = b.arg("idx_full", p.idx_dtype, shape, all_experts)
+    full_w = b.rows("w_full", "f32", random_bits, p.num_experts, tokens)
+
+    def fill(prefix):
+        noise = b.rows(f"{prefix}x", p.dtype, random_bits, p.hidden, tokens)
+        scales = s and b.rows(
+            f"{prefix}s", s.type.dtype, random_bits, s.type.shape[1], tokens
+        )
+        d = b.dispatch(prefix, everywhere, noise, full, full_w, scales)
+        # Weights are merged, so that one that is no number may change.
+        b.returns(*(v for v in d.results if "weights" not in v.name))
+
+    fill("noise_")
+    d = b.dispatch("", attrs, x, idx, w, s)
+    b.returns(*d.results)
+    fill("noise2_")
+    topk = idx if p.layout == "expert_major" else None
+    again = b.entry.add(
+        DispatchReuse("again_", attrs, x2, d["send_row"], topk, s2)
+    )
+    b.returns(*again.results)
 
 
 def build_compute(b):

@@ -136,6 +136,8 @@ class Params:
     algorithm: str | None  # of combine; None leaves it to the compiler
     bench: int
     kernel: str | None = None  # pins the kernels
+    padding: str = "none"
+    reduce: str = "sum"  # of a combine whose result is returned
 
     @property
     def static_tokens(self):
@@ -156,16 +158,16 @@ class Params:
     def dispatch_attrs(self, **changes) -> DispatchAttrs:
         values = dict(
             ranks=self.ranks, num_experts=self.num_experts, layout=self.layout,
-            order=self.order, alignment=self.alignment,
+            order=self.order, alignment=self.alignment, padding=self.padding,
             max_tokens=self.max_tokens, static_tokens=self.static_tokens,
             kernel=self.kernel,
         )
         return DispatchAttrs(**{**values, **changes})
 
-    def combine_attrs(self) -> CombineAttrs:
+    def combine_attrs(self, reduce="sum") -> CombineAttrs:
         return CombineAttrs(
             self.ranks, self.num_experts, self.layout, self.max_tokens,
-            self.static_tokens, self.kernel,
+            self.static_tokens, self.kernel, reduce,
         )
 
 
@@ -205,6 +207,9 @@ def sample(rng, pick, **fixed) -> Params:
     algorithm = None
     if layout != "expert_major":  # whose rows do not name a slot
         algorithm = choose("algorithm", (None, "push", "pull"))
+    reduce = choose("reduce", ("sum", "none", "sum"))
+    if reduce == "none" and algorithm == "push" and "reduce" not in fixed:
+        reduce = "sum"  # rows that are not added up have no slots to push to
     scales = None
     if dtype.startswith("f8"):
         scales = choose("scales", (None, *SCALES))
@@ -221,4 +226,5 @@ def sample(rng, pick, **fixed) -> Params:
         ),
         algorithm=algorithm,
         bench=choose("bench", (0, 0, 0, 3)), kernel=fixed.get("kernel"),
+        padding=choose("padding", ("none", "zero")), reduce=reduce,
     )

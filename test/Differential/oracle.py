@@ -108,6 +108,7 @@ class DispatchAttrs:
     order: str = "token"
     overflow: str = "error"
     alignment: int = 1
+    padding: str = "none"
     capacity: int | None = None
     max_tokens: int | None = None
     static_tokens: int | None = None
@@ -247,6 +248,13 @@ def rows_needed(attrs, topk_idx):
     return [max([r.row + 1 for r in rows], default=0) for rows in plan]
 
 
+def pad(attrs, valid, **fields):
+    """dispatch_s12: what the rows hold that no token was sent to."""
+    if attrs.padding == "zero":
+        for name, buffer in fields.items():
+            buffer[~valid] = -1 if name in ("recv_topk_idx", "recv_src_idx") else 0
+
+
 def dispatch(attrs, x, topk_idx, topk_weights, scales=None) -> DispatchResult:
     ranks = attrs.ranks
     k = topk_idx[0].shape[1]
@@ -322,12 +330,17 @@ def dispatch(attrs, x, topk_idx, topk_weights, scales=None) -> DispatchResult:
                 recv_idx[row.row] = np.where(here, idx[s][t], -1)
                 recv_weights[row.row] = np.where(here, weights[s][t], 0)
                 out.send_row[s][t, dest] = row.row
+        pad(
+            attrs, valid, recv_x=recv_x, recv_topk_idx=recv_idx,
+            recv_topk_weights=recv_weights, recv_src_idx=recv_src,
+        )
         out.recv_x.append(recv_x)
         out.recv_topk_idx.append(recv_idx)
         out.recv_topk_weights.append(recv_weights)
         out.recv_src_idx.append(recv_src)
         out.valid.append(valid)
         if scales is not None:
+            pad(attrs, valid, recv_scales=recv_scales)
             out.recv_scales.append(recv_scales)
     return out
 
@@ -402,6 +415,10 @@ def dispatch_reuse(attrs, x, send_row, topk_idx=None, scales=None):
                 recv_x[dest][row] = x[rank][t]
                 if scales is not None:
                     recv_scales[dest][row] = scales[rank][t]
+    for rank, rows in enumerate(valid):
+        pad(attrs, rows, recv_x=recv_x[rank])
+        if scales is not None:
+            pad(attrs, rows, recv_scales=recv_scales[rank])
     return recv_x, recv_scales, valid
 
 
@@ -416,12 +433,37 @@ class CombineAttrs:
     max_tokens: int | None = None
     static_tokens: int | None = None
     kernel: str | None = None  # without a meaning: how it is done
+    reduce: str = "sum"
 
     @property
     def t_max(self) -> int:
         if self.static_tokens is not None:
             return self.static_tokens
         return self.max_tokens
+
+
+def combine_rows(attrs, y, send_row, topk_idx=None, weights=None, y_valid=None):
+    """combine_s7: the rows themselves, one per token and slot."""
+    check_tokens(attrs, [a.shape[0] for a in send_row])
+    check_rows(send_row, y[0].shape[0])
+    dtype = y[0].dtype
+    out = []
+    for rank in range(attrs.ranks):
+        result = np.zeros((*send_row[rank].shape, y[0].shape[1]), dtype)
+        for t, slot in zip(*np.nonzero(send_row[rank] != -1)):
+            row, dest = int(send_row[rank][t, slot]), int(slot)
+            if attrs.layout == "expert_major":
+                expert = int(topk_idx[rank][t, slot])
+                dest = owner(expert, attrs.num_experts, attrs.ranks)
+            assert y_valid is None or y_valid[dest][row]
+            result[t, slot] = y[dest][row]
+            if weights is not None:
+                with np.errstate(all="ignore"):
+                    product = y[dest][row].astype(np.float32)
+                    product = product * np.float32(weights[dest][row])
+                    result[t, slot] = product.astype(dtype)
+        out.append(result)
+    return out
 
 
 def combine(attrs, y, send_row, topk_idx=None, weights=None, y_valid=None):

@@ -158,8 +158,9 @@ class Dispatch(Op):
             loose = (name == "recv_x" and x.loose) or (
                 name == "recv_topk_weights"  # sums, where experts repeat
             )
+            is_open = by_row and self.attrs.padding == "none"
             env[value] = Data(
-                getattr(result, name), result.valid if by_row else None, loose
+                getattr(result, name), result.valid if is_open else None, loose
             )
 
 
@@ -169,6 +170,8 @@ def dispatch_attrs(attrs):
         pairs.append(("order", f"#moe.order<{attrs.order}>"))
     if attrs.overflow != "error":
         pairs.append(("overflow", f"#moe.overflow<{attrs.overflow}>"))
+    if attrs.padding != "none":
+        pairs.append(("padding", f"#moe.padding<{attrs.padding}>"))
     if attrs.alignment != 1:
         pairs.append(("alignment", f"{attrs.alignment} : i64"))
     if attrs.capacity is not None:
@@ -218,6 +221,8 @@ class DispatchReuse(Op):
             None if self.idx is None else env[self.idx].arrays,
             None if self.scales is None else env[self.scales].arrays,
         )
+        if self.attrs.padding != "none":
+            valid = None
         env[self.results[0]] = Data(recv_x, valid, x.loose)
         if recv_scales is not None:
             env[self.results[1]] = Data(recv_scales, valid)
@@ -233,7 +238,10 @@ class Combine(Op):
         self.src, self.n_from = src, n_from
         self.idx, self.weights = idx, weights
         self.algorithm = algorithm
-        shape = (send_row.type.shape[0], y.type.shape[1])
+        tokens, slots = send_row.type.shape
+        shape = (tokens, y.type.shape[1])
+        if attrs.reduce == "none":
+            shape = (tokens, slots, y.type.shape[1])
         self.results = [Value(name, TensorType(y.type.dtype, shape))]
 
     def text(self):
@@ -248,6 +256,8 @@ class Combine(Op):
         pairs = common_attrs(self.attrs)
         if self.algorithm is not None:
             pairs.append(("algorithm", f"#moe.algorithm<{self.algorithm}>"))
+        if self.attrs.reduce != "sum":
+            pairs.append(("reduce", f"#moe.reduce<{self.attrs.reduce}>"))
         attributes = attr_dict(pairs)
         if self.deferred:
             attributes = attributes.replace("{", "{defer_release, ", 1)
@@ -262,12 +272,18 @@ class Combine(Op):
                 self.attrs, env[self.src].arrays, env[self.n_from].arrays,
                 self.y.type.shape[0],
             )
-        out, moved = oracle.combine(
+        operands = (
             self.attrs, y.arrays, env[self.send_row].arrays,
             None if self.idx is None else env[self.idx].arrays,
             None if self.weights is None else env[self.weights].arrays,
             y.valid,
         )
+        if self.attrs.reduce == "none":
+            loose = y.loose or self.weights is not None
+            rows = oracle.combine_rows(*operands)
+            env[self.results[0]] = Data(rows, loose=loose)
+            return
+        out, moved = oracle.combine(*operands)
         loose_rows = [~m | y.loose for m in moved]
         env[self.results[0]] = Data(out, loose_rows=loose_rows)
 

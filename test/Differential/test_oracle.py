@@ -195,6 +195,33 @@ def test_dispatch_s9_overflow():
     assert [n.tolist() for n in d.n_tokens_to_rank] == [[3, 1], [2, 1]]
 
 
+def test_dispatch_s12_padding():
+    attrs, *args = scene("expert_major", alignment=4, padding="zero")
+    d = oracle.dispatch(attrs, *args, scales=args[0])
+    # Groups of 1, 2 and 2 rows from rows 0, 4 and 8.
+    assert d.recv_x[0][:, 0].tolist() == [
+        10, 0, 0, 0, 11, 21, 0, 0, 11, 20, *[0] * 6
+    ]
+    assert d.recv_scales[0].tolist() == d.recv_x[0].tolist()
+    assert d.recv_topk_idx[0][:6].tolist() == [0, -1, -1, -1, 1, 1]
+    assert d.recv_topk_weights[0][:6].tolist() == [0.5, 0, 0, 0, 2, 0.875]
+    assert d.recv_src_idx[0][:6].tolist() == [0, -1, -1, -1, 1, 5]
+    assert not np.signbit(d.recv_x[0]).any()
+
+    attrs, *args = scene("slab", padding="zero")
+    d = oracle.dispatch(attrs, *args)
+    assert d.recv_x[1][:, 0].tolist() == [10, 0, 0, 0, 20, 0, 0, 0]
+    assert d.recv_topk_idx[1][:2].tolist() == [[-1, 3], [-1, -1]]
+    assert d.recv_topk_weights[1][:2].tolist() == [[0, 0.25], [0, 0]]
+    # A reuse may pad where its dispatch did not.
+    attrs, x, idx, weights = scene()
+    d = oracle.dispatch(attrs, x, idx, weights)
+    attrs.padding = "zero"
+    recv_x, _, valid = oracle.dispatch_reuse(attrs, x, d.send_row)
+    assert recv_x[1][:, 0].tolist() == [10, 20, 0, 0, 0, 0, 0, 0]
+    assert valid[1].tolist() == [True] * 2 + [False] * 6
+
+
 def test_dispatch_s11():
     attrs, x, idx, weights = scene()
     attrs.max_tokens = 2
@@ -314,6 +341,35 @@ def test_combine_s4_single_row_keeps_bits():
         CombineAttrs(1, 1, static_tokens=1), [nan], [i32([0])]
     )
     assert oracle.bits(out[0])[0, 0] == 0x7F800123 and moved[0].all()
+
+
+def test_combine_s7_rows():
+    attrs, x, idx, weights = scene("expert_major", alignment=4)
+    idx[1][1] = [1, 1]
+    d = oracle.dispatch(attrs, x, idx, weights)
+    # Row numbers: [[0, 0], [8, 4], [-1, -1]] and [[4, 9], [5, -1]].
+    y = [np.arange(16, dtype=F32).reshape(16, 1) + 100 * r for r in range(2)]
+    combine = CombineAttrs(2, 5, "expert_major", max_tokens=4, reduce="none")
+    out = oracle.combine_rows(combine, y, d.send_row, idx)
+    assert out[0][:, :, 0].tolist() == [[0, 100], [8, 4], [0, 0]]
+    assert out[1][:, :, 0].tolist() == [[104, 9], [5, 0]]
+    factors = [np.full(16, 2, F32), np.full(16, 0.5, F32)]
+    out = oracle.combine_rows(combine, y, d.send_row, idx, factors)
+    assert out[1][:, :, 0].tolist() == [[52, 18], [10, 0]]
+
+    attrs, x, idx, weights = scene()
+    d = oracle.dispatch(attrs, x, idx, weights)
+    combine = CombineAttrs(2, 5, max_tokens=4, reduce="none")
+    out = oracle.combine_rows(combine, y, d.send_row)
+    assert out[0].shape == (3, 2, 1)
+    assert out[0][:, :, 0].tolist() == [[0, 100], [1, 0], [0, 0]]
+    # The product is rounded, once, to the type of the rows.
+    rows = [f32([1 + 2.0**-7]).astype(DTYPES["bf16"])]
+    out = oracle.combine_rows(
+        CombineAttrs(1, 1, static_tokens=1, reduce="none"), rows, [i32([0])],
+        weights=[f32(1 + 2.0**-8).reshape(1)],
+    )
+    assert out[0].astype(F32).tolist() == [[[1 + 2.0**-6]]]
 
 
 @pytest.mark.parametrize("bad", [1, -2, 2**31 - 1])

@@ -14,7 +14,7 @@ import oracle
 from cases import Stratified, make_cases
 from inputs import EDGE_HIDDEN, LAYOUTS
 from oracle import DTYPES, FLOATS, CombineAttrs, SpecifiedError
-from program import Combine, Dispatch, module_text
+from program import Combine, Dispatch, DispatchReuse, module_text
 
 F32 = np.float32
 
@@ -110,15 +110,69 @@ def test_combine_weights_of_one_change_only_nans(cases):
         y = data[op.y].arrays
         topk = None if op.idx is None else data[op.idx].arrays
         ones = [np.ones(a.shape[0], F32) for a in y]
-        weighted, _ = oracle.combine(
-            op.attrs, y, data[op.send_row].arrays, topk, ones
-        )
+        operands = op.attrs, y, data[op.send_row].arrays, topk, ones
+        if op.attrs.reduce == "none":
+            weighted = oracle.combine_rows(*operands)
+        else:
+            weighted, _ = oracle.combine(*operands)
         for a, b in zip(plain.arrays, weighted):
             same = oracle.bits(a) == oracle.bits(b)
             nan = np.isnan(a.astype(F32)) & np.isnan(b.astype(F32))
             assert (same | nan).all(), case.name
             checked += a.size
     assert checked > 0
+
+
+def test_rows_add_up_to_their_sum(cases):
+    """The rows of combine_s7, in f32 and in the order of combine_s1, rounded
+    once, are the sum; so are their products with weights, which is what makes
+    the rows the gradient of the weights."""
+    checked = 0
+    for case, attrs, (x, idx, w), d in dispatches(cases):
+        if case.params.dtype not in FLOATS:
+            continue
+        topk = idx if attrs.layout == "expert_major" else None
+        common = (attrs.ranks, attrs.num_experts, attrs.layout)
+        common += (attrs.max_tokens, attrs.static_tokens)
+        weights = None
+        if attrs.layout == "expert_major" and case.params.weighted:
+            weights = [np.where(v, a, 0) for v, a in zip(d.valid, d.recv_topk_weights)]
+        y = [np.where(v[:, None], a, 0).astype(a.dtype)
+             for v, a in zip(d.valid, d.recv_x)]
+        plain = CombineAttrs(*common, reduce="none")
+        rows = oracle.combine_rows(plain, y, d.send_row, topk)
+        sums, _ = oracle.combine(
+            CombineAttrs(*common), y, d.send_row, topk, weights
+        )
+        for rank, tokens in enumerate(rows):
+            for t, slots in enumerate(tokens):
+                total = None
+                places = range(slots.shape[0])
+                if topk is not None:
+                    places = sorted(places, key=lambda k: int(idx[rank][t, k]))
+                for slot in places:
+                    row = int(d.send_row[rank][t, slot])
+                    if row == -1:
+                        assert not oracle.bits(slots[slot]).any()
+                        continue
+                    with np.errstate(all="ignore"):
+                        term = slots[slot].astype(F32)
+                        if weights is not None:
+                            dest = oracle.owner(
+                                int(idx[rank][t, slot]), attrs.num_experts,
+                                attrs.ranks,
+                            )
+                            term = term * weights[dest][row]
+                        total = term if total is None else total + term
+                if total is None:
+                    continue
+                with np.errstate(all="ignore"):
+                    want = total.astype(slots.dtype)
+                a, b = want.astype(F32), sums[rank][t].astype(F32)
+                same = (a == b) | (np.isnan(a) & np.isnan(b))
+                assert same.all(), case.name
+                checked += 1
+    assert checked > 50
 
 
 def test_bad_inputs_are_bad(cases):
@@ -140,6 +194,17 @@ def test_default_run_covers_what_it_must(cases):
         assert {c.params.layout for c in seen} == set(LAYOUTS), op
         assert {c.params.hidden for c in seen} >= set(EDGE_HIDDEN), op
     assert {p.alignment for p in params} >= {1, 2, 16}
+    ops = [op for c in cases for op in c.entry.body]
+    for op in (Dispatch, DispatchReuse):
+        seen = {(o.attrs.layout, o.attrs.padding) for o in ops if isinstance(o, op)}
+        assert seen == {(l, p) for l in LAYOUTS for p in ("none", "zero")}, op
+    seen = {
+        (o.attrs.layout, o.attrs.reduce, o.weights is not None)
+        for o in ops if isinstance(o, Combine)
+    }
+    assert seen == {
+        (l, r, w) for l in LAYOUTS for r in ("sum", "none") for w in (False, True)
+    }
     assert any(p.num_experts < p.ranks for p in params)
     assert any(p.num_experts % p.ranks for p in params)
     assert {p.idx_dtype for p in params} == {"i32", "i64"}

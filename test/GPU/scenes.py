@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Differential"))
 
 from artifacts import with_options  # noqa: E402
 from entries import (  # noqa: E402
-    Builder, build_combine, build_compute, build_dispatch, build_reuse,
-    build_round_trip,
+    Builder, build_combine, build_compute, build_dispatch, build_gradients,
+    build_padding, build_reuse, build_round_trip,
 )
 from inputs import LAYOUTS, Params, random_bits  # noqa: E402
 from oracle import DTYPES  # noqa: E402
@@ -74,6 +74,20 @@ GRAPH_SCENES = {
     },
     **{
         f"round_trip_{layout}": (build_round_trip, dict(layout=layout))
+        for layout in LAYOUTS
+    },
+    # Rows that a replay leaves empty had tokens in the one before.
+    **{
+        f"padding_{layout}": (build_padding, dict(
+            layout=layout, padding="zero", routing="sparse", t_max=6, hidden=64,
+            alignment=4 if layout == "expert_major" else 1,
+        ))
+        for layout in LAYOUTS
+    },
+    **{
+        f"gradients_{layout}": (build_gradients, dict(
+            layout=layout, weighted=True, t_max=6, hidden=64,
+        ))
         for layout in LAYOUTS
     },
     "weighted": (build_round_trip, dict(layout="expert_major", weighted=True)),

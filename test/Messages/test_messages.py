@@ -130,7 +130,14 @@ def test_more_tokens_than_max_tokens(tmp_path, target):
     )
 
 
-def test_rows_of_a_combine(tmp_path, target):
+@pytest.mark.parametrize("reduce", ["sum", "none"])
+def test_rows_of_a_combine(tmp_path, target, reduce):
+    """Token and slot are those of the op, also where slots are what the kernel
+    shares out."""
+    text = COMBINE
+    if reduce == "none":
+        text = text.replace("4 : i64}", "4 : i64, reduce = #moe.reduce<none>}")
+        text = text.replace("tensor<4x4xf32>", "tensor<4x2x4xf32>")
     rows = np.array([[0, 0], [1, 99], [2, 2], [3, 3]], np.int32)
     inputs = [
         [
@@ -141,7 +148,7 @@ def test_rows_of_a_combine(tmp_path, target):
         ]
         for rank in range(RANKS)
     ]
-    assert run(tmp_path, target, COMBINE, inputs) == (
+    assert run(tmp_path, target, text, inputs) == (
         "rank 0: moe.combine at m.mlir:3:8: invalid count: send_row of token "
         "1, slot 1: expected -1 to 7, seen 99"
     )

@@ -30,7 +30,10 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
     - *place*: from all counts, the first row of each destination;
     - *put*: copy each row to its final place, peers visited in an order rotated
       by rank;
-    - *complete*: signal all ranks, wait for all ranks.
+    - *complete*: signal all ranks, wait for all ranks;
+    - *pad*, with `padding = zero`: fill the rows of this rank that no token was
+      sent to, before the wait of *complete* where counts tell which those are,
+      and behind it otherwise (reuse; slab on the host).
 
     A combine becomes *ready* (rows may be read), *reduce* and *release* when it
     pulls; *ready*, *put*, *complete* and *reduce* when it pushes. An alltoallv

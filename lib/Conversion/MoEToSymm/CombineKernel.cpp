@@ -18,10 +18,7 @@ void moe::lowerCombineToKernel(CombineOp op, KernelBuilder &b) {
 }
 
 int64_t CombineKernel::vectorLength() {
-  int64_t bytes = 16;
-  while ((rowLength * elementBytes()) % bytes != 0)
-    bytes /= 2;
-  return std::max<int64_t>(bytes / elementBytes(), 1);
+  return getVectorLength(rowLength * elementBytes(), elementBytes());
 }
 
 void CombineKernel::lower() {
@@ -29,7 +26,13 @@ void CombineKernel::lower() {
   numTokens = b.checkedTokens(op.getSendRow(), op.getTokenBound(),
                               op.getSendRow().getType().isDynamicDim(0));
   checkArguments(b);
-  out = b.withAlignedRows(op.getOut());
+  Value rows = b.withAlignedRows(op.getOut());
+  out = rows;
+  if (op.returnsRows()) {
+    numTokens = b.mul(numTokens, b.index(op.getNumSlots()));
+    out = memref::CollapseShapeOp::create(
+        b, rows, ArrayRef<ReassociationIndices>{{0, 1}, {2}});
+  }
   Value runs = b.runCounters();
   ready = b.handshakeFlags();
   // A push has the round of signals in any case: then no row is on its way to a
@@ -75,7 +78,7 @@ void CombineKernel::lower() {
       b.endRun(runs, epoch);
     }
   });
-  b.copyBack(out, op.getOut());
+  b.copyBack(rows, op.getOut());
 }
 
 /// Row and rank (expert_major: expert) of a slot of `token`; row is -1 without
@@ -88,6 +91,11 @@ std::pair<Value, Value> CombineKernel::lookUp(Value token, Value slot,
       /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(look.thenBlock());
+  if (op.returnsRows()) {
+    Value slots = b.index(op.getNumSlots());
+    slot = arith::RemUIOp::create(b, token, slots);
+    token = arith::DivUIOp::create(b, token, slots);
+  }
   Value row = b.loadIndex(op.getSendRow(), {token, slot});
   Value owner = slot;
   if (op.isExpertMajor())

@@ -24,6 +24,10 @@ namespace mlir::moe {
 /// - With bulk copies, one subgroup of a block brings the rows of the next
 ///   tokens into shared memory while teams of the others add those that are
 ///   there.
+///
+/// With `reduce = none` each slot is a token of its own, which has one row at
+/// most: the sum of one row is the row. Only where a row is looked up, and by
+/// what name an error calls it, is the token that the slot is of.
 class CombineKernel : public CombineProtocol {
 public:
   CombineKernel(CombineOp op, KernelBuilder &b)
@@ -45,8 +49,11 @@ private:
     Value isRow, row, data, weight;
   };
 
-  int64_t numSlots() {
-    return cast<MemRefType>(op.getSendRow().getType()).getDimSize(1);
+  /// Slots of a token in this sense, and most tokens.
+  int64_t numSlots() { return op.returnsRows() ? 1 : op.getNumSlots(); }
+  int64_t tokenBound() {
+    return static_cast<int64_t>(op.getTokenBound()) *
+           (op.returnsRows() ? op.getNumSlots() : 1);
   }
   int64_t elementBytes() { return element.getIntOrFloatBitWidth() / 8; }
   /// Elements that one lane moves at a time: 16 bytes, or as many as the
@@ -96,8 +103,7 @@ private:
   int64_t numHeld(int64_t rows);
   /// Whether subgroups take shares of tokens one by one.
   bool sharesOutTokens() {
-    int64_t shares =
-        static_cast<int64_t>(op.getTokenBound()) * b.launchShape().team;
+    int64_t shares = tokenBound() * b.launchShape().team;
     return shares > b.maxBlocks() * b.numSubgroups() && b.canTake(shares);
   }
   void reduceTokens();
@@ -182,7 +188,7 @@ private:
                                        ValueRange columns);
 
   KernelBuilder &b;
-  Value out; ///< of the op, or what takes its place
+  Value out; ///< of the op, or what takes its place: a row per token
   /// What rows and weights are read from, of each rank: those of the op, or
   /// slots of this rank.
   Value source, sourceWeights;

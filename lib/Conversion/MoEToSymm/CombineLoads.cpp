@@ -52,7 +52,7 @@ int64_t CombineKernel::numHeld(int64_t rows) {
   // Few tokens do not fill the links in any case, and slots are not behind
   // them.
   int64_t tokenBytes = numSlots() * perRow * vectorBytes;
-  if (!isPush() && op.getTokenBound() > kCombineBytesInFlight / tokenBytes)
+  if (!isPush() && tokenBound() > kCombineBytesInFlight / tokenBytes)
     most = std::min<int64_t>(
         most,
         llvm::divideNearest(kCombineBytesInFlight,

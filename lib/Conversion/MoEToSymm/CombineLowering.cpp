@@ -34,10 +34,14 @@ private:
 
   void putSlots();
   void reduceTokens();
+  /// Stores what the listed rows of `token` make to `place` of `out`.
+  void reduceListed(Value token, Value numRows, ValueRange place);
   Value listRows(Value token);
   Value listRowsByExpert(Value token);
-  void addRows(Value token, Value numRows);
-  void copyRow(Value token);
+  Value listRowOfSlot(Value token, Value slot);
+  void addRows(Value token, Value numRows, ValueRange place);
+  void copyRow(Value token, ValueRange place);
+  void storeOut(Value value, ValueRange place, Value column);
 
   /// Where the `i`-th row on the list lies.
   struct Row {
@@ -132,27 +136,35 @@ void CombineLowering::putSlots() {
 }
 
 void CombineLowering::reduceTokens() {
-  using Pred = ProtocolBuilder::Pred;
-  Value sendRow = op.getSendRow();
-  int64_t numSlots = cast<MemRefType>(sendRow.getType()).getDimSize(1);
+  int64_t numSlots = op.getNumSlots();
   listPeer = b.scratch({numSlots}, b.getI32Type());
   listRow = b.scratch({numSlots}, b.getI32Type());
   sum = b.scratch({rowLength}, sumElement());
 
   b.loop(numTokens, [&](Value token) {
+    if (op.returnsRows()) // combine_s7
+      return b.loop(numSlots, [&](Value slot) {
+        reduceListed(token, listRowOfSlot(token, slot), {token, slot});
+      });
     Value numRows =
         op.isExpertMajor() ? listRowsByExpert(token) : listRows(token);
-    if (op.getWeights())
-      return addRows(token, numRows);
-    // combine_s4
-    Value isSingle = b.cmp(Pred::eq, numRows, b.index(1));
-    auto branch = scf::IfOp::create(b, isSingle, /*withElseRegion=*/true);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(branch.thenBlock());
-    copyRow(token);
-    b.setInsertionPointToStart(branch.elseBlock());
-    addRows(token, numRows);
+    reduceListed(token, numRows, token);
   });
+}
+
+void CombineLowering::reduceListed(Value token, Value numRows,
+                                   ValueRange place) {
+  using Pred = ProtocolBuilder::Pred;
+  if (op.getWeights())
+    return addRows(token, numRows, place);
+  // combine_s4
+  Value isSingle = b.cmp(Pred::eq, numRows, b.index(1));
+  auto branch = scf::IfOp::create(b, isSingle, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  copyRow(token, place);
+  b.setInsertionPointToStart(branch.elseBlock());
+  addRows(token, numRows, place);
 }
 
 /// combine_s5
@@ -223,6 +235,25 @@ Value CombineLowering::listRowsByExpert(Value token) {
   return result[1];
 }
 
+/// Lists the row of a slot; returns 1, or 0 when the slot has none.
+Value CombineLowering::listRowOfSlot(Value token, Value slot) {
+  using Pred = ProtocolBuilder::Pred;
+  Value zero = b.index(0), peer = slot;
+  Value row = checkedRow(token, slot);
+  Value isRow = b.cmp(Pred::sge, row, zero);
+  if (op.isExpertMajor()) {
+    Value expert = b.loadIndex(op.getTopk(), {token, slot});
+    isRow =
+        b.both(isRow, b.cmp(Pred::ult, expert, b.index(placement.numExperts)));
+    peer = b.owner(b.select(isRow, expert, zero), placement);
+  }
+  b.ifThen(isRow, [&] {
+    b.storeIndex(peer, listPeer, {zero});
+    b.storeIndex(row, listRow, {zero});
+  });
+  return b.select(isRow, b.index(1), zero);
+}
+
 CombineLowering::Row CombineLowering::rowAt(Value token, Value i) {
   Value peer = b.loadIndex(listPeer, {i});
   Row row;
@@ -251,16 +282,22 @@ Value CombineLowering::loadTerm(const Row &row, Value column) {
   return value;
 }
 
+void CombineLowering::storeOut(Value value, ValueRange place, Value column) {
+  SmallVector<Value> indices = llvm::to_vector(place);
+  indices.push_back(column);
+  b.store(value, op.getOut(), indices);
+}
+
 /// The bits of the only row.
-void CombineLowering::copyRow(Value token) {
+void CombineLowering::copyRow(Value token, ValueRange place) {
   Row row = rowAt(token, b.index(0));
   b.loop(rowLength, [&](Value column) {
-    b.store(b.load(row.data, {row.row, column}), op.getOut(), {token, column});
+    storeOut(b.load(row.data, {row.row, column}), place, column);
   });
 }
 
 /// The sum of the listed rows, rounded once; zeros when there is none.
-void CombineLowering::addRows(Value token, Value numRows) {
+void CombineLowering::addRows(Value token, Value numRows, ValueRange place) {
   using Pred = ProtocolBuilder::Pred;
   bool isFloat = isa<FloatType>(element);
   Value zero =
@@ -269,8 +306,7 @@ void CombineLowering::addRows(Value token, Value numRows) {
                                   /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
-  b.loop(rowLength,
-         [&](Value column) { b.store(zero, op.getOut(), {token, column}); });
+  b.loop(rowLength, [&](Value column) { storeOut(zero, place, column); });
 
   b.setInsertionPointToStart(branch.elseBlock());
   Row first = rowAt(token, b.index(0));
@@ -291,6 +327,6 @@ void CombineLowering::addRows(Value token, Value numRows) {
     Value value = b.load(sum, {column});
     if (isFloat && !element.isF32())
       value = arith::TruncFOp::create(b, element, value);
-    b.store(value, op.getOut(), {token, column});
+    storeOut(value, place, column);
   });
 }

@@ -261,9 +261,10 @@ void DispatchKernel::sendSlabCounts() {
   });
 }
 
-/// Beside the wait for the rows.
+/// Beside the wait for the rows. With padding each block has to know the counts
+/// of all senders.
 void DispatchKernel::receiveSlabCounts() {
-  b.onFirstBlock([&] {
+  auto receive = [&] {
     b.forPeersAside([&](Value peer) {
       Value seen = symm::WaitOp::create(b, b.getI64Type(), slabCounts, peer,
                                         peer, slabEpoch())
@@ -272,8 +273,22 @@ void DispatchKernel::receiveSlabCounts() {
       b.check(b.cmp(Pred::ne, rows, b.i64(noSlabCount())),
               symm::Failure::peer_failed, "status of a peer", b.i64(0),
               b.i64(-1), peer);
-      b.storeIndex(b.toIndex(rows), op.getOutput(Output::TokensFromRank),
-                   {peer});
+      auto store = [&] {
+        b.storeIndex(b.toIndex(rows), op.getOutput(Output::TokensFromRank),
+                     {peer});
+      };
+      if (!padding)
+        return store();
+      b.onFirstBlock(store);
+      // Without a count nothing is known to be empty.
+      Value bound = b.i64(op.getTokenBound());
+      Value isCount = b.cmp(Pred::ule, rows, bound);
+      b.storeIndex(b.toIndex(b.select(isCount, rows, bound)), slabRows, {peer});
     });
-  });
+  };
+  if (!padding)
+    return b.onFirstBlock(receive);
+  slabRows = b.workgroup({b.numRanks()}, b.getI32Type());
+  receive();
+  b.syncBlock();
 }

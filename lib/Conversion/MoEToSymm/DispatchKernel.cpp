@@ -34,8 +34,13 @@ void DispatchKernel::allocate() {
   done = b.blockFlags();
   if (sharesOutTokens())
     tickets = b.ticketCounters();
-  if (op.isReuse())
+  if (op.isReuse()) {
+    if (padding) {
+      padding->allocateRuns();
+      barrierCounter = b.persistent({1}, i64);
+    }
     return;
+  }
 
   auto rowType = cast<MemRefType>(op.getOutput(Output::SendRow).getType());
   SmallVector<Value> dynamicSizes;
@@ -111,6 +116,8 @@ void DispatchKernel::storeEntry(Value value, const Table &table,
 void DispatchKernel::lower() {
   b.phase("prepare");
   prepare();
+  if (op.hasZeroPadding())
+    padding.emplace(op, b);
   allocate();
   b.launch(movesInBulk() ? numCopiers() * copierBytes() : 0, [&] {
     epoch = b.beginRun(runs);
@@ -170,12 +177,14 @@ void DispatchKernel::waitForRanks() {
 }
 
 void DispatchKernel::leaveTokensUnless(Value condition) {
+  conditions.push_back(condition);
   end = b.select(condition, end, first);
   tokensToPut = b.select(condition, tokensToPut, b.index(0));
 }
 
 /// Each block tells all ranks that its rows are there and waits for its share
-/// of the rows of this rank.
+/// of the rows of this rank. Meanwhile it fills empty ones, where counts tell
+/// which these are.
 void DispatchKernel::complete() {
   b.signalFromBlock(done, epoch);
   b.endRun(runs, epoch);
@@ -183,5 +192,9 @@ void DispatchKernel::complete() {
     b.resetTickets(tickets, epoch);
   if (slabCounts)
     receiveSlabCounts();
+  if (padding && !op.isReuse())
+    pad();
   b.waitForBlocks(done, epoch);
+  if (padding && op.isReuse())
+    padByRuns();
 }

@@ -9,6 +9,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 
+#include "DispatchPadding.h"
 #include "DispatchProtocol.h"
 #include "KernelBuilder.h"
 
@@ -63,6 +64,14 @@ private:
   /// the block.
   void leaveTokensUnless(Value condition);
   void complete();
+
+  // DispatchPad.cpp
+  void pad();
+  void padRows(Value begin, Value end);
+  void padGroups();
+  void padByRuns();
+  /// Fills a row; the same one on all lanes of a subgroup.
+  void padRow(Value row);
 
   // DispatchCount.cpp
   void count();
@@ -253,7 +262,11 @@ private:
   Table needed;            ///< rows that each rank needs
   Value ring, full;        ///< stages of this subgroup, arrivals at all stages
   Value slabCounts;        ///< flags that are counts
-  Value status;            ///< not 0 after an error of this rank
+  Value slabRows;          ///< with padding, the rows of each sender
+  std::optional<DispatchPadding> padding;
+  /// What this block's rows depend on.
+  SmallVector<Value> conditions;
+  Value status; ///< not 0 after an error of this rank
   /// Whether the ranks have arrived that this thread has waited for.
   Value haveArrived;
   /// Whether this block has met the others, or has their masks; null if it

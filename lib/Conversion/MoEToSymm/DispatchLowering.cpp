@@ -11,6 +11,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "DispatchPadding.h"
 #include "DispatchProtocol.h"
 
 using namespace mlir;
@@ -50,6 +51,7 @@ private:
   void forEachSlot(llvm::function_ref<void(Value, Value)> body);
 
   Value start; ///< keys: first row of this rank on the destination
+  std::optional<DispatchPadding> padding;
 };
 
 } // namespace
@@ -61,7 +63,11 @@ void moe::lowerDispatch(DispatchOp op, ProtocolBuilder &b) {
 void DispatchLowering::lower() {
   b.phase(op.isReuse() ? "ready" : "route");
   prepare();
+  if (op.hasZeroPadding())
+    padding.emplace(op, b);
   if (op.isReuse()) {
+    if (padding)
+      padding->allocateRuns();
     b.barrier();
     b.phase("put");
     putReused();
@@ -303,14 +309,23 @@ void DispatchLowering::putRow(Value token, Value slot, Value peer, Value row) {
                         peer, /*count=*/Value());
   if (!op.isReuse())
     putMetadata(token, slot, peer, row);
+  else if (padding)
+    padding->noteRow(peer, row, b.epoch());
 }
 
 /// Tells every rank that its rows are there and waits for those of this rank.
+/// What counts tell of empty rows is done before the wait.
 void DispatchLowering::complete() {
   Value done = b.flags();
   if (op.isReuse() || !isSlab()) {
     b.signalAll(done);
+    if (padding && !op.isReuse()) {
+      padding->fillByCounts();
+      b.phase("complete");
+    }
     b.waitAll(done);
+    if (padding && op.isReuse())
+      padding->fillByRuns(b.epoch());
     return;
   }
   // The counts of a slab travel last.
@@ -326,4 +341,6 @@ void DispatchLowering::complete() {
     b.store(b.load(received, {sender}), op.getOutput(Output::TokensFromRank),
             {sender});
   });
+  if (padding)
+    padding->fillByCounts();
 }

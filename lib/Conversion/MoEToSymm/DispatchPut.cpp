@@ -177,6 +177,11 @@ void DispatchKernel::putToken(
             b.ifThen(b.cmp(Pred::sge, row, zero),
                      [&] { putMetadata(token, slot, peer, row); });
         });
+      else if (padding)
+        b.ifThen(b.both(isWriter, b.cmp(Pred::sge, row, zero)),
+                 [&, row = row, peer = peer] {
+                   padding->noteRow(peer, row, epoch);
+                 });
       scf::YieldOp::create(b, ValueRange{row, peer});
       b.setInsertionPointToStart(find.elseBlock());
       scf::YieldOp::create(b, ValueRange{minusOne, zero});

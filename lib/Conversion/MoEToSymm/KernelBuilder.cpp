@@ -30,6 +30,13 @@ int64_t moe::getRowBytes(MemRefType type) {
          type.getElementTypeBitWidth() / 8;
 }
 
+int64_t moe::getVectorLength(int64_t rowBytes, int64_t elementBytes) {
+  int64_t bytes = 16;
+  while (rowBytes % bytes != 0)
+    bytes /= 2;
+  return std::max<int64_t>(bytes / elementBytes, 1);
+}
+
 void KernelBuilder::launch(int64_t stageBytes,
                            llvm::function_ref<void()> body) {
   Value one = index(1);

@@ -23,6 +23,9 @@ namespace mlir::moe {
 bool allowsBulkCopies(MemRefType type);
 /// Bytes of a row of `type`.
 int64_t getRowBytes(MemRefType type);
+/// Elements that a lane moves at a time: 16 bytes, or as many as rows of
+/// `rowBytes` bytes, one behind the other, are aligned to.
+int64_t getVectorLength(int64_t rowBytes, int64_t elementBytes);
 
 /// Whether the subgroups of a kernel may take so many items by tickets: lanes
 /// exchange 32 bits, and each subgroup takes one number too many.

@@ -52,6 +52,9 @@ static void describe(DispatchOp op, int64_t ranks, CollectiveReport &report) {
                       Output::RecvTopkWeights, Output::RecvSrcIdx})
     if (Value buffer = op.getOutput(kind))
       report.rowBytes += getRowBytes(buffer);
+  // The number of the run.
+  if (op.isReuse() && op.hasZeroPadding())
+    report.rowBytes += sizeof(int64_t);
   report.rows = op.getNumRows(ranks);
   report.wireBytes = report.rowBytes * op.getTokenBound() *
                      getRemoteRowsPerToken(ranks, op.getNumExperts(),

@@ -234,9 +234,9 @@ func.func @combine_row_numbers(%y: tensor<64x4xf32>, %rows: tensor<?x4xi32>,
 
 // -----
 
-// rows of an expert_major layout do not say which slot is theirs
+// combine_c10: rows of an expert_major layout do not say which slot is theirs
 shard.grid @ep(shape = 4)
-func.func @combine_push_expert_major(%y: tensor<64x4xf32>,
+func.func @combine_c10_push_expert_major(%y: tensor<64x4xf32>,
     %rows: tensor<16x4xi32>, %src: tensor<64xi32>, %n: tensor<4xi32>,
     %idx: tensor<16x4xi32>) {
   // expected-error @+1 {{'moe.combine' op expects algorithm pull with layout expert_major (push)}}
@@ -246,5 +246,77 @@ func.func @combine_push_expert_major(%y: tensor<64x4xf32>,
     : (tensor<64x4xf32>, tensor<16x4xi32>, tensor<64xi32>, tensor<4xi32>,
        tensor<16x4xi32>)
    -> (tensor<16x4xf32>)
+  return
+}
+
+// -----
+
+// combine_c3: a row per rank
+shard.grid @ep(shape = 4)
+func.func @combine_c3_rows(%y: tensor<64x5xf32>, %rows: tensor<16x4xi32>,
+    %src: tensor<64xi32>, %n: tensor<4xi32>) {
+  // expected-error @+1 {{'moe.combine' op expects 'out' ('tensor<16x5xf32>') to be 16x4x5 of 'f32'}}
+  %out = moe.combine %y, %rows, %src, %n on @ep {num_experts = 8 : i64,
+      reduce = #moe.reduce<none>}
+    : (tensor<64x5xf32>, tensor<16x4xi32>, tensor<64xi32>, tensor<4xi32>)
+   -> (tensor<16x5xf32>)
+  return
+}
+
+// -----
+
+// combine_c3: a row per slot when expert_major
+shard.grid @ep(shape = 4)
+func.func @combine_c3_rows_expert_major(%y: memref<64x5xf32>,
+    %rows: memref<16x3xi32>, %src: memref<64xi32>, %n: memref<4xi32>,
+    %idx: memref<16x3xi32>, %out: memref<16x4x5xf32>) {
+  // expected-error @+1 {{'moe.combine' op expects 'out' ('memref<16x4x5xf32>') to be 16x3x5 of 'f32'}}
+  moe.combine %y, %rows, %src, %n topk(%idx) outs(%out) on @ep {
+      num_experts = 8 : i64, layout = #moe.layout<expert_major>,
+      reduce = #moe.reduce<none>}
+    : (memref<64x5xf32>, memref<16x3xi32>, memref<64xi32>, memref<4xi32>,
+       memref<16x3xi32>, memref<16x4x5xf32>) -> ()
+  return
+}
+
+// -----
+
+// combine_c3: a sum is one row
+shard.grid @ep(shape = 4)
+func.func @combine_c3_sum(%y: tensor<64x5xf32>, %rows: tensor<16x4xi32>,
+    %src: tensor<64xi32>, %n: tensor<4xi32>) {
+  // expected-error @+1 {{'moe.combine' op expects 'out' ('tensor<16x4x5xf32>') to be 16x5 of 'f32'}}
+  %out = moe.combine %y, %rows, %src, %n on @ep {num_experts = 8 : i64}
+    : (tensor<64x5xf32>, tensor<16x4xi32>, tensor<64xi32>, tensor<4xi32>)
+   -> (tensor<16x4x5xf32>)
+  return
+}
+
+// -----
+
+// combine_c10: rows that are not added up need no slots
+shard.grid @ep(shape = 4)
+func.func @combine_c10_push_rows(%y: tensor<64x5xf32>, %rows: tensor<16x4xi32>,
+    %src: tensor<64xi32>, %n: tensor<4xi32>) {
+  // expected-error @+1 {{'moe.combine' op expects algorithm pull with reduce none (push)}}
+  %out = moe.combine %y, %rows, %src, %n on @ep {num_experts = 8 : i64,
+      reduce = #moe.reduce<none>, algorithm = #moe.algorithm<push>}
+    : (tensor<64x5xf32>, tensor<16x4xi32>, tensor<64xi32>, tensor<4xi32>)
+   -> (tensor<16x4x5xf32>)
+  return
+}
+
+// -----
+
+// combine_s7
+shard.grid @ep(shape = 4)
+func.func @combine_reduce_value(%y: tensor<64x5xf32>, %rows: tensor<16x4xi32>,
+    %src: tensor<64xi32>, %n: tensor<4xi32>) {
+  %out = moe.combine %y, %rows, %src, %n on @ep {num_experts = 8 : i64,
+      // expected-error @+2 {{expected ::mlir::moe::Reduce to be one of: sum, none}}
+      // expected-error @+1 {{failed to parse MoE_ReduceAttr parameter 'value' which is to be a `::mlir::moe::Reduce`}}
+      reduce = #moe.reduce<mean>}
+    : (tensor<64x5xf32>, tensor<16x4xi32>, tensor<64xi32>, tensor<4xi32>)
+   -> (tensor<16x5xf32>)
   return
 }

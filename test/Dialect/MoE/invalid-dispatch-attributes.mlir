@@ -193,3 +193,17 @@ func.func @dispatch_c8_capacity_slab(%x: tensor<16x4xf32>,
        tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
   return
 }
+
+// -----
+
+// dispatch_s12
+shard.grid @ep(shape = 4)
+func.func @dispatch_padding_value(%x: tensor<16x4xf32>,
+    %rows: tensor<16x4xi32>) {
+  %r = moe.dispatch %x reuse(%rows) on @ep {num_experts = 8 : i64,
+      // expected-error @+2 {{expected ::mlir::moe::Padding to be one of: none, zero}}
+      // expected-error @+1 {{failed to parse MoE_PaddingAttr parameter 'value' which is to be a `::mlir::moe::Padding`}}
+      padding = #moe.padding<ones>}
+    : (tensor<16x4xf32>, tensor<16x4xi32>) -> tensor<64x4xf32>
+  return
+}

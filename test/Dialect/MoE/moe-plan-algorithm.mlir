@@ -26,6 +26,7 @@
 // WHY: Function=three_ranks{{.*}}combine uses push
 // WHY: Function=dynamic{{.*}}combine uses push
 // WHY: Function=by_expert{{.*}}combine uses pull: rows of an expert_major layout do not name the slot of their token
+// WHY: Function=not_added{{.*}}combine uses pull: rows that are not added up need no slots
 // WHY: Function=few_blocks{{.*}}combine uses pull: 16 blocks are too few to push, which pays from 64 on
 // WHY: Function=bulk{{.*}}combine uses pull: bulk copies are asked for, and a push has no form with them
 // WHY: Function=many_tokens{{.*}}combine uses pull: 8388608 tokens have more rows than can be shared out
@@ -140,6 +141,18 @@ func.func @by_expert(%y: memref<65536x7168xbf16>, %rows: memref<8192x2xi32>,
   moe.combine %y, %rows, %src, %n topk(%idx) outs(%out) on @ep {layout = #moe.layout<expert_major>, num_experts = 12288 : i64}
     : (memref<65536x7168xbf16>, memref<8192x2xi32>, memref<65536xi32>, memref<4xi32>,
        memref<8192x2xi32>, memref<8192x7168xbf16>) -> ()
+  return
+}
+
+// The kernel has a token of one row for each slot.
+// CHECK-LABEL: func.func @not_added(
+// AUTO: algorithm = #moe.algorithm<pull>, kernel = #moe.kernel<blocks = 64>
+// PULL: algorithm = #moe.algorithm<pull>
+func.func @not_added(%y: memref<32768x7168xbf16>, %rows: memref<8192x4xi32>,
+    %src: memref<32768xi32>, %n: memref<4xi32>, %out: memref<8192x4x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 12288 : i64, reduce = #moe.reduce<none>}
+    : (memref<32768x7168xbf16>, memref<8192x4xi32>, memref<32768xi32>, memref<4xi32>,
+       memref<8192x4x7168xbf16>) -> ()
   return
 }
 

@@ -15,12 +15,15 @@
 
 // AUTO: remark: [Passed] combine-algorithm{{.*}}Function=combine{{.*}}combine uses pull: rows are read once, where they lie, and need no slots
 // AUTO: remark: [Passed] combine-algorithm{{.*}}Function=combine_expert_major{{.*}}combine uses pull: rows are read once
+// AUTO: remark: [Passed] combine-algorithm{{.*}}Function=combine_rows{{.*}}combine uses pull: rows are read once
 // AUTO-NOT: remark:
 // PULL: remark: [Passed] combine-algorithm{{.*}}Function=combine{{.*}}combine uses pull: asked for by 'combine-algorithm'
 // PULL: remark: [Passed] combine-algorithm{{.*}}Function=combine_expert_major{{.*}}combine uses pull: asked for
+// PULL: remark: [Passed] combine-algorithm{{.*}}Function=combine_rows{{.*}}combine uses pull: asked for
 // PULL-NOT: remark:
 // PUSH: remark: [Passed] combine-algorithm{{.*}}Function=combine{{.*}}combine uses push: asked for by 'combine-algorithm'
 // PUSH: remark: [Missed] combine-algorithm{{.*}}Function=combine_expert_major{{.*}}combine pulls: rows of an expert_major layout do not name the slot of their token
+// PUSH: remark: [Missed] combine-algorithm{{.*}}Function=combine_rows{{.*}}combine pulls: rows that are not added up need no slots
 // PUSH-NOT: remark:
 
 shard.grid @ep(shape = 4)
@@ -48,6 +51,18 @@ func.func @combine_expert_major(
       num_experts = 8 : i64, layout = #moe.layout<expert_major>}
     : (memref<64x4xf32>, memref<16x3xi32>, memref<64xi32>, memref<4xi32>,
        memref<16x3xi32>, memref<16x4xf32>) -> ()
+  return
+}
+
+// Nothing is added up in slots.
+// CHECK-LABEL: func.func @combine_rows
+// CHECK: moe.combine {{.*}} {algorithm = #moe.algorithm<pull>, num_experts = 8 : i64, reduce = #moe.reduce<none>}
+func.func @combine_rows(%y: memref<64x4xf32>, %rows: memref<16x4xi32>,
+    %src: memref<64xi32>, %n: memref<4xi32>, %out: memref<16x4x4xf32>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep {num_experts = 8 : i64,
+      reduce = #moe.reduce<none>}
+    : (memref<64x4xf32>, memref<16x4xi32>, memref<64xi32>, memref<4xi32>,
+       memref<16x4x4xf32>) -> ()
   return
 }
 

@@ -132,7 +132,8 @@ struct DropUnusedScales : public OpRewritePattern<DispatchOp> {
         op.getTopkWeights(), /*scales=*/Value(), op.getReuse(), op.getOuts(),
         op.getGridAttr(), op.getNumExpertsAttr(), op.getLayoutAttr(),
         op.getOrderAttr(), op.getOverflowAttr(), op.getAlignmentAttr(),
-        op.getCapacityAttr(), op.getMaxTokensAttr(), op.getKernelAttr());
+        op.getPaddingAttr(), op.getCapacityAttr(), op.getMaxTokensAttr(),
+        op.getKernelAttr());
     newOp->setDiscardableAttrs(op->getDiscardableAttrDictionary());
     SmallVector<Value> results(newOp->getResults());
     results.insert(results.begin() + scales, Value());

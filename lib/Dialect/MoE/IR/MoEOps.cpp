@@ -243,9 +243,11 @@ StringRef CombineOp::getOutputName(unsigned) { return "out"; }
 void CombineOp::getExpectedOutputTypes(
     int64_t numRanks, SmallVectorImpl<RankedTensorType> &types) {
   ShapedType y = getY().getType();
-  types.push_back(RankedTensorType::get(
-      {getSendRow().getType().getDimSize(0), y.getDimSize(1)},
-      y.getElementType()));
+  SmallVector<int64_t> shape = {getSendRow().getType().getDimSize(0)};
+  if (returnsRows()) // combine_s7
+    shape.push_back(getNumSlots());
+  shape.push_back(y.getDimSize(1));
+  types.push_back(RankedTensorType::get(shape, y.getElementType()));
 }
 
 void CombineOp::getSymmetricOperands(SmallVectorImpl<OpOperand *> &operands) {

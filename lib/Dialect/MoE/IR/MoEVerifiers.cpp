@@ -352,9 +352,12 @@ LogicalResult CombineOp::verify() {
              << toString(type.getShape()) << ") to have a static K from 1 to "
              << kMaxTopK;
   }
+  // combine_c10
   if (isExpertMajor() && getAlgorithm() == Algorithm::push)
     return emitOpError(
         "expects algorithm pull with layout expert_major (push)");
+  if (returnsRows() && getAlgorithm() == Algorithm::push)
+    return emitOpError("expects algorithm pull with reduce none (push)");
   // combine_c5
   return verifyTokenBound(*this, sendRow, getMaxTokens());
 }

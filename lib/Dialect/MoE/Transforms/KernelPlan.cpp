@@ -312,6 +312,14 @@ static Transfer chooseTransfer(const KernelTraffic &traffic, int64_t blocks,
   return *request.transfer;
 }
 
+StringRef moe::findFormObstacleToPush(CombineOp op) {
+  if (op.isExpertMajor())
+    return "rows of an expert_major layout do not name the slot of their token";
+  if (op.returnsRows())
+    return "rows that are not added up need no slots";
+  return {};
+}
+
 /// What keeps a combine from pushing where that is faster; empty without any.
 static std::string findPushObstacle(CombineOp op, const KernelTraffic &traffic,
                                     const KernelRequest &request) {
@@ -319,8 +327,8 @@ static std::string findPushObstacle(CombineOp op, const KernelTraffic &traffic,
   int64_t blocks = given ? given.getBlocks() : request.blocks;
   bool isBulk = given ? given.getTransfer() == Transfer::bulk
                       : request.transfer == Transfer::bulk;
-  if (op.isExpertMajor())
-    return "rows of an expert_major layout do not name the slot of their token";
+  if (StringRef obstacle = findFormObstacleToPush(op); !obstacle.empty())
+    return obstacle.str();
   // Each share of a row is a ticket, and tickets are i32.
   if (traffic.tokens >= (int64_t(1) << 25) / traffic.ranks)
     return formatv("{0} tokens have more rows than can be shared out",

@@ -49,6 +49,10 @@ struct AlgorithmChoice {
   std::string reason;
 };
 
+/// Why a combine of this form cannot push, whatever its size (combine_c10);
+/// empty when it can.
+StringRef findFormObstacleToPush(CombineOp op);
+
 /// Chooses how the kernel of `op` brings rows back. `op` may have a kernel.
 AlgorithmChoice chooseAlgorithm(CombineOp op, const KernelRequest &request);
 

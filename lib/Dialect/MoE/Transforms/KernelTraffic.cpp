@@ -48,7 +48,12 @@ KernelTraffic moe::getKernelTraffic(CollectiveOpInterface op) {
     traffic.isPush = combine.getAlgorithm() == Algorithm::push;
     traffic.isCombine = true;
     traffic.hasBulkForm = !traffic.isPush;
-    traffic.rowsOfToken = combine.getSendRow().getType().getDimSize(1);
+    traffic.rowsOfToken = combine.getNumSlots();
+    if (combine.returnsRows()) {
+      // Each slot is a token of its own.
+      traffic.tokens *= traffic.rowsOfToken;
+      traffic.rowsOfToken = 1;
+    }
     traffic.hasFewerRows = !combine.isExpertMajor() && traffic.rowsOfToken > 1;
     traffic.stageBytes = 16 * traffic.rowsOfToken;
   } else {

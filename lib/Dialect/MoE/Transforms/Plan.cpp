@@ -97,11 +97,10 @@ private:
 
   void plan(CombineOp op) {
     auto opts = getRemarkOptions("combine-algorithm", op);
-    if (combineAlgorithm == "push" && op.isExpertMajor()) {
+    StringRef obstacle = findFormObstacleToPush(op);
+    if (combineAlgorithm == "push" && !obstacle.empty()) {
       op.setAlgorithm(Algorithm::pull);
-      remark::missed(op.getLoc(), opts)
-          << "combine pulls: rows of an expert_major layout do not name the "
-             "slot of their token";
+      remark::missed(op.getLoc(), opts) << ("combine pulls: " + obstacle).str();
       return;
     }
     AlgorithmChoice choice = {Algorithm::pull,

@@ -120,6 +120,34 @@ def MoE_OverflowAttr : EnumAttr<MoE_Dialect, MoE_OverflowEnum, "overflow"> {
   let assemblyFormat = "`<` $value `>`";
 }
 
+def MoE_PaddingEnum : I32EnumAttr<"Padding",
+    "what received rows hold that no token was sent to", [
+    I32EnumAttrCase<"none", 0>, I32EnumAttrCase<"zero", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    `none` leaves them as they are (dispatch_s7); `zero` writes zeros, and -1 for
+    their expert ids and sources (dispatch_s12).
+  }];
+}
+def MoE_PaddingAttr : EnumAttr<MoE_Dialect, MoE_PaddingEnum, "padding"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
+def MoE_ReduceEnum : I32EnumAttr<"Reduce",
+    "what a combine makes of the rows of a token", [
+    I32EnumAttrCase<"sum", 0>, I32EnumAttrCase<"none", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    `sum` adds them up (combine_s1); `none` returns each row in its slot
+    (combine_s7).
+  }];
+}
+def MoE_ReduceAttr : EnumAttr<MoE_Dialect, MoE_ReduceEnum, "reduce"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
 def MoE_AlgorithmEnum : I32EnumAttr<"Algorithm", "how a combine moves rows", [
     I32EnumAttrCase<"pull", 0>, I32EnumAttrCase<"push", 1>]> {
   let cppNamespace = "::mlir::moe";
@@ -129,7 +157,8 @@ def MoE_AlgorithmEnum : I32EnumAttr<"Algorithm", "how a combine moves rows", [
     - `pull`: the owner of a token reads its rows from the ranks that hold them,
       along `send_row`, and adds them as they come.
     - `push`: the ranks that hold rows put them back along `recv_src_idx` into
-      one slot per (token, rank); the owner adds the slots afterwards.
+      one slot per (token, rank); the owner adds the slots afterwards. Not with
+      `layout = expert_major` or `reduce = none` (combine_c10).
   }];
 }
 def MoE_AlgorithmAttr : EnumAttr<MoE_Dialect, MoE_AlgorithmEnum, "algorithm"> {

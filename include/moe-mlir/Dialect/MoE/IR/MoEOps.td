@@ -65,15 +65,17 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     `layout` lays out the received rows: `rank_major` (dispatch_s1, dispatch_s2),
     `expert_major` with groups aligned to `alignment` rows (dispatch_s4), or
     `slab` (dispatch_s5). `order` orders the rows of one sender (dispatch_s3).
-    The counts are those of dispatch_s6; rows past the valid ones are
-    unspecified (dispatch_s7). `capacity` is `C` (default: dispatch_s8) and
-    `overflow` says what happens when it does not suffice (dispatch_s9). A
-    dynamic `T` is bounded by `max_tokens` (dispatch_s11).
+    The counts are those of dispatch_s6; rows that no token was sent to are
+    unspecified (dispatch_s7), or zero with `padding = zero` (dispatch_s12).
+    `capacity` is `C` (default: dispatch_s8) and `overflow` says what happens
+    when it does not suffice (dispatch_s9). A dynamic `T` is bounded by
+    `max_tokens` (dispatch_s11).
 
     With `reuse` the op takes `send_row` of an earlier dispatch with the same
     attributes (and its `topk_idx` when expert_major) instead of `topk_idx` and
     `topk_weights`, sends new rows along the same routes and returns only
-    `recv_x` and `recv_scales` (dispatch_s10).
+    `recv_x` and `recv_scales` (dispatch_s10). Its `padding` need not be that of
+    the earlier dispatch.
 
     The memref form has the same operands as memrefs, no results, and lists the
     buffers of all results in `outs`. It reads its operands, writes `outs`, and
@@ -124,6 +126,7 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     DefaultValuedAttr<MoE_OrderAttr, "Order::token">:$order,
     DefaultValuedAttr<MoE_OverflowAttr, "Overflow::error">:$overflow,
     DefaultValuedAttr<MoE_PositiveI64, "1">:$alignment,
+    DefaultValuedAttr<MoE_PaddingAttr, "Padding::none">:$padding,
     OptionalAttr<MoE_PositiveI64>:$capacity,
     OptionalAttr<MoE_PositiveI64>:$max_tokens,
     OptionalAttr<MoE_KernelAttr>:$kernel);
@@ -151,6 +154,8 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
 
     bool isExpertMajor() { return getLayout() == Layout::expert_major; }
     bool isReuse() { return !getReuse().empty(); }
+    /// Whether rows that no token was sent to are zero (dispatch_s12).
+    bool hasZeroPadding() { return getPadding() == Padding::zero; }
     /// Expert ids of the tokens: `topk_idx`, or that of `reuse`; null for a
     /// reuse that is not expert_major.
     ::mlir::Value getRoutingTopkIdx();
@@ -179,7 +184,7 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
 
     | result | shape | element type |
     | --- | --- | --- |
-    | `out` | T×H | that of `y` |
+    | `out` | T×H; with `reduce = none` T×R×H, or T×K×H when expert_major | that of `y` |
 
     `send_row`, `recv_src_idx` and `n_tokens_from_rank` are those of the
     dispatch whose rows `y` holds, with the same attributes. A row of `out` is the
@@ -189,12 +194,18 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     without rows gets zeros (combine_s3), one with a single row and no weights the
     row's bits (combine_s4). A row number out of range is an error (combine_s5).
 
+    With `reduce = none` nothing is added up: `out` has each row in the slot of
+    `send_row` that names it, multiplied by its weight where there are `weights`,
+    and zeros in slots without a row (combine_s7). The gradient of a token's
+    weights is the product of these rows with the gradient of its sum.
+
     The memref form writes the single buffer of `outs`. It returns on a rank when
-    no other rank reads this rank's `y` any more; with `defer_release`, which
-    needs a `y` that is a `moe.symmetric` argument and saves a round of signals,
-    it returns earlier, and the caller leaves `y` alone until a later collective
-    of all ranks has ended (combine_s6). `algorithm` is chosen by `moe-plan`; a
-    push takes T_max*R rows of symmetric memory for slots on each rank.
+    no other rank reads this rank's `y` and `weights` any more. With
+    `defer_release` it returns earlier, which saves a round of signals; the caller
+    leaves both alone until a later collective of all ranks has ended
+    (combine_s6). So `y`, and `weights` where there are any, have to be
+    `moe.symmetric` arguments. `algorithm` is chosen by `moe-plan`; a push takes
+    T_max*R rows of symmetric memory for slots on each rank.
 
     Example:
 
@@ -211,18 +222,21 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     }
     ```
 
-    **Constraints:** group_c1, group_c2, types_c1, combine_c1 to combine_c8 of
-    docs/Spec.md:
+    **Constraints:** group_c1, group_c2, types_c1, combine_c1 to combine_c8 and
+    combine_c10 of docs/Spec.md:
     - (c1) `y` has rank 2, static `C` and `H`; `recv_src_idx` and `weights` have
       `C` elements.
     - (c2) `send_row` is T×R; when expert_major it has the shape of `topk`, which
       only expert_major takes.
-    - (c3) The output is T×H with the element type of `y`.
+    - (c3) The output has the shape of the table above and the element type of
+      `y`.
     - (c4) `n_tokens_from_rank` has `R` elements.
     - (c5) A dynamic `T` needs `max_tokens`; a static one does not exceed it.
     - (c6) `weights` needs floating-point `y`.
     - (c7) `1 <= num_experts <= 2^31 - 1`.
     - (c8) Token numbers of all ranks fit i32.
+    - (c10) `algorithm = push` needs `reduce = sum` and a layout other than
+      expert_major.
   }];
 
   let arguments = (ins
@@ -236,6 +250,7 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     FlatSymbolRefAttr:$grid,
     MoE_NumExperts:$num_experts, // combine_c7
     DefaultValuedAttr<MoE_LayoutAttr, "Layout::rank_major">:$layout,
+    DefaultValuedAttr<MoE_ReduceAttr, "Reduce::sum">:$reduce,
     OptionalAttr<MoE_PositiveI64>:$max_tokens,
     UnitAttr:$defer_release,
     OptionalAttr<MoE_AlgorithmAttr>:$algorithm,
@@ -251,6 +266,10 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
 
   let extraClassDeclaration = [{
     bool isExpertMajor() { return getLayout() == Layout::expert_major; }
+    /// Whether `out` has the rows themselves, one per slot (combine_s7).
+    bool returnsRows() { return getReduce() == Reduce::none; }
+    /// Entries of `send_row` per token: K when expert_major, otherwise R.
+    int64_t getNumSlots() { return getSendRow().getType().getDimSize(1); }
     /// The output: the result, or the buffer of `outs`.
     ::mlir::Value getOut() { return getOutputValues().front(); }
     /// T_max: the bound on tokens per rank.

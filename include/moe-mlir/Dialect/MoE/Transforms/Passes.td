@@ -38,7 +38,8 @@ def MoEPlanPass : Pass<"moe-plan"> {
       a peer costs what a local load costs, and on GPUs where little is moved.
     - `push` puts rows into slots of their tokens: the choice on GPUs among more
       than two ranks where much leaves each rank. Never with expert_major, whose
-      rows do not say which slot of a token they belong to.
+      rows do not say which slot of a token they belong to, nor with
+      `reduce = none`, which has nothing to add up.
 
     An op that already has an `algorithm` keeps it.
 
