@@ -29,7 +29,8 @@ static std::optional<ValidRows> findValidRows(CollectiveOpInterface op) {
   if (auto exchange = dyn_cast<AllToAllvOp>(op.getOperation()))
     return ValidRows{exchange.getOuts()[1], Value(), IntegerAttr()};
   auto dispatch = dyn_cast<DispatchOp>(op.getOperation());
-  if (!dispatch || dispatch.isReuse())
+  // Rows that no token was sent to are results as well when they are zero.
+  if (!dispatch || dispatch.isReuse() || dispatch.hasZeroPadding())
     return std::nullopt;
   using Output = DispatchOp::Output;
   switch (dispatch.getLayout()) {
