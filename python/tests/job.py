@@ -107,6 +107,47 @@ class Entry:
                 old[...] = new
 
 
+class ThreadEntry:
+    """An entry on ranks that are threads of this process."""
+
+    def __init__(self, artifact: Artifact, name: str) -> None:
+        self.artifact, self.name = artifact, name
+
+    def __call__(self, *arguments, **launch):
+        def call(group):
+            results = self.entry(group)(*(a[group.rank] for a in arguments), **launch)
+            # One result comes alone. Those in the workspace end with the group.
+            several = results if isinstance(results, (list, tuple)) else (results,)
+            return [np.array(result) for result in several]
+
+        return tuple(map(list, zip(*self.on_ranks(call), strict=True)))
+
+    def into(self, outs, *arguments, **launch):
+        def call(group):
+            mine = [a[group.rank] for a in arguments]
+            self.entry(group).into([out[group.rank] for out in outs], *mine, **launch)
+
+        self.on_ranks(call)
+
+    def entry(self, group):
+        return group.load(self.artifact)[self.name]
+
+    def on_ranks(self, call):
+        import moe_mlir
+
+        return moe_mlir.run_local(self.artifact.manifest["ranks"], call)
+
+
+class ThreadLoaded:
+    """An artifact on threads of this process, which load it for each call."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+
+    def __getitem__(self, name: str) -> ThreadEntry:
+        return ThreadEntry(self.artifact, name)
+
+
 class Loaded:
     """An artifact on ranks that moe-run starts for each call."""
 

@@ -23,12 +23,17 @@ def compiler(tmp_path_factory):
     return job.Compiler(tmp_path_factory.mktemp("compiler"))
 
 
-@pytest.fixture
-def load(compiler, tmp_path):
-    """Binds a plan to ranks of moe-run, as group.load does to those of a group."""
+@pytest.fixture(params=["processes", "threads"])
+def load(compiler, tmp_path, request):
+    """Binds a plan to ranks, as group.load does to those of a group.
+
+    A value is a list with one array per rank.
+    """
 
     def load(plan, ranks, **options):
         artifact = plan.build(ranks, compiler=compiler, **options)
+        if request.param == "threads":
+            return plan.bind(job.ThreadLoaded(artifact))
         return plan.bind(job.Loaded(artifact, tmp_path))
 
     return load
