@@ -149,10 +149,16 @@ class ThreadLoaded:
 
 
 class Loaded:
-    """An artifact on ranks that moe-run starts for each call."""
+    """An artifact on ranks that moe-run starts for each call.
 
-    def __init__(self, artifact: Artifact, folder: Path) -> None:
+    `driver` is the folder of the CUDA driver to use instead of the machine's.
+    """
+
+    def __init__(self, artifact: Artifact, folder: Path, driver: str = "") -> None:
         self.artifact, self.folder = artifact, Path(tempfile.mkdtemp(dir=folder))
+        self.environment = dict(os.environ)
+        if driver:
+            self.environment["LD_LIBRARY_PATH"] = driver
         self.entries = {e["name"]: e for e in artifact.manifest["entries"]}
         self.numbers = itertools.count()
 
@@ -173,7 +179,7 @@ class Loaded:
             command += ["--in", str(place / f"in{i}.{{rank}}.npy")]
         for i in range(len(entry["results"])):
             command += ["--out", str(place / f"out{i}.{{rank}}.npy")]
-        run(command)
+        run(command, env=self.environment)
         return tuple(
             [read(place / f"out{i}.{rank}.npy", result["dtype"]) for rank in range(ranks)]
             for i, result in enumerate(entry["results"])
