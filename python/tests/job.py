@@ -107,11 +107,58 @@ class Entry:
                 old[...] = new
 
 
-class Loaded:
-    """An artifact on ranks that moe-run starts for each call."""
+class ThreadEntry:
+    """An entry on ranks that are threads of this process."""
 
-    def __init__(self, artifact: Artifact, folder: Path) -> None:
+    def __init__(self, artifact: Artifact, name: str) -> None:
+        self.artifact, self.name = artifact, name
+
+    def __call__(self, *arguments, **launch):
+        def call(group):
+            results = self.entry(group)(*(a[group.rank] for a in arguments), **launch)
+            # One result comes alone. Those in the workspace end with the group.
+            several = results if isinstance(results, (list, tuple)) else (results,)
+            return [np.array(result) for result in several]
+
+        return tuple(map(list, zip(*self.on_ranks(call), strict=True)))
+
+    def into(self, outs, *arguments, **launch):
+        def call(group):
+            mine = [a[group.rank] for a in arguments]
+            self.entry(group).into([out[group.rank] for out in outs], *mine, **launch)
+
+        self.on_ranks(call)
+
+    def entry(self, group):
+        return group.load(self.artifact)[self.name]
+
+    def on_ranks(self, call):
+        import moe_mlir
+
+        return moe_mlir.run_local(self.artifact.manifest["ranks"], call)
+
+
+class ThreadLoaded:
+    """An artifact on threads of this process, which load it for each call."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+
+    def __getitem__(self, name: str) -> ThreadEntry:
+        return ThreadEntry(self.artifact, name)
+
+
+class Loaded:
+    """An artifact on ranks that moe-run starts for each call.
+
+    `driver` is the folder of the CUDA driver to use instead of the machine's.
+    """
+
+    def __init__(self, artifact: Artifact, folder: Path, driver: str = "") -> None:
         self.artifact, self.folder = artifact, Path(tempfile.mkdtemp(dir=folder))
+        self.environment = dict(os.environ)
+        if driver:
+            self.environment["LD_LIBRARY_PATH"] = driver
         self.entries = {e["name"]: e for e in artifact.manifest["entries"]}
         self.numbers = itertools.count()
 
@@ -132,7 +179,7 @@ class Loaded:
             command += ["--in", str(place / f"in{i}.{{rank}}.npy")]
         for i in range(len(entry["results"])):
             command += ["--out", str(place / f"out{i}.{{rank}}.npy")]
-        run(command)
+        run(command, env=self.environment)
         return tuple(
             [read(place / f"out{i}.{rank}.npy", result["dtype"]) for rank in range(ranks)]
             for i, result in enumerate(entry["results"])

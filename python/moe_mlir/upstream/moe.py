@@ -39,6 +39,8 @@ __all__ = [
     "layout_attr",
     "order_attr",
     "overflow_attr",
+    "padding_attr",
+    "reduce_attr",
 ]
 
 
@@ -64,6 +66,22 @@ def overflow_attr(ir: Any, value: str) -> Any:
     `value` is one of: error, drop.
     """
     return enum_attribute(ir, "#moe.overflow<{}>", ("error", "drop"), value)
+
+
+def padding_attr(ir: Any, value: str) -> Any:
+    """``#moe.padding``: what received rows hold that no token was sent to.
+
+    `value` is one of: none, zero.
+    """
+    return enum_attribute(ir, "#moe.padding<{}>", ("none", "zero"), value)
+
+
+def reduce_attr(ir: Any, value: str) -> Any:
+    """``#moe.reduce``: what a combine makes of the rows of a token.
+
+    `value` is one of: sum, none.
+    """
+    return enum_attribute(ir, "#moe.reduce<{}>", ("sum", "none"), value)
 
 
 def algorithm_attr(ir: Any, value: str) -> Any:
@@ -115,6 +133,7 @@ _DISPATCH = OpSpec(
         Attr("order", "enum", "#moe.order<{}>", ("token", "expert")),
         Attr("overflow", "enum", "#moe.overflow<{}>", ("error", "drop")),
         Attr("alignment", "i64", minimum=1),
+        Attr("padding", "enum", "#moe.padding<{}>", ("none", "zero")),
         Attr("capacity", "i64", minimum=1),
         Attr("max_tokens", "i64", minimum=1),
         Attr("kernel", "any"),
@@ -139,6 +158,7 @@ def dispatch(
     order: str | None = None,
     overflow: str | None = None,
     alignment: int | None = None,
+    padding: str | None = None,
     capacity: int | None = None,
     max_tokens: int | None = None,
     kernel: Any = None,
@@ -180,6 +200,9 @@ def dispatch(
         What happens to rows beyond the capacity; error when not given: error, drop.
     alignment : int | None, optional
         64-bit signless integer attribute; 1 when not given.
+    padding : str | None, optional
+        What received rows hold that no token was sent to; none when not given:
+        none, zero.
     capacity : int | None, optional
         64-bit signless integer attribute.
     max_tokens : int | None, optional
@@ -216,6 +239,7 @@ def dispatch(
             "order": order,
             "overflow": overflow,
             "alignment": alignment,
+            "padding": padding,
             "capacity": capacity,
             "max_tokens": max_tokens,
             "kernel": kernel,
@@ -243,6 +267,7 @@ _COMBINE = OpSpec(
         Attr("grid", "symbol"),
         Attr("num_experts", "i64", minimum=1, maximum=2147483647),
         Attr("layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")),
+        Attr("reduce", "enum", "#moe.reduce<{}>", ("sum", "none")),
         Attr("max_tokens", "i64", minimum=1),
         Attr("defer_release", "unit"),
         Attr("algorithm", "enum", "#moe.algorithm<{}>", ("pull", "push")),
@@ -266,6 +291,7 @@ def combine(
     grid: str,
     num_experts: int,
     layout: str | None = None,
+    reduce: str | None = None,
     max_tokens: int | None = None,
     defer_release: bool = False,
     algorithm: str | None = None,
@@ -304,6 +330,8 @@ def combine(
     layout : str | None, optional
         How received rows are laid out; rank_major when not given: rank_major,
         expert_major, slab.
+    reduce : str | None, optional
+        What a combine makes of the rows of a token; sum when not given: sum, none.
     max_tokens : int | None, optional
         64-bit signless integer attribute.
     defer_release : bool, optional
@@ -340,6 +368,7 @@ def combine(
             "grid": grid,
             "num_experts": num_experts,
             "layout": layout,
+            "reduce": reduce,
             "max_tokens": max_tokens,
             "defer_release": defer_release,
             "algorithm": algorithm,

@@ -82,7 +82,6 @@ BAD = [
         {"dtype": "i8", "gradients": True},
         "combine_dtype to be a floating-point type with gradients, got i8",
     ),
-    ({"reduce": "none", "gradients": True}, "reduce = sum with gradients, got none"),
     ({"gradients": 1}, "gradients to be True or False, got 1"),
 ]
 

@@ -207,6 +207,18 @@ def test_result_types_are_inferred(ir, body, layout, options, types):
     opt(body.text())
 
 
+@pytest.mark.parametrize(("layout", "slots"), [("rank_major", 2), ("expert_major", 3)])
+def test_rows_apart_have_a_slot_each(ir, body, layout, slots):
+    x, idx, w = (body.value(f"tensor<?x{t}>") for t in ("16xf32", "3xi32", "3xf32"))
+    common = {"grid": "ep", "num_experts": 4, "layout": layout, "max_tokens": 5}
+    recv = upstream.moe.dispatch(ir, x, idx, w, padding="zero", **common)
+    topk = idx if layout == "expert_major" else None
+    routes = (recv.send_row, recv.recv_src_idx, recv.n_tokens_from_rank)
+    out = upstream.moe.combine(ir, recv.recv_x, *routes, topk=topk, reduce="none", **common)
+    assert str(out.out.type) == f"tensor<?x{slots}x16xf32>"
+    opt(body.text())
+
+
 def test_reuse_has_rows_alone(ir, body):
     x, idx, w = (body.value(f"tensor<3x{t}>") for t in ("16xf8E4M3FN", "2xi64", "2xf32"))
     scales = body.value("tensor<3x2xbf16>")
