@@ -13,10 +13,12 @@ artifact of the runtime, so that what is bound to one can be tested with it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
+import secrets
 import subprocess
 import tempfile
 from pathlib import Path
@@ -40,6 +42,21 @@ DTYPES = {
 
 class ToolError(RuntimeError):
     """A program of the build ended with an error; the text is its message."""
+
+
+def add_seed_option(parser) -> None:
+    # Suites that run together share the option.
+    with contextlib.suppress(ValueError):
+        parser.addoption("--moe-seed", type=int, help="repeats a run with random values")
+
+
+def make_generator(request) -> np.random.Generator:
+    """Random numbers; the seed is printed, so that a failure can be repeated."""
+    seed = request.config.getoption("--moe-seed")
+    if seed is None:
+        seed = secrets.randbelow(10**9)
+    print(f"{request.node.name}: --moe-seed {seed}")
+    return np.random.default_rng(seed)
 
 
 def tool(name: str) -> str:

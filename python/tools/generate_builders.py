@@ -151,8 +151,6 @@ def attribute_parameter(records: Records, definition: str, name: str) -> Paramet
         record = records[definition]
     kinds = records.kinds(definition)
     text = record.get("summary", "") or ""
-    if default:
-        text += f"; {default.rsplit('::', 1)[-1]} when not given"
     if definition == "UnitAttr":
         spec, kind = f'Attr("{name}", "unit")', "bool"
         return Parameter(name, spec, kind, "False", False, text)
@@ -174,6 +172,8 @@ def attribute_parameter(records: Records, definition: str, name: str) -> Paramet
         spec, kind = f'Attr("{name}", "string")', "str"
     else:
         spec, kind = f'Attr("{name}", "any")', "Any"
+    if default:
+        text += f"; {default.rsplit('::', 1)[-1]} when not given"
     if is_optional:
         kind = kind if kind == "Any" else f"{kind} | None"
         return Parameter(name, spec, kind, "None", False, text)
@@ -219,7 +219,6 @@ def tuple_text(items: list[str], indent: str) -> str:
 
 
 def docstring(
-    records: Records,
     op: dict[str, Any],
     name: str,
     parameters: list[Parameter],
@@ -334,7 +333,7 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
     return (
         f"\n\n{constant} = OpSpec({fields}\n)\n\n\n"
         f"def {function}({params}\n) -> Results:\n"
-        f"{docstring(records, op, name, parameters, inferred)}\n"
+        f"{docstring(op, name, parameters, inferred)}\n"
         f"    return build(\n        ir,\n        {constant},\n"
         f"        {dictionary(operands)},\n        {dictionary(attributes)},"
         f"{options}\n    )\n"

@@ -192,17 +192,17 @@ def dispatch(
     num_experts : int
         64-bit signless integer attribute.
     layout : str | None, optional
-        How received rows are laid out; rank_major when not given: rank_major,
-        expert_major, slab.
+        How received rows are laid out: rank_major, expert_major, slab; rank_major
+        when not given.
     order : str | None, optional
-        Order of the rows of one sender; token when not given: token, expert.
+        Order of the rows of one sender: token, expert; token when not given.
     overflow : str | None, optional
-        What happens to rows beyond the capacity; error when not given: error, drop.
+        What happens to rows beyond the capacity: error, drop; error when not given.
     alignment : int | None, optional
         64-bit signless integer attribute; 1 when not given.
     padding : str | None, optional
-        What received rows hold that no token was sent to; none when not given:
-        none, zero.
+        What received rows hold that no token was sent to: none, zero; none when not
+        given.
     capacity : int | None, optional
         64-bit signless integer attribute.
     max_tokens : int | None, optional
@@ -328,10 +328,10 @@ def combine(
     num_experts : int
         64-bit signless integer attribute.
     layout : str | None, optional
-        How received rows are laid out; rank_major when not given: rank_major,
-        expert_major, slab.
+        How received rows are laid out: rank_major, expert_major, slab; rank_major
+        when not given.
     reduce : str | None, optional
-        What a combine makes of the rows of a token; sum when not given: sum, none.
+        What a combine makes of the rows of a token: sum, none; sum when not given.
     max_tokens : int | None, optional
         64-bit signless integer attribute.
     defer_release : bool, optional
@@ -428,7 +428,7 @@ def alltoallv(
     grid : str
         Flat symbol reference attribute: the name of a shard.grid.
     overflow : str | None, optional
-        What happens to rows beyond the capacity; error when not given: error, drop.
+        What happens to rows beyond the capacity: error, drop; error when not given.
     kernel : Any, optional
         Shape of the kernel of an op.
     results : sequence of types, optional

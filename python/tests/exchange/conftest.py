@@ -11,7 +11,6 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,6 +20,10 @@ import job
 # What the interpreter of PTX is spared, since it takes seconds: what differs by type
 # alone, and what happens before anything is called.
 NOT_ON_GPUS = ("i64", "bf16", "max_tokens", "messages", "earlier")
+
+
+def pytest_addoption(parser):
+    job.add_seed_option(parser)
 
 
 def pytest_collection_modifyitems(config, items):
@@ -64,7 +67,4 @@ def load(compiler, tmp_path, request):
 
 @pytest.fixture
 def generator(request):
-    """Random numbers; the seed is printed, so that a failure can be repeated."""
-    seed = np.random.SeedSequence().entropy % 2**32
-    print(f"{request.node.name}: seed {seed}")
-    return np.random.default_rng(seed)
+    return job.make_generator(request)

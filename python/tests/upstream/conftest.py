@@ -17,6 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import job
 
 
+def pytest_addoption(parser):
+    job.add_seed_option(parser)
+
+
 @pytest.fixture(scope="session")
 def ir():
     return pytest.importorskip("jaxlib.mlir.ir", reason="jaxlib is not installed")
@@ -33,3 +37,8 @@ def context(ir):
 @pytest.fixture
 def compiler(tmp_path):
     return job.Compiler(tmp_path)
+
+
+@pytest.fixture
+def generator(request):
+    return job.make_generator(request)

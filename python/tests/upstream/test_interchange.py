@@ -98,10 +98,7 @@ def forms(module):
     }
 
 
-def test_a_foreign_module_runs_as_one_written_by_hand(ir, context, compiler, tmp_path):
-    seed = np.random.SeedSequence().entropy % 2**32
-    print(f"seed {seed}")
-    generator = np.random.default_rng(seed)
+def test_a_foreign_module_runs_as_one_written_by_hand(ir, context, compiler, generator, tmp_path):
     tokens = [BOUND, 2]
     x = [generator.standard_normal((t, HIDDEN)).astype(np.float32) for t in tokens]
     idx = [generator.integers(-1, EXPERTS, (t, TOP_K)).astype(np.int32) for t in tokens]
