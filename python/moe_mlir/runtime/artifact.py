@@ -93,7 +93,7 @@ class LoadedArtifact(Mapping[str, "Entry"]):
         return len(self._entries)
 
     def entry(self) -> Entry:
-        """The only entry.
+        """Return the only entry.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class LoadedArtifact(Mapping[str, "Entry"]):
         return next(iter(self._entries.values()))
 
     def unload(self) -> None:
-        """Collective: unload the artifact and free its workspace.
+        """Unload the artifact and free its workspace. Collective.
 
         Raises
         ------

@@ -60,7 +60,7 @@ def element_type(dtype: Any) -> str:
         name = str(dtype).removeprefix("torch.")
     else:
         # A numpy dtype, or a type that makes one, such as float32 of numpy.
-        name = getattr(dtype, "name", None) or getattr(dtype, "__name__", "")
+        name = str(getattr(dtype, "name", None) or getattr(dtype, "__name__", ""))
         name = name.removesuffix("_")
     if name not in _BY_NAME:
         raise TypeError(
@@ -71,7 +71,7 @@ def element_type(dtype: Any) -> str:
 
 
 def numpy_dtype(element: str) -> numpy.dtype[Any]:
-    """The dtype of numpy for an element type.
+    """Return the dtype of numpy for an element type.
 
     Raises
     ------
@@ -88,9 +88,10 @@ def numpy_dtype(element: str) -> numpy.dtype[Any]:
         raise ModuleNotFoundError(
             f"numpy has no {element} by itself: install the package ml_dtypes"
         ) from error
-    return numpy.dtype(getattr(ml_dtypes, NAMES[element]))
+    found: numpy.dtype[Any] = numpy.dtype(getattr(ml_dtypes, NAMES[element]))
+    return found
 
 
 def torch_dtype(element: str) -> Any:
-    """The dtype of torch, which the program has imported."""
+    """Return the dtype of torch, which the program has imported."""
     return getattr(sys.modules["torch"], NAMES[element])

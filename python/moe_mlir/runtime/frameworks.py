@@ -31,7 +31,7 @@ _CUDA = 2  # kDLCUDA
 def empty(
     library: str, shape: tuple[int, ...], element: str, device_type: int, device: int
 ) -> Any:
-    """An uninitialized array of torch or CuPy."""
+    """Allocate an array of torch or CuPy."""
     if library == "torch":
         torch = sys.modules["torch"]
         where = torch.device("cuda", device) if device_type == _CUDA else torch.device("cpu")
@@ -42,7 +42,7 @@ def empty(
 
 
 def wrap(library: str, tensor: Tensor) -> Any:
-    """An array of torch, CuPy or JAX in the memory of a tensor."""
+    """Make an array of torch, CuPy or JAX in the memory of a tensor."""
     if library == "torch":
         return to_torch(tensor)
     if library == "cupy":
@@ -51,7 +51,7 @@ def wrap(library: str, tensor: Tensor) -> Any:
 
 
 def current_stream(library: str, device: int) -> int | None:
-    """Handle of the stream that the library uses on a GPU now."""
+    """Return the handle of the stream that the library uses on a GPU now."""
     if library == "torch":
         return int(sys.modules["torch"].cuda.current_stream(device).cuda_stream)
     if library == "cupy":
@@ -60,26 +60,28 @@ def current_stream(library: str, device: int) -> int | None:
 
 
 def to_numpy(tensor: Tensor) -> numpy.ndarray[Any, Any]:
-    """A view of host memory, or a copy of a GPU's."""
+    """Return a view of host memory, or a copy of a GPU's."""
     import numpy
 
     dtype = dtypes.numpy_dtype(tensor.dtype)
     if tensor.__dlpack_device__()[0] != _CUDA:
-        return numpy.asarray(tensor).view(dtype)
+        # By a memoryview, since numpy takes an error of the buffer protocol for an
+        # object that has none.
+        return numpy.asarray(memoryview(tensor)).view(dtype)  # type: ignore[arg-type]
     copy = numpy.empty(tensor.shape, dtype)
-    tensor._copy_to(copy)
+    tensor.copy_to(copy)
     return copy
 
 
 def to_torch(tensor: Tensor) -> Any:
-    """A torch.Tensor in the same memory."""
+    """Make a torch.Tensor in the same memory."""
     import torch
 
     return torch.from_dlpack(tensor)
 
 
 def to_cupy(tensor: Tensor) -> Any:
-    """A cupy.ndarray in the same memory of a GPU."""
+    """Make a cupy.ndarray in the same memory of a GPU."""
     import cupy
 
     return cupy.from_dlpack(tensor)

@@ -23,7 +23,7 @@ can."""
 
 
 def of_torch(process_group: Any) -> AllGather:
-    """The all-gather of a process group of torch.distributed.
+    """Return the all-gather of a process group of torch.distributed.
 
     Bytes travel through host memory where the group has a backend for it, and
     else, with NCCL, through the current GPU.
@@ -47,7 +47,7 @@ def of_torch(process_group: Any) -> AllGather:
 
 
 def of_mpi(communicator: Any) -> AllGather:
-    """The all-gather of an mpi4py communicator, which knows no time-out."""
+    """Return the all-gather of an mpi4py communicator, which knows no time-out."""
 
     def gather(mine: bytes, timeout: float) -> bytes:
         return b"".join(communicator.allgather(mine))
@@ -56,7 +56,7 @@ def of_mpi(communicator: Any) -> AllGather:
 
 
 def check_one_host(gather: AllGather, rank: int, timeout: float) -> None:
-    """Collective: refuse ranks of several machines.
+    """Refuse ranks of several machines. Collective.
 
     Raises
     ------

@@ -436,14 +436,14 @@ class Group:
         self._context.fail(int(code), message)
 
     def timings(self) -> list[Timing]:
-        """Times of all phases since the beginning, or since `clear_timings`."""
+        """Return the times of all phases since the beginning, or since `clear_timings`."""
         return [
             Timing(op, location, phase, calls, nanoseconds * 1e-9)
             for op, location, phase, calls, nanoseconds in self._context.timings()
         ]
 
     def clear_timings(self) -> None:
-        """Begin to measure anew."""
+        """Begin to measure anew: all times are 0."""
         self._context.clear_timings()
 
     # Its end

@@ -95,7 +95,7 @@ def run_local(
 
 
 def _first(errors: dict[int, BaseException]) -> BaseException:
-    """The error that the others are consequences of, with notes on those."""
+    """Find the error that the others are consequences of, with notes on those."""
 
     def is_consequence(rank: int) -> bool:
         error = errors[rank]

@@ -268,11 +268,13 @@ void moe::py::bindContext(nb::module_ &module) {
       .def_prop_ro("rank", &Context::rank)
       .def_prop_ro("size", &Context::size)
       .def_prop_ro("is_closed", &Context::isClosed)
-      .def_prop_ro("device",
-                   [](Context &self) {
-                     return nb::make_tuple(int(self.device().device_type),
-                                           self.device().device_id);
-                   })
+      .def_prop_ro(
+          "device",
+          [](Context &self) {
+            return nb::make_tuple(int(self.device().device_type),
+                                  self.device().device_id);
+          },
+          nb::sig("def device(self) -> tuple[int, int]"))
       .def_prop_ro("device_name",
                    [](Context &self) {
                      return nb::str(
@@ -308,7 +310,9 @@ void moe::py::bindContext(nb::module_ &module) {
             });
           },
           nb::arg("stream") = nb::none())
-      .def("timings", timings)
+      .def("timings", timings,
+           nb::sig("def timings(self) -> list[tuple[str, str, str, int, "
+                   "int]]"))
       .def("clear_timings", [](Context &self) {
         moert_context_clear_timings(self.open("clear_timings"));
       });

@@ -415,7 +415,7 @@ void moe::py::bindEntry(nb::module_ &module) {
                      return nb::str(
                          moert_artifact_manifest(usableHandle(self)));
                    })
-      .def("entries", entriesOf)
+      .def("entries", entriesOf, nb::sig("def entries(self) -> list[Entry]"))
       .def("unload", unload);
   nb::class_<Entry>(module, "Entry", entryDoc)
       .def_prop_ro("name", &Entry::name, "Name of the function.")

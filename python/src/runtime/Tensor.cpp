@@ -249,11 +249,27 @@ static std::function<std::string()> named(const char *what) {
   return [what] { return std::string(what); };
 }
 
+/// The copies below are of bytes.
+static void requireDense(const Argument &argument, const char *what) {
+  const DLTensor &tensor = argument.tensor();
+  int64_t dense = 1;
+  bool isDense = !argument.isOnDevice();
+  for (int i = tensor.ndim; i-- > 0;) {
+    isDense &=
+        !tensor.strides || tensor.shape[i] == 1 || tensor.strides[i] == dense;
+    dense *= tensor.shape[i];
+  }
+  if (!isDense && dense)
+    refuse(std::string(what) +
+           ": expected a dense row-major array in host memory");
+}
+
 /// Copies to `buffer`, writable dense host memory of the tensor's size.
 static void copyTo(Tensor &self, nb::object buffer) {
   const DLTensor &tensor = self.use();
   self.orderBy(nullptr, false);
   Argument to(buffer, Argument::Written, named("copy of a tensor"));
+  requireDense(to, "copy of a tensor");
   size_t bytes = bytesOf(to.tensor());
   void *data = static_cast<char *>(to.tensor().data) + to.tensor().byte_offset;
   self.group()->run("copy from a tensor", [&](moert_context *handle) {
@@ -265,6 +281,7 @@ static void copyFrom(Tensor &self, nb::object buffer) {
   const DLTensor &tensor = self.use();
   self.orderBy(nullptr, false);
   Argument from(buffer, Argument::Read, named("copy to a tensor"));
+  requireDense(from, "copy to a tensor");
   size_t bytes = bytesOf(from.tensor());
   const void *data =
       static_cast<char *>(from.tensor().data) + from.tensor().byte_offset;
@@ -319,7 +336,8 @@ static auto through(const char *name) {
 void moe::py::bindTensor(nb::module_ &module) {
   nb::class_<Tensor>(module, "Tensor", nb::type_slots(slots),
                      "A tensor in memory of the runtime.")
-      .def_prop_ro("shape", shapeOf)
+      .def_prop_ro("shape", shapeOf,
+                   nb::sig("def shape(self) -> tuple[int, ...]"))
       .def_prop_ro("dtype", dtypeName)
       .def_prop_ro("nbytes",
                    [](const Tensor &self) { return bytesOf(self.peek()); })
@@ -333,21 +351,36 @@ void moe::py::bindTensor(nb::module_ &module) {
       .def("__dlpack__", dlpack, nb::kw_only(), nb::arg("stream") = nb::none(),
            nb::arg("max_version") = nb::none(),
            nb::arg("dl_device") = nb::none(), nb::arg("copy") = nb::none())
-      .def("__dlpack_device__",
-           [](const Tensor &self) {
-             return nb::make_tuple(int(self.peek().device.device_type),
-                                   self.peek().device.device_id);
-           })
+      .def(
+          "__dlpack_device__",
+          [](const Tensor &self) {
+            return nb::make_tuple(int(self.peek().device.device_type),
+                                  self.peek().device.device_id);
+          },
+          nb::sig("def __dlpack_device__(self) -> tuple[int, int]"))
       .def("numpy", through("to_numpy"),
            nb::sig("def numpy(self) -> typing.Any"),
            "A numpy array: a view of host memory, a copy of a GPU's.")
+      .def(
+          "__array__",
+          [](nb::object self, nb::object dtype, nb::object copy) {
+            nb::object array = self.attr("numpy")();
+            if (!dtype.is_none())
+              array = array.attr("astype")(dtype, nb::arg("copy") = false);
+            bool isCopied = !copy.is_none() && nb::cast<bool>(copy);
+            return isCopied ? array.attr("copy")() : array;
+          },
+          nb::arg("dtype") = nb::none(), nb::arg("copy") = nb::none())
       .def("torch", through("to_torch"),
            nb::sig("def torch(self) -> typing.Any"),
            "A torch.Tensor in the same memory.")
       .def("cupy", through("to_cupy"), nb::sig("def cupy(self) -> typing.Any"),
            "A cupy.ndarray in the same memory of a GPU.")
-      .def("_copy_to", copyTo, nb::arg("buffer"))
-      .def("copy_from", copyFrom, nb::arg("array"))
+      .def("copy_to", copyTo, nb::arg("array"),
+           "Copy to a dense array in host memory of the same number of bytes.")
+      .def(
+          "copy_from", copyFrom, nb::arg("array"),
+          "Copy from a dense array in host memory of the same number of bytes.")
       .def("__repr__", [](const Tensor &self) {
         std::string text = "Tensor(" + dtypeName(self) + "[";
         for (int i = 0; i < self.peek().ndim; ++i)

@@ -1,0 +1,198 @@
+"""What test_cuda.py runs, each in a process with the driver that interprets PTX.
+
+``python cuda_scenes.py SCENE FOLDER``: FOLDER has the artifacts.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+
+from moe_mlir.runtime import Code, Group, MoEError, Tensor, run_local
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[3] / "test" / "GPU"))
+import cuda  # noqa: E402
+
+F32 = np.float32
+FOLDER = sys.argv[2]
+
+
+def refused(call, *arguments, **options) -> MoEError:
+    try:
+        call(*arguments, **options)
+    except MoEError as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def on_device(group, values: np.ndarray) -> Tensor:
+    """A tensor of the group's GPU: symmetric memory with these values."""
+    names = {"float32": "f32", "int32": "i32"}
+    tensor = group.empty(values.shape, names[values.dtype.name], like="tensor")
+    tensor.copy_from(values)
+    return tensor
+
+
+def arguments(rank: int):
+    x = np.arange(12, dtype=F32).reshape(3, 4) + 100 * rank
+    idx = np.array([[0, 2], [4, 4], [5, -1]], np.int32)
+    return x, idx, np.ones((3, 2), F32)
+
+
+def expected(rank: int):
+    x, idx, _ = arguments(rank)
+    ranks = [len({e // 2 for e in row if e >= 0}) for row in idx.tolist()]
+    return x * np.array(ranks, F32).reshape(-1, 1)
+
+
+def describe():
+    def main(group):
+        assert group.device == f"cuda:{group.rank}"
+        assert group.device_name
+        assert group.target.startswith("cuda:sm_"), group.target
+        assert repr(group) == f"<rank {group.rank} of 2 on cuda:{group.rank}>"
+
+    run_local(2, main, backend="cuda")
+
+
+def host_arrays():
+    """They are uploaded; results are tensors on the GPU, complete on return."""
+
+    def main(group):
+        entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
+        out, received = entry(*arguments(group.rank))
+        assert isinstance(out, Tensor) and isinstance(received, Tensor)
+        assert repr(out) == f"Tensor(f32[3, 4], GPU {group.rank})"
+        assert out.__dlpack_device__() == (2, group.rank)
+        np.testing.assert_array_equal(out.numpy(), expected(group.rank))
+        np.testing.assert_array_equal(np.asarray(out), expected(group.rank))
+        try:
+            memoryview(out)
+        except BufferError as error:
+            assert str(error) == "the tensor is not in host memory; numpy() copies it"
+        else:
+            raise AssertionError
+
+    run_local(3, main, backend="cuda")
+
+
+def launches_into():
+    """On a stream, without waiting; tensors are the runtime's."""
+
+    def main(group):
+        entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
+        given = [on_device(group, a) for a in arguments(group.rank)]
+        outs = [on_device(group, np.zeros((3, 4), F32)), on_device(group, np.zeros(3, np.int32))]
+        driver = cuda.Driver()
+        driver.use(group.rank)
+        stream = driver.stream().value
+        for _ in range(3):
+            entry.into(outs, *given, stream=stream)
+        group.synchronize(stream)
+        group.check()
+        np.testing.assert_array_equal(outs[0].numpy(), expected(group.rank))
+        result, _ = entry(*given, stream=stream)
+        # Reading it waits for the stream.
+        np.testing.assert_array_equal(result.numpy(), expected(group.rank))
+        result, _ = entry(*given)
+        np.testing.assert_array_equal(result.numpy(), expected(group.rank))
+
+    run_local(3, main, backend="cuda")
+
+
+def replayed_graph():
+    """A call into given outputs is captured, and replayed with other inputs."""
+
+    def main(group):
+        entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
+        given = [on_device(group, a) for a in arguments(group.rank)]
+        outs = [on_device(group, np.zeros((3, 4), F32)), on_device(group, np.zeros(3, np.int32))]
+        driver = cuda.Driver()
+        driver.use(group.rank)
+        stream = driver.stream()
+        entry.into(outs, *given, stream=stream.value)
+        group.synchronize(stream.value)
+        driver.begin_capture(stream)
+        entry.into(outs, *given, stream=stream.value)
+        graph = driver.end_capture(stream)
+        for factor in (2, 3):
+            x = arguments(group.rank)[0]
+            given[0].copy_from(x * factor)
+            driver.launch_graph(graph, stream)
+            group.synchronize(stream.value)
+            np.testing.assert_array_equal(outs[0].numpy(), expected(group.rank) * factor)
+        driver.destroy_graph(graph)
+
+    run_local(3, main, backend="cuda")
+
+
+def refusals():
+    def main(group):
+        entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
+        x, idx, weights = arguments(group.rank)
+        entry(x, idx, weights)
+        other = Group.local(1, backend="cuda", device=(group.rank + 1) % 3)[0]
+        elsewhere = on_device(other, x)
+        mine = group.device.removeprefix("cuda:")
+        theirs = other.device.removeprefix("cuda:")
+        message = f"expected a tensor on device {mine}, got one on device {theirs}"
+        error = refused(entry, elsewhere, idx, weights)
+        assert "expected a tensor on device " in error.message, error.message
+        if error.origin == group.rank:
+            assert error.message == (
+                f"rank {group.rank}: argument 0 of entry 'exchange': {message}"
+            )
+            assert (error.expected, error.seen) == (f"device {mine}", f"device {theirs}")
+        group.reset()
+        out = np.zeros((3, 4), F32), np.zeros(3, np.int32)
+        error = refused(entry.into, out, x, idx, weights)
+        assert "output 0 of entry 'exchange': expected a tensor on device " in error.message
+        group.reset()
+        try:
+            group.empty((1,), "f32", like="numpy")
+        except ValueError as wrong:
+            assert str(wrong) == (
+                f"empty: expected like = 'torch', 'cupy' or 'tensor' on {group.device}, whose "
+                "memory numpy cannot have, got 'numpy'"
+            )
+        entry(x, idx, weights)
+        other.close()
+
+    run_local(3, main, backend="cuda")
+
+
+def failed_check():
+    """A kernel's error has its parts on all ranks."""
+
+    def main(group):
+        entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
+        x, idx, weights = arguments(group.rank)
+        if group.rank == 1:
+            idx[1, 0] = 17
+        error = refused(entry, x, idx, weights)
+        assert error.code == (Code.INVALID_EXPERT if group.rank == 1 else Code.PEER_FAILED)
+        assert error.cause == Code.INVALID_EXPERT
+        assert (error.rank, error.origin) == (group.rank, 1)
+        assert (error.op, error.phase) == ("moe.dispatch", "count"), error.phase
+        assert error.location == "exchange.mlir:6:5"
+        assert error.what == "expert id of token 1, slot 0"
+        assert (error.expected, error.seen) == ("-1 to 5", "17")
+
+    run_local(3, main, backend="cuda")
+
+
+def plan_is_built_for_the_gpu():
+    class Plan:
+        data = pathlib.Path(FOLDER, "exchange.so").read_bytes()
+
+        def build(self, ranks, target):
+            assert ranks == 3
+            assert target.startswith("cuda:sm_")
+            return self
+
+    run_local(3, lambda group: group.load(Plan()) and None, backend="cuda")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
+    print("done")

@@ -1,0 +1,39 @@
+"""The cuda backend, on the driver that interprets PTX on the CPU."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from conftest import EXCHANGE, compile_module
+
+SCENES = [
+    "describe",
+    "host_arrays",
+    "launches_into",
+    "replayed_graph",
+    "refusals",
+    "failed_check",
+    "plan_is_built_for_the_gpu",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> pathlib.Path:
+    made = tmp_path_factory.mktemp("cuda")
+    compile_module(EXCHANGE, made / "exchange.so", "--target=cuda", "--blocks=2", "--threads=64")
+    return made
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_scene(folder, scene):
+    script = pathlib.Path(__file__).with_name("cuda_scenes.py")
+    run = subprocess.run(
+        [sys.executable, script, scene, folder],
+        env=os.environ | {"LD_LIBRARY_PATH": os.environ["MOE_STANDIN_DRIVER_DIR"]},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
