@@ -11,7 +11,9 @@
 
 #include "Framework.h"
 
+#include <deque>
 #include <functional>
+#include <optional>
 
 namespace moe::py {
 
@@ -61,6 +63,45 @@ private:
   static constexpr int fewDims = 6;
   int64_t few[fewDims];
   std::vector<int64_t> many;
+};
+
+/// The tensors of a call. Most calls have few, which need no allocation.
+class ArgumentList {
+public:
+  template <typename Where>
+  Argument &add(nanobind::handle object, Argument::Use use, Where where) {
+    Argument *added;
+    if (count < few)
+      added = &first[count].emplace(object, use, where);
+    else
+      added = &rest.emplace_back(object, use, where);
+    if (count == few)
+      all.assign(pointersOfFew, pointersOfFew + few);
+    if (count < few)
+      pointersOfFew[count] = &added->tensor();
+    else
+      all.push_back(&added->tensor());
+    ++count;
+    return *added;
+  }
+  size_t size() const { return count; }
+  Argument &operator[](size_t index) {
+    return index < few ? *first[index] : rest[index - few];
+  }
+  const Argument &operator[](size_t index) const {
+    return index < few ? *first[index] : rest[index - few];
+  }
+  const DLTensor *const *pointers() const {
+    return count > few ? all.data() : pointersOfFew;
+  }
+
+private:
+  static constexpr size_t few = 12;
+  size_t count = 0;
+  std::optional<Argument> first[few];
+  std::deque<Argument> rest;
+  const DLTensor *pointersOfFew[few];
+  std::vector<const DLTensor *> all;
 };
 
 } // namespace moe::py

@@ -47,34 +47,12 @@ moert_entry *Entry::usable() const {
 // What is passed in
 //===----------------------------------------------------------------------===//
 
-/// The arguments of a call. Most calls have few.
-struct Entry::Inputs {
-  Inputs(const Entry &entry, nb::args given) : count(given.size()) {
-    if (count > few)
-      pointersOfMany.resize(count);
-    owned.reserve(count);
-    for (size_t i = 0; i < count; ++i) {
-      owned.push_back(
-          std::make_unique<Argument>(given[i], Argument::Read, [&entry, i] {
-            return "argument " + std::to_string(i) + " of entry '" +
-                   entry.entryName + "'";
-          }));
-      pointers()[i] = &owned.back()->tensor();
-    }
-  }
-  const DLTensor **pointers() {
-    return count > few ? pointersOfMany.data() : pointersOfFew;
-  }
-  const DLTensor *const *pointers() const {
-    return count > few ? pointersOfMany.data() : pointersOfFew;
-  }
-
-  static constexpr size_t few = 12;
-  size_t count;
-  std::vector<std::unique_ptr<Argument>> owned;
-  const DLTensor *pointersOfFew[few];
-  std::vector<const DLTensor *> pointersOfMany;
-};
+void Entry::read(ArgumentList &inputs, nb::args given) const {
+  for (size_t i = 0; i < given.size(); ++i)
+    inputs.add(given[i], Argument::Read, [this, i] {
+      return "argument " + std::to_string(i) + " of entry '" + entryName + "'";
+    });
+}
 
 /// How a call is ordered with other work on the GPU.
 struct Entry::Order {
@@ -87,7 +65,8 @@ struct Entry::Order {
 /// On the stream that was given, or else on the framework's current one. Inputs
 /// in host memory are uploaded, and those whose framework does not say where it
 /// is are ready on the legacy stream: such calls wait for their end.
-Entry::Order Entry::orderOf(const Inputs &inputs, nb::handle stream) const {
+Entry::Order Entry::orderOf(const ArgumentList &inputs,
+                            nb::handle stream) const {
   Order order;
   bool isGiven = !stream.is_none();
   if (isGiven) {
@@ -98,12 +77,13 @@ Entry::Order Entry::orderOf(const Inputs &inputs, nb::handle stream) const {
     return order;
   int32_t device = artifact->context->device().device_id;
   bool isAnyOnHost = false, isKnown = false;
-  for (const auto &input : inputs.owned) {
-    isAnyOnHost |= !input->isOnDevice();
-    if (Tensor *own = input->own())
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Argument &input = inputs[i];
+    isAnyOnHost |= !input.isOnDevice();
+    if (Tensor *own = input.own())
       own->orderBy(order.stream, order.onStream);
-    else if (!isGiven && !isKnown && input->isOnDevice())
-      if (auto current = input->framework().currentStream(device)) {
+    else if (!isGiven && !isKnown && input.isOnDevice())
+      if (auto current = input.framework().currentStream(device)) {
         isKnown = true;
         order.stream = *current;
       }
@@ -111,7 +91,7 @@ Entry::Order Entry::orderOf(const Inputs &inputs, nb::handle stream) const {
   if (isGiven)
     return order;
   order.onStream = isKnown && !isAnyOnHost;
-  order.waitBefore = !order.onStream && inputs.count;
+  order.waitBefore = !order.onStream && inputs.size();
   return order;
 }
 
@@ -141,8 +121,8 @@ std::string Entry::signature() const {
 }
 
 /// With results in memory of the caller's.
-void Entry::run(Inputs &inputs, const Order &order, const DLTensor **outputs,
-                size_t numOutputs) {
+void Entry::run(const ArgumentList &inputs, const Order &order,
+                const ArgumentList &outputs) {
   Context &context = *artifact->context;
   Context::Running guard(context);
   moert_context *group = context.open("call");
@@ -154,45 +134,39 @@ void Entry::run(Inputs &inputs, const Order &order, const DLTensor **outputs,
       code = moert_context_synchronize(group, order.stream);
     if (code == MOERT_OK)
       code = order.onStream
-                 ? moert_entry_launch_into(handle, in, inputs.count, outputs,
-                                           numOutputs, order.stream)
-                 : moert_entry_call_into(handle, in, inputs.count, outputs,
-                                         numOutputs);
+                 ? moert_entry_launch_into(handle, in, inputs.size(),
+                                           outputs.pointers(), outputs.size(),
+                                           order.stream)
+                 : moert_entry_call_into(handle, in, inputs.size(),
+                                         outputs.pointers(), outputs.size());
   }
   check(code);
 }
 
-void Entry::into(nb::object outputs, nb::args given, nb::object stream) {
+void Entry::into(nb::object outputs, nb::args arguments, nb::object stream) {
   usable();
-  Inputs inputs(*this, given);
+  ArgumentList inputs;
+  read(inputs, arguments);
   // One array may stand for a sequence of one.
   bool isSequence = PyTuple_Check(outputs.ptr()) || PyList_Check(outputs.ptr());
   nb::object sequence = isSequence ? outputs : nb::make_tuple(outputs);
-  std::vector<std::unique_ptr<Argument>> owned;
-  std::vector<const DLTensor *> pointers;
-  owned.reserve(rets.size());
-  pointers.reserve(rets.size());
-  for (nb::handle output : sequence) {
-    size_t i = owned.size();
-    owned.push_back(
-        std::make_unique<Argument>(output, Argument::Written, [this, i] {
-          return "output " + std::to_string(i) + " of entry '" + entryName +
-                 "'";
-        }));
-    pointers.push_back(&owned.back()->tensor());
-  }
+  ArgumentList given;
+  for (nb::handle output : sequence)
+    given.add(output, Argument::Written, [this, i = given.size()] {
+      return "output " + std::to_string(i) + " of entry '" + entryName + "'";
+    });
   Order order = orderOf(inputs, stream);
-  run(inputs, order, pointers.data(), pointers.size());
+  run(inputs, order, given);
 }
 
 /// Whether all results can be allocated before the call.
-bool Entry::shapesOf(const Inputs &inputs,
+bool Entry::shapesOf(const ArgumentList &inputs,
                      std::vector<std::vector<int64_t>> &shapes) const {
   shapes.resize(rets.size());
   for (size_t i = 0; i < rets.size(); ++i) {
     shapes[i].resize(static_cast<size_t>(rets[i].ndim));
     moert_code code = moert_entry_result_shape(
-        handle, inputs.pointers(), inputs.count, i, shapes[i].data());
+        handle, inputs.pointers(), inputs.size(), i, shapes[i].data());
     // The call says what is wrong with its inputs.
     if (code != MOERT_OK)
       return false;
@@ -219,9 +193,10 @@ nb::object Entry::pack(std::vector<nb::object> results) {
 
 nb::object Entry::call(nb::args given, nb::object stream) {
   usable();
-  Inputs inputs(*this, given);
+  ArgumentList inputs;
+  read(inputs, given);
   Framework &framework =
-      inputs.count ? inputs.owned[0]->framework() : defaultFramework();
+      inputs.size() ? inputs[0].framework() : defaultFramework();
   Order order = orderOf(inputs, stream);
   DLDevice device = artifact->context->device();
   std::vector<std::vector<int64_t>> shapes;
@@ -229,23 +204,19 @@ nb::object Entry::call(nb::args given, nb::object stream) {
       !shapesOf(inputs, shapes))
     return callAllocating(inputs, order, framework);
   std::vector<nb::object> results;
-  std::vector<std::unique_ptr<Argument>> owned;
-  std::vector<const DLTensor *> pointers;
+  ArgumentList outputs;
   for (size_t i = 0; i < rets.size(); ++i) {
     results.push_back(framework.empty(*resultTypes[i], shapes[i], device));
-    owned.push_back(
-        std::make_unique<Argument>(results.back(), Argument::Written, [] {
-          return std::string("an array of the framework's own");
-        }));
-    pointers.push_back(&owned.back()->tensor());
+    outputs.add(results.back(), Argument::Written,
+                [] { return std::string("an array of the framework's own"); });
   }
-  run(inputs, order, pointers.data(), pointers.size());
+  run(inputs, order, outputs);
   return pack(std::move(results));
 }
 
 /// With results that the runtime allocates: their shapes are not known before,
 /// they lie in the artifact's workspace, or the framework has no memory there.
-nb::object Entry::callAllocating(Inputs &inputs, const Order &order,
+nb::object Entry::callAllocating(ArgumentList &inputs, const Order &order,
                                  Framework &framework) {
   Context &context = *artifact->context;
   std::vector<DLManagedTensor *> outputs(rets.size());
@@ -261,9 +232,9 @@ nb::object Entry::callAllocating(Inputs &inputs, const Order &order,
       if (code == MOERT_OK)
         code =
             order.onStream
-                ? moert_entry_launch(handle, in, inputs.count, outputs.data(),
+                ? moert_entry_launch(handle, in, inputs.size(), outputs.data(),
                                      outputs.size(), order.stream)
-                : moert_entry_call(handle, in, inputs.count, outputs.data(),
+                : moert_entry_call(handle, in, inputs.size(), outputs.data(),
                                    outputs.size());
     }
     check(code);

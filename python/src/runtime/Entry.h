@@ -34,7 +34,7 @@ public:
   /// New arrays for the results: None, the array, or a tuple of them.
   nanobind::object call(nanobind::args inputs, nanobind::object stream);
   /// Results in arrays of the caller.
-  void into(nanobind::object outputs, nanobind::args inputs,
+  void into(nanobind::object outputs, nanobind::args arguments,
             nanobind::object stream);
 
   const std::string &name() const { return entryName; }
@@ -44,17 +44,17 @@ public:
   const Artifact &owner() const { return *artifact; }
 
 private:
-  struct Inputs;
   struct Order;
 
   moert_entry *usable() const;
-  Order orderOf(const Inputs &inputs, nanobind::handle stream) const;
-  bool shapesOf(const Inputs &inputs,
+  Order orderOf(const ArgumentList &inputs, nanobind::handle stream) const;
+  bool shapesOf(const ArgumentList &inputs,
                 std::vector<std::vector<int64_t>> &shapes) const;
-  nanobind::object callAllocating(Inputs &inputs, const Order &order,
+  nanobind::object callAllocating(ArgumentList &inputs, const Order &order,
                                   Framework &framework);
-  void run(Inputs &inputs, const Order &order, const DLTensor **outputs,
-           size_t numOutputs);
+  void read(ArgumentList &inputs, nanobind::args given) const;
+  void run(const ArgumentList &inputs, const Order &order,
+           const ArgumentList &outputs);
   static nanobind::object pack(std::vector<nanobind::object> results);
 
   std::shared_ptr<Artifact> artifact;

@@ -242,9 +242,17 @@ static ArrayType examine(nb::handle object, nb::handle type) {
 const ArrayType &moe::py::arrayTypeOf(nb::handle object) {
   static auto *known = new std::unordered_map<PyObject *, ArrayType>();
   auto *type = reinterpret_cast<PyObject *>(Py_TYPE(object.ptr()));
+  // Those of one call are mostly of one type. References into the map stay.
+  static PyObject *last = nullptr;
+  static const ArrayType *ofLast = nullptr;
+  if (type == last)
+    return *ofLast;
   auto at = known->find(type);
-  if (at != known->end())
+  if (at != known->end()) {
+    last = type;
+    ofLast = &at->second;
     return at->second;
+  }
   ArrayType found = examine(object, type);
   // A type that is gone could come again at the same address.
   Py_INCREF(type);
