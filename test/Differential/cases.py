@@ -157,7 +157,7 @@ def fixed_recipes():
                 some, weighted=weighted, reduce="none", algorithm=None,
                 dtype=("bf16", "f8E5M2", "f32")[i], ranks=2 + i, t_max=7, k=4,
             )
-        yield f"reuse_{layout}", build_reuse, dict(some, padding="none")
+        yield f"reuse_unpadded_{layout}", build_reuse, dict(some, padding="none")
         yield f"gradients_{layout}", build_gradients, dict(
             some, weighted=True, dtype=("f32", "bf16", "i8")[i],
         )

@@ -185,6 +185,8 @@ def test_bad_inputs_are_bad(cases):
 
 def test_default_run_covers_what_it_must(cases):
     """Whatever the seed."""
+    names = [case.name for case in cases]
+    assert len(set(names)) == len(names)
     params = [case.params for case in cases]
     assert {p.ranks for p in params} == set(range(1, 9))
     assert {p.k for p in params} >= set(range(1, 9))
