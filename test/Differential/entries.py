@@ -138,6 +138,12 @@ class Builder:
     def returns(self, *values):
         self.entry.returned += values
 
+    def mark_some(self, values):
+        """Some of these results are to be symmetric memory (symmetric_s2)."""
+        self.entry.symmetric_results += [
+            v for v in values if self.rng.random() < 0.4
+        ]
+
     def case(self):
         return Case(
             self.entry.name, self.p.ranks, self.entry, self.inputs, self.p,
@@ -153,6 +159,7 @@ def build_dispatch(b):
     idx, w = b.routing()
     d = b.dispatch("", b.attrs(idx), x, idx, w, b.scales())
     b.returns(*d.results)
+    b.mark_some(d[name] for name in d.fields if name.startswith("recv_"))
 
 
 def build_combine(b, deferred=False):
@@ -364,3 +371,4 @@ def build_alltoallv(b, error=None):
     count_arg = b.arg("counts", "i32", (p.ranks,), list(counts))
     op = b.entry.add(Alltoallv(send, count_arg, max(1, capacity), overflow))
     b.returns(*op.results)
+    b.mark_some(op.results)

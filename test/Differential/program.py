@@ -395,6 +395,8 @@ class Function:
     private: bool = False
     # Arguments in memory of the symmetric heap, which the caller provides.
     symmetric: list = field(default_factory=list)
+    # Results in such memory, of the caller's or of the workspace.
+    symmetric_results: list = field(default_factory=list)
 
     def add(self, op):
         self.body.append(op)
@@ -405,12 +407,16 @@ class Function:
             f"{v}: {v.type}" + " {moe.symmetric}" * (v in self.symmetric)
             for v in self.args
         )
-        types = ", ".join(str(v.type) for v in self.returned)
+        results = ", ".join(
+            f"{v.type}" + " {moe.symmetric}" * (v in self.symmetric_results)
+            for v in self.returned
+        )
         visibility = "private " if self.private else ""
-        lines = [f"func.func {visibility}@{self.name}({args}) -> ({types}) {{"]
+        lines = [f"func.func {visibility}@{self.name}({args}) -> ({results}) {{"]
         for op in self.body:
             lines += ["  " + line for line in op.text().split("\n")]
         values = ", ".join(map(str, self.returned))
+        types = ", ".join(str(v.type) for v in self.returned)
         lines += [f"  return {values} : {types}", "}"]
         return "\n".join(lines)
 

@@ -15,6 +15,7 @@
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Remarks.h"
+#include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace mlir::moe {
@@ -128,6 +129,8 @@ static Attribute describeExtent(Value value, int64_t dim) {
 
 /// That of all results of `entry`; null where no caller could learn anything.
 static ArrayAttr describeExtents(FunctionType entry, func::ReturnOp end) {
+  if (end.getNumOperands() != entry.getNumResults())
+    return {};
   Builder builder(end.getContext());
   SmallVector<Attribute> results;
   bool isKnown = false;
@@ -157,13 +160,15 @@ struct MoEAllocResultsPass
     : public moe::impl::MoEAllocResultsPassBase<MoEAllocResultsPass> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    SymbolTableCollection symbols;
+    SymbolUserMap users(symbols, module);
     for (auto func : module.getOps<func::FuncOp>()) {
       auto type = func->getAttrOfType<TypeAttr>(kEntryAttrName);
       if (!type || func.isExternal())
         continue;
       SmallVector<func::ReturnOp> ends(func.getOps<func::ReturnOp>());
       std::string obstacle;
-      if (!SymbolTable::symbolKnownUseEmpty(func, module))
+      if (!users.useEmpty(func))
         obstacle = "another function of the module calls the entry";
       else if (ends.size() != 1)
         obstacle = "there is more than one 'func.return'";

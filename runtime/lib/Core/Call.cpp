@@ -150,8 +150,6 @@ Status Context::runEntry(Entry &entry, CallFrame &frame,
       return outputs.given ? frame.storeResults()
                            : frame.takeResults(*outputs.made);
     }));
-  if (!status.isOk() && outputs.made)
-    deleteTensors(*outputs.made);
   status = finishCall(stream, status);
   if (!status.isOk() && outputs.made)
     deleteTensors(*outputs.made);

@@ -105,3 +105,18 @@ func.func @many(%x: memref<8x48xf8E4M3FN, #symm.space>,
       memref<8x2xf32, strided<[2, 1], offset: ?>> counts memref<2xi32>
   return
 }
+
+// -----
+
+// Rows of no elements have no places to load from.
+// CHECK-LABEL: func.func @empty_rows(
+// CHECK-NOT: memref.copy
+// CHECK-NOT: vector.load
+// CHECK-NOT: memref.store
+// CHECK: return
+func.func @empty_rows(%x: memref<8x0xf32, #symm.space>, %to: memref<8x0xf32>,
+                      %n: memref<2xi32>) {
+  symm.copy_rows %x to %to counts %n
+    : memref<8x0xf32, #symm.space> to memref<8x0xf32> counts memref<2xi32>
+  return
+}

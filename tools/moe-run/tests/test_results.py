@@ -28,6 +28,28 @@ def test_gather_on_four_ranks(runner):
     assert runner.outputs() == [f"y{r}.npy" for r in range(4)]
 
 
+@pytest.mark.parametrize("entry", ["gather", "twice", "rotate"])
+def test_results_in_memory_that_is_given(runner, entry):
+    """The artifact says the shape of one of them before the call, and asks for
+    the memory of two."""
+    args = runner.exchange()
+    expected = [np.concatenate(runner.rows)] * 4
+    if entry == "rotate":
+        # As many rows as a rank sends, of the rank before it.
+        for rank in range(4):
+            runner.rows[rank] = np.full((3, 4), rank, np.float32)
+            runner.save(f"x{rank}.npy", runner.rows[rank])
+        args = [args[0], "--in", "x{rank}.npy"]
+        expected = [runner.rows[(rank + 3) % 4] for rank in range(4)]
+    else:
+        args = args[:-2]
+    runner.run(*args, "--entry", entry, "--into", "--bench", "3", "--out",
+               "y{rank}.npy")
+    for rank in range(4):
+        np.testing.assert_array_equal(runner.load(f"y{rank}.npy"),
+                                      expected[rank])
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8, 64])
 def test_number_of_ranks_comes_from_the_artifact(runner, ranks):
     args = runner.exchange(ranks=ranks)

@@ -37,6 +37,9 @@ static std::optional<ValidRows> findValidRows(CollectiveOpInterface op) {
     return ValidRows{dispatch.getOutput(Output::TokensFromRank), Value(),
                      IntegerAttr()};
   case Layout::slab:
+    // Slabs of no rows: there is nothing to leave out.
+    if (dispatch.getTokenBound() == 0)
+      return std::nullopt;
     return ValidRows{
         dispatch.getOutput(Output::TokensFromRank), Value(),
         Builder(op.getContext()).getI64IntegerAttr(dispatch.getTokenBound())};

@@ -94,6 +94,11 @@ static int64_t getRowElements(MemRefType type) {
   return ShapedType::getNumElements(type.getShape().drop_front());
 }
 
+/// Whether a buffer has nothing to copy: no rows, or rows of no elements.
+static bool isEmpty(Value memref) {
+  return cast<MemRefType>(memref.getType()).getNumElements() == 0;
+}
+
 //===----------------------------------------------------------------------===//
 // Loops of a host
 //===----------------------------------------------------------------------===//
@@ -118,6 +123,8 @@ void Expansion::toLoops() {
       rangeOf(groups.getInductionVar(), groups.getRegionIterArg(0));
   for (auto [source, target] :
        llvm::zip_equal(op.getSources(), op.getTargets())) {
+    if (isEmpty(target))
+      continue;
     auto rows = scf::ForOp::create(*this, begin, end, one);
     OpBuilder::InsertionGuard guard(*this);
     setInsertionPointToStart(rows.getBody());
@@ -240,6 +247,8 @@ void Expansion::toKernel() {
   int64_t mostUnits = 1;
   for (auto [source, target] :
        llvm::zip_equal(op.getSources(), op.getTargets())) {
+    if (isEmpty(target))
+      continue;
     auto type = cast<MemRefType>(source.getType());
     int64_t units = type.getNumElements() / getUnitElements(source, target);
     mostUnits = std::max(mostUnits, units);
@@ -260,7 +269,8 @@ void Expansion::toKernel() {
       arith::MulIOp::create(*this, launch.getGridSize().x, threads);
   for (auto [source, target] :
        llvm::zip_equal(op.getSources(), op.getTargets()))
-    copyUnits(source, target, thread, numThreads);
+    if (!isEmpty(target))
+      copyUnits(source, target, thread, numThreads);
   gpu::TerminatorOp::create(*this);
   op.erase();
 }
