@@ -114,7 +114,7 @@ def test_a_fresh_environment_runs_the_quick_start(
     execute(bin_dir / "python", "-m", "pip", "install", "--quiet",
             "--disable-pip-version-check", wheel)
     (tmp_path / "first.py").write_text(quick_start(), encoding="utf-8")
-    execute(bin_dir / "python", "first.py", cwd=tmp_path)
+    execute(bin_dir / "python", "-W", "error", "first.py", cwd=tmp_path)
 
     (tmp_path / "double.mlir").write_text(
         "func.func @double(%x: tensor<4xf32>) -> tensor<4xf32> {\n"
