@@ -75,19 +75,23 @@ def run_local(
     threads = [
         threading.Thread(target=run, args=(rank,), name=f"rank {rank}") for rank in range(ranks)
     ]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
         for thread in threads:
             thread.join()
     except BaseException as interruption:
-        # Waits of the ranks end, and with them the threads.
+        # Waits of the ranks end, and with them the threads. It may have come before
+        # all of them had begun.
         for group in groups:
             if not group.is_closed:
                 group.fail(f"{type(interruption).__name__} in the thread that called run_local")
                 break
-        for thread in threads:
-            thread.join()
+        for thread, group in zip(threads, groups, strict=True):
+            if thread.ident is None:
+                group.close()
+            else:
+                thread.join()
         raise
     if errors:
         raise _first(errors)
