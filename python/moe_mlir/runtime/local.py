@@ -81,13 +81,16 @@ def run_local(
         for thread in threads:
             thread.join()
     except BaseException as interruption:
-        # Waits of the ranks end, and with them the threads that have begun.
+        # Waits of the ranks end, and with them the threads. It may have come before
+        # all of them had begun.
         for group in groups:
             if not group.is_closed:
                 group.fail(f"{type(interruption).__name__} in the thread that called run_local")
                 break
-        for thread in threads:
-            if thread.ident is not None:
+        for thread, group in zip(threads, groups, strict=True):
+            if thread.ident is None:
+                group.close()
+            else:
                 thread.join()
         raise
     if errors:
