@@ -174,11 +174,14 @@ class ExpertParallel:
         if scales is not None:
             arguments.append(scales)
         entry = self._entries["dispatch"]
-        if out is None:
-            named = dict(zip(self._received, entry(*arguments, **launch), strict=True))
-        else:
+        if out is not None:
             named = out.by_name
             entry.into([named[name] for name in self._received], *arguments, **launch)
+            if out.handle.topk_idx is topk_idx:
+                return out
+            handle = dataclasses.replace(out.handle, topk_idx=topk_idx)
+            return dataclasses.replace(out, handle=handle)
+        named = dict(zip(self._received, entry(*arguments, **launch), strict=True))
         return Received(
             x=named["recv_x"],
             scales=named.get("recv_scales"),
