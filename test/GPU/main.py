@@ -6,8 +6,8 @@
 #
 #===----------------------------------------------------------------------===#
 """scripts/test-gpu [--gpus N] [--only WORD]...: the conformance suite, the cases
-of the differential test, graphs, faults and sanitizers on N GPUs, or with
---stand-in on a driver that interprets PTX.
+of the differential test, graphs, faults, sanitizers and the Python package on N
+GPUs, or with --stand-in on a driver that interprets PTX.
 
 Works in a checkout after a build, and in an unpacked bundle.
 """
@@ -28,7 +28,7 @@ sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = (
     "differential", "moe-run", "graphs", "faults", "drivers", "sanitizers",
-    "conformance",
+    "package", "conformance",
 )
 
 
@@ -49,6 +49,7 @@ import differential  # noqa: E402
 import drivers  # noqa: E402
 import faults  # noqa: E402
 import graphs  # noqa: E402
+import package  # noqa: E402
 import sanitizers  # noqa: E402
 import scenes  # noqa: E402
 from cuda import CudaError, Driver  # noqa: E402
@@ -203,7 +204,9 @@ def main():
         wanted = {}
         if options.prepare or wants("differential") or wants("moe-run"):
             wanted.update(texts)
-        if options.prepare or any(map(wants, SUITES[2:-1])):
+        if options.target == "cuda" and (options.prepare or wants("package")):
+            wanted.update(package.modules())
+        if options.prepare or any(map(wants, SUITES[2:-2])):
             # A bundle is for 2 and for 4 GPUs.
             sizes = (2, 4, 8) if options.prepare else ()
             wanted.update(
@@ -233,6 +236,7 @@ def main():
             ("faults", faults.run, store),
             ("drivers", drivers.run, store),
             ("sanitizers", sanitizers.run, store),
+            ("package", package.run, store),
             ("conformance", conformance.run),
         ):
             if wants(suite):

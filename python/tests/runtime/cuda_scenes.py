@@ -1,10 +1,12 @@
 """What test_cuda.py runs, each in a process with the driver that interprets PTX.
 
-``python cuda_scenes.py SCENE FOLDER``: FOLDER has the artifacts.
+``python cuda_scenes.py SCENE FOLDER``: FOLDER has the artifacts. scripts/test-gpu runs the
+same on GPUs. Three ranks share what GPUs there are.
 """
 
 import pathlib
 import sys
+from typing import NoReturn
 
 import numpy as np
 
@@ -15,6 +17,7 @@ import cuda
 
 F32 = np.float32
 FOLDER = sys.argv[2]
+GPUS = cuda.Driver().num_devices()
 
 
 def refused(call, *arguments, **options) -> MoEError:
@@ -45,12 +48,18 @@ def expected(rank: int):
     return x * np.array(ranks, F32).reshape(-1, 1)
 
 
+def skip(reason: str) -> NoReturn:
+    print(f"skipped: {reason}")
+    sys.exit(0)
+
+
 def describe():
     def main(group):
-        assert group.device == f"cuda:{group.rank}"
+        gpu = group.rank % GPUS
+        assert group.device == f"cuda:{gpu}"
         assert group.device_name
         assert group.target.startswith("cuda:sm_"), group.target
-        assert repr(group) == f"<rank {group.rank} of 2 on cuda:{group.rank}>"
+        assert repr(group) == f"<rank {group.rank} of 2 on cuda:{gpu}>"
 
     run_local(2, main, backend="cuda")
 
@@ -62,8 +71,8 @@ def host_arrays():
         entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
         out, received = entry(*arguments(group.rank))
         assert isinstance(out, Tensor) and isinstance(received, Tensor)
-        assert repr(out) == f"Tensor(f32[3, 4], GPU {group.rank})"
-        assert out.__dlpack_device__() == (2, group.rank)
+        assert repr(out) == f"Tensor(f32[3, 4], GPU {group.rank % GPUS})"
+        assert out.__dlpack_device__() == (2, group.rank % GPUS)
         np.testing.assert_array_equal(out.numpy(), expected(group.rank))
         np.testing.assert_array_equal(np.asarray(out), expected(group.rank))
         try:
@@ -84,7 +93,7 @@ def launches_into():
         given = [on_device(group, a) for a in arguments(group.rank)]
         outs = [on_device(group, np.zeros((3, 4), F32)), on_device(group, np.zeros(3, np.int32))]
         driver = cuda.Driver()
-        driver.use(group.rank)
+        driver.use(group.rank % GPUS)
         stream = driver.stream().value
         for _ in range(3):
             entry.into(outs, *given, stream=stream)
@@ -108,7 +117,7 @@ def replayed_graph():
         given = [on_device(group, a) for a in arguments(group.rank)]
         outs = [on_device(group, np.zeros((3, 4), F32)), on_device(group, np.zeros(3, np.int32))]
         driver = cuda.Driver()
-        driver.use(group.rank)
+        driver.use(group.rank % GPUS)
         stream = driver.stream()
         entry.into(outs, *given, stream=stream.value)
         group.synchronize(stream.value)
@@ -127,13 +136,16 @@ def replayed_graph():
 
 
 def refusals():
+    if GPUS < 2:
+        skip("there is no other GPU whose tensors could be refused")
+
     def main(group):
         entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
         x, idx, weights = arguments(group.rank)
         entry(x, idx, weights)
         # Where ranks meet: an error stops those that are a call behind.
         group.free(group.empty((4,), "f32", like="tensor"))
-        other = Group.local(1, backend="cuda", device=(group.rank + 1) % 3)[0]
+        other = Group.local(1, backend="cuda", device=(group.rank + 1) % GPUS)[0]
         elsewhere = on_device(other, x)
         mine = group.device.removeprefix("cuda:")
         theirs = other.device.removeprefix("cuda:")
@@ -193,6 +205,42 @@ def plan_is_built_for_the_gpu():
             return self
 
     run_local(3, lambda group: group.load(Plan()) and None, backend="cuda")
+
+
+def torch_tensors():
+    """Results from torch's allocator, on its current stream; a graph that torch captures."""
+    try:
+        import torch
+    except ImportError:
+        skip("torch is not installed")
+    if not torch.cuda.is_available():
+        skip("torch finds no GPU that it can use")
+
+    def main(group):
+        entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
+        device = torch.device(group.device)
+        stream = torch.cuda.Stream(device)
+        with torch.cuda.device(device), torch.cuda.stream(stream):
+            given = [torch.from_numpy(a).to(device) for a in arguments(group.rank)]
+            out, received = entry(*given)
+            assert type(out) is torch.Tensor, type(out)
+            assert (out.device, received.dtype) == (device, torch.int32)
+            stream.synchronize()
+            np.testing.assert_array_equal(out.cpu().numpy(), expected(group.rank))
+            graph = torch.cuda.CUDAGraph()
+            # Other threads of the process capture, too.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                entry.into((out, received), *given)
+            for factor in (2, 3):
+                given[0].copy_(torch.from_numpy(arguments(group.rank)[0] * factor))
+                out.fill_(-1)
+                graph.replay()
+                stream.synchronize()
+                group.check()
+                wanted = expected(group.rank) * factor
+                np.testing.assert_array_equal(out.cpu().numpy(), wanted)
+
+    run_local(3, main, backend="cuda")
 
 
 if __name__ == "__main__":
