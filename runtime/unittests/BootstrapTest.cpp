@@ -7,100 +7,22 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe-runtime/Bootstrap.h"
+#include "BootstrapGroup.h"
 #include "moe-runtime/MemoryFile.h"
 #include "moe-runtime/SocketHub.h"
 
-#include <atomic>
 #include <condition_variable>
-#include <csignal>
-#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
-#include <fstream>
 #include <gtest/gtest.h>
-#include <sched.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <thread>
 
 using namespace moe::rt;
+using namespace moe::rt::tests;
 
 namespace {
-enum class Kind { Threads, Sockets, Callbacks };
-
-/// A hub with a thread that serves it.
-class ServedHub {
-public:
-  explicit ServedHub(std::vector<UniqueFd> sockets)
-      : hub(std::move(sockets)), server([this] {
-          while (!hub.allClosed() && !isStopped)
-            hub.step(20);
-        }) {}
-  ~ServedHub() {
-    isStopped = true;
-    server.join();
-  }
-  SocketHub hub;
-
-private:
-  std::atomic<bool> isStopped{false};
-  std::thread server;
-};
-
-/// Makes the bootstraps of a group and keeps what they need.
-class Group {
-public:
-  Group(Kind kind, int size) {
-    if (kind == Kind::Threads) {
-      ranks = createThreadBootstraps(size);
-    } else if (kind == Kind::Sockets) {
-      std::vector<UniqueFd> ours;
-      for (int r = 0; r < size; ++r) {
-        int pair[2];
-        EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-        ours.emplace_back(pair[0]);
-        ranks.push_back(createSocketBootstrap(UniqueFd(pair[1]), r, size));
-      }
-      hub = std::make_unique<ServedHub>(std::move(ours));
-    } else {
-      // An embedder's all-gather, here by way of threads.
-      for (auto &inner : createThreadBootstraps(size)) {
-        std::shared_ptr<Bootstrap> shared = std::move(inner);
-        int rank = shared->rank();
-        BootstrapCallbacks callbacks;
-        callbacks.allGather = [shared](const void *in, size_t bytes, void *out,
-                                       double timeout, char *error,
-                                       size_t errorBytes) {
-          shared->setTimeout(timeout);
-          Status status = shared->allGather(in, bytes, out);
-          if (status.isOk())
-            return 0;
-          snprintf(error, errorBytes, "%s", status.message().c_str());
-          return 1;
-        };
-        ranks.push_back(
-            createCallbackBootstrap(rank, size, std::move(callbacks)));
-      }
-    }
-  }
-
-  /// Runs `body` on all ranks but `absent`, which stays away.
-  void run(const std::function<void(Bootstrap &)> &body, int absent = -1) {
-    std::vector<std::thread> threads;
-    for (auto &rank : ranks)
-      if (rank->rank() != absent)
-        threads.emplace_back([&] { body(*rank); });
-    for (std::thread &thread : threads)
-      thread.join();
-  }
-
-  std::vector<std::unique_ptr<Bootstrap>> ranks;
-  std::unique_ptr<ServedHub> hub;
-};
-
 class BootstrapTest : public ::testing::TestWithParam<Kind> {};
 } // namespace
 
@@ -113,12 +35,6 @@ INSTANTIATE_TEST_SUITE_P(All, BootstrapTest,
                          ::testing::Values(Kind::Threads, Kind::Sockets,
                                            Kind::Callbacks),
                          kindName);
-
-#define EXPECT_OK(expr)                                                        \
-  do {                                                                         \
-    Status okStatus = (expr);                                                  \
-    EXPECT_TRUE(okStatus.isOk()) << okStatus.message();                        \
-  } while (false)
 
 TEST_P(BootstrapTest, AllGatherInRankOrder) {
   for (int size : {1, 2, 5, 64}) {
@@ -289,103 +205,6 @@ TEST(CallbackBootstrapTest, FailureOfTheCallback) {
             "why; a rank may be gone or late");
   std::vector<UniqueFd> fds;
   EXPECT_EQ(bootstrap->exchangeFds(-1, fds).code(), MOERT_PEER_FAILED);
-}
-
-namespace {
-/// Processes that connect to every abstract Unix socket there is, again and
-/// again, and say nothing. The kernel lists the sockets to all users.
-class Strangers {
-public:
-  explicit Strangers(uid_t user) {
-    pid = fork();
-    if (pid != 0)
-      return;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (user && setuid(user) != 0)
-      _exit(77);
-    std::vector<int> held;
-    for (;;) {
-      std::ifstream sockets("/proc/net/unix");
-      for (std::string line; std::getline(sockets, line);)
-        if (size_t at = line.find('@'); at != std::string::npos)
-          for (int i = 0; i < 20; ++i)
-            call(line.substr(at + 1), held);
-      while (held.size() > 800) {
-        close(held.front());
-        held.erase(held.begin());
-      }
-    }
-  }
-  ~Strangers() {
-    kill(pid, SIGKILL);
-    waitpid(pid, nullptr, 0);
-  }
-
-private:
-  static void call(const std::string &name, std::vector<int> &held) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (name.size() + 1 > sizeof(address.sun_path))
-      return;
-    std::memcpy(address.sun_path + 1, name.data(), name.size());
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-      return;
-    if (connect(fd, reinterpret_cast<sockaddr *>(&address),
-                socklen_t(offsetof(sockaddr_un, sun_path) + 1 + name.size())) ==
-        0)
-      held.push_back(fd);
-    else
-      close(fd);
-  }
-
-  pid_t pid;
-};
-} // namespace
-
-static void passAmongStrangers(uid_t user) {
-  Strangers strangers(user);
-  Group group(Kind::Callbacks, 4);
-  group.run([&](Bootstrap &bootstrap) {
-    bootstrap.setTimeout(20);
-    for (int round = 0; round < 20; ++round) {
-      UniqueFd mine = createMemoryFile(1000 + bootstrap.rank()).take();
-      std::vector<UniqueFd> fds;
-      EXPECT_OK(bootstrap.exchangeFds(mine.get(), fds));
-      ASSERT_EQ(fds.size(), 4u);
-      for (int r = 0; r < 4; ++r) {
-        struct stat info;
-        EXPECT_EQ(fstat(fds[r].get(), &info), 0);
-        EXPECT_EQ(info.st_size, 1000 + r);
-      }
-    }
-  });
-}
-
-/// In a network namespace, so that no other program is called.
-static void expectDescriptorsPassInChild(uid_t user) {
-  fflush(nullptr);
-  pid_t child = fork();
-  if (child == 0) {
-    if (unshare(CLONE_NEWNET) != 0)
-      _exit(77);
-    passAmongStrangers(user);
-    fflush(nullptr);
-    _exit(::testing::Test::HasFailure() ? 1 : 0);
-  }
-  int status = 0;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-    GTEST_SKIP() << "this process may not make a network namespace";
-  EXPECT_EQ(status, 0);
-}
-
-TEST(CallbackBootstrapTest, StrangersThatSayNothing) {
-  expectDescriptorsPassInChild(0);
-}
-
-TEST(CallbackBootstrapTest, StrangersOfAnotherUser) {
-  expectDescriptorsPassInChild(65534);
 }
 
 TEST(ListRanksTest, ReadsLikeASentence) {

@@ -73,6 +73,7 @@ private:
   Status deliver(Delivery &delivery);
   Status greet();
   Status listenTo(Guest &guest, bool &isOver);
+  Status dismiss(Guest &guest);
   Status step();
   void rest();
   Status timedOut(double seconds) const;
@@ -166,6 +167,12 @@ Status Exchange::deliver(Delivery &delivery) {
       sendSome(delivery.socket.get(), &greeting, sizeof(greeting), &fd, 1);
   if (sent < 0 && (errno == EAGAIN || errno == ETOOMANYREFS))
     return Status::ok();
+  // The peer has taken this rank for a stranger, since it said nothing yet, and
+  // has made room for others. Where it is gone, connecting again fails.
+  if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) {
+    delivery.socket = UniqueFd();
+    return Status::ok();
+  }
   if (sent != ssize_t(sizeof(greeting)))
     return makeOsError(MOERT_PEER_FAILED, sent < 0 ? errno : EPIPE,
                        "cannot send a descriptor to rank %d", delivery.peer);
@@ -175,11 +182,13 @@ Status Exchange::deliver(Delivery &delivery) {
 
 /// Takes in what has connected. Other users are shown out.
 Status Exchange::greet() {
-  // Strangers of this user may stay and say nothing: the eldest makes room. It
-  // has been listened to before.
+  // Strangers of this user may stay and say nothing: the eldest makes room.
   size_t mostGuests = all.size() + 64;
-  if (guests.size() >= mostGuests)
+  if (guests.size() >= mostGuests) {
+    if (Status s = dismiss(guests.front()); !s.isOk())
+      return s;
     guests.erase(guests.begin());
+  }
   while (guests.size() < mostGuests) {
     UniqueFd connection(accept4(listener.get(), nullptr, nullptr,
                                 SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -227,6 +236,14 @@ Status Exchange::listenTo(Guest &guest, bool &isOver) {
                      greeting.rank);
   out[greeting.rank] = std::move(guest.fds.front());
   return Status::ok();
+}
+
+/// Takes what a guest has said until now. What it says later fails, so that a
+/// rank that was held up before it spoke knows to come again.
+Status Exchange::dismiss(Guest &guest) {
+  (void)shutdown(guest.socket.get(), SHUT_RD);
+  bool isOver = false;
+  return listenTo(guest, isOver);
 }
 
 Status Exchange::step() {
