@@ -135,13 +135,13 @@ def test_c_program_on_the_installed_runtime(prefix: Path, tmp_path: Path,
         "2", "4", "6", "8"]
 
 
-def test_tool_and_plugin_on_the_installed_compiler(prefix: Path,
-                                                   tmp_path: Path) -> None:
+def test_programs_on_the_installed_compiler(prefix: Path, tmp_path: Path) -> None:
     build = tmp_path / "build"
     configure_and_build(HERE / "opt-tool", build, f"-DCMAKE_PREFIX_PATH={prefix}")
     said = execute(build / "toy-opt", "--toy-count-experts", stdin=MODULE)
     assert "remark: experts: 6" in said.stderr
     assert '"toy.unknown"' in said.stdout
+    assert execute(build / "version").stdout.startswith("moe-mlir ")
     # The plug-in brings the passes of both projects to the stock mlir-opt.
     plugin = build / "toy-plugin.so"
     said = execute(os.environ["MOE_MLIR_OPT"], f"--load-dialect-plugin={plugin}",
