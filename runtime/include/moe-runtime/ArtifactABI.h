@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 /// Raised with every incompatible change of this header or of the manifest.
-#define MOERT_ARTIFACT_ABI_VERSION 3
+#define MOERT_ARTIFACT_ABI_VERSION 4
 
 /// The most ranks that an artifact may be for.
 #define MOERT_MAX_RANKS 65536
@@ -122,6 +122,40 @@ void moert_free(void *ptr);
 /// to 16 bytes on a GPU, and is not freed. A result that the entry returns
 /// elsewhere is copied to the caller's memory.
 void *moert_alloc_result(int64_t index, int64_t bytes, int64_t alignment);
+
+//===----------------------------------------------------------------------===//
+// Artifacts that exchange messages ("transport": "messages" in the manifest)
+//===----------------------------------------------------------------------===//
+//
+// Such an artifact moves rows in exchanges that the runtime performs, by the
+// transport that suits the group: shared memory, MPI, NCCL. It has no workspace
+// and may run on ranks of several hosts. All ranks call the functions below in
+// the same order, inside a collective; each returns when this rank's buffers may
+// be used again, on a GPU in the order of the stream of the call. Waits are
+// bounded and fail like those of moert_wait. Buffers are those of the target:
+// host memory, or memory of the device. They do not overlap.
+
+/// Brings `bytes` bytes of every rank, in rank order, to `recv`, which has room
+/// for as many of each rank.
+void moert_all_gather(const void *send, void *recv, int64_t bytes);
+
+/// Part p of `send` goes to rank p, and part s of `recv` comes from rank s; each
+/// part has `bytes` bytes.
+void moert_all_to_all(const void *send, void *recv, int64_t bytes);
+
+/// Between begin and end: one exchange of rows of any number of buffers, as if
+/// at the same time. To rank p go `send_counts[p]` rows of `row_bytes` bytes
+/// from row `send_starts[p]` of `send` on; from it come `recv_counts[p]` rows, to
+/// row `recv_starts[p]` of `recv` on. The four tables have an entry per rank,
+/// are in host memory whatever the target, and are read during the call. What a
+/// rank sends and its peer expects has to be equal; a transport that sees that it
+/// is not reports MOERT_INVALID_COUNT.
+void moert_exchange_begin(void);
+void moert_exchange_rows(const void *send, const int32_t *send_starts,
+                         const int32_t *send_counts, void *recv,
+                         const int32_t *recv_starts, const int32_t *recv_counts,
+                         int64_t row_bytes);
+void moert_exchange_end(void);
 
 //===----------------------------------------------------------------------===//
 // Artifacts for GPUs ("target": "cuda" in the manifest)
