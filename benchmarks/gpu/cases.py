@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from . import data, handwritten, modules, routing, shapes
+from . import data, handwritten, modules, package, shapes
 from .abi import Exchange
+from .problem import Problem
 from .runtime import Call
 
 BLOCKS = (8, 16, 24, 32)
@@ -26,7 +27,8 @@ NCCL_SAMPLES = 45
 
 
 def run(this, unit):
-    {"links": links, "alltoall": alltoall, "nccl": nccl, "hand": hand, "ours": ours}[unit["kind"]](this, unit)
+    {"links": links, "alltoall": alltoall, "nccl": nccl, "hand": hand, "ours": ours,
+     "package": package.run}[unit["kind"]](this, unit)
 
 
 def effort(tokens):
@@ -145,27 +147,6 @@ def alltoall(this, unit):
 
 
 # --- dispatch and combine ---------------------------------------------------- #
-
-
-class Problem:
-    """Inputs, expected results and bytes of one shape."""
-
-    def __init__(self, this, unit, layout):
-        self.model = next(m for m in shapes.models() if m.name == unit["model"])
-        self.tokens, self.layout = unit["tokens"], layout
-        self.inputs = [data.Inputs(self.model, self.tokens, this.config["seed"], r, this.device)
-                       for r in range(this.ranks)]
-        self.mine = self.inputs[this.rank]
-        self.expected = data.Expected(self.model, layout, self.inputs, this.rank)
-        sent = [routing.rows_to_ranks(d.idx.cpu().numpy(), this.ranks, self.model.experts, layout)
-                for d in self.inputs]
-        self.row_bytes = self.model.hidden * 2
-        self.dispatch_bytes = routing.bytes_out(sent[this.rank], this.rank, self.row_bytes)
-        self.combine_bytes = routing.combine_bytes_out(sent, this.rank, self.row_bytes)
-        self.key = {"model": self.model.name, "layout": layout, "tokens": self.tokens}
-
-    def expected_combine(self, this, weighted):
-        return data.expected_combine(self.model, self.layout, self.mine, this.ranks, weighted)
 
 
 def nccl(this, unit):

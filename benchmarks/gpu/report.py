@@ -215,6 +215,16 @@ def against_hand(records):
                 yield f"  {ratio:5.3f}x  {', '.join(map(str, key))} blocks"
 
 
+def package_table(records):
+    """The same graph captured from Python and from C."""
+    for python in select(records, series="python"):
+        same = {k: python[k] for k in ("model", "layout", "tokens", "op", "mode")}
+        for c_api in select(records, series="c_api", **same):
+            yield (f"{python['model']}, {python['tokens']} tokens, dispatch and combine into given outputs, graph: "
+                   f"C API {c_api['median_us']:.2f} µs, Python {python['median_us']:.2f} µs, "
+                   f"{python['median_us'] / c_api['median_us']:.3f}x")
+
+
 def tables(records):
     top = ceiling(records)
     yield from links_table(records)
@@ -222,6 +232,7 @@ def tables(records):
     for model in dict.fromkeys(r["model"] for r in records if "model" in r):
         yield from exchange_table(records, model, top)
     yield from targets_table(records, top)
+    yield from package_table(records)
     yield from against_hand(records)
     wrong = [r for r in records if r.get("correct") is False]
     failures = [r for r in records if "failed" in r]

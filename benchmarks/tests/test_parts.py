@@ -149,6 +149,7 @@ def test_plan():
     assert all(u in full for u in quick)
     assert {u["tokens"] for u in full if u["kind"] == "ours"} == set(shapes.TOKENS)
     assert len([u for u in full if u["kind"] == "ours"]) == len(models) * len(shapes.TOKENS) * len(shapes.LAYOUTS)
+    assert [u["tokens"] for u in quick if u["kind"] == "package"] == [shapes.PACKAGE_TOKENS]
     some = shapes.plan(models[:1], ("nccl",), [128])
     assert some == [{"kind": "nccl", "model": shapes.QUICK_MODEL, "tokens": 128}]
 
@@ -237,6 +238,15 @@ def test_tables():
     assert "9999" not in text
     assert "9 measurements, 1 with wrong results, 1 failed or not run" in text
     assert "SomeError: what it was" in text
+
+
+def test_python_is_compared_with_the_c_api():
+    shape = dict(model="deepseek_v3", tokens=128, layout="rank_major", op="dispatch_and_combine", gb_per_s=1.0)
+    records = [{**record(series, median, **shape), "mode": "graph"}
+               for series, median in (("c_api", 20.0), ("python", 20.2))]
+    assert list(report.package_table(records)) == [
+        "deepseek_v3, 128 tokens, dispatch and combine into given outputs, graph: "
+        "C API 20.00 µs, Python 20.20 µs, 1.010x"]
 
 
 def test_both_ends_of_a_combine_are_shown_and_one_is_compared():
