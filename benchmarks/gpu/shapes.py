@@ -23,7 +23,9 @@ MIB = 1 << 20
 EXCHANGE_BYTES = (64 * MIB, 8 * MIB, 1 * MIB)
 EXCHANGE_ROW = 16384
 QUICK_MODEL = "deepseek_v3"
-KINDS = ("links", "alltoall", "nccl", "hand", "ours", "package")
+KINDS = ("links", "alltoall", "nccl", "hand", "ours", "messages", "package")
+# How messages are sized; moe-compile --schedule.
+SCHEDULES = ("exact", "padded")
 # Tokens of the exchange that is called from C and from Python.
 PACKAGE_TOKENS = 128
 
@@ -79,6 +81,7 @@ def plan(chosen_models, kinds=KINDS, tokens_of_run=TOKENS):
             if tokens <= SLAB_TOKENS:
                 units.append({"kind": "hand", "layout": "slab", **shape})
             units += [{"kind": "ours", "layout": layout, **shape} for layout in LAYOUTS]
+            units.append({"kind": "messages", **shape})
             if tokens == PACKAGE_TOKENS:
                 units.append({"kind": "package", **shape})
     return [u for u in units if u["kind"] in kinds]
