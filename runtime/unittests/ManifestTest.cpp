@@ -15,7 +15,7 @@ using namespace moe::rt;
 using Json = nlohmann::json;
 
 static const char *const good = R"({
-  "abi_version": 3, "producer": "moe-mlir 0.1.0", "target": "host",
+  "abi_version": 4, "producer": "moe-mlir 0.1.0", "target": "host",
   "cpu": "x86-64-v3", "hash": "6f0e2b1c9d5a4c37", "ranks": 4,
   "symm_bytes": 29884416,
   "entries": [
@@ -115,7 +115,7 @@ static std::string replace(const std::string &path, const std::string &value) {
 TEST(ManifestTest, OtherAbiVersions) {
   expectError(replace("/abi_version", "2"),
               "the artifact has ABI version 2, this runtime understands "
-              "version 3",
+              "version 4",
               MOERT_ABI_MISMATCH);
   // Of another version nothing else is looked at.
   auto manifest = Manifest::parse(R"({"abi_version": 7, "ranks": "many"})");
