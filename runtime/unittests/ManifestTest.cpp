@@ -209,6 +209,39 @@ TEST(ManifestTest, CpuLevels) {
   }
 }
 
+TEST(ManifestTest, TransportIsDirectUnlessItSaysMessages) {
+  EXPECT_FALSE(Manifest::parse(good)->usesMessages());
+  Json json = Json::parse(good);
+  json["transport"] = "direct";
+  EXPECT_FALSE(Manifest::parse(json.dump())->usesMessages());
+  json["transport"] = "messages";
+  json["symm_bytes"] = 0;
+  auto manifest = Manifest::parse(json.dump());
+  ASSERT_TRUE(manifest.isOk()) << manifest.status().message();
+  EXPECT_TRUE(manifest->usesMessages());
+  // Who sends nothing needs no transport.
+  json["ranks"] = 0;
+  EXPECT_FALSE(Manifest::parse(json.dump())->usesMessages());
+}
+
+TEST(ManifestTest, MessagesNeedNoSymmetricMemory) {
+  const std::string m = "malformed manifest: ";
+  const std::string messages =
+      R"([{"op": "add", "path": "/transport", "value": "messages"})";
+  expectError(messages + "]",
+              m + "symm_bytes: not 0 although 'transport' is 'messages'");
+  expectError(
+      messages + R"(, {"op": "replace", "path": "/symm_bytes", "value": 0},
+                      {"op": "add", "path": "/entries/0/args/1/symmetric",
+                       "value": true}])",
+      m + "entries: a symmetric tensor although 'transport' is 'messages'");
+  for (const char *value : {"\"mpi\"", "1", "null", "[]"})
+    expectError(
+        std::string(R"([{"op": "add", "path": "/transport", "value": )") +
+            value + "}]",
+        m + "transport: expected \"direct\" or \"messages\"");
+}
+
 TEST(DTypeTest, NamesRoundTrip) {
   for (const char *name : {"f64", "f32", "f16", "bf16", "f8E4M3FN", "f8E5M2",
                            "i64", "i32", "i16", "i8", "i1"}) {
