@@ -23,8 +23,9 @@ struct LinkFrame {
   enum Kind : uint32_t {
     Beat = 1, ///< nothing new
     Rank,     ///< a RankSnapshot
-    Lost,   ///< the number of a host as text, a space, and what is known of it
-    Goodbye ///< nothing more comes
+    Lost,    ///< the number of a host as text, a space, and what is known of it
+    Goodbye, ///< nothing more comes
+    Text     ///< what programs say that use the same connections
   };
   static constexpr uint32_t magicValue = 0x4d4f4c4b;
   static constexpr uint32_t mostBytes = 1 << 16;

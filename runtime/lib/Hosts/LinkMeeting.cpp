@@ -20,15 +20,6 @@
 
 using namespace moe::rt;
 
-namespace {
-struct LinkHello {
-  static constexpr uint32_t magicValue = 0x4d4f4c48;
-  uint32_t magic;
-  uint32_t host;
-  unsigned char secret[16];
-};
-} // namespace
-
 std::string LinkInvitation::places() const {
   std::string text;
   for (uint32_t i = 0; i < numAddresses; ++i) {
@@ -120,46 +111,10 @@ Expected<UniqueFd> moe::rt::openLinkListener(int backlog,
   return listener;
 }
 
-namespace {
-/// A connection that was accepted, and what has come of its greeting.
-struct Guest {
-  UniqueFd socket;
-  char bytes[sizeof(LinkHello)];
-  size_t received = 0;
-};
-
-class Reception {
-public:
-  Reception(int listener, const LinkInvitation &invitation,
-            const HostMap &hosts)
-      : listener(listener), invitation(invitation), links(hosts.numHosts()) {}
-
-  Expected<std::vector<UniqueFd>> run(const HostMap &hosts, double seconds);
-
-private:
-  std::vector<int> missing() const;
-  void accept();
-  bool isOver(Guest &guest);
-
-  int listener;
-  const LinkInvitation &invitation;
-  std::vector<UniqueFd> links;
-  std::vector<Guest> guests;
-};
-} // namespace
-
-std::vector<int> Reception::missing() const {
-  std::vector<int> hosts;
-  for (size_t host = 1; host < links.size(); ++host)
-    if (!links[host].isValid())
-      hosts.push_back(static_cast<int>(host));
-  return hosts;
-}
-
 /// Strangers may stay and say nothing: the eldest makes room. A leader that is
 /// shown out comes again.
-void Reception::accept() {
-  size_t mostGuests = links.size() + 64;
+void LinkReception::accept() {
+  size_t mostGuests = count + 64;
   for (;;) {
     UniqueFd connection(
         accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -176,7 +131,8 @@ void Reception::accept() {
 }
 
 /// Takes what a guest has said so far.
-bool Reception::isOver(Guest &guest) {
+bool LinkReception::isOver(Guest &guest,
+                           const std::function<void(size_t, UniqueFd)> &found) {
   ssize_t received = recv(guest.socket.get(), guest.bytes + guest.received,
                           sizeof(guest.bytes) - guest.received, MSG_DONTWAIT);
   if (received < 0 && (errno == EAGAIN || errno == EINTR))
@@ -189,28 +145,46 @@ bool Reception::isOver(Guest &guest) {
   LinkHello hello;
   std::memcpy(&hello, guest.bytes, sizeof(hello));
   if (hello.magic != LinkHello::magicValue || hello.host == 0 ||
-      hello.host >= links.size() ||
+      hello.host >= count ||
       std::memcmp(hello.secret, invitation.secret, sizeof(hello.secret)) != 0)
     return true;
   // A fresh connection has room for the answer.
   if (send(guest.socket.get(), invitation.answer, sizeof(invitation.answer),
            MSG_NOSIGNAL | MSG_DONTWAIT) == ssize_t(sizeof(invitation.answer))) {
     sendAtOnce(guest.socket.get());
-    links[hello.host] = std::move(guest.socket);
+    found(hello.host, std::move(guest.socket));
   }
   return true;
 }
 
-Expected<std::vector<UniqueFd>> Reception::run(const HostMap &hosts,
-                                               double seconds) {
+void LinkReception::step(const std::function<void(size_t, UniqueFd)> &found) {
+  accept();
+  guests.erase(
+      std::remove_if(guests.begin(), guests.end(),
+                     [&](Guest &guest) { return isOver(guest, found); }),
+      guests.end());
+}
+
+void LinkReception::addTo(std::vector<pollfd> &entries) const {
+  entries.push_back({listener, POLLIN, 0});
+  for (const Guest &guest : guests)
+    entries.push_back({guest.socket.get(), POLLIN, 0});
+}
+
+Expected<std::vector<UniqueFd>>
+moe::rt::receiveLinks(int listener, const LinkInvitation &invitation,
+                      const HostMap &hosts, double seconds) {
+  std::vector<UniqueFd> links(hosts.numHosts());
+  LinkReception reception(listener, invitation, links.size());
   for (Deadline deadline(seconds);;) {
-    accept();
-    guests.erase(std::remove_if(guests.begin(), guests.end(),
-                                [this](Guest &guest) { return isOver(guest); }),
-                 guests.end());
-    std::vector<int> absent = missing();
+    reception.step(
+        [&](size_t host, UniqueFd socket) { links[host] = std::move(socket); });
+    std::vector<int> absent;
+    for (size_t host = 1; host < links.size(); ++host)
+      if (!links[host].isValid())
+        absent.push_back(static_cast<int>(host));
     if (absent.empty())
-      return std::move(links);
+      return links;
     if (deadline.isOver()) {
       std::string names;
       for (int host : absent)
@@ -223,17 +197,10 @@ Expected<std::vector<UniqueFd>> Reception::run(const HostMap &hosts,
                        invitation.places().c_str(), seconds)
           .aboutPeer(hosts.ranksOf(absent.front()).front());
     }
-    std::vector<pollfd> entries{{listener, POLLIN, 0}};
-    for (const Guest &guest : guests)
-      entries.push_back({guest.socket.get(), POLLIN, 0});
+    std::vector<pollfd> entries;
+    reception.addTo(entries);
     (void)poll(entries.data(), entries.size(), deadline.sliceMs());
   }
-}
-
-Expected<std::vector<UniqueFd>>
-moe::rt::receiveLinks(int listener, const LinkInvitation &invitation,
-                      const HostMap &hosts, double seconds) {
-  return Reception(listener, invitation, hosts).run(hosts, seconds);
 }
 
 //===----------------------------------------------------------------------===//

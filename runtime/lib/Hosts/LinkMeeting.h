@@ -20,7 +20,9 @@
 #include "moe-runtime/UniqueFd.h"
 
 #include <cstdint>
+#include <functional>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string>
 #include <vector>
 
@@ -60,6 +62,42 @@ Expected<UniqueFd> openLinkListener(int backlog, LinkInvitation &invitation);
 /// Connects to rank 0 as the leader of `host`.
 Expected<UniqueFd> visitLink(const LinkInvitation &invitation, int host,
                              double seconds);
+
+/// What the leader of a host says first.
+struct LinkHello {
+  static constexpr uint32_t magicValue = 0x4d4f4c48;
+  uint32_t magic;
+  uint32_t host;
+  unsigned char secret[16];
+};
+
+/// Takes in those who come to a listener, without waiting.
+class LinkReception {
+public:
+  /// `count` counts the one that listens, which is number 0.
+  LinkReception(int listener, const LinkInvitation &invitation, size_t count)
+      : listener(listener), invitation(invitation), count(count) {}
+
+  void addTo(std::vector<pollfd> &entries) const;
+  /// Hands over the connections of those who have said their number and the
+  /// secret, and got the answer.
+  void step(const std::function<void(size_t number, UniqueFd)> &found);
+
+private:
+  /// A connection that was accepted, and what has come of its greeting.
+  struct Guest {
+    UniqueFd socket;
+    char bytes[sizeof(LinkHello)];
+    size_t received = 0;
+  };
+  void accept();
+  bool isOver(Guest &guest, const std::function<void(size_t, UniqueFd)> &found);
+
+  int listener;
+  const LinkInvitation &invitation;
+  size_t count;
+  std::vector<Guest> guests;
+};
 
 /// Takes connections until all other hosts are there, and returns them by the
 /// numbers of their hosts.

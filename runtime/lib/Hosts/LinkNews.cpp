@@ -21,6 +21,7 @@ void Link::take(Neighbour &from, LinkFrame::Kind kind,
                 std::string_view payload) {
   switch (kind) {
   case LinkFrame::Beat:
+  case LinkFrame::Text:
     return;
   case LinkFrame::Rank:
     return takeSnapshot(from, payload);
