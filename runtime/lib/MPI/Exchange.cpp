@@ -16,7 +16,9 @@
 #include "MpiBootstrap.h"
 #include "Process.h"
 #include "moe-runtime/Exchanger.h"
+#include "moe-runtime/LaunchedJob.h"
 
+#include <cstdlib>
 #include <cstring>
 
 using namespace moe::rt;
@@ -224,7 +226,13 @@ static Status findOriginal(const ExchangerSetup &setup, const Library *&mpi,
     return Status(MOERT_UNAVAILABLE,
                   "ranks that are threads are one process of MPI; start a "
                   "process per rank");
-  auto library = joinRunning();
+  std::optional<LaunchedJob> job;
+  std::string ignored;
+  // Processes of mpirun can use MPI though nobody has yet.
+  bool isJob = detectJob([](const char *name) { return std::getenv(name); },
+                         job, ignored) &&
+               job && job->launcher != "torchrun";
+  auto library = isJob ? join(setup.bootstrap.timeoutSeconds()) : joinRunning();
   if (!library.isOk())
     return library.status();
   mpi = *library;
