@@ -11,6 +11,7 @@
 
 #include "moe-runtime/Backend.h"
 #include "moe-runtime/GroupControl.h"
+#include "moe-runtime/HostMap.h"
 #include "moe-runtime/Manifest.h"
 #include "moe-runtime/SharedObject.h"
 #include "moe-runtime/SymmetricHeap.h"
@@ -30,6 +31,8 @@ namespace moe::rt {
 class Artifact;
 class CallFrame;
 struct FailedCheck;
+struct MessageCalls;
+struct RowExchange;
 
 /// One public function of a loaded artifact.
 struct Entry {
@@ -115,6 +118,8 @@ struct ContextOptions {
   std::string backend = "host";
   /// GPU of this rank, or -1 for the rank modulo the number of GPUs.
   int device = -1;
+  /// For tests: stands for MOE_HOSTID, which all ranks of a process share.
+  std::string hostId;
 };
 
 /// A rank's membership in a group. Used by one thread at a time, and by the
@@ -171,9 +176,14 @@ public:
   /// Tells the group of an error met outside of a call.
   Status fail(const Status &status);
 
+  /// Collective. Of ranks on one host.
   Expected<char *> symmAlloc(size_t bytes);
   Status symmFree(void *address);
+  /// Of the ranks of this one's host, numbered as on `onHost`.
   SymmetricHeap &heap() { return *symmHeap; }
+  const HostMap &hosts() const { return hostMap; }
+  /// The ranks of this one's host; the whole group where there is one host.
+  Bootstrap &onHost() { return hostBootstrap ? *hostBootstrap : *bootstrap; }
   Backend &device() { return *backend; }
   GroupControl &control() { return *group; }
   Bootstrap &boot() { return *bootstrap; }
@@ -192,7 +202,7 @@ public:
   Artifact *runningArtifact() { return running->artifact; }
   bool beginCollective(const char *op, const char *location, int64_t site);
   void phase(const char *name);
-  void endCollective();
+  bool endCollective();
   bool wait(const uint64_t *flag, uint64_t value, int64_t peer);
   void failHere(const FailedCheck &check);
   void failAssertion(const char *location, const char *text);
@@ -201,6 +211,12 @@ public:
                       void *&out);
   void *symmetricResult(int64_t index, int64_t offset, int64_t bytes);
   bool free(void *ptr);
+  /// All-gather and all-to-all.
+  enum class Spread { Gather, ToAll };
+  bool spread(Spread kind, const void *send, void *recv, int64_t bytes);
+  bool beginExchange();
+  bool exchangeRows(const RowExchange &rows);
+  bool endExchange();
   bool launchKernel(const KernelLaunch &launch);
   bool copy(void *to, const void *from, int64_t bytes);
   bool read(void *to, const void *from, int64_t bytes);
@@ -220,6 +236,9 @@ private:
   void number(Artifact &artifact);
   Status agreeOnBytes(const Artifact &artifact);
   Status checkLoadable(const Manifest &manifest);
+  Status checkTransport(const Manifest &manifest) const;
+  Status openTransport();
+  Status transportError() const;
   Expected<Artifact *> adopt(Expected<std::unique_ptr<Artifact>> opened,
                              const std::string &displayName);
   Status callGuarded(Entry &entry, const std::vector<const DLTensor *> &inputs,
@@ -240,6 +259,10 @@ private:
   Status refuseIfIncomplete() const;
   bool invoke(Entry &entry, void **args);
   bool checkOrder(int peer);
+  std::string describeCollective(const CollectiveId &id) const;
+  Status compareCollectives(int peer, const CollectiveId &theirs) const;
+  Status checkMessageCall(const char *function) const;
+  bool endMessages(const Status &status, bool isPlaced);
   void wakeSleepers();
   bool stop(const Status &status);
   std::string here() const;
@@ -249,9 +272,12 @@ private:
   // Destroyed from the last to the first: artifacts before the heap, the heap
   // before the backend.
   std::unique_ptr<Bootstrap> bootstrap;
+  HostMap hostMap;
+  std::unique_ptr<Bootstrap> hostBootstrap; ///< of several hosts only
   std::unique_ptr<GroupControl> group;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<SymmetricHeap> symmHeap;
+  std::unique_ptr<MessageCalls> messages; ///< once an artifact needs it
   std::vector<std::unique_ptr<Artifact>> artifacts;
   uint64_t numLoads = 0; ///< of artifacts, also of those that are gone
   std::shared_ptr<Memory> arena;

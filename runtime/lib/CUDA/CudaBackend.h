@@ -34,7 +34,7 @@ public:
   Status open(int ordinal, int rank);
   RankFacts facts() const;
   /// The part that needs all: peer access and a common way to share memory.
-  Status meet(const std::vector<RankFacts> &all, int rank, bool areThreads,
+  Status meet(const std::vector<RankFacts> &all, Bootstrap &bootstrap,
               std::shared_ptr<AddressSpace> space);
   ~CudaBackend() override;
 

@@ -19,34 +19,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "ControlBlock.h"
+#include "moe-runtime/Futex.h"
 #include "moe-runtime/GroupControl.h"
-
-#include <cerrno>
-#include <ctime>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 using namespace moe::rt;
 
-static_assert(sizeof(std::atomic<uint32_t>) == 4);
-
-/// Between processes: the word is in memory that they share.
-/// False when the time was up.
-static bool futexWait(std::atomic<uint32_t> &word, uint32_t expected,
-                      int64_t timeoutNs) {
-  timespec timeout{static_cast<time_t>(timeoutNs / 1000000000),
-                   static_cast<long>(timeoutNs % 1000000000)};
-  return syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAIT,
-                 expected, &timeout, nullptr, 0) == 0 ||
-         errno != ETIMEDOUT;
-}
-
-static void wake(RankBlock &sleeper) {
-  sleeper.wakeups.fetch_add(1, std::memory_order_release);
-  (void)syscall(SYS_futex, reinterpret_cast<uint32_t *>(&sleeper.wakeups),
-                FUTEX_WAKE, 1, nullptr, nullptr, 0);
-}
+static void wake(RankBlock &sleeper) { futexWake(sleeper.wakeups); }
 
 /// The mark that rank `rank` leaves; ranks share marks where there are many.
 static uint64_t markOf(int rank) { return uint64_t(1) << (rank % 64); }
@@ -56,7 +34,7 @@ bool GroupControl::sleep(int peer, const AwaitedFlag &flag,
   RankBlock &mine = block(myRank);
   mine.awaitedOffset.store(flag.offset, std::memory_order_relaxed);
   mine.awaitedValue.store(flag.value, std::memory_order_relaxed);
-  // Against wakeAll in the same way, with the error in place of the flag.
+  // Against nameOrigin in the same way, with the error in place of the flag.
   mine.awaitedRank.exchange(uint32_t(peer) + 1, std::memory_order_acq_rel);
   uint32_t before = mine.wakeups.load(std::memory_order_acquire);
   block(peer).sleepers.fetch_or(markOf(myRank), std::memory_order_acq_rel);
@@ -90,8 +68,15 @@ void GroupControl::wakeSleepers(
     mine.sleepers.fetch_or(kept, std::memory_order_release);
 }
 
-void GroupControl::wakeAll() {
-  for (int rank = 0; rank < groupSize; ++rank)
-    if (block(rank).awaitedRank.fetch_or(0, std::memory_order_acq_rel) != 0)
-      wake(block(rank));
+bool moe::rt::nameOrigin(ControlMemory &memory, int rank) {
+  uint64_t none = 0;
+  if (!memory.group().origin.compare_exchange_strong(none, uint64_t(rank) + 1,
+                                                     std::memory_order_acq_rel))
+    return false;
+  for (int r = 0; r < memory.size; ++r) {
+    RankBlock &other = memory.ranks()[r];
+    if (other.awaitedRank.fetch_or(0, std::memory_order_acq_rel) != 0)
+      wake(other);
+  }
+  return true;
 }
