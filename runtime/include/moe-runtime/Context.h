@@ -10,6 +10,7 @@
 #define MOE_RUNTIME_CONTEXT_H
 
 #include "moe-runtime/Backend.h"
+#include "moe-runtime/Exchanger.h"
 #include "moe-runtime/GroupControl.h"
 #include "moe-runtime/HostMap.h"
 #include "moe-runtime/Manifest.h"
@@ -120,6 +121,7 @@ struct ContextOptions {
   int device = -1;
   /// For tests: stands for MOE_HOSTID, which all ranks of a process share.
   std::string hostId;
+  LentCommunicators lent;
 };
 
 /// A rank's membership in a group. Used by one thread at a time, and by the
