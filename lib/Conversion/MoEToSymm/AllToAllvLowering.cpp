@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "ProtocolBuilder.h"
+#include "Lowerings.h"
 
 using namespace mlir;
 using namespace mlir::moe;

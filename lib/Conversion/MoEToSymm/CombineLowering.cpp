@@ -15,7 +15,8 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "CombineProtocol.h"
+#include "../MoEProtocols/CombineProtocol.h"
+#include "Lowerings.h"
 
 using namespace mlir;
 using namespace mlir::moe;

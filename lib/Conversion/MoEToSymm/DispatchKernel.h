@@ -9,8 +9,8 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 
-#include "DispatchPadding.h"
-#include "DispatchProtocol.h"
+#include "../MoEProtocols/DispatchPadding.h"
+#include "../MoEProtocols/DispatchProtocol.h"
 #include "KernelBuilder.h"
 
 namespace mlir::moe {

@@ -11,8 +11,9 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "DispatchPadding.h"
-#include "DispatchProtocol.h"
+#include "../MoEProtocols/DispatchPadding.h"
+#include "../MoEProtocols/DispatchProtocol.h"
+#include "Lowerings.h"
 
 using namespace mlir;
 using namespace mlir::moe;

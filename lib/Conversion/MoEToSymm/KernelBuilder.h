@@ -9,7 +9,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_KERNELBUILDER_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_KERNELBUILDER_H
 
-#include "ProtocolBuilder.h"
+#include "../MoEProtocols/ProtocolBuilder.h"
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"

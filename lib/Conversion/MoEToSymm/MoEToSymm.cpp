@@ -9,7 +9,8 @@
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
 
 #include "KernelBuilder.h"
-#include "OutlineCollectives.h"
+#include "../MoEProtocols/OutlineCollectives.h"
+#include "Lowerings.h"
 #include "moe-mlir/Conversion/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"

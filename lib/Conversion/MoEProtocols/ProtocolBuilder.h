@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_PROTOCOLBUILDER_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_PROTOCOLBUILDER_H
 
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
@@ -178,11 +178,6 @@ private:
   SmallVector<Value> symmetricBuffers;
 };
 
-/// Lowerings, one file each.
-void lowerDispatch(DispatchOp op, ProtocolBuilder &b);
-void lowerCombine(CombineOp op, ProtocolBuilder &b);
-void lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b);
-
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_PROTOCOLBUILDER_H

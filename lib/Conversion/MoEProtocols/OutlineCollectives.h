@@ -6,10 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_OUTLINECOLLECTIVES_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_OUTLINECOLLECTIVES_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_OUTLINECOLLECTIVES_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_OUTLINECOLLECTIVES_H
 
-#include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
+#include "moe-mlir/Conversion/SiteNumbers.h"
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -46,4 +46,4 @@ void outlineCollectives(ModuleOp module, const SiteNumbers &sites,
 
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_OUTLINECOLLECTIVES_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_OUTLINECOLLECTIVES_H
