@@ -37,6 +37,8 @@ public:
 
   /// Allocates the runs of rows, for `reuse`; outside of a kernel.
   void allocateRuns();
+  /// Takes a table of this rank's own for them, whatever numbers it has.
+  void setRuns(Value table) { runs = table; }
   /// Notes that `row` of `peer` is put in run `epoch`.
   void noteRow(Value peer, Value row, Value epoch);
   /// Whether no rank has put `row` in run `epoch`; when all are done.

@@ -158,9 +158,9 @@ public:
   void signalAll(Value flags);
   void waitAll(Value flags);
   void barrier();
-  /// Puts row 0 of `counts` (1×G) into row `me` of a matrix (R×G) on every rank
+  /// Brings row 0 of `counts` (1×G) to row `me` of a matrix (R×G) on every rank
   /// and waits until the matrix is complete; returns it.
-  Value allGatherCounts(Value counts);
+  virtual Value allGatherCounts(Value counts);
   /// Of a matrix of counts, a row per sender: the sum of column `column` over
   /// the senders below this rank, and over all.
   std::pair<Value, Value> sumOfSenders(Value counts, Value column);

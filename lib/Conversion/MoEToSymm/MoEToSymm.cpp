@@ -8,8 +8,8 @@
 
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
 
-#include "KernelBuilder.h"
 #include "../MoEProtocols/OutlineCollectives.h"
+#include "KernelBuilder.h"
 #include "Lowerings.h"
 #include "moe-mlir/Conversion/Passes.h"
 
