@@ -32,6 +32,12 @@ def Symm_Dialect : Dialect {
     end the execution of the enclosing entry with an error on every rank;
     nothing after them takes effect. Therefore no op has an error result.
 
+    Ranks on other hosts have no memory that this one could address: they exist in
+    `coll` ops only. A module that is compiled for messages may use those ops of
+    this dialect that touch no memory of other ranks: `symm.rank`, `symm.check`,
+    `symm.collective_begin`, `symm.phase`, `symm.collective_end` and those of
+    results.
+
     The memory model is written down in docs/MemoryModel.md.
   }];
   let useDefaultAttributePrinterParser = 1;
