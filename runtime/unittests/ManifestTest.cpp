@@ -15,7 +15,7 @@ using namespace moe::rt;
 using Json = nlohmann::json;
 
 static const char *const good = R"({
-  "abi_version": 3, "producer": "moe-mlir 0.1.0", "target": "host",
+  "abi_version": 4, "producer": "moe-mlir 0.1.0", "target": "host",
   "cpu": "x86-64-v3", "hash": "6f0e2b1c9d5a4c37", "ranks": 4,
   "symm_bytes": 29884416,
   "entries": [
@@ -115,7 +115,7 @@ static std::string replace(const std::string &path, const std::string &value) {
 TEST(ManifestTest, OtherAbiVersions) {
   expectError(replace("/abi_version", "2"),
               "the artifact has ABI version 2, this runtime understands "
-              "version 3",
+              "version 4",
               MOERT_ABI_MISMATCH);
   // Of another version nothing else is looked at.
   auto manifest = Manifest::parse(R"({"abi_version": 7, "ranks": "many"})");
@@ -207,6 +207,39 @@ TEST(ManifestTest, CpuLevels) {
     EXPECT_TRUE(status.isOk() || status.code() == MOERT_ABI_MISMATCH);
     hasHigher |= status.isOk();
   }
+}
+
+TEST(ManifestTest, TransportIsDirectUnlessItSaysMessages) {
+  EXPECT_FALSE(Manifest::parse(good)->usesMessages());
+  Json json = Json::parse(good);
+  json["transport"] = "direct";
+  EXPECT_FALSE(Manifest::parse(json.dump())->usesMessages());
+  json["transport"] = "messages";
+  json["symm_bytes"] = 0;
+  auto manifest = Manifest::parse(json.dump());
+  ASSERT_TRUE(manifest.isOk()) << manifest.status().message();
+  EXPECT_TRUE(manifest->usesMessages());
+  // Who sends nothing needs no transport.
+  json["ranks"] = 0;
+  EXPECT_FALSE(Manifest::parse(json.dump())->usesMessages());
+}
+
+TEST(ManifestTest, MessagesNeedNoSymmetricMemory) {
+  const std::string m = "malformed manifest: ";
+  const std::string messages =
+      R"([{"op": "add", "path": "/transport", "value": "messages"})";
+  expectError(messages + "]",
+              m + "symm_bytes: not 0 although 'transport' is 'messages'");
+  expectError(
+      messages + R"(, {"op": "replace", "path": "/symm_bytes", "value": 0},
+                      {"op": "add", "path": "/entries/0/args/1/symmetric",
+                       "value": true}])",
+      m + "entries: a symmetric tensor although 'transport' is 'messages'");
+  for (const char *value : {"\"mpi\"", "1", "null", "[]"})
+    expectError(
+        std::string(R"([{"op": "add", "path": "/transport", "value": )") +
+            value + "}]",
+        m + "transport: expected \"direct\" or \"messages\"");
 }
 
 TEST(DTypeTest, NamesRoundTrip) {

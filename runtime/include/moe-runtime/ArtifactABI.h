@@ -130,8 +130,8 @@ void *moert_alloc_result(int64_t index, int64_t bytes, int64_t alignment);
 // Such an artifact moves rows in exchanges that the runtime performs, by the
 // transport that suits the group: shared memory, MPI, NCCL. It has no workspace
 // and may run on ranks of several hosts. All ranks call the functions below in
-// the same order, inside a collective; each returns when this rank's buffers may
-// be used again, on a GPU in the order of the stream of the call. Waits are
+// the same order, inside a collective; each returns when this rank's buffers
+// may be used again, on a GPU in the order of the stream of the call. Waits are
 // bounded and fail like those of moert_wait. Buffers are those of the target:
 // host memory, or memory of the device. They do not overlap.
 
@@ -139,17 +139,17 @@ void *moert_alloc_result(int64_t index, int64_t bytes, int64_t alignment);
 /// for as many of each rank.
 void moert_all_gather(const void *send, void *recv, int64_t bytes);
 
-/// Part p of `send` goes to rank p, and part s of `recv` comes from rank s; each
-/// part has `bytes` bytes.
+/// Part p of `send` goes to rank p, and part s of `recv` comes from rank s;
+/// each part has `bytes` bytes.
 void moert_all_to_all(const void *send, void *recv, int64_t bytes);
 
 /// Between begin and end: one exchange of rows of any number of buffers, as if
 /// at the same time. To rank p go `send_counts[p]` rows of `row_bytes` bytes
-/// from row `send_starts[p]` of `send` on; from it come `recv_counts[p]` rows, to
-/// row `recv_starts[p]` of `recv` on. The four tables have an entry per rank,
-/// are in host memory whatever the target, and are read during the call. What a
-/// rank sends and its peer expects has to be equal; a transport that sees that it
-/// is not reports MOERT_INVALID_COUNT.
+/// from row `send_starts[p]` of `send` on; from it come `recv_counts[p]` rows,
+/// to row `recv_starts[p]` of `recv` on. The four tables have an entry per
+/// rank, are in host memory whatever the target, and are read during the call.
+/// What a rank sends and its peer expects has to be equal; a transport that
+/// sees that it is not reports MOERT_INVALID_COUNT.
 void moert_exchange_begin(void);
 void moert_exchange_rows(const void *send, const int32_t *send_starts,
                          const int32_t *send_counts, void *recv,

@@ -11,6 +11,7 @@
 
 #include "moe-runtime/Backend.h"
 #include "moe-runtime/GroupControl.h"
+#include "moe-runtime/HostMap.h"
 #include "moe-runtime/Manifest.h"
 #include "moe-runtime/SharedObject.h"
 #include "moe-runtime/SymmetricHeap.h"
@@ -30,6 +31,8 @@ namespace moe::rt {
 class Artifact;
 class CallFrame;
 struct FailedCheck;
+struct MessageCalls;
+struct RowExchange;
 
 /// One public function of a loaded artifact.
 struct Entry {
@@ -177,6 +180,7 @@ public:
   Backend &device() { return *backend; }
   GroupControl &control() { return *group; }
   Bootstrap &boot() { return *bootstrap; }
+  const HostMap &hosts() const { return hostMap; }
   Timings &timings() { return times; }
   Memory &memory() { return *arena; }
   /// An error in a child of the process that made the context.
@@ -192,7 +196,7 @@ public:
   Artifact *runningArtifact() { return running->artifact; }
   bool beginCollective(const char *op, const char *location, int64_t site);
   void phase(const char *name);
-  void endCollective();
+  bool endCollective();
   bool wait(const uint64_t *flag, uint64_t value, int64_t peer);
   void failHere(const FailedCheck &check);
   void failAssertion(const char *location, const char *text);
@@ -201,6 +205,12 @@ public:
                       void *&out);
   void *symmetricResult(int64_t index, int64_t offset, int64_t bytes);
   bool free(void *ptr);
+  /// All-gather and all-to-all.
+  enum class Spread { Gather, ToAll };
+  bool spread(Spread kind, const void *send, void *recv, int64_t bytes);
+  bool beginExchange();
+  bool exchangeRows(const RowExchange &rows);
+  bool endExchange();
   bool launchKernel(const KernelLaunch &launch);
   bool copy(void *to, const void *from, int64_t bytes);
   bool read(void *to, const void *from, int64_t bytes);
@@ -220,6 +230,9 @@ private:
   void number(Artifact &artifact);
   Status agreeOnBytes(const Artifact &artifact);
   Status checkLoadable(const Manifest &manifest);
+  Status checkTransport(const Manifest &manifest) const;
+  Status openTransport();
+  Status transportError() const;
   Expected<Artifact *> adopt(Expected<std::unique_ptr<Artifact>> opened,
                              const std::string &displayName);
   Status callGuarded(Entry &entry, const std::vector<const DLTensor *> &inputs,
@@ -240,6 +253,10 @@ private:
   Status refuseIfIncomplete() const;
   bool invoke(Entry &entry, void **args);
   bool checkOrder(int peer);
+  std::string describeCollective(const CollectiveId &id) const;
+  Status compareCollectives(int peer, const CollectiveId &theirs) const;
+  Status checkMessageCall(const char *function) const;
+  bool endMessages(const Status &status, bool isPlaced);
   void wakeSleepers();
   bool stop(const Status &status);
   std::string here() const;
@@ -249,9 +266,11 @@ private:
   // Destroyed from the last to the first: artifacts before the heap, the heap
   // before the backend.
   std::unique_ptr<Bootstrap> bootstrap;
+  HostMap hostMap;
   std::unique_ptr<GroupControl> group;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<SymmetricHeap> symmHeap;
+  std::unique_ptr<MessageCalls> messages; ///< once an artifact needs it
   std::vector<std::unique_ptr<Artifact>> artifacts;
   uint64_t numLoads = 0; ///< of artifacts, also of those that are gone
   std::shared_ptr<Memory> arena;

@@ -39,6 +39,9 @@ public:
   /// Not Ok when the group has failed, `peer` is gone, or time is up. Cheap
   /// enough for every few microseconds.
   virtual Status check(int peer) = 0;
+  /// Some bytes have moved, to or from any rank: the time begins anew, so that
+  /// a large exchange may take longer than the time-out.
+  virtual void progressed() {}
 };
 
 /// Rows of a pair of buffers: as of moert_exchange_rows. The tables have an
@@ -52,8 +55,8 @@ struct RowExchange {
 };
 
 /// One rank's end of a transport. Operations are collective, are called by one
-/// thread at a time, and run on `stream` where the backend has streams. After an
-/// error an exchanger is of no further use until `reset`.
+/// thread at a time, and run on `stream` where the backend has streams. After
+/// an error an exchanger is of no further use until `reset`.
 class Exchanger {
 public:
   virtual ~Exchanger();
@@ -69,7 +72,8 @@ public:
                           const StreamRef &stream, ExchangeGuard &guard) = 0;
 
   /// What went wrong outside of a call, such as an asynchronous error of NCCL;
-  /// Ok where there is nothing. Cheap, and never blocks.
+  /// Ok where there is nothing. Cheap, and never blocks. The guard of a call
+  /// asks for it as well.
   virtual Status poll() { return Status::ok(); }
 
   /// Collective through the bootstrap: makes the transport usable again after
@@ -87,8 +91,8 @@ struct ExchangerSetup {
 };
 
 /// The transport for the group; MOERT_UNAVAILABLE when there is none, with what
-/// the reader has to install or change. `MOE_TRANSPORT` (shared, mpi, nccl) pins
-/// it. Collective.
+/// the reader has to install or change. `MOE_TRANSPORT` (shared, mpi, nccl)
+/// pins it. Collective.
 Expected<std::unique_ptr<Exchanger>>
 createExchanger(const ExchangerSetup &setup);
 

@@ -46,6 +46,19 @@ struct AwaitedFlag {
   uint64_t offset, value;
 };
 
+/// What tells a collective from all others that a group runs between two
+/// resets. Equal on all ranks that are in it.
+struct CollectiveId {
+  uint64_t artifact = 0, site = 0;
+  uint64_t groupOp = 0; ///< number of the operation it belongs to
+  uint64_t ordinal = 0; ///< its own number
+
+  bool operator==(const CollectiveId &other) const {
+    return artifact == other.artifact && site == other.site &&
+           groupOp == other.groupOp && ordinal == other.ordinal;
+  }
+};
+
 /// 64-bit FNV-1a.
 uint64_t hashText(const std::string &text, uint64_t seed = 0);
 
@@ -75,6 +88,8 @@ public:
   std::string here() const;
   /// Op, location and phase of the running collective; unknown outside of one.
   ErrorDetails place() const;
+  /// The collective that this rank began last.
+  CollectiveId collective() const;
   /// @}
 
   /// \name Errors

@@ -7,10 +7,12 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// Ranks of one host can share memory, pass descriptors and watch each other's
-/// processes. A host is told by the boot id of its kernel and by the network
-/// namespace of the process, since descriptors travel over abstract sockets;
-/// `MOE_HOSTID` takes the place of both, so that tests can split one machine.
+/// Ranks of one host can share memory and pass descriptors. A host is told by
+/// the boot id of its kernel and by the network namespace of the process, since
+/// descriptors travel over abstract sockets. `MOE_HOSTID` splits such a machine
+/// into several hosts; it cannot join two. Process namespaces do not matter:
+/// descriptors pass between them, and only the death of a process that is not
+/// visible shows later.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -25,10 +27,24 @@
 
 namespace moe::rt {
 
+/// What a rank says of the host it is on.
+struct HostIdentity {
+  std::string machine; ///< its kernel and network namespace
+  std::string id;      ///< of MOE_HOSTID, or ""
+  std::string name;    ///< for messages
+
+  /// Of this process. `hostId` is the value of MOE_HOSTID, or null.
+  static Expected<HostIdentity> find(const char *hostId);
+};
+
 class HostMap {
 public:
-  /// Collective: asks all ranks.
+  /// Collective: asks all ranks. The same result or an error on all of them.
   static Expected<HostMap> create(Bootstrap &bootstrap);
+  /// The same for a rank with an identity that its process does not have, or
+  /// with none, and why.
+  static Expected<HostMap> create(Bootstrap &bootstrap,
+                                  const Expected<HostIdentity> &mine);
   /// All `ranks` ranks on this host.
   static HostMap oneHost(int ranks);
 
@@ -40,9 +56,13 @@ public:
   const std::vector<int> &ranksOf(int host) const { return ranksByHost[host]; }
   /// The host's name for messages.
   const std::string &nameOf(int host) const { return names[host]; }
+  /// The rank that leads the host of `rank`.
+  int leaderOf(int rank) const { return ranksOf(hostOf(rank)).front(); }
   bool areTogether(int rank, int other) const {
     return hostByRank[rank] == hostByRank[other];
   }
+  /// "node1 (ranks 0 and 1)".
+  std::string describe(int host) const;
   /// "node1 (ranks 0 and 1) and node2 (ranks 2 and 3)".
   std::string describe() const;
 

@@ -38,6 +38,11 @@ struct Manifest {
     std::string op;
     std::string location;
   };
+  /// How rows get from rank to rank.
+  enum class Transport {
+    Direct,  ///< generated code reads and writes memory of other ranks
+    Messages ///< it asks the runtime for exchanges
+  };
 
   std::string producer;
   std::string target;
@@ -45,6 +50,7 @@ struct Manifest {
   std::string hash;
   int64_t ranks = 0;
   int64_t symmBytes = 0;
+  Transport transport = Transport::Direct;
   std::vector<Entry> entries;
   std::vector<Site> sites;
   /// For GPUs: the oldest compute capability, 90 for "sm_90", or 0; and the
@@ -55,6 +61,12 @@ struct Manifest {
   /// Name of the backend that runs it: "host" or "cuda" for targets that
   /// begin so, else the target.
   std::string backendName() const;
+
+  /// Whether all ranks together run its entries.
+  bool communicates() const { return ranks != 0; }
+  bool usesMessages() const {
+    return communicates() && transport == Transport::Messages;
+  }
 
   /// Reads and checks a manifest. Unknown keys are ignored. The ABI version is
   /// looked at first: of another version nothing else is understood.

@@ -15,6 +15,7 @@
 
 #include "FailedCheck.h"
 #include "moe-runtime/Context.h"
+#include "moe-runtime/Exchanger.h"
 
 using namespace moe::rt;
 
@@ -66,10 +67,7 @@ MOERT_EXPORT void moert_phase(const char *phase) {
 
 MOERT_EXPORT void moert_collective_end(void) {
   Context *context = Context::current();
-  if (!runGuarded(context, [=] {
-        context->endCollective();
-        return true;
-      }))
+  if (!runGuarded(context, [=] { return context->endCollective(); }))
     context->unwind();
 }
 
@@ -127,6 +125,56 @@ MOERT_EXPORT void *moert_alloc_result(int64_t index, int64_t bytes,
 MOERT_EXPORT void moert_free(void *ptr) {
   Context *context = Context::current();
   if (!runGuarded(context, [=] { return context->free(ptr); }))
+    context->unwind();
+}
+
+//===----------------------------------------------------------------------===//
+// For artifacts that exchange messages
+//===----------------------------------------------------------------------===//
+
+MOERT_EXPORT void moert_all_gather(const void *send, void *recv,
+                                   int64_t bytes) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] {
+        return context->spread(Context::Spread::Gather, send, recv, bytes);
+      }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_all_to_all(const void *send, void *recv,
+                                   int64_t bytes) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] {
+        return context->spread(Context::Spread::ToAll, send, recv, bytes);
+      }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_exchange_begin(void) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] { return context->beginExchange(); }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_exchange_rows(const void *send,
+                                      const int32_t *send_starts,
+                                      const int32_t *send_counts, void *recv,
+                                      const int32_t *recv_starts,
+                                      const int32_t *recv_counts,
+                                      int64_t row_bytes) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] {
+        return context->exchangeRows(
+            {static_cast<const char *>(send), send_starts, send_counts,
+             static_cast<char *>(recv), recv_starts, recv_counts,
+             static_cast<size_t>(row_bytes)});
+      }))
+    context->unwind();
+}
+
+MOERT_EXPORT void moert_exchange_end(void) {
+  Context *context = Context::current();
+  if (!runGuarded(context, [=] { return context->endExchange(); }))
     context->unwind();
 }
 

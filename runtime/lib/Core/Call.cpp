@@ -8,6 +8,8 @@
 
 #include "CallFrame.h"
 #include "FailedCheck.h"
+#include "MessageCalls.h"
+#include "PeerWait.h"
 #include "moe-runtime/Context.h"
 
 #include <new>
@@ -206,6 +208,9 @@ std::string Context::here() const {
 bool Context::beginCollective(const char *op, const char *location,
                               int64_t site) {
   inCollective = true;
+  // A call that failed may have left it open.
+  if (messages)
+    messages->isOpen = false;
   ++collectiveNumber;
   sameCollective.resize(size());
   group->beginCollective(op, location, site, running->artifact->identity());
@@ -223,24 +228,24 @@ void Context::phase(const char *name) {
   times.phase(name);
 }
 
-void Context::endCollective() {
+bool Context::endCollective() {
+  if (messages && messages->isOpen)
+    return stop(openExchangeError("moert_collective_end").withPrefix(here()));
   wakeSleepers();
   inCollective = false;
   group->endCollective();
   times.endCollective();
+  return true;
 }
 
 namespace {
 /// Why a wait of generated code may end early.
 class FlagGuard : public WaitGuard {
 public:
-  /// `outside` is where the rank is when it is in no collective; `offset` that
-  /// of the flag in this rank's slice.
-  FlagGuard(GroupControl &group, const std::string *outside,
-            const uint64_t *flag, AwaitedFlag awaited, int peer,
-            double timeoutSeconds)
-      : group(group), outside(outside), flag(flag), awaited(awaited),
-        peer(peer), next(peer), timeoutSeconds(timeoutSeconds) {}
+  FlagGuard(GroupControl &group, const PeerWait &bounds, const uint64_t *flag,
+            AwaitedFlag awaited, int peer)
+      : group(group), bounds(bounds), flag(flag), awaited(awaited), peer(peer) {
+  }
 
   void sleep(int64_t mostNs) override {
     group.sleep(
@@ -252,44 +257,29 @@ public:
   }
 
   Status check(uint64_t seen) override {
-    if (Status s = group.checkSome(peer, next); !s.isOk())
+    if (Status s = bounds.check(peer, "a signal"); !s.isOk())
       return s;
-    if (Status s = group.checkAlive(peer); !s.isOk()) {
-      // What failed a rank before it left is the better explanation.
-      if (Status first = group.groupError(); !first.isOk())
-        return first;
-      return s.withPrefix(here() + ": waiting for a signal");
-    }
-    if (!clock.hasPassed(timeoutSeconds))
+    if (!bounds.isTimeUp())
       return Status::ok();
-    // Ranks that do different things are the better explanation.
-    if (Status s = group.checkGroup(); !s.isOk())
-      return s;
-    return makeError(MOERT_TIMEOUT,
-                     "%s: timed out after %g s waiting for rank %d: expected "
-                     "signal %llu, seen %llu; rank %d was last seen %s",
-                     here().c_str(), timeoutSeconds, peer,
-                     (unsigned long long)awaited.value,
-                     (unsigned long long)seen, peer,
-                     group.lastSeen(peer).c_str())
-        .detailed([&](ErrorDetails &details) {
-          details.peer = peer;
-          details.what = "signal";
-          details.expected = std::to_string(awaited.value);
-          details.seen = std::to_string(seen);
-        });
+    Status status =
+        bounds.timeOut(peer, format("expected signal %llu, seen %llu",
+                                    (unsigned long long)awaited.value,
+                                    (unsigned long long)seen));
+    if (status.code() != MOERT_TIMEOUT)
+      return status;
+    return status.detailed([&](ErrorDetails &details) {
+      details.what = "signal";
+      details.expected = std::to_string(awaited.value);
+      details.seen = std::to_string(seen);
+    });
   }
 
 private:
-  std::string here() const { return outside ? *outside : group.here(); }
-
   GroupControl &group;
-  const std::string *outside;
+  PeerWait bounds;
   const uint64_t *flag;
   AwaitedFlag awaited;
-  int peer, next;
-  double timeoutSeconds;
-  WaitClock clock;
+  int peer;
 };
 } // namespace
 
@@ -313,8 +303,9 @@ bool Context::wait(const uint64_t *flag, uint64_t value, int64_t peer) {
   AwaitedFlag awaited{
       uint64_t(reinterpret_cast<const char *>(flag) - symmHeap->slice(rank())),
       value};
-  FlagGuard guard(*group, inCollective ? nullptr : &running->callText, flag,
-                  awaited, static_cast<int>(peer), options.timeoutSeconds);
+  PeerWait bounds(*group, inCollective ? nullptr : &running->callText,
+                  options.timeoutSeconds);
+  FlagGuard guard(*group, bounds, flag, awaited, static_cast<int>(peer));
   Status status = backend->wait(flag, value, guard);
   return status.isOk() ? checkOrder(int(peer)) : stop(status);
 }

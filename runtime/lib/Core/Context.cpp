@@ -9,6 +9,7 @@
 #include "moe-runtime/Context.h"
 
 #include "DeviceRecord.h"
+#include "MessageCalls.h"
 
 #include <algorithm>
 #include <cmath>
@@ -48,6 +49,7 @@ Context::create(std::unique_ptr<Bootstrap> bootstrap,
   boot.setTimeout(options.timeoutSeconds);
   auto failed = [&](const Status &status) { return context->prefixed(status); };
 
+  context->hostMap = HostMap::oneHost(boot.size());
   auto control = GroupControl::create(boot);
   if (!control.isOk())
     return failed(control.status());
@@ -77,6 +79,7 @@ Context::~Context() {
     (void)group.release();
     (void)backend.release();
     (void)symmHeap.release();
+    (void)messages.release();
     (void)bootstrap.release();
     for (std::unique_ptr<Artifact> &artifact : artifacts)
       (void)artifact.release();
@@ -147,7 +150,7 @@ Status Context::checkLoadable(const Manifest &manifest) {
     return makeError(MOERT_ABI_MISMATCH,
                      "the artifact is for %lld ranks, but the group has %d",
                      (long long)manifest.ranks, size());
-  return Status::ok();
+  return checkTransport(manifest);
 }
 
 /// All ranks have read the same bytes. What else differs, such as the name,
@@ -220,6 +223,9 @@ Expected<Artifact *> Context::adopt(Expected<std::unique_ptr<Artifact>> opened,
     status = prefixed(agreeOnBytes(**opened));
   if (status.isOk())
     number(**opened);
+  if (status.isOk() && (*opened)->manifest().usesMessages())
+    status =
+        prefixed(openTransport().withPrefix("load of " + (*opened)->label()));
   if (status.isOk() && (*opened)->manifest().symmBytes > 0) {
     size_t bytes = (*opened)->manifest().symmBytes;
     auto workspace = symmHeap->allocate(bytes);
@@ -309,6 +315,9 @@ Status Context::reset() {
     for (Entry &entry : artifact->entries())
       entry.verified = false;
   }
+  if (messages)
+    if (Status s = messages->exchanger->reset(*bootstrap); status.isOk())
+      status = s;
   return prefixed(agreeStatus(*bootstrap, status));
 }
 

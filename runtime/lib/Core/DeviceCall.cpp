@@ -72,6 +72,8 @@ Status Context::finishCall(const StreamRef &stream, const Status &status) {
 Status Context::whyStop(int64_t &goneSince) const {
   if (Status s = group->checkGroup(); !s.isOk())
     return s;
+  if (Status s = transportError(); !s.isOk())
+    return s.withPrefix(group->here());
   for (int peer = 0; peer < size(); ++peer) {
     Status status = group->checkProcess(peer);
     if (status.isOk() || group->hasLeft(peer))
@@ -177,9 +179,12 @@ Status Context::synchronize(void *stream) {
 Status Context::check() {
   if (Status s = refuseIfForked(); !s.isOk())
     return s;
-  if (Status s = prefixed(deviceError()); !s.isOk()) {
-    group->raise(s);
-    return s;
+  Status error = prefixed(deviceError());
+  if (error.isOk())
+    error = prefixed(transportError());
+  if (!error.isOk()) {
+    group->raise(error);
+    return error;
   }
   return group->groupError();
 }

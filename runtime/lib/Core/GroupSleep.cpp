@@ -19,34 +19,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "ControlBlock.h"
+#include "moe-runtime/Futex.h"
 #include "moe-runtime/GroupControl.h"
-
-#include <cerrno>
-#include <ctime>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 using namespace moe::rt;
 
-static_assert(sizeof(std::atomic<uint32_t>) == 4);
-
-/// Between processes: the word is in memory that they share.
-/// False when the time was up.
-static bool futexWait(std::atomic<uint32_t> &word, uint32_t expected,
-                      int64_t timeoutNs) {
-  timespec timeout{static_cast<time_t>(timeoutNs / 1000000000),
-                   static_cast<long>(timeoutNs % 1000000000)};
-  return syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAIT,
-                 expected, &timeout, nullptr, 0) == 0 ||
-         errno != ETIMEDOUT;
-}
-
-static void wake(RankBlock &sleeper) {
-  sleeper.wakeups.fetch_add(1, std::memory_order_release);
-  (void)syscall(SYS_futex, reinterpret_cast<uint32_t *>(&sleeper.wakeups),
-                FUTEX_WAKE, 1, nullptr, nullptr, 0);
-}
+static void wake(RankBlock &sleeper) { futexWake(sleeper.wakeups); }
 
 /// The mark that rank `rank` leaves; ranks share marks where there are many.
 static uint64_t markOf(int rank) { return uint64_t(1) << (rank % 64); }

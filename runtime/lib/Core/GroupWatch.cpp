@@ -70,6 +70,15 @@ ErrorDetails GroupControl::place() const {
   return details;
 }
 
+CollectiveId GroupControl::collective() const {
+  const RankBlock &mine = block(myRank);
+  uint64_t ordinal = mine.collectives.load(std::memory_order_relaxed);
+  const CollectiveRecord &record = collectiveOf(mine, ordinal);
+  return {record.artifact.load(std::memory_order_relaxed),
+          record.site.load(std::memory_order_relaxed),
+          record.groupOp.load(std::memory_order_relaxed), ordinal};
+}
+
 std::string GroupControl::here() const {
   const RankBlock &mine = block(myRank);
   if (mine.state == uint32_t(RankState::InCollective))

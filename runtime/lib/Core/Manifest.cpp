@@ -216,6 +216,25 @@ static Status readGpu(const Json &root, Manifest &manifest) {
   return Status::ok();
 }
 
+/// Manifests without a transport are direct.
+static Status readTransport(const Json &root, Manifest &manifest) {
+  auto transport = root.find("transport");
+  if (transport == root.end() || *transport == "direct")
+    return Status::ok();
+  if (*transport != "messages")
+    return malformed("transport", "expected \"direct\" or \"messages\"");
+  manifest.transport = Manifest::Transport::Messages;
+  if (manifest.symmBytes > 0)
+    return malformed("symm_bytes", "not 0 although 'transport' is 'messages'");
+  for (const Manifest::Entry &entry : manifest.entries)
+    for (const auto *types : {&entry.args, &entry.results})
+      for (const TensorType &type : *types)
+        if (type.isSymmetric)
+          return malformed("entries", "a symmetric tensor although 'transport' "
+                                      "is 'messages'");
+  return Status::ok();
+}
+
 static Status read(const Json &root, Manifest &manifest) {
   int64_t version = 0;
   if (Status s = readInt(root, "abi_version", 0, INT32_MAX, version); !s.isOk())
@@ -243,6 +262,8 @@ static Status read(const Json &root, Manifest &manifest) {
   if (manifest.ranks == 0 && manifest.symmBytes > 0)
     return malformed("symm_bytes", "not 0 although 'ranks' is 0");
   if (Status s = readEntries(root, manifest.entries); !s.isOk())
+    return s;
+  if (Status s = readTransport(root, manifest); !s.isOk())
     return s;
   if (Status s = readGpu(root, manifest); !s.isOk())
     return s;

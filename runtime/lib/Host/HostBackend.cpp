@@ -11,14 +11,9 @@
 #include "moe-runtime/Backend.h"
 #include "moe-runtime/MachineMemory.h"
 #include "moe-runtime/MemoryFile.h"
+#include "moe-runtime/WaitPace.h"
 
-#include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <cstring>
-#include <ctime>
-#include <sched.h>
-#include <thread>
 #include <unistd.h>
 
 using namespace moe::rt;
@@ -27,14 +22,7 @@ namespace {
 class HostBackend : public Backend {
 public:
   HostBackend(std::shared_ptr<HostAddressSpace> space, int ranks)
-      : space(std::move(space)), ranks(ranks) {
-    // More ranks than processors: the awaited rank cannot run while we spin,
-    // and each round of yields takes longer.
-    int processors = static_cast<int>(std::thread::hardware_concurrency());
-    bool isCrowded = ranks > processors;
-    spins = isCrowded ? 20 : 2000;
-    yields = isCrowded ? crowdedYields : 200;
-  }
+      : space(std::move(space)), ranks(ranks), limits(ranks) {}
 
   const char *name() const override { return "host"; }
   Status checkArtifact(const Manifest &manifest) override;
@@ -82,9 +70,8 @@ public:
 
 private:
   std::shared_ptr<HostAddressSpace> space;
-  static constexpr int crowdedYields = 8;
   int ranks;
-  int spins, yields;
+  WaitPace::Limits limits;
 };
 } // namespace
 
@@ -111,45 +98,24 @@ Expected<ChunkHandle> HostBackend::createChunk(size_t bytes) {
   return ChunkHandle{file.take(), {}, nullptr};
 }
 
-static inline void relax() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
-
 Status HostBackend::wait(const uint64_t *flag, uint64_t value,
                          WaitGuard &guard) {
   auto load = [&] { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); };
-  for (int i = 0; i < spins; ++i) {
-    if (load() >= value)
-      return Status::ok();
-    relax();
-  }
-  // Let others run; ask the guard now and then.
-  constexpr int64_t longestSleepNs = 4000000;
-  int64_t sleepNs = 500000;
-  for (int round = 0;; ++round) {
-    if (load() >= value)
-      return Status::ok();
-    if (round < yields) {
-      sched_yield();
-      if (round % 32 != 31)
-        continue;
-    } else {
-      guard.sleep(sleepNs);
-      if (load() >= value)
-        return Status::ok();
-      sleepNs = std::min(2 * sleepNs, longestSleepNs);
-    }
+  WaitPace pace(limits);
+  while (load() < value) {
+    bool isTimeToAsk = pace.pause([&](int64_t ns) { guard.sleep(ns); });
+    if (!isTimeToAsk)
+      continue;
     uint64_t seen = load();
     if (seen >= value)
-      return Status::ok();
+      break;
     if (Status status = guard.check(seen); !status.isOk())
       // The flag may have come just before its writer left.
       return load() >= value && status.code() == MOERT_PEER_FAILED
                  ? Status::ok()
                  : status;
   }
+  return Status::ok();
 }
 
 Expected<std::unique_ptr<Backend>>

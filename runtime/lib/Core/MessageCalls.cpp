@@ -1,0 +1,313 @@
+//===- MessageCalls.cpp - messages of generated code ----------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+///
+/// \file
+/// Context's part of moert_all_gather, moert_all_to_all and moert_exchange_*:
+/// it checks what generated code asks for, bounds the waits, and sees to it
+/// that messages belong to one collective. Moving them is the transport's
+/// business.
+///
+/// In host memory each part of an all-gather or an all-to-all, with which every
+/// collective begins, carries the number of its sender's collective. So ranks
+/// in different collectives learn of it from the message itself, however late
+/// news of other hosts are.
+///
+//===----------------------------------------------------------------------===//
+
+#include "MessageCalls.h"
+
+#include "PeerWait.h"
+#include "moe-runtime/Context.h"
+
+#include <cstring>
+#include <thread>
+
+using namespace moe::rt;
+
+Status moe::rt::openExchangeError(const char *function) {
+  return makeError(MOERT_INTERNAL,
+                   "%s between moert_exchange_begin and moert_exchange_end",
+                   function);
+}
+
+//===----------------------------------------------------------------------===//
+// The transport
+//===----------------------------------------------------------------------===//
+
+/// Ranks of several hosts share no memory.
+Status Context::checkTransport(const Manifest &manifest) const {
+  if (!manifest.communicates() || manifest.usesMessages() ||
+      hostMap.isOneHost())
+    return Status::ok();
+  const char *remedy = manifest.backendName() == "cuda"
+                           ? "--target nccl"
+                           : "--transport=messages";
+  return makeError(MOERT_UNAVAILABLE,
+                   "in the artifact ranks reach each other's memory, but the "
+                   "group has %d hosts, %s; compile the module with %s",
+                   hostMap.numHosts(), hostMap.describe().c_str(), remedy)
+      .expecting("one host", hostMap.describe());
+}
+
+/// Collective. The first artifact with messages brings the transport.
+Status Context::openTransport() {
+  if (messages)
+    return Status::ok();
+  auto exchanger =
+      createExchanger({*bootstrap, hostMap, *backend, *group, *symmHeap});
+  if (!exchanger.isOk())
+    return exchanger.status();
+  messages = std::make_unique<MessageCalls>();
+  messages->exchanger = exchanger.take();
+  return Status::ok();
+}
+
+/// What went wrong in the transport outside of a call.
+Status Context::transportError() const {
+  return messages ? messages->exchanger->poll() : Status::ok();
+}
+
+namespace {
+/// Why an exchange of generated code may end early.
+class CallGuard : public ExchangeGuard {
+public:
+  CallGuard(Exchanger &exchanger, const PeerWait &bounds)
+      : exchanger(exchanger), bounds(bounds) {}
+
+  Status check(int peer) override {
+    Status status = bounds.check(peer, "a message");
+    if (status.isOk())
+      status = exchanger.poll();
+    if (status.isOk() && bounds.isTimeUp()) {
+      status = bounds.timeOut(peer, "expected a message, seen none");
+      if (status.code() == MOERT_TIMEOUT)
+        status = status.detailed([](ErrorDetails &details) {
+          details.what = "message";
+          details.expected = "a message";
+          details.seen = "none";
+        });
+    }
+    hasGivenUp |= !status.isOk();
+    return status;
+  }
+
+  void progressed() override { bounds.restart(); }
+
+  /// Whether the exchange ended because of what this guard said.
+  bool hasGivenUp = false;
+
+private:
+  Exchanger &exchanger;
+  PeerWait bounds;
+};
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Which collective messages belong to
+//===----------------------------------------------------------------------===//
+
+/// "moe.dispatch at layer.mlir:3:5". Loads are collective, so what another rank
+/// runs is loaded here, too.
+std::string Context::describeCollective(const CollectiveId &id) const {
+  for (const std::unique_ptr<Artifact> &artifact : artifacts) {
+    const std::vector<Manifest::Site> &sites = artifact->manifest().sites;
+    if (artifact->identity() == id.artifact && id.site < sites.size())
+      return sites[id.site].op + " at " + sites[id.site].location;
+  }
+  return "a collective of an artifact that is not loaded";
+}
+
+Status Context::compareCollectives(int peer, const CollectiveId &theirs) const {
+  CollectiveId mine = group->collective();
+  if (mine == theirs)
+    return Status::ok();
+  std::string here = describeCollective(mine);
+  std::string there = describeCollective(theirs);
+  if (here == there) {
+    auto number = [](std::string &text, const CollectiveId &id) {
+      text += format(" (collective %llu, in operation %llu)",
+                     (unsigned long long)id.ordinal,
+                     (unsigned long long)id.groupOp);
+    };
+    number(here, mine);
+    number(there, theirs);
+  }
+  return makeError(MOERT_COLLECTIVE_MISMATCH,
+                   "rank %d: ranks call different collectives: rank %d is in "
+                   "%s, but rank %d is in %s",
+                   rank(), rank(), here.c_str(), peer, there.c_str())
+      .aboutPeer(peer)
+      .expecting(here, there);
+}
+
+/// Ends an exchange with what the transport said.
+bool Context::endMessages(const Status &status, bool isPlaced) {
+  if (status.isOk()) {
+    for (int peer = 0; peer < size(); ++peer)
+      if (!checkOrder(peer))
+        return false;
+    return true;
+  }
+  if (isPlaced)
+    return stop(status);
+  // Messages that do not fit are mostly those of different collectives, of
+  // which this rank may be about to hear.
+  Status reason = group->checkGroup();
+  if (status.code() == MOERT_INVALID_COUNT)
+    for (int look = 0; look < 50 && reason.isOk(); ++look) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      reason = group->checkGroup();
+    }
+  return stop(reason.isOk() ? status.withPrefix(here()) : reason);
+}
+
+//===----------------------------------------------------------------------===//
+// What generated code asks for
+//===----------------------------------------------------------------------===//
+
+/// Whether generated code may call `function` here.
+Status Context::checkMessageCall(const char *function) const {
+  if (!messages || !running->artifact->manifest().usesMessages())
+    return makeError(MOERT_INTERNAL,
+                     "%s in an artifact whose manifest does not say "
+                     "\"transport\": \"messages\"",
+                     function);
+  if (!inCollective)
+    return makeError(MOERT_INTERNAL, "%s outside of a collective", function);
+  return Status::ok();
+}
+
+bool Context::spread(Spread kind, const void *send, void *recv, int64_t bytes) {
+  bool isGather = kind == Spread::Gather;
+  const char *function = isGather ? "moert_all_gather" : "moert_all_to_all";
+  Status wrong = checkMessageCall(function);
+  if (wrong.isOk() && messages->isOpen)
+    wrong = openExchangeError(function);
+  if (wrong.isOk() && bytes < 0)
+    wrong = makeError(MOERT_INTERNAL, "%s of %lld bytes", function,
+                      (long long)bytes);
+  if (!wrong.isOk())
+    return stop(wrong.withPrefix(here()));
+
+  Exchanger &exchanger = *messages->exchanger;
+  CallGuard guard(exchanger, PeerWait(*group, nullptr, options.timeoutSeconds));
+  auto move = [&](const void *from, void *to, size_t each) {
+    return isGather ? exchanger.allGather(from, to, each, runningOn, guard)
+                    : exchanger.allToAll(from, to, each, runningOn, guard);
+  };
+  // What is in memory of a device the control plane has to compare alone.
+  if (backend->isAsynchronous())
+    return endMessages(move(send, recv, size_t(bytes)), guard.hasGivenUp);
+
+  CollectiveId mine = group->collective();
+  constexpr size_t header = sizeof(CollectiveId);
+  size_t each = header + size_t(bytes), ranks = size_t(size());
+  std::vector<char> &sent = messages->sent, &received = messages->received;
+  sent.resize(isGather ? each : each * ranks);
+  received.resize(each * ranks);
+  const char *next = static_cast<const char *>(send);
+  for (size_t at = 0; at < sent.size(); at += each, next += bytes) {
+    std::memcpy(&sent[at], &mine, header);
+    if (bytes > 0)
+      std::memcpy(&sent[at + header], next, size_t(bytes));
+  }
+  Status status = move(sent.data(), received.data(), each);
+  if (!status.isOk())
+    return endMessages(status, guard.hasGivenUp);
+  for (int peer = 0; peer < size(); ++peer) {
+    const char *part = &received[each * size_t(peer)];
+    CollectiveId theirs;
+    std::memcpy(&theirs, part, header);
+    if (Status s = compareCollectives(peer, theirs); !s.isOk())
+      return stop(s);
+    if (bytes > 0)
+      std::memcpy(static_cast<char *>(recv) + size_t(bytes) * size_t(peer),
+                  part + header, size_t(bytes));
+  }
+  return endMessages(Status::ok(), false);
+}
+
+bool Context::beginExchange() {
+  Status wrong = checkMessageCall("moert_exchange_begin");
+  if (wrong.isOk() && messages->isOpen)
+    wrong = openExchangeError("moert_exchange_begin");
+  if (!wrong.isOk())
+    return stop(wrong.withPrefix(here()));
+  messages->isOpen = true;
+  messages->rows.clear();
+  messages->tables.clear();
+  return true;
+}
+
+/// What is wrong with the tables of an exchange of rows.
+static Status checkRows(const RowExchange &rows, int rank, int size) {
+  if (int64_t(rows.rowBytes) < 0)
+    return makeError(MOERT_INTERNAL, "moert_exchange_rows: rows of %lld bytes",
+                     (long long)rows.rowBytes);
+  const std::pair<const char *, const int32_t *> tables[] = {
+      {"send_starts", rows.sendStarts},
+      {"send_counts", rows.sendCounts},
+      {"recv_starts", rows.recvStarts},
+      {"recv_counts", rows.recvCounts}};
+  for (auto [name, table] : tables)
+    for (int peer = 0; peer < size; ++peer)
+      if (table[peer] < 0)
+        return makeError(MOERT_INTERNAL, "moert_exchange_rows: %s[%d] is %d",
+                         name, peer, int(table[peer]))
+            .aboutPeer(peer)
+            .expecting("0 or more", std::to_string(table[peer]));
+  if (rows.sendCounts[rank] != rows.recvCounts[rank])
+    return makeError(MOERT_INVALID_COUNT,
+                     "moert_exchange_rows: the rank sends itself %d rows, but "
+                     "expects %d",
+                     int(rows.sendCounts[rank]), int(rows.recvCounts[rank]))
+        .aboutPeer(rank)
+        .expecting(std::to_string(rows.recvCounts[rank]),
+                   std::to_string(rows.sendCounts[rank]));
+  return Status::ok();
+}
+
+bool Context::exchangeRows(const RowExchange &rows) {
+  Status wrong = checkMessageCall("moert_exchange_rows");
+  if (wrong.isOk() && !messages->isOpen)
+    wrong = Status(MOERT_INTERNAL, "moert_exchange_rows without "
+                                   "moert_exchange_begin before it");
+  if (wrong.isOk())
+    wrong = checkRows(rows, rank(), size());
+  if (!wrong.isOk())
+    return stop(wrong.withPrefix(here()));
+  messages->rows.push_back(rows);
+  std::vector<int32_t> &kept = messages->tables;
+  for (const int32_t *table :
+       {rows.sendStarts, rows.sendCounts, rows.recvStarts, rows.recvCounts})
+    kept.insert(kept.end(), table, table + size());
+  return true;
+}
+
+bool Context::endExchange() {
+  Status wrong = checkMessageCall("moert_exchange_end");
+  if (wrong.isOk() && !messages->isOpen)
+    wrong = Status(MOERT_INTERNAL, "moert_exchange_end without "
+                                   "moert_exchange_begin before it");
+  if (!wrong.isOk())
+    return stop(wrong.withPrefix(here()));
+  messages->isOpen = false;
+  const int32_t *table = messages->tables.data();
+  for (RowExchange &rows : messages->rows)
+    for (const int32_t **kept : {&rows.sendStarts, &rows.sendCounts,
+                                 &rows.recvStarts, &rows.recvCounts}) {
+      *kept = table;
+      table += size();
+    }
+  CallGuard guard(*messages->exchanger,
+                  PeerWait(*group, nullptr, options.timeoutSeconds));
+  Status status =
+      messages->exchanger->exchange(messages->rows, runningOn, guard);
+  return endMessages(status, guard.hasGivenUp);
+}
