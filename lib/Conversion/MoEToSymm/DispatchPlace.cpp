@@ -46,34 +46,6 @@ void DispatchKernel::noteTokensFromRanks() {
   });
 }
 
-SmallVector<Value> DispatchKernel::reduceExpertsInLanes(
-    Value rank, ValueRange init,
-    llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
-  auto [first, last] = expertsOf(rank);
-  auto groups =
-      scf::ForOp::create(b, first, last, b.index(kSubgroupSize), init);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToEnd(groups.getBody());
-  Value expert = b.add(groups.getInductionVar(), b.lane());
-  Value isExpert = b.cmp(Pred::ult, expert, last);
-  // Lanes past the end look at the first one.
-  expert = b.select(isExpert, expert, first);
-  scf::YieldOp::create(b, body(expert, isExpert, groups.getRegionIterArgs()));
-  return llvm::to_vector(ValueRange(groups.getResults()));
-}
-
-Value DispatchKernel::sumOverExpertsInLanes(
-    Value rank, llvm::function_ref<Value(Value)> count) {
-  Value zero = b.index(0);
-  SmallVector<Value> sum = reduceExpertsInLanes(
-      rank, zero,
-      [&](Value expert, Value isExpert,
-          ValueRange carried) -> SmallVector<Value> {
-        return {b.add(carried[0], b.select(isExpert, count(expert), zero))};
-      });
-  return b.sumOverLanes(sum[0]);
-}
-
 /// Within a sender the rows are ordered by expert, then by block: one subgroup
 /// per expert for the sums, one per destination for their sequence.
 void DispatchKernel::placeInExpertOrder() {
@@ -97,8 +69,9 @@ void DispatchKernel::placeInExpertOrder() {
   b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
     auto [before, total] = b.sumOfSenders(all, peer);
     b.onFirstLane([&, total = total] { storeEntry(total, needed, peer); });
-    reduceExpertsInLanes(
-        peer, before,
+    auto [first, last] = expertsOf(peer);
+    reduceKeysInLanes(
+        first, last, before,
         [&](Value expert, Value isExpert,
             ValueRange row) -> SmallVector<Value> {
           Value rows = b.select(isExpert, loadEntry(groupRows, expert), zero);
@@ -164,8 +137,10 @@ void DispatchKernel::placeByExpert() {
 /// rank needs as many rows as reach to the end of the last group that has any.
 void DispatchKernel::placeGroupsOf(Value peer) {
   Value zero = b.index(0);
-  SmallVector<Value> ends = reduceExpertsInLanes(
-      peer, {zero, zero},
+  Value first, last;
+  std::tie(first, last) = expertsOf(peer);
+  SmallVector<Value> ends = reduceKeysInLanes(
+      first, last, {zero, zero},
       [&](Value expert, Value isExpert,
           ValueRange carried) -> SmallVector<Value> {
         Value rows = b.select(isExpert, loadEntry(groupRows, expert), zero);

@@ -119,15 +119,20 @@ public:
   // Runs
   //===--------------------------------------------------------------------===//
 
+  /// `count` words (i64) that blocks of this rank share, zero before the first
+  /// run. Outside the kernel.
+  virtual Value counters(int64_t count) {
+    return persistent({count}, getI64Type());
+  }
   /// Words of all blocks; each block writes its own, and so none waits for
   /// another. Outside the kernel.
-  Value runCounters() { return persistent({maxBlocks()}, getI64Type()); }
+  Value runCounters() { return counters(maxBlocks()); }
   Value blockFlags() {
     return persistent({numRanks() * maxBlocks()}, getI64Type());
   }
   /// What `forTickets` counts in: a run resets what the next one uses. Outside
   /// the kernel.
-  Value ticketCounters() { return persistent({2}, getI64Type()); }
+  Value ticketCounters() { return counters(2); }
   void resetTickets(Value tickets, Value epoch);
   /// The epoch of this run, which `runs` counts.
   Value beginRun(Value runs);
