@@ -27,7 +27,7 @@ void CombineKernel::lower() {
   sourceWeights = op.getWeights();
   if (isPush())
     makeSlots();
-  if (isPush() || (!movesInBulk() && sharesOutTokens()))
+  if (needsTickets())
     tickets = b.ticketCounters();
   b.launch(numStageBytes(), [&] {
     epoch = b.beginRun(runs);

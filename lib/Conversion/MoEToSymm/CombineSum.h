@@ -75,6 +75,10 @@ protected:
   int64_t numStageBytes() {
     return movesInBulk() ? numStages() * stageBytes() : 0;
   }
+  /// Whether subgroups take tokens by `tickets`.
+  bool needsTickets() {
+    return rowsArrive() || (!movesInBulk() && sharesOutTokens());
+  }
   void reduce();
 
   /// Slots of a token in this sense, and most tokens.

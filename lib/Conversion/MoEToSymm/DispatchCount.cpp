@@ -220,31 +220,3 @@ void DispatchRows::storeTotals() {
     b.onFirstLane([&] { b.storeIndex(rows, toRank, {peer}); });
   });
 }
-
-SmallVector<Value> DispatchRows::reduceKeysInLanes(
-    Value first, Value last, ValueRange init,
-    llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
-  auto groups =
-      scf::ForOp::create(b, first, last, b.index(kSubgroupSize), init);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToEnd(groups.getBody());
-  Value expert = b.add(groups.getInductionVar(), b.lane());
-  Value isExpert = b.cmp(Pred::ult, expert, last);
-  // Lanes past the end look at the first one.
-  expert = b.select(isExpert, expert, first);
-  scf::YieldOp::create(b, body(expert, isExpert, groups.getRegionIterArgs()));
-  return llvm::to_vector(ValueRange(groups.getResults()));
-}
-
-Value DispatchRows::sumOverExpertsInLanes(
-    Value rank, llvm::function_ref<Value(Value)> count) {
-  Value zero = b.index(0);
-  auto [first, last] = expertsOf(rank);
-  SmallVector<Value> sum = reduceKeysInLanes(
-      first, last, zero,
-      [&](Value expert, Value isExpert,
-          ValueRange carried) -> SmallVector<Value> {
-        return {b.add(carried[0], b.select(isExpert, count(expert), zero))};
-      });
-  return b.sumOverLanes(sum[0]);
-}

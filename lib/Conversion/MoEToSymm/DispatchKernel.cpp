@@ -143,8 +143,15 @@ void DispatchKernel::complete() {
     b.resetTickets(tickets, epoch);
   if (slabCounts)
     receiveSlabCounts();
-  if (padding && !op.isReuse())
-    pad();
+  if (padding && !op.isReuse()) {
+    b.phase("pad");
+    // After an error there may be no counts.
+    Value areFine = conditions.front();
+    for (Value condition : ArrayRef<Value>(conditions).drop_front())
+      areFine = b.both(areFine, condition);
+    pad(areFine);
+    b.phase("complete");
+  }
   b.waitForBlocks(done, epoch);
   if (padding && op.isReuse())
     padByRuns();

@@ -9,7 +9,6 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 
-#include "../MoEProtocols/DispatchPadding.h"
 #include "DispatchRows.h"
 
 namespace mlir::moe {
@@ -43,13 +42,8 @@ private:
   void publishCounts();
   void complete();
 
-  // DispatchPad.cpp
-  void pad();
-  void padRows(Value begin, Value end);
-  void padGroups();
+  /// With `reuse`: fills the rows that no rank has put.
   void padByRuns();
-  /// Fills a row; the same one on all lanes of a subgroup.
-  void padRow(Value row);
 
   // DispatchSlabs.cpp
   void sendSlabCounts();
@@ -63,28 +57,14 @@ private:
 
   // DispatchPlace.cpp
   void place();
+  void placeInExpertOrder();
+  void addLowerBlocks() override;
   /// Of this rank's part of a slab.
   Value firstSlabRow() { return b.mul(b.me(), b.index(op.getTokenBound())); }
-  void placeByRank();
-  void placeInExpertOrder();
-  void placeByExpert();
-  void placeGroupsOf(Value peer);
-  void noteTokensFromRanks();
-  void checkNeeds();
-
-  /// Counts that each rank sends to the others: per expert or per rank.
-  int64_t numExchanged() {
-    return op.isExpertMajor() ? placement.numExperts : placement.numRanks;
-  }
 
   Value runs;
-  Value arrived, done;     ///< flags
-  Value all;               ///< counts of all ranks: R×keys
-  Table groups, groupRows; ///< place and size of each expert's group
-  Table needed;            ///< rows that each rank needs
-  Value slabCounts;        ///< flags that are counts
-  Value slabRows;          ///< with padding, the rows of each sender
-  std::optional<DispatchPadding> padding;
+  Value arrived, done; ///< flags
+  Value slabCounts;    ///< flags that are counts
   /// Whether the ranks have arrived that this thread has waited for.
   Value haveArrived;
 };

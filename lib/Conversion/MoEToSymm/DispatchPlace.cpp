@@ -23,11 +23,11 @@ void DispatchKernel::place() {
   else
     placeByRank();
   b.syncBlock();
-  checkNeeds();
+  leaveTokensUnless(checkNeeds());
 }
 
 /// rank_major: one thread per destination.
-void DispatchKernel::placeByRank() {
+void DispatchTables::placeByRank() {
   b.forThreads(b.index(b.numRanks()), [&](Value peer) {
     auto [before, total] = b.sumOfSenders(all, peer);
     storeEntry(total, needed, peer);
@@ -37,7 +37,7 @@ void DispatchKernel::placeByRank() {
 }
 
 /// Where ranks exchange their counts per rank.
-void DispatchKernel::noteTokensFromRanks() {
+void DispatchTables::noteTokensFromRanks() {
   b.onFirstBlock([&] {
     b.forThreads(b.index(b.numRanks()), [&](Value sender) {
       b.store(b.load(all, {sender, b.me()}),
@@ -70,7 +70,7 @@ void DispatchKernel::placeInExpertOrder() {
     auto [before, total] = b.sumOfSenders(all, peer);
     b.onFirstLane([&, total = total] { storeEntry(total, needed, peer); });
     auto [first, last] = expertsOf(peer);
-    reduceKeysInLanes(
+    b.reduceInLanes(
         first, last, before,
         [&](Value expert, Value isExpert,
             ValueRange row) -> SmallVector<Value> {
@@ -88,7 +88,7 @@ void DispatchKernel::placeInExpertOrder() {
 /// expert_major: rows of lower ranks come first in a group, then those of lower
 /// blocks of this rank. A thread per expert for the former, a subgroup per
 /// expert for the latter, and one per rank for the groups.
-void DispatchKernel::placeByExpert() {
+void DispatchTables::placeByExpert() {
   Value zero = b.index(0);
   Value numExperts = b.index(placement.numExperts);
   groups = makeTable(numKeys(), groupScratch);
@@ -99,15 +99,7 @@ void DispatchKernel::placeByExpert() {
     storeEntry(before, start, expert);
   });
   b.syncBlock();
-  if (!marksTokens()) {
-    b.forSubgroups(zero, numExperts, [&](Value expert) {
-      Value lower = countOfBlocks(expert, b.block());
-      b.onFirstLane([&] {
-        storeEntry(b.add(loadEntry(start, expert), lower), start, expert);
-      });
-    });
-    b.syncBlock();
-  }
+  addLowerBlocks();
   b.forSubgroups(zero, b.index(b.numRanks()),
                  [&](Value peer) { placeGroupsOf(peer); });
   b.syncBlock();
@@ -132,14 +124,26 @@ void DispatchKernel::placeByExpert() {
   });
 }
 
+void DispatchKernel::addLowerBlocks() {
+  if (marksTokens())
+    return;
+  b.forSubgroups(b.index(0), b.index(numKeys()), [&](Value expert) {
+    Value lower = countOfBlocks(expert, b.block());
+    b.onFirstLane([&] {
+      storeEntry(b.add(loadEntry(start, expert), lower), start, expert);
+    });
+  });
+  b.syncBlock();
+}
+
 /// The groups of a rank's experts follow one another (dispatch_s4), each from a
 /// multiple of the alignment on: so each takes up its rows, rounded up. The
 /// rank needs as many rows as reach to the end of the last group that has any.
-void DispatchKernel::placeGroupsOf(Value peer) {
+void DispatchTables::placeGroupsOf(Value peer) {
   Value zero = b.index(0);
   Value first, last;
   std::tie(first, last) = expertsOf(peer);
-  SmallVector<Value> ends = reduceKeysInLanes(
+  SmallVector<Value> ends = b.reduceInLanes(
       first, last, {zero, zero},
       [&](Value expert, Value isExpert,
           ValueRange carried) -> SmallVector<Value> {
@@ -169,7 +173,7 @@ void DispatchKernel::placeGroupsOf(Value peer) {
   });
 }
 
-void DispatchKernel::checkNeeds() {
+Value DispatchTables::checkNeeds() {
   Value zero = b.index(0);
   Value yes = b.integer(b.getI1Type(), 1);
   SmallVector<Value> verdicts = b.reduce(
@@ -191,5 +195,5 @@ void DispatchKernel::checkNeeds() {
       checkCapacity(b.select(areAlive, loadEntry(needed, rank), zero), rank);
     });
   });
-  leaveTokensUnless(ok);
+  return ok;
 }

@@ -11,11 +11,9 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Keys whose numbers fit the shared memory of a block, by itself and beside
-/// stages (three tables).
-static constexpr int64_t kMaxSharedKeys = 2048;
+/// Keys whose numbers fit the shared memory of a block beside stages.
 static constexpr int64_t kMaxKeysBesideStages = 1024;
-/// Entries of all tables of a dispatch by rank, likewise.
+/// Entries of all tables of a dispatch by rank, by itself and beside stages.
 static constexpr int64_t kMaxSharedEntries = 12000;
 static constexpr int64_t kMaxEntriesBesideStages = 4096;
 
@@ -55,37 +53,6 @@ void DispatchRows::allocateNumbering() {
     groupScratch = scratchTable(numKeys());
     groupRowsScratch = scratchTable(numKeys());
   }
-}
-
-Value DispatchRows::scratchTable(ArrayRef<int64_t> shape) {
-  SmallVector<int64_t> perBlock = {b.maxBlocks()};
-  llvm::append_range(perBlock, shape);
-  return b.scratch(perBlock, b.getI32Type());
-}
-
-DispatchRows::Table DispatchRows::makeTable(ArrayRef<int64_t> shape,
-                                            Value scratch) {
-  if (scratch)
-    return {scratch, b.block()};
-  return {b.workgroup(shape, b.getI32Type()), Value()};
-}
-
-SmallVector<Value> DispatchRows::indicesOf(const Table &table,
-                                           ValueRange entry) {
-  SmallVector<Value> indices;
-  if (table.block)
-    indices.push_back(table.block);
-  llvm::append_range(indices, entry);
-  return indices;
-}
-
-Value DispatchRows::loadEntry(const Table &table, ValueRange entry) {
-  return b.loadIndex(table.buffer, indicesOf(table, entry));
-}
-
-void DispatchRows::storeEntry(Value value, const Table &table,
-                              ValueRange entry) {
-  b.storeIndex(value, table.buffer, indicesOf(table, entry));
 }
 
 void DispatchRows::leaveTokensUnless(Value condition) {

@@ -10,8 +10,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHROWS_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHROWS_H
 
-#include "../MoEProtocols/DispatchProtocol.h"
-#include "KernelBuilder.h"
+#include "DispatchTables.h"
 
 namespace mlir::moe {
 
@@ -41,24 +40,13 @@ namespace mlir::moe {
 /// token says who has a row. With many tokens a subgroup looks at all tokens of
 /// a block for one expert, 32 at a time; rows are numbered within the block,
 /// and blocks meet.
-class DispatchRows : public DispatchProtocol {
+class DispatchRows : public DispatchTables {
 protected:
-  DispatchRows(DispatchOp op, KernelBuilder &b)
-      : DispatchProtocol(op, b), b(b) {}
-
-  using Pred = ProtocolBuilder::Pred;
-
-  /// Numbers that the threads of a block share.
-  struct Table {
-    Value buffer;
-    Value block; ///< null: the buffer belongs to one block
-  };
+  using DispatchTables::DispatchTables;
 
   //===--------------------------------------------------------------------===//
   // What a subclass decides
   //===--------------------------------------------------------------------===//
-
-  virtual ~DispatchRows() = default;
 
   /// What rows are put into, of output `kind`: symmetric memory, or memory of
   /// this rank from which they are sent on.
@@ -85,12 +73,6 @@ protected:
   //===--------------------------------------------------------------------===//
 
   void allocateNumbering();
-  Value scratchTable(ArrayRef<int64_t> shape);
-  /// In shared memory, unless there is scratch memory for it: blocks×shape.
-  Table makeTable(ArrayRef<int64_t> shape, Value scratch);
-  SmallVector<Value> indicesOf(const Table &table, ValueRange entry);
-  Value loadEntry(const Table &table, ValueRange entry);
-  void storeEntry(Value value, const Table &table, ValueRange entry);
 
   //===--------------------------------------------------------------------===//
   // Steps
@@ -114,15 +96,6 @@ protected:
   /// In the first block: adds up the counts of all and stores those of each
   /// rank in `n_tokens_to_rank`.
   void storeTotals();
-  /// `body(key, isKey, carried)` for keys first .. last - 1, 32 at a time, one
-  /// on each lane; returns what is carried at the end.
-  SmallVector<Value> reduceKeysInLanes(
-      Value first, Value last, ValueRange init,
-      llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
-  /// Sum of `count(expert)` over the experts of `rank`; on all lanes of a
-  /// subgroup, which share the experts.
-  Value sumOverExpertsInLanes(Value rank,
-                              llvm::function_ref<Value(Value)> count);
 
   // DispatchPut.cpp
   void putRows();
@@ -250,7 +223,6 @@ protected:
   /// What is counted per chunk: rows for each rank, tokens with errors.
   int64_t numChunkKeys() { return b.numRanks() + 1; }
 
-  KernelBuilder &b;
   Value first, end;  ///< this block's tokens
   Value tokensToPut; ///< when blocks have none of their own
   Value epoch;
@@ -262,10 +234,7 @@ protected:
   Table chunkStart;  ///< (chunks + 1)×(R + 1): rows before each chunk
   Value marks;       ///< keys×words: a bit per token that has a row
   Value tickets;     ///< of shares that subgroups take one by one
-  /// Scratch memory of tables that are too large for shared memory.
-  Value startScratch, groupScratch, groupRowsScratch;
   Value maskScratch, chunkScratch;
-  Table start;      ///< where the counted rows of a key start
   Value ring, full; ///< stages of this subgroup, arrivals at all stages
   /// What this block's rows depend on.
   SmallVector<Value> conditions;
