@@ -10,9 +10,13 @@
 
 #include "../MoEProtocols/OutlineCollectives.h"
 #include "CollBuilder.h"
+#include "KernelMessages.h"
 #include "moe-mlir/Conversion/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/DialectConversion.h"
 
 namespace mlir::moe {
@@ -27,10 +31,12 @@ namespace {
 
 /// What the lowerings of all collectives share: they need the memref form and a
 /// resolved grid.
-template <typename OpTy, void (*lower)(OpTy, CollBuilder &)>
+template <typename OpTy, void (*lower)(OpTy, CollBuilder &),
+          void (*lowerToKernels)(OpTy, KernelMessages &)>
 struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
-  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites)
-      : OpConversionPattern<OpTy>(context), sites(sites) {}
+  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
+                       bool kernels)
+      : OpConversionPattern<OpTy>(context), sites(sites), kernels(kernels) {}
 
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor,
@@ -39,14 +45,22 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
       return rewriter.notifyMatchFailure(op, "not in memref form");
     if (op.getNumRanks() == 0)
       return rewriter.notifyMatchFailure(op, "its grid is not resolved");
-    CollBuilder builder(op, rewriter, sites.lookup(op));
-    lower(op, builder);
-    builder.end();
+    if (kernels) {
+      KernelMessages builder(op, rewriter, sites.lookup(op),
+                             getLaunchShape(op));
+      lowerToKernels(op, builder);
+      builder.end();
+    } else {
+      CollBuilder builder(op, rewriter, sites.lookup(op));
+      lower(op, builder);
+      builder.end();
+    }
     rewriter.eraseOp(op);
     return success();
   }
 
   const SiteNumbers &sites;
+  bool kernels;
 };
 
 /// Far ranks have no memory that this one could address (coll_s5).
@@ -64,12 +78,13 @@ struct ConvertMoEToCollPass
   using ConvertMoEToCollPassBase::ConvertMoEToCollPassBase;
 
   void runOnOperation() override {
-    if (target != "host") {
+    if (target != "host" && target != "cuda") {
       getOperation().emitError(
-          "convert-moe-to-coll expects 'target' to be host (")
+          "convert-moe-to-coll expects 'target' to be host or cuda (")
           << target << ")";
       return signalPassFailure();
     }
+    bool kernels = target == "cuda";
     SiteNumbers sites;
     WalkResult result = getOperation()->walk([&](Operation *op) {
       if (failed(checkReachesNoMemory(op)))
@@ -79,24 +94,28 @@ struct ConvertMoEToCollPass
         return WalkResult::advance();
       sites.try_emplace(op, sites.size());
       if (!collective.isTensorForm())
-        return WalkResult::advance();
+        return kernels && failed(checkHasKernel(collective, /*mayPush=*/false))
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
       op->emitOpError("expects its memref form; run one-shot-bufferize before "
                       "convert-moe-to-coll");
       return WalkResult::interrupt();
     });
     if (result.wasInterrupted())
       return signalPassFailure();
-    if (outline)
+    if (outline && !kernels)
       outlineCollectives(getOperation(), sites, /*kernels=*/false);
 
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();
     target.addLegalDialect<arith::ArithDialect, coll::CollDialect,
-                           func::FuncDialect, linalg::LinalgDialect,
-                           memref::MemRefDialect, scf::SCFDialect,
-                           symm::SymmDialect>();
+                           func::FuncDialect, gpu::GPUDialect,
+                           linalg::LinalgDialect, math::MathDialect,
+                           memref::MemRefDialect, NVVM::NVVMDialect,
+                           scf::SCFDialect, symm::SymmDialect,
+                           vector::VectorDialect>();
     RewritePatternSet patterns(&getContext());
-    populateMoEToCollConversionPatterns(patterns, sites);
+    populateMoEToCollConversionPatterns(patterns, sites, kernels);
     if (failed(applyPartialConversion(getOperation(), target,
                                       std::move(patterns))))
       signalPassFailure();
@@ -106,9 +125,13 @@ struct ConvertMoEToCollPass
 } // namespace
 
 void moe::populateMoEToCollConversionPatterns(RewritePatternSet &patterns,
-                                              const SiteNumbers &sites) {
-  patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatchToColl>,
-               CollectiveOpLowering<CombineOp, lowerCombineToColl>,
-               CollectiveOpLowering<AllToAllvOp, lowerAllToAllvToColl>>(
-      patterns.getContext(), sites);
+                                              const SiteNumbers &sites,
+                                              bool kernels) {
+  patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatchToColl,
+                                    lowerDispatchToMessageKernels>,
+               CollectiveOpLowering<CombineOp, lowerCombineToColl,
+                                    lowerCombineToMessageKernels>,
+               CollectiveOpLowering<AllToAllvOp, lowerAllToAllvToColl,
+                                    lowerAllToAllvToMessageKernels>>(
+      patterns.getContext(), sites, kernels);
 }

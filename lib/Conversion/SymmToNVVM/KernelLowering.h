@@ -54,6 +54,8 @@ public:
                  LaunchPlace place);
 
   LogicalResult run();
+  /// Whether the kernel accesses memory of other ranks.
+  bool reachesPeers() { return !stride.use_empty(); }
 
 private:
   LogicalResult lower(Operation *op);

@@ -23,8 +23,10 @@ using namespace mlir::moe;
 
 ArrayRef<OptionInfo> moe::getOptionInfos() {
   static constexpr OptionInfo infos[] = {
-      {"target", "What to compile for: host (the default), or cuda with an "
-                 "optional chip (cuda:sm_80; the default is sm_90)"},
+      {"target",
+       "What to compile for: host (the default), cuda, or nccl, which is "
+       "cuda with transport messages; the latter two with an "
+       "optional chip (cuda:sm_80; the default is sm_90)"},
       {"ptx-version", "Version of PTX times ten, which the driver must know "
                       "(default: 80, or the first that knows the chip)"},
       {"blocks",
@@ -45,10 +47,10 @@ ArrayRef<OptionInfo> moe::getOptionInfos() {
       {"gpu-format", "Kernels in the artifact: ptx (the default), or cubin, "
                      "which needs ptxas of the CUDA toolkit (target cuda)"},
       {"ptxas", "Path of ptxas, instead of that in PATH or CUDA_HOME", "file"},
-      {"transport", "How ranks exchange rows: direct (the default), through "
-                    "memory that they "
-                    "share, or messages, which also reach ranks of other hosts "
-                    "(target host)"},
+      {"transport",
+       "How ranks exchange rows: direct (the default), through "
+       "memory that they "
+       "share, or messages, which also reach ranks of other hosts"},
       {"emit", "What to put out"},
       {"cpu", "x86-64 level to compile for: x86-64, x86-64-v2, x86-64-v3 (the "
               "default), x86-64-v4 or native, the highest of this machine"},
@@ -199,11 +201,11 @@ LogicalResult OptionReader::readStage() {
 LogicalResult OptionReader::readTarget() {
   target = get("target", "host");
   auto [kind, chip] = target.split(':');
-  if (kind == "cuda")
+  if (kind == "cuda" || kind == "nccl")
     settings.compile.target = TargetKind::CUDA;
   else if (target != "host")
     return fail("unknown target '" + target +
-                "'; expected host, cuda or cuda:<chip>");
+                "'; expected host, cuda, nccl, cuda:<chip> or nccl:<chip>");
   if (kind.size() != target.size())
     settings.compile.gpu.chip = chip.str();
   return success();
@@ -214,12 +216,13 @@ LogicalResult OptionReader::readTransport() {
   if (failed(readChoice("transport", "transport", {"direct", "messages"},
                         compile.transport)))
     return failure();
+  // The name for GPUs that exchange messages.
+  if (target.split(':').first == "nccl") {
+    if (find("transport") && compile.transport == "direct")
+      return fail("target '" + target + "' has no transport 'direct'");
+    compile.transport = "messages";
+  }
   bool hasMessages = compile.transport == "messages";
-  if (hasMessages && compile.target != TargetKind::Host)
-    return fail("option 'transport' (messages) is for target host ('" + target +
-                "' given)");
-  if (hasMessages && compile.kernelPlace == KernelPlace::Fibers)
-    return fail("option 'transport' (messages) is not for kernels on fibers");
   // The protocol is in one dialect or the other.
   if (compile.stage == (hasMessages ? Stage::Symm : Stage::Coll))
     return fail("transport '" + compile.transport + "' has no stage '" +
