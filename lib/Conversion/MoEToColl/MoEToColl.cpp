@@ -103,17 +103,17 @@ struct ConvertMoEToCollPass
     });
     if (result.wasInterrupted())
       return signalPassFailure();
-    if (outline && !kernels)
-      outlineCollectives(getOperation(), sites, /*kernels=*/false);
+    if (outline)
+      outlineCollectives(getOperation(), sites,
+                         {/*site=*/kernels, /*handshake=*/false});
 
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();
-    target.addLegalDialect<arith::ArithDialect, coll::CollDialect,
-                           func::FuncDialect, gpu::GPUDialect,
-                           linalg::LinalgDialect, math::MathDialect,
-                           memref::MemRefDialect, NVVM::NVVMDialect,
-                           scf::SCFDialect, symm::SymmDialect,
-                           vector::VectorDialect>();
+    target.addLegalDialect<
+        arith::ArithDialect, coll::CollDialect, func::FuncDialect,
+        gpu::GPUDialect, linalg::LinalgDialect, math::MathDialect,
+        memref::MemRefDialect, NVVM::NVVMDialect, scf::SCFDialect,
+        symm::SymmDialect, vector::VectorDialect>();
     RewritePatternSet patterns(&getContext());
     populateMoEToCollConversionPatterns(patterns, sites, kernels);
     if (failed(applyPartialConversion(getOperation(), target,

@@ -135,7 +135,8 @@ struct ConvertMoEToSymmPass
     if (result.wasInterrupted())
       return signalPassFailure();
     if (outline)
-      outlineCollectives(getOperation(), sites, kernels);
+      outlineCollectives(getOperation(), sites,
+                         {/*site=*/kernels, /*handshake=*/kernels});
 
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();
