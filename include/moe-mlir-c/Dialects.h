@@ -15,12 +15,13 @@
 extern "C" {
 #endif
 
-/* The handles of the two dialects, mlirGetDialectHandle__moe__() and
- * mlirGetDialectHandle__symm__(): enough to parse, verify and print. */
+/* The handles of the dialects, mlirGetDialectHandle__moe__(), __symm__() and
+ * __coll__(): enough to parse, verify and print. */
+MLIR_DECLARE_CAPI_DIALECT_REGISTRATION(Coll, coll);
 MLIR_DECLARE_CAPI_DIALECT_REGISTRATION(MoE, moe);
 MLIR_DECLARE_CAPI_DIALECT_REGISTRATION(Symm, symm);
 
-/* Registers both dialects, the upstream dialects and the interface models that
+/* Registers these dialects, the upstream dialects and the interface models that
  * the passes of this project need. */
 MLIR_CAPI_EXPORTED void moeRegisterAllDialects(MlirDialectRegistry registry);
 

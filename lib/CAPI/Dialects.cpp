@@ -8,6 +8,7 @@
 
 #include "moe-mlir-c/Dialects.h"
 
+#include "moe-mlir/Dialect/Coll/IR/Coll.h"
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 #include "moe-mlir/InitAllDialects.h"
@@ -15,6 +16,7 @@
 #include "mlir/CAPI/Registration.h"
 #include "mlir/InitAllExtensions.h"
 
+MLIR_DEFINE_CAPI_DIALECT_REGISTRATION(Coll, coll, mlir::coll::CollDialect)
 MLIR_DEFINE_CAPI_DIALECT_REGISTRATION(MoE, moe, mlir::moe::MoEDialect)
 MLIR_DEFINE_CAPI_DIALECT_REGISTRATION(Symm, symm, mlir::symm::SymmDialect)
 

@@ -8,6 +8,7 @@
 
 #include "moe-mlir/InitAllDialects.h"
 
+#include "moe-mlir/Dialect/Coll/IR/Coll.h"
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/MoE/Transforms/BufferizableOpInterfaceImpl.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
@@ -19,7 +20,8 @@
 using namespace mlir;
 
 void moe::registerMoEDialects(DialectRegistry &registry) {
-  registry.insert<MoEDialect, symm::SymmDialect, shard::ShardDialect>();
+  registry.insert<coll::CollDialect, MoEDialect, symm::SymmDialect,
+                  shard::ShardDialect>();
   registerBufferizableOpInterfaceExternalModels(registry);
 }
 

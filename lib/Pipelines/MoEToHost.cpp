@@ -32,9 +32,12 @@ using namespace mlir::moe;
 
 /// All of the first part, with the choices of `plan`.
 static void buildBufferizationPipeline(OpPassManager &pm,
-                                       const MoEPlanPassOptions &plan) {
+                                       const MoEPlanPassOptions &plan,
+                                       StringRef transport = "direct") {
   pm.addPass(createMoERenameSymbolsPass());
-  pm.addPass(createMoEPrepareEntriesPass());
+  MoEPrepareEntriesPassOptions entries;
+  entries.transport = transport.str();
+  pm.addPass(createMoEPrepareEntriesPass(entries));
   MoECheckEntriesPassOptions check;
   check.target = plan.target;
   pm.addPass(createMoECheckEntriesPass(check));
@@ -71,7 +74,8 @@ static void buildBufferizationPipeline(OpPassManager &pm,
       bufferization::createOptimizeAllocationLivenessPass());
 
   pm.addPass(createMoEPlanPass(plan));
-  pm.addPass(createMoEPlaceSymmetricBuffersPass());
+  if (transport != "messages")
+    pm.addPass(createMoEPlaceSymmetricBuffersPass());
   pm.addPass(createMoEAllocResultsPass());
 }
 
@@ -79,7 +83,7 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
                                         const MoEToHostOptions &options) {
   MoEPlanPassOptions plan;
   plan.combineAlgorithm = options.combineAlgorithm;
-  buildBufferizationPipeline(pm, plan);
+  buildBufferizationPipeline(pm, plan, options.transport);
 }
 
 void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
@@ -93,15 +97,18 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
   plan.transfer = options.transfer;
   plan.stages = options.stages;
   plan.team = options.team;
-  buildBufferizationPipeline(pm, plan);
+  buildBufferizationPipeline(pm, plan, options.transport);
 }
 
-void moe::buildMoEToSymmPipeline(OpPassManager &pm,
-                                 const MoEToHostOptions &options) {
-  pm.addPass(createConvertMoEToSymmPass());
+void moe::buildMoEToProtocolPipeline(OpPassManager &pm,
+                                     const MoEToHostOptions &options) {
+  bool hasMessages = options.transport == "messages";
+  pm.addPass(hasMessages ? createConvertMoEToCollPass()
+                         : createConvertMoEToSymmPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
-  pm.addPass(symm::createSymmAssignOffsetsPass());
+  if (!hasMessages)
+    pm.addPass(symm::createSymmAssignOffsetsPass());
 }
 
 void moe::buildSmallFloatsPipeline(OpPassManager &pm, bool hasKernels) {
@@ -124,7 +131,8 @@ void moe::buildSmallFloatsPipeline(OpPassManager &pm, bool hasKernels) {
 }
 
 void moe::buildLLVMToArtifactPipeline(OpPassManager &pm, StringRef target,
-                                      StringRef cpu, unsigned optLevel) {
+                                      StringRef cpu, unsigned optLevel,
+                                      StringRef transport) {
   // What is left of host code, to the LLVM dialect.
   FinalizeMemRefToLLVMConversionPassOptions memref;
   memref.useAlignedAlloc = true;
@@ -147,6 +155,7 @@ void moe::buildLLVMToArtifactPipeline(OpPassManager &pm, StringRef target,
   entries.target = target.str();
   entries.cpu = cpu.str();
   entries.optLevel = optLevel;
+  entries.transport = transport.str();
   pm.addPass(createMoEExportEntriesPass(entries));
 }
 
@@ -162,6 +171,7 @@ void moe::buildSymmToHostPipeline(OpPassManager &pm,
   buildSmallFloatsPipeline(pm);
   pm.addPass(createMoECallMathFunctionsPass());
 
+  pm.addPass(createConvertCollToLLVMPass());
   pm.addPass(createConvertSymmToLLVMPass());
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
@@ -174,7 +184,8 @@ void moe::buildSymmToHostPipeline(OpPassManager &pm,
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addNestedPass<func::FuncOp>(createConvertMathToLLVMPass());
-  buildLLVMToArtifactPipeline(pm, "host", options.cpu, options.optLevel);
+  buildLLVMToArtifactPipeline(pm, "host", options.cpu, options.optLevel,
+                              options.transport);
 }
 
 void moe::buildSymmKernelsToHostPipeline(OpPassManager &pm,
@@ -187,7 +198,7 @@ void moe::buildSymmKernelsToHostPipeline(OpPassManager &pm,
 void moe::buildMoEToHostPipeline(OpPassManager &pm,
                                  const MoEToHostOptions &options) {
   buildMoEBufferizationPipeline(pm, options);
-  buildMoEToSymmPipeline(pm, options);
+  buildMoEToProtocolPipeline(pm, options);
   buildSymmToHostPipeline(pm, options);
 }
 

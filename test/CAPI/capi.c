@@ -57,6 +57,7 @@ static void testHandles(void) {
   MlirContext context = mlirContextCreate();
   printNamespace(mlirGetDialectHandle__moe__());
   printNamespace(mlirGetDialectHandle__symm__());
+  printNamespace(mlirGetDialectHandle__coll__());
   mlirDialectHandleRegisterDialect(mlirGetDialectHandle__moe__(), context);
   MlirDialect symm =
       mlirDialectHandleLoadDialect(mlirGetDialectHandle__symm__(), context);

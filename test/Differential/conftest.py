@@ -5,8 +5,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""--moe-seed, --moe-cases, --moe-target and --moe-kernels; without a seed every
-run takes a fresh one."""
+"""--moe-seed, --moe-cases, --moe-target, --moe-transport and --moe-kernels;
+without a seed every run takes a fresh one."""
 
 import random
 
@@ -27,6 +27,11 @@ def pytest_addoption(parser):
     group.addoption(
         "--moe-target", default="host", metavar="TARGET",
         help="target of moe-compile and moe-run (default: %(default)s)",
+    )
+    group.addoption(
+        "--moe-transport", default="direct", metavar="TRANSPORT",
+        help="how ranks exchange rows: direct or messages "
+        "(default: %(default)s)",
     )
     group.addoption(
         "--moe-kernels", action="store_true",

@@ -125,11 +125,11 @@ class Modules:
 
     def __init__(
         self, bin_dir: Path, work_dir: Path, cases, target="host", kernels=None,
-        seed=0,
+        seed=0, transport="direct",
     ):
         self.bin_dir, self.work_dir = bin_dir, work_dir
         self.target, self.seed = target, seed
-        self.kernels = kernels
+        self.kernels, self.transport = kernels, transport
         most = {"most": kernels.cases_per_module} if kernels else {}
         self.members = group_cases(cases, **most)
         self.module_of = {
@@ -149,6 +149,8 @@ class Modules:
             self.tool("moe-compile"), f"{key}.mlir", "--target", self.target,
             "-o", f"{key}.so",
         ]
+        if self.transport != "direct":
+            command += ["--transport", self.transport]
         if self.kernels:
             command += self.kernels.compile_options(key)
         code, _, err = run_bounded(command, self.work_dir, COMPILE_SECONDS)

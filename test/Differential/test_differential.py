@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cases import make_cases
+from cases import cases_of_messages, make_cases
 from harness import Failure, Modules, Run
 from kernels import Kernels, make_kernel_cases
 
@@ -42,6 +42,8 @@ def pytest_generate_tests(metafunc):
     option = metafunc.config.option
     make = make_kernel_cases if option.moe_kernels else make_cases
     cases = make(option.moe_seed, option.moe_cases)
+    if option.moe_transport == "messages":
+        cases = cases_of_messages(cases)
     metafunc.config.moe_all_cases = cases
     metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 
@@ -53,7 +55,7 @@ def modules(request, tmp_path_factory):
     kernels = Kernels(bin_dir(), option.moe_seed) if option.moe_kernels else None
     return Modules(
         bin_dir(), work_dir, request.config.moe_all_cases, option.moe_target,
-        kernels, option.moe_seed,
+        kernels, option.moe_seed, option.moe_transport,
     )
 
 
@@ -72,6 +74,7 @@ def test_case(case, modules, request):
         "--moe-seed", str(option.moe_seed),
         "--moe-cases", str(option.moe_cases),
         "--moe-target", option.moe_target,
+        "--moe-transport", option.moe_transport,
     ]
     if option.moe_kernels:
         again.append("--moe-kernels")

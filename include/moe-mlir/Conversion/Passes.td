@@ -75,6 +75,87 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
 }
 
 //===----------------------------------------------------------------------===//
+// MoEToColl
+//===----------------------------------------------------------------------===//
+
+def ConvertMoEToCollPass : Pass<"convert-moe-to-coll", "::mlir::ModuleOp"> {
+  let summary = "lower moe ops on memrefs to protocols of messages";
+  let description = [{
+    Turns each moe op into the phases of its exchange, for ranks that exchange
+    messages: written with `coll`, `scf`, `memref` and `arith`, and with those ops
+    of `symm` that say where a collective begins, which phase it is in and what is
+    checked. No buffer has to be symmetric. A module that addresses the memory of
+    other ranks by itself (`symm.alloc`, `symm.peer`, `symm.put`, ...) is refused.
+    Results are the same bits as those of `convert-moe-to-symm` (coll_s6).
+
+    The rows of a sender lie on their receiver in blocks: one for each pair of
+    ranks, with expert_major one for each expert of the receiver. docs/Coll.md shows
+    the messages. A dispatch becomes:
+
+    - *route*, *count* and *place*: as in `convert-moe-to-symm`; the counts travel
+      by `coll.all_gather` (*exchange*);
+    - *pack*: rows, and what goes with them, in the order of the blocks;
+    - *move*: one `coll.exchange`. Blocks are received where they belong;
+    - *unpack*, with expert_major: where they do not, they are copied there;
+    - *pad*, with `padding = zero`.
+
+    With `reuse`, senders find the blocks in `send_row` and tell them to the
+    receivers by `coll.all_to_all` (*exchange*).
+
+    A combine sends the blocks back: *ready* (each rank finds its blocks in
+    `send_row`), *exchange* (and tells the holders), *pack* (with expert_major only;
+    otherwise rows are sent from where they are), *move* and *reduce*. It makes no
+    difference whether it is to pull or to push, nor whether its release is
+    deferred. An alltoallv becomes *count*, *exchange*, *place* and *move*.
+
+    Equal ops share one lowering, as in `convert-moe-to-symm`.
+
+    With `target=cuda` the steps are kernels of the shape that the op's `kernel`
+    says, none of which waits for another rank, and the exchanges between them work
+    on device memory. Blocks are placed by kernels as well; host code reads the
+    tables of an exchange (`coll.read`) and nothing else. A dispatch has two or
+    three kernels (*pack*, which also counts; *place*; *unpack*), a combine three or
+    four.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::coll::CollDialect",
+    "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect",
+    "::mlir::vector::VectorDialect"];
+  let options = [
+    Option<"target", "target", "std::string", "\"host\"",
+           "who executes the protocol: host (one thread) or cuda (kernels)">,
+    Option<"outline", "outline", "bool", "true",
+           "lower equal ops once, as a function that they call">
+  ];
+}
+
+//===----------------------------------------------------------------------===//
+// CollToLLVM
+//===----------------------------------------------------------------------===//
+
+def ConvertCollToLLVMPass : Pass<"convert-coll-to-llvm", "::mlir::ModuleOp"> {
+  let summary = "lower coll ops to runtime calls";
+  let description = [{
+    `coll.all_gather` becomes a call of `moert_all_gather`, `coll.all_to_all` one of
+    `moert_all_to_all`. A `coll.exchange` becomes `moert_exchange_begin`,
+    `moert_exchange_rows` for each `coll.rows`, and `moert_exchange_end`. The
+    runtime chooses the transport. With `target=cuda`, a `coll.read` becomes a call of
+    `moert_read`, to memory of the function around it.
+
+    Runs while loops are still structured (`scf`), before the memref dialect is
+    lowered.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let options = [
+    Option<"target", "target", "std::string", "\"host\"",
+           "where buffers are: host, or cuda (device memory)">
+  ];
+}
+
+//===----------------------------------------------------------------------===//
 // SymmToLLVM
 //===----------------------------------------------------------------------===//
 

@@ -22,6 +22,12 @@ struct MoEToHostOptions : public PassPipelineOptions<MoEToHostOptions> {
       *this, "combine-algorithm",
       llvm::cl::desc("How combines move rows: auto, pull or push"),
       llvm::cl::init("auto")};
+  Option<std::string> transport{
+      *this, "transport",
+      llvm::cl::desc(
+          "How ranks exchange rows: direct, through memory that they "
+          "share, or messages"),
+      llvm::cl::init("direct")};
   Option<std::string> cpu{
       *this, "cpu",
       llvm::cl::desc("x86-64 level the code is compiled for: x86-64, "
@@ -38,6 +44,11 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
       *this, "combine-algorithm",
       llvm::cl::desc("How combines move rows: auto, pull or push"),
       llvm::cl::init("auto")};
+  Option<std::string> transport{
+      *this, "transport",
+      llvm::cl::desc("How ranks exchange rows: direct, into each other's "
+                     "memory, or messages"),
+      llvm::cl::init("direct")};
   Option<std::string> chip{*this, "chip",
                            llvm::cl::desc("Compute capability of the device"),
                            llvm::cl::init("sm_90")};
@@ -93,22 +104,25 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
 void buildSmallFloatsPipeline(OpPassManager &pm, bool hasKernels = false);
 
 /// Last part of all pipelines: host code without structured loops to the LLVM
-/// dialect, and the interface of the artifact. `target`, `cpu` and `optLevel`
-/// go into the manifest.
+/// dialect, and the interface of the artifact. `target`, `cpu`, `optLevel` and
+/// `transport` go into the manifest.
 void buildLLVMToArtifactPipeline(OpPassManager &pm, StringRef target,
-                                 StringRef cpu, unsigned optLevel);
+                                 StringRef cpu, unsigned optLevel,
+                                 StringRef transport = "direct");
 
 /// First part of `moe-to-host`: from tensors to moe ops on memrefs, planned,
-/// with their buffers in symmetric memory.
+/// with their buffers in symmetric memory unless ranks exchange messages.
 void buildMoEBufferizationPipeline(OpPassManager &pm,
                                    const MoEToHostOptions &options);
 /// The same for `moe-to-cuda`.
 void buildMoEBufferizationPipeline(OpPassManager &pm,
                                    const MoEToCUDAOptions &options);
 
-/// Second part: from there to the one-sided protocol of `symm`, with the
-/// workspace laid out.
-void buildMoEToSymmPipeline(OpPassManager &pm, const MoEToHostOptions &options);
+/// Second part: from there to the protocol that the transport takes, the
+/// one-sided one of `symm`, with the workspace laid out, or the messages of
+/// `coll`.
+void buildMoEToProtocolPipeline(OpPassManager &pm,
+                                const MoEToHostOptions &options);
 
 /// Third part: from there to the LLVM dialect with the artifact's interface.
 void buildSymmToHostPipeline(OpPassManager &pm,

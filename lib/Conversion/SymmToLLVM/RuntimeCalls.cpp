@@ -58,6 +58,18 @@ static Signature getSignature(RuntimeFunction function) {
     return {"moert_wait", "vpii", Behaviour::Opaque};
   case RuntimeFunction::Fail:
     return {"moert_fail", "vipiiiiii", Behaviour::NoReturn};
+  case RuntimeFunction::AllGather:
+    return {"moert_all_gather", "vppi", Behaviour::Opaque};
+  case RuntimeFunction::AllToAll:
+    return {"moert_all_to_all", "vppi", Behaviour::Opaque};
+  case RuntimeFunction::ExchangeBegin:
+    return {"moert_exchange_begin", "v", Behaviour::Opaque};
+  case RuntimeFunction::ExchangeRows:
+    return {"moert_exchange_rows", "vppppppi", Behaviour::Opaque};
+  case RuntimeFunction::ExchangeEnd:
+    return {"moert_exchange_end", "v", Behaviour::Opaque};
+  case RuntimeFunction::Read:
+    return {"moert_read", "vppi", Behaviour::Opaque};
   case RuntimeFunction::AssertionFailed:
     return {"moert_assertion_failed", "vpp", Behaviour::NoReturn};
   }

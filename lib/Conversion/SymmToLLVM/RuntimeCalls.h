@@ -15,7 +15,8 @@
 
 namespace mlir::moe {
 
-/// The functions of the artifact ABI that lowered symm ops call.
+/// The functions of the artifact ABI that lowered symm and coll
+/// ops call.
 enum class RuntimeFunction {
   Rank,
   SymmBase,
@@ -27,6 +28,12 @@ enum class RuntimeFunction {
   CollectiveEnd,
   Wait,
   Fail,
+  AllGather,
+  AllToAll,
+  ExchangeBegin,
+  ExchangeRows,
+  ExchangeEnd,
+  Read,
   AssertionFailed
 };
 

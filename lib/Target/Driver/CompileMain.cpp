@@ -120,8 +120,9 @@ static FailureOr<Settings> readSettings(const Options &options) {
     return failure();
   Settings settings{*read, options.input, options.output};
   Stage stage = settings.compile.stage;
-  bool isText = stage == Stage::Symm || stage == Stage::MLIR ||
-                stage == Stage::LLVM || stage == Stage::PTX;
+  bool isText = stage == Stage::Symm || stage == Stage::Coll ||
+                stage == Stage::MLIR || stage == Stage::LLVM ||
+                stage == Stage::PTX;
   if (settings.output.empty() && isText)
     settings.output = "-";
   // A report may be all that is wanted.

@@ -8,6 +8,7 @@
 
 #include "moe-mlir/Target/Driver/Compiler.h"
 
+#include "moe-mlir/Dialect/Coll/IR/Coll.h"
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/MoE/Transforms/BufferizableOpInterfaceImpl.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
@@ -70,14 +71,14 @@ using namespace mlir;
 using namespace mlir::moe;
 
 void moe::registerCompilerDialects(DialectRegistry &registry) {
-  registry
-      .insert<affine::AffineDialect, arith::ArithDialect,
-              bufferization::BufferizationDialect, cf::ControlFlowDialect,
-              func::FuncDialect, gpu::GPUDialect, index::IndexDialect,
-              linalg::LinalgDialect, LLVM::LLVMDialect, math::MathDialect,
-              memref::MemRefDialect, MoEDialect, NVVM::NVVMDialect,
-              scf::SCFDialect, shard::ShardDialect, symm::SymmDialect,
-              tensor::TensorDialect, ub::UBDialect, vector::VectorDialect>();
+  registry.insert<affine::AffineDialect, arith::ArithDialect,
+                  bufferization::BufferizationDialect, cf::ControlFlowDialect,
+                  coll::CollDialect, func::FuncDialect, gpu::GPUDialect,
+                  index::IndexDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
+                  math::MathDialect, memref::MemRefDialect, MoEDialect,
+                  NVVM::NVVMDialect, scf::SCFDialect, shard::ShardDialect,
+                  symm::SymmDialect, tensor::TensorDialect, ub::UBDialect,
+                  vector::VectorDialect>();
 
   moe::registerBufferizableOpInterfaceExternalModels(registry);
   affine::registerValueBoundsOpInterfaceExternalModels(registry);
@@ -161,7 +162,7 @@ private:
 /// The parts of a target's pipeline that stages lie between.
 struct Parts {
   using Part = std::function<void(OpPassManager &)>;
-  Part bufferize, toSymm, toMLIR, toArtifact;
+  Part bufferize, toProtocol, toMLIR, toArtifact;
 };
 
 } // namespace
@@ -172,13 +173,14 @@ static Parts getParts(const CompileOptions &options) {
   host->combineAlgorithm = options.combineAlgorithm;
   host->cpu = options.host.cpu;
   host->optLevel = options.host.optLevel;
+  host->transport = options.transport;
   bool usesFibers = options.kernelPlace == KernelPlace::Fibers;
   if (options.target == TargetKind::Host && !usesFibers) {
     parts.bufferize = [host](OpPassManager &pm) {
       buildMoEBufferizationPipeline(pm, *host);
     };
-    parts.toSymm = [host](OpPassManager &pm) {
-      buildMoEToSymmPipeline(pm, *host);
+    parts.toProtocol = [host](OpPassManager &pm) {
+      buildMoEToProtocolPipeline(pm, *host);
     };
     parts.toArtifact = [host](OpPassManager &pm) {
       buildSymmToHostPipeline(pm, *host);
@@ -191,6 +193,7 @@ static Parts getParts(const CompileOptions &options) {
   cuda->ptxVersion = options.gpu.ptxVersion;
   cuda->gpuFormat = options.gpu.format;
   cuda->ptxas = options.gpu.ptxas;
+  cuda->transport = options.transport;
   cuda->blocks = options.kernel.blocks;
   cuda->threads = options.kernel.threads;
   cuda->transfer = options.kernel.transfer;
@@ -201,7 +204,7 @@ static Parts getParts(const CompileOptions &options) {
   parts.bufferize = [cuda](OpPassManager &pm) {
     buildMoEBufferizationPipeline(pm, *cuda);
   };
-  parts.toSymm = [cuda](OpPassManager &pm) {
+  parts.toProtocol = [cuda](OpPassManager &pm) {
     buildMoEToSymmKernelsPipeline(pm, *cuda);
   };
   if (usesFibers) {
@@ -228,11 +231,13 @@ LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
     return failure();
   if (report)
     report->collectCollectives(module);
-  if (failed(runner.run(parts.toSymm)))
+  if (failed(runner.run(parts.toProtocol)))
     return failure();
-  if (report)
+  if (report && options.transport == "messages")
+    report->collectMessageBytes(module);
+  else if (report)
     report->collectSymmetricBytes(module);
-  if (options.stage == Stage::Symm) {
+  if (options.stage == Stage::Symm || options.stage == Stage::Coll) {
     printModule(module, output);
     return success();
   }

@@ -23,8 +23,10 @@ using namespace mlir::moe;
 
 ArrayRef<OptionInfo> moe::getOptionInfos() {
   static constexpr OptionInfo infos[] = {
-      {"target", "What to compile for: host (the default), or cuda with an "
-                 "optional chip (cuda:sm_80; the default is sm_90)"},
+      {"target",
+       "What to compile for: host (the default), cuda, or nccl, which is "
+       "cuda with transport messages; the latter two with an "
+       "optional chip (cuda:sm_80; the default is sm_90)"},
       {"ptx-version", "Version of PTX times ten, which the driver must know "
                       "(default: 80, or the first that knows the chip)"},
       {"blocks",
@@ -45,6 +47,10 @@ ArrayRef<OptionInfo> moe::getOptionInfos() {
       {"gpu-format", "Kernels in the artifact: ptx (the default), or cubin, "
                      "which needs ptxas of the CUDA toolkit (target cuda)"},
       {"ptxas", "Path of ptxas, instead of that in PATH or CUDA_HOME", "file"},
+      {"transport",
+       "How ranks exchange rows: direct (the default), through "
+       "memory that they "
+       "share, or messages, which also reach ranks of other hosts"},
       {"emit", "What to put out"},
       {"cpu", "x86-64 level to compile for: x86-64, x86-64-v2, x86-64-v3 (the "
               "default), x86-64-v4 or native, the highest of this machine"},
@@ -67,6 +73,9 @@ ArrayRef<OptionInfo> moe::getOptionInfos() {
 ArrayRef<StageInfo> moe::getStageInfos() {
   static constexpr StageInfo infos[] = {
       {Stage::Symm, "symm", "the one-sided protocol: symm, scf, memref, arith"},
+      {Stage::Coll, "coll",
+       "the protocol of messages: coll, scf, memref, arith (transport "
+       "messages)"},
       {Stage::MLIR, "mlir", "the LLVM dialect of MLIR"},
       {Stage::LLVM, "llvm", "optimized LLVM IR of host code"},
       {Stage::PTX, "ptx", "the kernels (target cuda)"},
@@ -110,6 +119,7 @@ private:
   LogicalResult checkNames();
   LogicalResult readStage();
   LogicalResult readTarget();
+  LogicalResult readTransport();
   LogicalResult readKernelOptions();
   LogicalResult refuseKernelOptions();
   LogicalResult readHostOptions();
@@ -191,13 +201,33 @@ LogicalResult OptionReader::readStage() {
 LogicalResult OptionReader::readTarget() {
   target = get("target", "host");
   auto [kind, chip] = target.split(':');
-  if (kind == "cuda")
+  if (kind == "cuda" || kind == "nccl")
     settings.compile.target = TargetKind::CUDA;
   else if (target != "host")
     return fail("unknown target '" + target +
-                "'; expected host, cuda or cuda:<chip>");
+                "'; expected host, cuda, nccl, cuda:<chip> or nccl:<chip>");
   if (kind.size() != target.size())
     settings.compile.gpu.chip = chip.str();
+  return success();
+}
+
+LogicalResult OptionReader::readTransport() {
+  CompileOptions &compile = settings.compile;
+  if (failed(readChoice("transport", "transport", {"direct", "messages"},
+                        compile.transport)))
+    return failure();
+  // The name for GPUs that exchange messages.
+  if (target.split(':').first == "nccl") {
+    if (find("transport") && compile.transport == "direct")
+      return fail("target '" + target + "' has no transport 'direct'");
+    compile.transport = "messages";
+  }
+  bool hasMessages = compile.transport == "messages";
+  // The protocol is in one dialect or the other.
+  if (compile.stage == (hasMessages ? Stage::Symm : Stage::Coll))
+    return fail("transport '" + compile.transport + "' has no stage '" +
+                (hasMessages ? "symm" : "coll") + "'; expected '" +
+                (hasMessages ? "coll" : "symm") + "'");
   return success();
 }
 
@@ -310,8 +340,8 @@ LogicalResult OptionReader::readOutputs() {
 
 FailureOr<CompileSettings> OptionReader::read() {
   if (failed(checkNames()) || failed(readStage()) || failed(readTarget()) ||
-      failed(readKernelOptions()) || failed(readHostOptions()) ||
-      failed(readOutputs()))
+      failed(readKernelOptions()) || failed(readTransport()) ||
+      failed(readHostOptions()) || failed(readOutputs()))
     return failure();
   return settings;
 }
@@ -351,8 +381,8 @@ std::string moe::describeSettings(const CompileSettings &settings) {
   os << "emit=" << stage->name << "\ncpu=" << compile.host.cpu
      << "\nopt-level=" << compile.host.optLevel
      << "\ncombine-algorithm=" << compile.combineAlgorithm
-     << "\nreport=" << settings.report << "\nremarks=" << settings.remarks
-     << "\ntarget=";
+     << "\ntransport=" << compile.transport << "\nreport=" << settings.report
+     << "\nremarks=" << settings.remarks << "\ntarget=";
   bool hasKernels = true;
   if (compile.target == TargetKind::CUDA) {
     const GpuTargetOptions &gpu = compile.gpu;

@@ -9,6 +9,7 @@
 #include "moe-mlir/Target/Driver/Report.h"
 
 #include "moe-mlir/Conversion/SymmToLLVM/SymmToLLVM.h"
+#include "moe-mlir/Dialect/Coll/IR/Coll.h"
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 #include "moe-mlir/Target/Transforms/Passes.h"
@@ -22,6 +23,7 @@
 #include "llvm/ADT/SetVector.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
+#include <map>
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -171,30 +173,36 @@ static EntryReport describeEntry(func::FuncOp func, const DataLayout &layout) {
   return entry;
 }
 
-void CompileReport::collectSymmetricBytes(ModuleOp module) {
-  DataLayout layout(module);
+void CompileReport::forEachCollective(
+    ModuleOp module,
+    llvm::function_ref<void(CollectiveReport &, Operation *)> body) {
   module.walk([&](symm::CollectiveBeginOp begin) {
     if (begin.getSite() >= collectives.size())
       return;
     CollectiveReport &report = collectives[begin.getSite()];
-    llvm::SetVector<Operation *> buffers;
     for (Operation *op = begin->getNextNode();
          op && !isa<symm::CollectiveEndOp>(op); op = op->getNextNode())
-      op->walk([&](Operation *nested) {
-        for (Value operand : nested->getOperands())
-          if (isa<MemRefType>(operand.getType()))
-            if (symm::AllocOp alloc = findBuffer(operand))
-              buffers.insert(alloc);
-        if (auto call = dyn_cast<func::CallOp>(nested)) {
-          report.function = call.getCallee().str();
-          if (Operation *callee = CallOpInterface(call).resolveCallable())
-            collectBuffers(callee, buffers);
-        }
-      });
-    report.symmetricBytes = 0;
-    for (Operation *buffer : buffers)
-      report.symmetricBytes += getBytes(cast<symm::AllocOp>(buffer), layout);
+      op->walk([&](Operation *nested) { body(report, nested); });
   });
+}
+
+void CompileReport::collectSymmetricBytes(ModuleOp module) {
+  DataLayout layout(module);
+  std::map<CollectiveReport *, llvm::SetVector<Operation *>> buffers;
+  forEachCollective(module, [&](CollectiveReport &report, Operation *op) {
+    for (Value operand : op->getOperands())
+      if (isa<MemRefType>(operand.getType()))
+        if (symm::AllocOp alloc = findBuffer(operand))
+          buffers[&report].insert(alloc);
+    if (auto call = dyn_cast<func::CallOp>(op)) {
+      report.function = call.getCallee().str();
+      if (Operation *callee = CallOpInterface(call).resolveCallable())
+        collectBuffers(callee, buffers[&report]);
+    }
+  });
+  for (auto &[report, ofReport] : buffers)
+    for (Operation *buffer : ofReport)
+      report->symmetricBytes += getBytes(cast<symm::AllocOp>(buffer), layout);
   for (auto func : module.getOps<func::FuncOp>())
     if (func.isPublic() && !func.isExternal())
       entries.push_back(describeEntry(func, layout));
@@ -207,6 +215,32 @@ void CompileReport::collectSymmetricBytes(ModuleOp module) {
     workspaceBytes = bytes.getInt();
   if (auto attr = module->getAttrOfType<IntegerAttr>(kRanksAttrName))
     ranks = attr.getInt();
+}
+
+/// Bytes that `op` brings from this rank to the others, beside rows.
+static int64_t getTableBytes(Operation *op, int64_t ranks) {
+  if (auto gather = dyn_cast<coll::AllGatherOp>(op)) {
+    auto type = cast<MemRefType>(gather.getSend().getType());
+    return (ranks - 1) * type.getDimSize(0) * getRowBytes(gather.getSend());
+  }
+  if (auto all = dyn_cast<coll::AllToAllOp>(op))
+    return (ranks - 1) * getRowBytes(all.getSend());
+  return 0;
+}
+
+void CompileReport::collectMessageBytes(ModuleOp module) {
+  hasMessages = true;
+  forEachCollective(module, [&](CollectiveReport &report, Operation *op) {
+    report.tableBytes += getTableBytes(op, ranks);
+    auto call = dyn_cast<func::CallOp>(op);
+    if (!call)
+      return;
+    report.function = call.getCallee().str();
+    if (Operation *callee = CallOpInterface(call).resolveCallable())
+      callee->walk([&](Operation *nested) {
+        report.tableBytes += getTableBytes(nested, ranks);
+      });
+  });
 }
 
 LogicalResult CompileReport::collectKernels(ModuleOp module,
@@ -282,15 +316,18 @@ void CompileReport::printTable(llvm::raw_ostream &os) const {
     return !r.function.empty();
   });
   std::vector<std::vector<std::string>> lines = {
-      {"op", "location", "rows", "row bytes", "symmetric bytes", "wire bytes"}};
+      {"op", "location", "rows", "row bytes",
+       hasMessages ? "table bytes" : "symmetric bytes", "wire bytes"}};
   if (hasKernels)
     lines.front().push_back("kernel");
   if (isShared)
     lines.front().push_back("lowered as");
   for (const CollectiveReport &report : collectives) {
-    lines.push_back({report.op, report.location, number(report.rows),
-                     number(report.rowBytes), number(report.symmetricBytes),
-                     report.wireBytes ? number(*report.wireBytes) : "?"});
+    lines.push_back(
+        {report.op, report.location, number(report.rows),
+         number(report.rowBytes),
+         number(hasMessages ? report.tableBytes : report.symmetricBytes),
+         report.wireBytes ? number(*report.wireBytes) : "?"});
     if (hasKernels)
       lines.back().push_back(report.kernel ? toString(*report.kernel) : "?");
     if (isShared)
@@ -298,8 +335,11 @@ void CompileReport::printTable(llvm::raw_ostream &os) const {
   }
   printColumns(lines, /*numNames=*/2, os);
   os << "ranks: " << ranks << '\n';
-  os << "symmetric workspace: " << workspaceBytes << " bytes per rank, "
-     << persistentBytes << " of them kept from run to run\n";
+  if (hasMessages)
+    os << "messages: no symmetric memory\n";
+  else
+    os << "symmetric workspace: " << workspaceBytes << " bytes per rank, "
+       << persistentBytes << " of them kept from run to run\n";
   if (!entries.empty()) {
     lines = {{"entry", "memory", "kept bytes", "temporary bytes"}};
     for (const EntryReport &entry : entries)
@@ -331,6 +371,8 @@ void CompileReport::printJSON(llvm::raw_ostream &os) const {
           json.attribute("row_bytes", report.rowBytes);
           json.attribute("symmetric_bytes", report.symmetricBytes);
           json.attribute("wire_bytes", report.wireBytes);
+          if (hasMessages)
+            json.attribute("table_bytes", report.tableBytes);
           if (!report.function.empty())
             json.attribute("function", report.function);
           if (!report.kernel)
@@ -347,6 +389,7 @@ void CompileReport::printJSON(llvm::raw_ostream &os) const {
         });
     });
     json.attribute("ranks", ranks);
+    json.attribute("transport", hasMessages ? "messages" : "direct");
     json.attribute("workspace_bytes", workspaceBytes);
     json.attribute("persistent_bytes", persistentBytes);
     json.attributeArray("entries", [&] {

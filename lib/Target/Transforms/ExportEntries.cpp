@@ -142,6 +142,8 @@ static std::string createManifest(ModuleOp module,
     json.attribute("ranks", getModuleInt(module, kRanksAttrName));
     json.attribute("symm_bytes",
                    getModuleInt(module, symm::kWorkspaceBytesAttrName));
+    if (options.transport != "direct")
+      json.attribute("transport", options.transport);
     json.attributeArray("entries", [&] {
       for (LLVM::LLVMFuncOp func : entries) {
         auto type = cast<FunctionType>(
@@ -342,7 +344,7 @@ struct MoEExportEntriesPass
         symbols.push_back(getEntrySymbol(func.getName()));
       }
     std::string manifest =
-        createManifest(module, {target, cpu, optLevel}, entries);
+        createManifest(module, {target, cpu, optLevel, transport}, entries);
 
     internalize(module);
     OpBuilder builder(&getContext());

@@ -82,6 +82,16 @@ static LogicalResult prepareEntry(func::FuncOp func) {
   return success();
 }
 
+/// symmetric_s3
+static void removeSymmetricMarks(ModuleOp module) {
+  for (auto func : module.getOps<func::FuncOp>()) {
+    for (unsigned i = 0, e = func.getNumArguments(); i < e; ++i)
+      func.removeArgAttr(i, kSymmetricAttrName);
+    for (unsigned i = 0, e = func.getNumResults(); i < e; ++i)
+      func.removeResultAttr(i, kSymmetricAttrName);
+  }
+}
+
 /// Number of ranks of the grids that `module` uses; 0 when it uses none.
 static FailureOr<int64_t> findRanks(ModuleOp module) {
   int64_t ranks = 0;
@@ -122,8 +132,19 @@ namespace {
 
 struct MoEPrepareEntriesPass
     : public moe::impl::MoEPrepareEntriesPassBase<MoEPrepareEntriesPass> {
+  using MoEPrepareEntriesPassBase::MoEPrepareEntriesPassBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    if (transport != "direct" && transport != "messages") {
+      module.emitError(
+          "moe-prepare-entries expects 'transport' to be direct or "
+          "messages (")
+          << transport << ")";
+      return signalPassFailure();
+    }
+    if (transport == "messages")
+      removeSymmetricMarks(module);
     bool hasEntry = false;
     for (auto func : module.getOps<func::FuncOp>()) {
       if (!func.isPublic() || func.isExternal())

@@ -20,9 +20,9 @@ shard.grid @ep(shape = 4)
 // CHECK:     %[[EXPERT:[-a-z0-9_]+]] = arith.index_cast %[[ID]]
 // CHECK:     arith.cmpi sgt, %[[EXPERT]], %[[LAST]]
 // CHECK:     arith.cmpi slt, %[[EXPERT]], %[[BEST_EXPERT]]
-// CHECK:   arith.divui %[[BEST]]#0,
 // CHECK: arith.cmpi eq, %[[TAKEN]]#1,
-// CHECK: symm.peer %[[Y]] at
+// CHECK: %[[OWNER:[-a-z0-9_]+]] = arith.divui
+// CHECK: symm.peer %[[Y]] at %[[OWNER]]
 // CHECK: arith.addf
 // CHECK: symm.phase "release"
 // CHECK: symm.collective_end

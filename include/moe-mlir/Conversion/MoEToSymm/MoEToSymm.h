@@ -9,16 +9,13 @@
 #ifndef MOE_MLIR_CONVERSION_MOETOSYMM_MOETOSYMM_H
 #define MOE_MLIR_CONVERSION_MOETOSYMM_MOETOSYMM_H
 
+#include "moe-mlir/Conversion/SiteNumbers.h"
+
 #include "mlir/IR/PatternMatch.h"
-#include "llvm/ADT/DenseMap.h"
 
 #include <algorithm>
 
 namespace mlir::moe {
-
-/// Numbers of the collective ops of a module, in program order: what ranks
-/// compare to find out that they run different collectives.
-using SiteNumbers = llvm::DenseMap<Operation *, int64_t>;
 
 /// Shared memory for the stages of bulk copies: what a block has on sm_90, less
 /// some for the tables of the protocol.

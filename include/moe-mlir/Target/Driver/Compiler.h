@@ -25,6 +25,7 @@ namespace mlir::moe {
 /// What the compiler can put out: any stage on the way, or the artifact.
 enum class Stage {
   Symm,        ///< the one-sided protocol: symm, scf, memref, arith
+  Coll,        ///< the protocol of messages: coll, scf, memref, arith
   MLIR,        ///< the LLVM dialect
   LLVM,        ///< optimized LLVM IR of host code, as text
   PTX,         ///< the kernels, as text
@@ -60,6 +61,8 @@ struct CompileOptions {
   GpuTargetOptions gpu;
   KernelOptions kernel;
   KernelPlace kernelPlace = KernelPlace::Device;
+  /// How ranks exchange rows: "direct" or "messages".
+  std::string transport = "direct";
   /// See `moe-plan`.
   std::string combineAlgorithm = "auto";
   /// Called for each pass manager before it runs; may fail.

@@ -35,6 +35,9 @@ struct CollectiveReport {
   /// Upper bound of the bytes of rows that cross between this rank and others;
   /// none when the number of rows is dynamic.
   std::optional<int64_t> wireBytes;
+  /// Bytes of what ranks tell each other about their rows, likewise; where
+  /// ranks exchange messages.
+  int64_t tableBytes = 0;
 
   /// What `moe-plan` chose; for kernels only.
   struct Kernel {
@@ -62,6 +65,8 @@ struct CompileReport {
   std::vector<CollectiveReport> collectives;
   std::vector<EntryReport> entries;
   int64_t ranks = 0;
+  /// Whether ranks exchange messages: then there is no symmetric memory.
+  bool hasMessages = false;
   /// Symmetric workspace of a rank. Buffers that are not alive together share
   /// memory, so this may be less than the sum over all ops.
   int64_t workspaceBytes = 0;
@@ -78,6 +83,9 @@ struct CompileReport {
   /// became.
   void collectSymmetricBytes(ModuleOp module);
 
+  /// Fills in the bytes of messages, from the coll ops that these became.
+  void collectMessageBytes(ModuleOp module);
+
   /// Fills `kernels` from a module with a GPU module in the LLVM dialect, if
   /// there is an assembler.
   LogicalResult collectKernels(ModuleOp module,
@@ -85,6 +93,12 @@ struct CompileReport {
 
   void printTable(llvm::raw_ostream &os) const;
   void printJSON(llvm::raw_ostream &os) const;
+
+private:
+  /// `body` for every op of the lowering of each collective.
+  void forEachCollective(
+      ModuleOp module,
+      llvm::function_ref<void(CollectiveReport &, Operation *)> body);
 };
 
 } // namespace mlir::moe

@@ -50,7 +50,8 @@ def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
     - records the type of each entry as `moe.entry`, and the number of ranks as
       `moe.ranks` of the module, because bufferization hides both from
       `moe-export-entries`. Tensors marked `moe.symmetric` are noted with the
-      encoding `#symm.space`;
+      encoding `#symm.space`; with `transport=messages`, where nothing is
+      symmetric, the marks are removed instead;
     - marks arguments of entries as not writable: an entry does not change what
       its caller passes;
     - marks `symm.alloc` and `symm.free` that the module already holds as
@@ -78,6 +79,10 @@ def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
     }
     ```
   }];
+  let options = [
+    Option<"transport", "transport", "std::string", "\"direct\"",
+           "how ranks exchange rows: direct or messages">
+  ];
   let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
                            "::mlir::moe::MoEDialect",
                            "::mlir::symm::SymmDialect"];
@@ -270,7 +275,9 @@ def MoEExportEntriesPass : Pass<"moe-export-entries", "::mlir::ModuleOp"> {
     Option<"cpu", "cpu", "std::string", "\"x86-64-v3\"",
            "x86-64 level the code is compiled for, for the manifest">,
     Option<"optLevel", "opt-level", "unsigned", "3",
-           "optimization level, for the hash in the manifest">
+           "optimization level, for the hash in the manifest">,
+    Option<"transport", "transport", "std::string", "\"direct\"",
+           "how ranks exchange rows, for the manifest: direct or messages">
   ];
 }
 

@@ -32,6 +32,12 @@ def Symm_Dialect : Dialect {
     end the execution of the enclosing entry with an error on every rank;
     nothing after them takes effect. Therefore no op has an error result.
 
+    Ranks on other hosts have no memory that this one could address: they exist in
+    `coll` ops only. A module that is compiled for messages may use those ops of
+    this dialect that touch no memory of other ranks: `symm.rank`, `symm.check`,
+    `symm.collective_begin`, `symm.phase`, `symm.collective_end` and those of
+    results.
+
     The memory model is written down in docs/MemoryModel.md.
   }];
   let useDefaultAttributePrinterParser = 1;
@@ -84,6 +90,14 @@ def Symm_Flags : Type<
                ".getElementType().isInteger(64)">]>,
     "rank-1 memref of i64 in symmetric memory (#symm.space)",
     "::mlir::MemRefType">;
+
+/// Words that blocks of a rank share: no other rank accesses them, and so they
+/// need not be symmetric.
+def Symm_Words : Type<
+    And<[AnyStaticShapeMemRef.predicate, HasAnyRankOfPred<[1]>,
+         CPred<"::llvm::cast<::mlir::MemRefType>($_self)"
+               ".getElementType().isInteger(64)">]>,
+    "statically shaped rank-1 memref of i64", "::mlir::MemRefType">;
 
 /// Numbers of rows, or rows, that one rank computes.
 def Symm_Counts : Type<

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_PROTOCOLBUILDER_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_PROTOCOLBUILDER_H
 
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
@@ -158,9 +158,9 @@ public:
   void signalAll(Value flags);
   void waitAll(Value flags);
   void barrier();
-  /// Puts row 0 of `counts` (1×G) into row `me` of a matrix (R×G) on every rank
+  /// Brings row 0 of `counts` (1×G) to row `me` of a matrix (R×G) on every rank
   /// and waits until the matrix is complete; returns it.
-  Value allGatherCounts(Value counts);
+  virtual Value allGatherCounts(Value counts);
   /// Of a matrix of counts, a row per sender: the sum of column `column` over
   /// the senders below this rank, and over all.
   std::pair<Value, Value> sumOfSenders(Value counts, Value column);
@@ -178,11 +178,6 @@ private:
   SmallVector<Value> symmetricBuffers;
 };
 
-/// Lowerings, one file each.
-void lowerDispatch(DispatchOp op, ProtocolBuilder &b);
-void lowerCombine(CombineOp op, ProtocolBuilder &b);
-void lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b);
-
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_PROTOCOLBUILDER_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_PROTOCOLBUILDER_H

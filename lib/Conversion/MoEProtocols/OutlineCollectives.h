@@ -6,10 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_OUTLINECOLLECTIVES_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_OUTLINECOLLECTIVES_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_OUTLINECOLLECTIVES_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_OUTLINECOLLECTIVES_H
 
-#include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
+#include "moe-mlir/Conversion/SiteNumbers.h"
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -37,13 +37,19 @@ func::FuncOp getOutlinedFunction(Operation *op);
 /// without one.
 Value getMarkedArgument(func::FuncOp function, StringRef name);
 
+/// What a function is handed beside the operands of an op.
+struct OutlinedArguments {
+  bool site = false;      ///< the number of the op, for kernels
+  bool handshake = false; ///< the first flags of the op
+};
+
 /// Moves collectives that are equal but for the buffers they work on, of which
 /// `sites` has the numbers, to one function for each kind, and calls it in
 /// their places. What an op keeps from run to run is then there once for all of
 /// its kind, as for an op in a loop.
 void outlineCollectives(ModuleOp module, const SiteNumbers &sites,
-                        bool kernels);
+                        OutlinedArguments arguments);
 
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_OUTLINECOLLECTIVES_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_OUTLINECOLLECTIVES_H

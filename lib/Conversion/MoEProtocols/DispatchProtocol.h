@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHPROTOCOL_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHPROTOCOL_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHPROTOCOL_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHPROTOCOL_H
 
 #include "ProtocolBuilder.h"
 
@@ -57,7 +57,11 @@ protected:
   void checkCapacity(Value rows, Value peer);
   /// Rank and key of a row: what `slot` of `token` stands for.
   std::pair<Value, Value> peerAndKey(Value token, Value slot);
-  /// Writes all that goes with a row but the row itself to its receiver.
+  /// Writes all that goes with a row for `peer` but the row itself to row `row`
+  /// of the buffers that `at` gives.
+  void storeMetadata(Value token, Value slot, Value peer, Value row,
+                     llvm::function_ref<Value(Output)> at);
+  /// The same, to the receiver.
   void putMetadata(Value token, Value slot, Value peer, Value row);
 
   DispatchOp op;
@@ -75,4 +79,4 @@ protected:
 
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHPROTOCOL_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHPROTOCOL_H

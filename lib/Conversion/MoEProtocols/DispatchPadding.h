@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHPADDING_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHPADDING_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHPADDING_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHPADDING_H
 
 #include "ProtocolBuilder.h"
 
@@ -37,6 +37,8 @@ public:
 
   /// Allocates the runs of rows, for `reuse`; outside of a kernel.
   void allocateRuns();
+  /// Takes a table of this rank's own for them, whatever numbers it has.
+  void setRuns(Value table) { runs = table; }
   /// Notes that `row` of `peer` is put in run `epoch`.
   void noteRow(Value peer, Value row, Value epoch);
   /// Whether no rank has put `row` in run `epoch`; when all are done.
@@ -62,4 +64,4 @@ private:
 
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHPADDING_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHPADDING_H

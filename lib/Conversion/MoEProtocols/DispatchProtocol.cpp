@@ -109,11 +109,9 @@ std::pair<Value, Value> DispatchProtocol::peerAndKey(Value token, Value slot) {
   return {slot, slot};
 }
 
-void DispatchProtocol::putMetadata(Value token, Value slot, Value peer,
-                                   Value row) {
-  auto at = [&](Output kind) -> Value {
-    return symm::PeerOp::create(b, op.getOutput(kind), peer);
-  };
+void DispatchProtocol::storeMetadata(Value token, Value slot, Value peer,
+                                     Value row,
+                                     llvm::function_ref<Value(Output)> at) {
   Value idx = at(Output::RecvTopkIdx);
   Value weights = at(Output::RecvTopkWeights);
   if (op.isExpertMajor()) {
@@ -138,4 +136,11 @@ void DispatchProtocol::putMetadata(Value token, Value slot, Value peer,
   }
   Value source = b.add(b.mul(b.me(), b.index(op.getTokenBound())), token);
   b.storeIndex(source, at(Output::RecvSrcIdx), {row});
+}
+
+void DispatchProtocol::putMetadata(Value token, Value slot, Value peer,
+                                   Value row) {
+  storeMetadata(token, slot, peer, row, [&](Output kind) -> Value {
+    return symm::PeerOp::create(b, op.getOutput(kind), peer);
+  });
 }

@@ -1,0 +1,69 @@
+//===- SerialCombine.h - a combine as the work of one thread -- -*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_SERIALCOMBINE_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_SERIALCOMBINE_H
+
+#include "CombineProtocol.h"
+
+namespace mlir::moe {
+
+/// The reduction of a combine as one thread executes it: for each token, list
+/// its rows in the order of combine_s1, then add them. Where a row lies by then
+/// is the only thing that differs.
+class SerialCombine : public CombineProtocol {
+public:
+  SerialCombine(CombineOp op, ProtocolBuilder &b)
+      : CombineProtocol(op, b), b(b) {}
+  virtual ~SerialCombine() = default;
+
+protected:
+  /// An entry of the list.
+  struct ListedRow {
+    Value key;  ///< the expert with expert_major, otherwise the peer
+    Value peer; ///< the rank that holds the row
+    Value row;  ///< its number there
+  };
+  /// Where its values are.
+  struct Row {
+    Value data;   ///< the buffer that holds it
+    Value row;    ///< its number there
+    Value weight; ///< null without weights
+  };
+
+  void reduceTokens();
+  ListedRow listed(Value i);
+  /// Where the `i`-th listed row of `token` lies.
+  virtual Row rowAt(Value token, Value i) = 0;
+  /// An entry of `send_row`.
+  virtual Value sendRowAt(Value token, Value slot) {
+    return checkedRow(token, slot);
+  }
+  /// The same, checked (combine_s5).
+  Value checkedRow(Value token, Value slot);
+
+  ProtocolBuilder &b;
+
+private:
+  /// Stores what the listed rows of `token` make to `place` of `out`.
+  void reduceListed(Value token, Value numRows, ValueRange place);
+  Value listRows(Value token);
+  Value listRowsByExpert(Value token);
+  Value listRowOfSlot(Value token, Value slot);
+  void addRows(Value token, Value numRows, ValueRange place);
+  void copyRow(Value token, ValueRange place);
+  void storeOut(Value value, ValueRange place, Value column);
+  Value loadTerm(const Row &row, Value column);
+
+  Value listKey, listRow; ///< rows of the current token
+  Value sum;              ///< H values
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_SERIALCOMBINE_H

@@ -1,0 +1,137 @@
+//===- MoEToColl.cpp - lower moe ops to messages --------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe-mlir/Conversion/MoEToColl/MoEToColl.h"
+
+#include "../MoEProtocols/OutlineCollectives.h"
+#include "CollBuilder.h"
+#include "KernelMessages.h"
+#include "moe-mlir/Conversion/Passes.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Transforms/DialectConversion.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_CONVERTMOETOCOLLPASS
+#include "moe-mlir/Conversion/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+
+namespace {
+
+/// What the lowerings of all collectives share: they need the memref form and a
+/// resolved grid.
+template <typename OpTy, void (*lower)(OpTy, CollBuilder &),
+          void (*lowerToKernels)(OpTy, KernelMessages &)>
+struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
+  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
+                       bool kernels)
+      : OpConversionPattern<OpTy>(context), sites(sites), kernels(kernels) {}
+
+  LogicalResult
+  matchAndRewrite(OpTy op, typename OpTy::Adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    if (op.isTensorForm())
+      return rewriter.notifyMatchFailure(op, "not in memref form");
+    if (op.getNumRanks() == 0)
+      return rewriter.notifyMatchFailure(op, "its grid is not resolved");
+    if (kernels) {
+      KernelMessages builder(op, rewriter, sites.lookup(op),
+                             getLaunchShape(op));
+      lowerToKernels(op, builder);
+      builder.end();
+    } else {
+      CollBuilder builder(op, rewriter, sites.lookup(op));
+      lower(op, builder);
+      builder.end();
+    }
+    rewriter.eraseOp(op);
+    return success();
+  }
+
+  const SiteNumbers &sites;
+  bool kernels;
+};
+
+/// Far ranks have no memory that this one could address (coll_s5).
+LogicalResult checkReachesNoMemory(Operation *op) {
+  if (!isa<symm::AllocOp, symm::FreeOp, symm::PeerOp, symm::PutOp,
+           symm::NextEpochOp, symm::SignalOp, symm::WaitOp, symm::BarrierOp>(
+          op))
+    return success();
+  return op->emitOpError("expects ranks that share memory; ranks that exchange "
+                         "messages (transport messages) have 'coll' ops only");
+}
+
+struct ConvertMoEToCollPass
+    : public moe::impl::ConvertMoEToCollPassBase<ConvertMoEToCollPass> {
+  using ConvertMoEToCollPassBase::ConvertMoEToCollPassBase;
+
+  void runOnOperation() override {
+    if (target != "host" && target != "cuda") {
+      getOperation().emitError(
+          "convert-moe-to-coll expects 'target' to be host or cuda (")
+          << target << ")";
+      return signalPassFailure();
+    }
+    bool kernels = target == "cuda";
+    SiteNumbers sites;
+    WalkResult result = getOperation()->walk([&](Operation *op) {
+      if (failed(checkReachesNoMemory(op)))
+        return WalkResult::interrupt();
+      auto collective = dyn_cast<CollectiveOpInterface>(op);
+      if (!collective)
+        return WalkResult::advance();
+      sites.try_emplace(op, sites.size());
+      if (!collective.isTensorForm())
+        return kernels && failed(checkHasKernel(collective, /*mayPush=*/false))
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
+      op->emitOpError("expects its memref form; run one-shot-bufferize before "
+                      "convert-moe-to-coll");
+      return WalkResult::interrupt();
+    });
+    if (result.wasInterrupted())
+      return signalPassFailure();
+    if (outline)
+      outlineCollectives(getOperation(), sites,
+                         {/*site=*/kernels, /*handshake=*/false});
+
+    ConversionTarget target(getContext());
+    target.addIllegalDialect<MoEDialect>();
+    target.addLegalDialect<
+        arith::ArithDialect, coll::CollDialect, func::FuncDialect,
+        gpu::GPUDialect, linalg::LinalgDialect, math::MathDialect,
+        memref::MemRefDialect, NVVM::NVVMDialect, scf::SCFDialect,
+        symm::SymmDialect, vector::VectorDialect>();
+    RewritePatternSet patterns(&getContext());
+    populateMoEToCollConversionPatterns(patterns, sites, kernels);
+    if (failed(applyPartialConversion(getOperation(), target,
+                                      std::move(patterns))))
+      signalPassFailure();
+  }
+};
+
+} // namespace
+
+void moe::populateMoEToCollConversionPatterns(RewritePatternSet &patterns,
+                                              const SiteNumbers &sites,
+                                              bool kernels) {
+  patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatchToColl,
+                                    lowerDispatchToMessageKernels>,
+               CollectiveOpLowering<CombineOp, lowerCombineToColl,
+                                    lowerCombineToMessageKernels>,
+               CollectiveOpLowering<AllToAllvOp, lowerAllToAllvToColl,
+                                    lowerAllToAllvToMessageKernels>>(
+      patterns.getContext(), sites, kernels);
+}

@@ -1,0 +1,23 @@
+//===- Lowerings.h - collectives as the work of one thread ---- -*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_LOWERINGS_H
+#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_LOWERINGS_H
+
+#include "../MoEProtocols/ProtocolBuilder.h"
+
+namespace mlir::moe {
+
+/// Lowerings, one file each.
+void lowerDispatch(DispatchOp op, ProtocolBuilder &b);
+void lowerCombine(CombineOp op, ProtocolBuilder &b);
+void lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b);
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_LOWERINGS_H
