@@ -5,7 +5,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //
 //===----------------------------------------------------------------------===//
-
 ///
 /// \file
 /// Each rank has a ring in the symmetric memory of every other rank. A message
@@ -17,130 +16,21 @@
 /// messages, in both directions, before it waits, so that no order of messages
 /// can lead ranks to wait for each other. A message without bytes is not sent.
 ///
-/// The rings of a rank take 1 MiB together for 4 to 1024 ranks, less for fewer
-/// ranks and more for more; the words beside them 64 bytes per rank. With 64
-/// ranks that is 65 MiB in all. It is allocated with the first artifact that
-/// exchanges messages.
-///
 //===----------------------------------------------------------------------===//
 
+#include "MessageStream.h"
+#include "SharedRings.h"
 #include "moe-runtime/Exchanger.h"
 #include "moe-runtime/Futex.h"
-#include "moe-runtime/SymmetricHeap.h"
 #include "moe-runtime/WaitPace.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <numeric>
 
 using namespace moe::rt;
 
 namespace {
-/// What one rank tells another, which owns the memory. The words count bytes
-/// since the last reset.
-struct alignas(64) PairWords {
-  std::atomic<uint64_t> arrived; ///< written to the teller's ring here
-  std::atomic<uint64_t> taken;   ///< taken from the owner's ring over there
-};
-
-/// How a rank sleeps until another one has moved something.
-struct alignas(64) Doorbell {
-  std::atomic<uint32_t> isAwaited;
-  std::atomic<uint32_t> rings; ///< a futex
-};
-
-/// What every message begins with.
-struct Header {
-  uint64_t operation;
-  uint64_t bytes; ///< behind the header
-};
-
-/// The memory of all ranks.
-class Rings {
-public:
-  Rings(const SymmetricHeap &heap, char *mine, int ranks)
-      : base(mine - heap.stride() * heap.rank()), stride(heap.stride()),
-        ranks(size_t(ranks)), ringBytes(ringBytesFor(ranks)) {}
-
-  static size_t ringBytesFor(int ranks) {
-    constexpr size_t mostOfRank = size_t(1) << 20, least = 1024;
-    size_t bytes = size_t(256) << 10;
-    while (bytes > least && bytes * size_t(ranks) > mostOfRank)
-      bytes /= 2;
-    return bytes;
-  }
-  static size_t bytesFor(int ranks) {
-    return sizeof(Doorbell) +
-           (sizeof(PairWords) + ringBytesFor(ranks)) * size_t(ranks);
-  }
-
-  Doorbell &doorbell(int owner) const {
-    return *reinterpret_cast<Doorbell *>(base + stride * owner);
-  }
-  /// What `teller` tells `owner`.
-  PairWords &words(int owner, int teller) const {
-    return reinterpret_cast<PairWords *>(&doorbell(owner) + 1)[teller];
-  }
-
-  size_t capacity() const { return ringBytes; }
-  /// Bytes that are worth a signal.
-  size_t chunkBytes() const { return ringBytes / 4; }
-
-  /// To and from the ring that `sender` fills for `owner`, at any position of
-  /// its stream.
-  void write(int owner, int sender, uint64_t position, const char *from,
-             size_t bytes) const {
-    forParts(owner, sender, position, bytes, [&](char *ring, size_t part) {
-      std::memcpy(ring, from, part);
-      from += part;
-    });
-  }
-  void read(int owner, int sender, uint64_t position, char *to,
-            size_t bytes) const {
-    forParts(owner, sender, position, bytes, [&](char *ring, size_t part) {
-      std::memcpy(to, ring, part);
-      to += part;
-    });
-  }
-
-private:
-  template <typename Copy>
-  void forParts(int owner, int sender, uint64_t position, size_t bytes,
-                Copy copy) const {
-    char *ring = reinterpret_cast<char *>(&words(owner, int(ranks))) +
-                 ringBytes * size_t(sender);
-    size_t at = size_t(position % ringBytes);
-    size_t first = std::min(bytes, ringBytes - at);
-    copy(ring + at, first);
-    if (first < bytes)
-      copy(ring, bytes - first);
-  }
-
-  char *base;
-  int64_t stride;
-  size_t ranks, ringBytes;
-};
-
-/// One direction of a pair of ranks.
-struct Stream {
-  uint64_t position = 0; ///< bytes moved by this rank
-  uint64_t known = 0;    ///< bytes that the other rank was seen to have moved
-
-  // The message of the running exchange.
-  bool isBegun = false; ///< the header has been moved
-  uint64_t bytes = 0;   ///< that the message has behind its header
-  uint64_t left = 0;    ///< of these
-  size_t buffer = 0;    ///< which one is moved next
-  size_t offset = 0;    ///< in the rows of that buffer
-
-  void begin(uint64_t message) {
-    isBegun = false;
-    bytes = left = message;
-    buffer = offset = 0;
-  }
-};
-
 class SharedMemoryExchanger : public Exchanger {
 public:
   SharedMemoryExchanger(const SymmetricHeap &heap, char *mine, int rank,
@@ -186,14 +76,14 @@ private:
   uint64_t available(int peer);
   bool canMove();
   void sleep(int64_t mostNs);
-  void ring(int peer);
+  void ring(int peer, bool isHeldUp);
   int nextAwaited();
 
-  Rings rings;
+  SharedRings rings;
   WaitPace::Limits limits;
   int rank, size;
   uint64_t operation = 0;
-  std::vector<Stream> outgoing, incoming; ///< per rank
+  std::vector<MessageStream> outgoing, incoming; ///< per rank
   /// Ranks to which, and from which, something of the running exchange has not
   /// been moved yet.
   std::vector<int> receivers, senders;
@@ -207,41 +97,9 @@ private:
 // Moving bytes
 //===----------------------------------------------------------------------===//
 
-/// Calls `copy` for the next `bytes` bytes of a message, piece by piece, where
-/// `piece(i)` is the address and size of its part of buffer i.
-template <typename Piece, typename Copy>
-static void forPieces(Stream &stream, size_t bytes, Piece piece, Copy copy) {
-  stream.left -= bytes;
-  while (bytes > 0) {
-    auto [start, pieceBytes] = piece(stream.buffer);
-    size_t part = std::min(bytes, pieceBytes - stream.offset);
-    if (part > 0)
-      copy(start + stream.offset, part);
-    stream.position += part;
-    stream.offset += part;
-    bytes -= part;
-    if (stream.offset < pieceBytes)
-      continue;
-    ++stream.buffer;
-    stream.offset = 0;
-  }
-}
-
-static std::pair<const char *, size_t> sentPiece(const RowExchange &rows,
-                                                 int peer) {
-  return {rows.send + rows.rowBytes * size_t(rows.sendStarts[peer]),
-          rows.rowBytes * size_t(rows.sendCounts[peer])};
-}
-
-static std::pair<char *, size_t> receivedPiece(const RowExchange &rows,
-                                               int peer) {
-  return {rows.recv + rows.rowBytes * size_t(rows.recvStarts[peer]),
-          rows.rowBytes * size_t(rows.recvCounts[peer])};
-}
-
 /// Bytes that can be written to the ring of `peer`.
 size_t SharedMemoryExchanger::room(int peer) {
-  Stream &out = outgoing[peer];
+  MessageStream &out = outgoing[peer];
   out.known = rings.words(rank, peer).taken.load(std::memory_order_acquire);
   return rings.capacity() - size_t(out.position - out.known);
 }
@@ -249,26 +107,26 @@ size_t SharedMemoryExchanger::room(int peer) {
 /// Bytes that are sent next to `peer` at least. Small rests wait for more room,
 /// unless they are the end.
 size_t SharedMemoryExchanger::wantedRoom(int peer) const {
-  const Stream &out = outgoing[peer];
+  const MessageStream &out = outgoing[peer];
   size_t chunk = rings.chunkBytes();
   return out.isBegun ? size_t(std::min<uint64_t>(out.left, chunk)) : chunk;
 }
 
 /// Bytes that `peer` has written and this rank has not taken.
 uint64_t SharedMemoryExchanger::available(int peer) {
-  Stream &in = incoming[peer];
+  MessageStream &in = incoming[peer];
   in.known = rings.words(rank, peer).arrived.load(std::memory_order_acquire);
   return in.known - in.position;
 }
 
 /// Writes what has room.
 bool SharedMemoryExchanger::send(const Rows &rows, int peer) {
-  Stream &out = outgoing[peer];
+  MessageStream &out = outgoing[peer];
   size_t space = room(peer);
   if (space < wantedRoom(peer))
     return false;
   if (!out.isBegun) {
-    Header header{operation, out.bytes};
+    MessageHeader header{operation, out.bytes};
     rings.write(peer, rank, out.position, reinterpret_cast<char *>(&header),
                 sizeof(header));
     out.position += sizeof(header);
@@ -289,14 +147,14 @@ bool SharedMemoryExchanger::send(const Rows &rows, int peer) {
     hasMoved = true;
   }
   if (hasMoved)
-    ring(peer);
+    ring(peer, /*isHeldUp=*/out.left > 0);
   return hasMoved;
 }
 
 /// What `peer` sends has to be what this rank expects.
 Status SharedMemoryExchanger::takeHeader(int peer) {
-  Stream &in = incoming[peer];
-  Header header;
+  MessageStream &in = incoming[peer];
+  MessageHeader header;
   rings.read(rank, peer, in.position, reinterpret_cast<char *>(&header),
              sizeof(header));
   auto bytes = static_cast<unsigned long long>(header.bytes);
@@ -327,14 +185,14 @@ Status SharedMemoryExchanger::takeHeader(int peer) {
 
 Status SharedMemoryExchanger::receive(const Rows &rows, int peer,
                                       bool &hasMoved) {
-  Stream &in = incoming[peer];
+  MessageStream &in = incoming[peer];
   uint64_t there = available(peer);
   if (there == 0)
     return Status::ok();
   if (!in.isBegun) {
     if (Status s = takeHeader(peer); !s.isOk())
       return s;
-    there -= sizeof(Header);
+    there -= sizeof(MessageHeader);
   }
   forPieces(
       in, size_t(std::min(there, in.left)),
@@ -343,7 +201,7 @@ Status SharedMemoryExchanger::receive(const Rows &rows, int peer,
         rings.read(rank, peer, in.position, to, bytes);
       });
   rings.words(peer, rank).taken.store(in.position, std::memory_order_release);
-  ring(peer);
+  ring(peer, /*isHeldUp=*/in.left > 0);
   hasMoved = true;
   return Status::ok();
 }
@@ -386,7 +244,8 @@ Status SharedMemoryExchanger::moveAll(const Rows &rows, bool &hasMoved) {
       return s;
   if (!hasMoved)
     return Status::ok();
-  auto drop = [](std::vector<int> &peers, const std::vector<Stream> &streams) {
+  auto drop = [](std::vector<int> &peers,
+                 const std::vector<MessageStream> &streams) {
     auto isOver = [&](int peer) { return streams[peer].left == 0; };
     peers.erase(std::remove_if(peers.begin(), peers.end(), isOver),
                 peers.end());
@@ -435,12 +294,12 @@ Status SharedMemoryExchanger::reset(Bootstrap &bootstrap) {
   // Nobody moves anything any more.
   if (Status s = bootstrap.barrier(); !s.isOk())
     return s;
-  rings.doorbell(rank).isAwaited = 0;
+  rings.doorbell(rank).awaited = 0;
   for (int peer = 0; peer < size; ++peer) {
     PairWords &words = rings.words(rank, peer);
     words.arrived = 0;
     words.taken = 0;
-    outgoing[peer] = incoming[peer] = Stream();
+    outgoing[peer] = incoming[peer] = MessageStream();
   }
   operation = 0;
   return bootstrap.barrier();
@@ -460,28 +319,35 @@ bool SharedMemoryExchanger::canMove() {
   return false;
 }
 
-/// This rank marks its doorbell and then looks at the words; who has moved
-/// something looks at the mark afterwards. Both reach it by read-modify-write,
-/// so whoever comes later sees what the other one did before.
+/// The rank says for which one it sleeps and then looks at the words; who has
+/// moved something looks at the doorbell afterwards. Both reach that by
+/// read-modify-write, so whoever comes later sees what the other one did
+/// before. It sleeps for one rank though it awaits several: each of them would
+/// wake it for a part of what it needs, and with more ranks than processors
+/// that is most of the work.
 void SharedMemoryExchanger::sleep(int64_t mostNs) {
   Doorbell &mine = rings.doorbell(rank);
+  int peer = senders.empty() ? receivers.back() : senders.back();
   uint32_t before = mine.rings.load(std::memory_order_acquire);
-  mine.isAwaited.exchange(1, std::memory_order_acq_rel);
+  mine.awaited.exchange(uint32_t(peer) + 1, std::memory_order_acq_rel);
   if (!canMove())
     (void)futexWait(mine.rings, before, mostNs);
-  mine.isAwaited.store(0, std::memory_order_release);
+  mine.awaited.store(0, std::memory_order_release);
 }
 
-void SharedMemoryExchanger::ring(int peer) {
+/// Wakes `peer` if it sleeps for this rank, or if the two have more to move,
+/// which one of them may be held up by.
+void SharedMemoryExchanger::ring(int peer, bool isHeldUp) {
   Doorbell &theirs = rings.doorbell(peer);
-  if (theirs.isAwaited.fetch_or(0, std::memory_order_acq_rel) != 0)
+  uint32_t awaited = theirs.awaited.fetch_or(0, std::memory_order_acq_rel);
+  if (awaited == uint32_t(rank) + 1 || (awaited != 0 && isHeldUp))
     futexWake(theirs.rings);
 }
 
 Expected<std::unique_ptr<Exchanger>>
 moe::rt::createSharedMemoryExchanger(const ExchangerSetup &setup) {
   int rank = setup.bootstrap.rank(), size = setup.bootstrap.size();
-  size_t bytes = Rings::bytesFor(size);
+  size_t bytes = SharedRings::bytesFor(size);
   auto memory = setup.heap.allocate(bytes);
   if (!memory.isOk())
     return memory.status().withPrefix(
