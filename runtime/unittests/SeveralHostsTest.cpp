@@ -34,7 +34,7 @@ class HostBootstrapTest : public ::testing::TestWithParam<Kind> {};
 
 INSTANTIATE_TEST_SUITE_P(All, HostBootstrapTest,
                          ::testing::Values(Kind::Threads, Kind::Sockets,
-                                           Kind::Callbacks));
+                                           Kind::Callbacks, Kind::Messages));
 
 TEST_P(HostBootstrapTest, AllGathersAndDescriptorsStayInside) {
   const Hosts hosts = "abab";
@@ -165,6 +165,7 @@ TEST(SeveralHostsTest, AnErrorIsSeenOnAllHosts) {
       EXPECT_OK(context.reset());
       EXPECT_OK(context.check());
       EXPECT_EQ(context.originRank(), -1);
+      EXPECT_OK(context.boot().barrier());
     }
   });
 }
