@@ -26,7 +26,7 @@ static void keepGpu(Context &context) {
 }
 
 const moe::rt::cts::BackendUnderTest moe::rt::cts::backendUnderTest = {
-    "cuda", "cuda/", 16, false, keepGpu};
+    "cuda", "cuda/", 16, false, keepGpu, true};
 
 int main(int argc, char **argv) {
   // Read by the driver when it starts. Ranks that are threads share a GPU: no

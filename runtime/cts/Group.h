@@ -37,6 +37,9 @@ struct BackendUnderTest {
   /// process, which has more groups to come; null when nothing is. Called by
   /// ranks in threads at the same time.
   void (*keepAlive)(Context &context);
+  /// Whether the machine may have no transport for messages, which skips their
+  /// tests.
+  bool mayLackTransport;
 };
 extern const BackendUnderTest backendUnderTest;
 

@@ -9,6 +9,6 @@
 #include "RankPool.h"
 
 const moe::rt::cts::BackendUnderTest moe::rt::cts::backendUnderTest = {
-    "host", "", 64, true, nullptr};
+    "host", "", 64, true, nullptr, false};
 
 int main(int argc, char **argv) { return moe::rt::cts::runSuite(argc, argv); }

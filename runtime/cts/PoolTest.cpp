@@ -26,8 +26,8 @@
 using namespace moe::rt;
 using namespace moe::rt::cts;
 
-const BackendUnderTest moe::rt::cts::backendUnderTest = {"host", "", 8, true,
-                                                         nullptr};
+const BackendUnderTest moe::rt::cts::backendUnderTest = {"host",  "",   8, true,
+                                                         nullptr, false};
 
 int main(int argc, char **argv) { return runSuite(argc, argv); }
 

@@ -230,7 +230,7 @@ void Context::phase(const char *name) {
 
 bool Context::endCollective() {
   if (messages && messages->isOpen)
-    return stop(openExchangeError("moert_collective_end"));
+    return stop(openExchangeError("moert_collective_end").withPrefix(here()));
   wakeSleepers();
   inCollective = false;
   group->endCollective();

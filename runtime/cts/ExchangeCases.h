@@ -1,0 +1,35 @@
+//===- ExchangeCases.h - what every transport has to do ---------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+///
+/// \file
+/// The part of the conformance suite for transports that needs nothing but a
+/// group: programs whose ranks are started by something else than the suite,
+/// such as mpirun, run the cases on their group one after the other.
+///
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_RUNTIME_CTS_EXCHANGECASES_H
+#define MOE_RUNTIME_CTS_EXCHANGECASES_H
+
+#include "Messages.h"
+
+namespace moe::rt::cts {
+
+struct ExchangeCase {
+  const char *name;
+  /// Called on all ranks of a group, with the artifact for its size. The group
+  /// is good again afterwards.
+  void (*run)(Context &context, Artifact &artifact);
+};
+
+const std::vector<ExchangeCase> &exchangeCases();
+
+} // namespace moe::rt::cts
+
+#endif // MOE_RUNTIME_CTS_EXCHANGECASES_H
