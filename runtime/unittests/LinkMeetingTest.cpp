@@ -145,6 +145,27 @@ TEST(LinkMeetingTest, WhoDoesNotKnowTheAnswerIsNotRankZero) {
   service.join();
 }
 
+/// One that swallows what is sent to it, and one where nobody is.
+TEST(LinkMeetingTest, AddressesThatLeadNowhereCostNoTime) {
+  HostMap hosts = makeHosts(2);
+  LinkInvitation invitation;
+  auto listener = openLinkListener(64, invitation);
+  ASSERT_TRUE(listener.isOk()) << listener.status().message();
+  invitation.numAddresses = 3;
+  invitation.addresses[0] = findLinkAddresses("192.0.2.1")->front();
+  invitation.addresses[1] = findLinkAddresses("fd00:dead::1")->front();
+  invitation.addresses[2] = findLinkAddresses("127.0.0.1")->front();
+  // The answer comes by the third within much less than a part of this.
+  constexpr double most = 600;
+  std::thread leader([&] {
+    auto link = visitLink(invitation, 1, most);
+    EXPECT_TRUE(link.isOk()) << link.status().message();
+  });
+  auto links = receiveLinks(listener->get(), invitation, hosts, most);
+  leader.join();
+  EXPECT_TRUE(links.isOk()) << links.status().message();
+}
+
 TEST(LinkMeetingTest, AddressesOfAnInterface) {
   auto loopback = findLinkAddresses("lo");
   ASSERT_TRUE(loopback.isOk()) << loopback.status().message();

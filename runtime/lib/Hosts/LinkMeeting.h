@@ -54,6 +54,20 @@ struct LinkInvitation {
   std::string places() const;
 };
 
+/// What a leader says first.
+struct LinkHello {
+  static constexpr uint32_t magicValue = 0x4d4f4c48;
+  uint32_t magic;
+  uint32_t host;
+  unsigned char secret[16];
+};
+
+/// The address as the system wants it, and its length.
+socklen_t fillAddress(sockaddr_storage &storage, const LinkAddress &address,
+                      uint32_t port);
+/// Small messages do not wait for more of them.
+void sendAtOnce(int socket);
+
 /// Makes the socket at which rank 0 listens. Errors are in the invitation, too.
 Expected<UniqueFd> openLinkListener(int backlog, LinkInvitation &invitation);
 
