@@ -327,6 +327,7 @@ TEST(SeveralHostsProcessTest, AForkedChildLeavesTheLinkAlone) {
     EXPECT_EQ(status, 0);
     EXPECT_OK(context.boot().barrier());
     EXPECT_OK(context.check());
+    EXPECT_OK(context.boot().barrier());
     if (context.rank() == 1)
       (void)context.fail(Status(MOERT_INVALID_COUNT, "wrong"));
     waitUntil("the error", [&] { return !context.check().isOk(); });
