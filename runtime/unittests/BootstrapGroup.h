@@ -10,6 +10,7 @@
 #ifndef MOE_RUNTIME_UNITTESTS_BOOTSTRAPGROUP_H
 #define MOE_RUNTIME_UNITTESTS_BOOTSTRAPGROUP_H
 
+#include "ThreadChannel.h"
 #include "moe-runtime/Bootstrap.h"
 #include "moe-runtime/SocketHub.h"
 
@@ -26,7 +27,7 @@
 
 namespace moe::rt::tests {
 
-enum class Kind { Threads, Sockets, Callbacks };
+enum class Kind { Threads, Sockets, Callbacks, Messages };
 
 /// A hub with a thread that serves it.
 class ServedHub {
@@ -62,6 +63,10 @@ public:
         ranks.push_back(createSocketBootstrap(UniqueFd(pair[1]), r, size));
       }
       hub = std::make_unique<ServedHub>(std::move(ours));
+    } else if (kind == Kind::Messages) {
+      for (std::unique_ptr<ThreadChannel> &channel :
+           ThreadChannel::create(size))
+        ranks.push_back(createMessageBootstrap(std::move(channel)));
     } else {
       // An embedder's all-gather, here by way of threads.
       for (auto &inner : createThreadBootstraps(size)) {

@@ -27,13 +27,13 @@ class BootstrapTest : public ::testing::TestWithParam<Kind> {};
 } // namespace
 
 static std::string kindName(const ::testing::TestParamInfo<Kind> &info) {
-  const char *names[] = {"Threads", "Sockets", "Callbacks"};
+  const char *names[] = {"Threads", "Sockets", "Callbacks", "Messages"};
   return names[static_cast<int>(info.param)];
 }
 
 INSTANTIATE_TEST_SUITE_P(All, BootstrapTest,
                          ::testing::Values(Kind::Threads, Kind::Sockets,
-                                           Kind::Callbacks),
+                                           Kind::Callbacks, Kind::Messages),
                          kindName);
 
 TEST_P(BootstrapTest, AllGatherInRankOrder) {

@@ -34,7 +34,7 @@ class HostBootstrapTest : public ::testing::TestWithParam<Kind> {};
 
 INSTANTIATE_TEST_SUITE_P(All, HostBootstrapTest,
                          ::testing::Values(Kind::Threads, Kind::Sockets,
-                                           Kind::Callbacks));
+                                           Kind::Callbacks, Kind::Messages));
 
 TEST_P(HostBootstrapTest, AllGathersAndDescriptorsStayInside) {
   const Hosts hosts = "abab";
@@ -165,6 +165,7 @@ TEST(SeveralHostsTest, AnErrorIsSeenOnAllHosts) {
       EXPECT_OK(context.reset());
       EXPECT_OK(context.check());
       EXPECT_EQ(context.originRank(), -1);
+      EXPECT_OK(context.boot().barrier());
     }
   });
 }
@@ -326,6 +327,7 @@ TEST(SeveralHostsProcessTest, AForkedChildLeavesTheLinkAlone) {
     EXPECT_EQ(status, 0);
     EXPECT_OK(context.boot().barrier());
     EXPECT_OK(context.check());
+    EXPECT_OK(context.boot().barrier());
     if (context.rank() == 1)
       (void)context.fail(Status(MOERT_INVALID_COUNT, "wrong"));
     waitUntil("the error", [&] { return !context.check().isOk(); });

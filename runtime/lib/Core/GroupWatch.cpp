@@ -147,21 +147,29 @@ Status GroupControl::endedWithout(int longer, int shorter, uint64_t groupOp,
                                   uint64_t ordinal) const {
   const GroupOpRecord &ended = groupOpOf(block(shorter), groupOp);
   const CollectiveRecord &extra = collectiveOf(block(longer), ordinal);
-  uint64_t last = ended.collectivesAfter.load(std::memory_order_acquire);
-  std::string before = "it had none";
-  if (last > ended.collectivesBefore.load(std::memory_order_acquire))
-    before = "its last one was " + placeOf(collectiveOf(block(shorter), last));
+  // Of a rank on another host no more than the last of each is known here.
+  bool isKnown = ended.ordinal.load(std::memory_order_acquire) == groupOp;
+  std::string what = isKnown ? ended.text.load() : "operation of that time";
+  std::string before;
+  if (isKnown) {
+    uint64_t last = ended.collectivesAfter.load(std::memory_order_acquire);
+    const CollectiveRecord &record = collectiveOf(block(shorter), last);
+    if (last <= ended.collectivesBefore.load(std::memory_order_acquire))
+      before = "; it had none";
+    else if (record.ordinal.load(std::memory_order_acquire) == last)
+      before = "; its last one was " + placeOf(record);
+  }
   return makeError(MOERT_COLLECTIVE_MISMATCH,
                    "rank %d: ranks call different collectives: rank %d is in "
-                   "%s, but rank %d has ended the %s without it; %s",
+                   "%s, but rank %d has ended the %s without it%s",
                    myRank, longer, placeOf(extra).c_str(), shorter,
-                   ended.text.load().c_str(), before.c_str())
+                   what.c_str(), before.c_str())
       .detailed([&](ErrorDetails &details) {
         details.op = extra.op.load();
         details.location = extra.location.load();
         details.peer = longer == myRank ? shorter : longer;
         details.expected = placeOf(extra);
-        details.seen = "end of the " + ended.text.load();
+        details.seen = "end of the " + what;
       });
 }
 

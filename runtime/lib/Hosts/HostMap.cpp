@@ -156,10 +156,10 @@ Expected<HostMap> HostMap::create(Bootstrap &bootstrap,
   Status status = bootstrap.allGather(&record, sizeof(record), all.data());
   if (!mine.isOk())
     return mine.status();
-  if (status.isOk())
-    status = checkRecords(all, bootstrap.rank());
   if (!status.isOk())
-    return status.withPrefix("finding the hosts of the ranks");
+    return status.withPrefix("setting up the group");
+  if (Status s = checkRecords(all, bootstrap.rank()); !s.isOk())
+    return s.withPrefix("finding the hosts of the ranks");
 
   HostMap map;
   for (size_t r = 0; r < all.size(); ++r) {

@@ -30,14 +30,13 @@ std::string LinkInvitation::places() const {
   return text;
 }
 
-static void sendAtOnce(int socket) {
+void moe::rt::sendAtOnce(int socket) {
   int yes = 1;
   (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 }
 
-/// "address" with "port" as the system wants it.
-static socklen_t fill(sockaddr_storage &storage, const LinkAddress &address,
-                      uint32_t port) {
+socklen_t moe::rt::fillAddress(sockaddr_storage &storage,
+                               const LinkAddress &address, uint32_t port) {
   storage = {};
   if (address.family == AF_INET) {
     auto *four = reinterpret_cast<sockaddr_in *>(&storage);
@@ -67,7 +66,7 @@ static Expected<UniqueFd> listenAnywhere(int backlog, uint32_t &port) {
     sockaddr_storage any;
     LinkAddress nothing;
     nothing.family = family;
-    socklen_t bytes = fill(any, nothing, 0);
+    socklen_t bytes = fillAddress(any, nothing, 0);
     auto *address = reinterpret_cast<sockaddr *>(&any);
     if (made.isValid() &&
         (family == AF_INET || setsockopt(made.get(), IPPROTO_IPV6, IPV6_V6ONLY,
@@ -201,92 +200,4 @@ moe::rt::receiveLinks(int listener, const LinkInvitation &invitation,
     reception.addTo(entries);
     (void)poll(entries.data(), entries.size(), deadline.sliceMs());
   }
-}
-
-//===----------------------------------------------------------------------===//
-// Leaders of other hosts
-//===----------------------------------------------------------------------===//
-
-/// Tries one address. Null where it does not work, with the reason in `error`.
-static UniqueFd tryAddress(const LinkInvitation &invitation,
-                           const LinkAddress &address, int host, double seconds,
-                           std::string &error) {
-  sockaddr_storage storage;
-  socklen_t bytes = fill(storage, address, invitation.port);
-  UniqueFd made(
-      socket(address.family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  auto failWith = [&](int number) {
-    error =
-        makeOsError(MOERT_IO, number, "%s", address.str().c_str()).message();
-    return UniqueFd();
-  };
-  if (!made.isValid() ||
-      (connect(made.get(), reinterpret_cast<sockaddr *>(&storage), bytes) !=
-           0 &&
-       errno != EINPROGRESS && errno != EINTR))
-    return failWith(errno);
-  LinkHello hello{LinkHello::magicValue, uint32_t(host), {}};
-  std::memcpy(hello.secret, invitation.secret, sizeof(hello.secret));
-  unsigned char answer[sizeof(invitation.answer)];
-  size_t received = 0;
-  bool isConnected = false;
-  for (Deadline deadline(seconds); !deadline.isOver();) {
-    pollfd entry{made.get(), short(isConnected ? POLLIN : POLLOUT), 0};
-    if (poll(&entry, 1, deadline.sliceMs()) <= 0)
-      continue;
-    if (!isConnected) {
-      int number = 0;
-      socklen_t length = sizeof(number);
-      (void)getsockopt(made.get(), SOL_SOCKET, SO_ERROR, &number, &length);
-      if (number != 0)
-        return failWith(number);
-      sendAtOnce(made.get());
-      if (send(made.get(), &hello, sizeof(hello),
-               MSG_NOSIGNAL | MSG_DONTWAIT) != ssize_t(sizeof(hello)))
-        return failWith(errno);
-      isConnected = true;
-      continue;
-    }
-    ssize_t more = recv(made.get(), answer + received,
-                        sizeof(answer) - received, MSG_DONTWAIT);
-    if (more < 0 && (errno == EAGAIN || errno == EINTR))
-      continue;
-    if (more <= 0)
-      return failWith(more < 0 ? errno : ECONNRESET);
-    received += size_t(more);
-    if (received < sizeof(answer))
-      continue;
-    if (std::memcmp(answer, invitation.answer, sizeof(answer)) == 0)
-      return made;
-    error = address.str() + ": somebody else answers";
-    return {};
-  }
-  error = address.str() + (isConnected ? ": no answer" : ": no connection");
-  return {};
-}
-
-Expected<UniqueFd> moe::rt::visitLink(const LinkInvitation &invitation,
-                                      int host, double seconds) {
-  std::string errors;
-  // An address that swallows what is sent to it leaves time for the others.
-  double each = seconds / (1 + double(invitation.numAddresses));
-  for (Deadline deadline(seconds); !deadline.isOver();) {
-    errors.clear();
-    for (uint32_t i = 0; i < invitation.numAddresses && !deadline.isOver();
-         ++i) {
-      std::string error;
-      UniqueFd link =
-          tryAddress(invitation, invitation.addresses[i], host, each, error);
-      if (link.isValid())
-        return link;
-      errors += (errors.empty() ? "" : ", ") + error;
-    }
-    (void)poll(nullptr, 0, deadline.sliceMs());
-  }
-  return makeError(MOERT_PEER_FAILED,
-                   "could not connect to rank 0 at port %u within %g s (%s); "
-                   "MOE_HOST_INTERFACE on rank 0 names the interface or "
-                   "address at which other hosts reach it",
-                   invitation.port, seconds, errors.c_str())
-      .aboutPeer(0);
 }

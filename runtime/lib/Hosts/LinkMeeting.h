@@ -56,20 +56,26 @@ struct LinkInvitation {
   std::string places() const;
 };
 
-/// Makes the socket at which rank 0 listens. Errors are in the invitation, too.
-Expected<UniqueFd> openLinkListener(int backlog, LinkInvitation &invitation);
-
-/// Connects to rank 0 as the leader of `host`.
-Expected<UniqueFd> visitLink(const LinkInvitation &invitation, int host,
-                             double seconds);
-
-/// What the leader of a host says first.
+/// What a leader says first.
 struct LinkHello {
   static constexpr uint32_t magicValue = 0x4d4f4c48;
   uint32_t magic;
   uint32_t host;
   unsigned char secret[16];
 };
+
+/// The address as the system wants it, and its length.
+socklen_t fillAddress(sockaddr_storage &storage, const LinkAddress &address,
+                      uint32_t port);
+/// Small messages do not wait for more of them.
+void sendAtOnce(int socket);
+
+/// Makes the socket at which rank 0 listens. Errors are in the invitation, too.
+Expected<UniqueFd> openLinkListener(int backlog, LinkInvitation &invitation);
+
+/// Connects to rank 0 as the leader of `host`.
+Expected<UniqueFd> visitLink(const LinkInvitation &invitation, int host,
+                             double seconds);
 
 /// Takes in those who come to a listener, without waiting.
 class LinkReception {
