@@ -153,9 +153,10 @@ static void testOptions(void) {
                "option 'blocks' is for target cuda ('host' given)");
   EXPECT_ERROR(compileText(kExchange, "opt-level", "fast"),
                "unknown optimization level fast; expected 0 to 3");
-  EXPECT_ERROR(compileText(kExchange, "emit", "wasm"),
-               "unknown stage 'wasm'; expected one of: symm, coll, mlir, llvm, ptx, "
-               "cubin, obj, so");
+  EXPECT_ERROR(
+      compileText(kExchange, "emit", "wasm"),
+      "unknown stage 'wasm'; expected one of: symm, coll, mlir, llvm, ptx, "
+      "cubin, obj, so");
   EXPECT_ERROR(compileText(kExchange, "block", "3"),
                "unknown option 'block'; expected one of: target, ptx-version, "
                "blocks, threads, transfer, stages, team, gpu-format, ptxas, "
