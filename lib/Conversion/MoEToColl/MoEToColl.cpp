@@ -29,8 +29,9 @@ namespace {
 /// resolved grid.
 template <typename OpTy, void (*lower)(OpTy, CollBuilder &)>
 struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
-  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites)
-      : OpConversionPattern<OpTy>(context), sites(sites) {}
+  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
+                       MessageSchedule schedule)
+      : OpConversionPattern<OpTy>(context), sites(sites), schedule(schedule) {}
 
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor,
@@ -39,7 +40,7 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
       return rewriter.notifyMatchFailure(op, "not in memref form");
     if (op.getNumRanks() == 0)
       return rewriter.notifyMatchFailure(op, "its grid is not resolved");
-    CollBuilder builder(op, rewriter, sites.lookup(op));
+    CollBuilder builder(op, rewriter, sites.lookup(op), schedule);
     lower(op, builder);
     builder.end();
     rewriter.eraseOp(op);
@@ -47,6 +48,7 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
   }
 
   const SiteNumbers &sites;
+  MessageSchedule schedule;
 };
 
 /// Far ranks have no memory that this one could address (coll_s5).
@@ -68,6 +70,18 @@ struct ConvertMoEToCollPass
       getOperation().emitError(
           "convert-moe-to-coll expects 'target' to be host (")
           << target << ")";
+      return signalPassFailure();
+    }
+    if (schedule != "exact" && schedule != "padded") {
+      getOperation().emitError(
+          "convert-moe-to-coll expects 'schedule' to be exact or padded (")
+          << schedule << ")";
+      return signalPassFailure();
+    }
+    if (pairCapacity < 0 || (pairCapacity != 0 && schedule == "exact")) {
+      getOperation().emitError("convert-moe-to-coll expects 'pair-capacity' to "
+                               "be positive, with schedule padded (")
+          << pairCapacity.getValue() << ", schedule " << schedule << ")";
       return signalPassFailure();
     }
     SiteNumbers sites;
@@ -96,7 +110,8 @@ struct ConvertMoEToCollPass
                            memref::MemRefDialect, scf::SCFDialect,
                            symm::SymmDialect>();
     RewritePatternSet patterns(&getContext());
-    populateMoEToCollConversionPatterns(patterns, sites);
+    populateMoEToCollConversionPatterns(patterns, sites,
+                                        {schedule == "padded", pairCapacity});
     if (failed(applyPartialConversion(getOperation(), target,
                                       std::move(patterns))))
       signalPassFailure();
@@ -106,9 +121,10 @@ struct ConvertMoEToCollPass
 } // namespace
 
 void moe::populateMoEToCollConversionPatterns(RewritePatternSet &patterns,
-                                              const SiteNumbers &sites) {
+                                              const SiteNumbers &sites,
+                                              MessageSchedule schedule) {
   patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatchToColl>,
                CollectiveOpLowering<CombineOp, lowerCombineToColl>,
                CollectiveOpLowering<AllToAllvOp, lowerAllToAllvToColl>>(
-      patterns.getContext(), sites);
+      patterns.getContext(), sites, schedule);
 }

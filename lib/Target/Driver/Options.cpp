@@ -45,10 +45,17 @@ ArrayRef<OptionInfo> moe::getOptionInfos() {
       {"gpu-format", "Kernels in the artifact: ptx (the default), or cubin, "
                      "which needs ptxas of the CUDA toolkit (target cuda)"},
       {"ptxas", "Path of ptxas, instead of that in PATH or CUDA_HOME", "file"},
-      {"transport", "How ranks exchange rows: direct (the default), through "
-                    "memory that they "
-                    "share, or messages, which also reach ranks of other hosts "
-                    "(target host)"},
+      {"transport",
+       "How ranks exchange rows: direct (the default), through memory that "
+       "they "
+       "share, or messages, which also reach other hosts (target host)"},
+      {"schedule",
+       "How long messages are: exact (the default), as long as their rows, or "
+       "padded, with room for pair-capacity rows (transport messages)"},
+      {"pair-capacity",
+       "Rows from a rank to another one, at most (schedule padded; default: 0, "
+       "as many as there can be)",
+       "rows"},
       {"emit", "What to put out"},
       {"cpu", "x86-64 level to compile for: x86-64, x86-64-v2, x86-64-v3 (the "
               "default), x86-64-v4 or native, the highest of this machine"},
@@ -220,6 +227,20 @@ LogicalResult OptionReader::readTransport() {
                 "' given)");
   if (hasMessages && compile.kernelPlace == KernelPlace::Fibers)
     return fail("option 'transport' (messages) is not for kernels on fibers");
+  for (StringRef name : {"schedule", "pair-capacity"})
+    if (!hasMessages && find(name))
+      return fail("option '" + name + "' is for transport messages ('" +
+                  compile.transport + "' given)");
+  if (failed(readChoice("schedule", "schedule", {"exact", "padded"},
+                        compile.schedule)) ||
+      failed(readInteger("pair-capacity", compile.pairCapacity)))
+    return failure();
+  if (compile.pairCapacity < 0)
+    return fail("option 'pair-capacity' expects a number of rows, got '" +
+                Twine(compile.pairCapacity) + "'");
+  if (compile.schedule == "exact" && compile.pairCapacity != 0)
+    return fail(
+        "option 'pair-capacity' is for schedule padded ('exact' given)");
   // The protocol is in one dialect or the other.
   if (compile.stage == (hasMessages ? Stage::Symm : Stage::Coll))
     return fail("transport '" + compile.transport + "' has no stage '" +
@@ -378,8 +399,10 @@ std::string moe::describeSettings(const CompileSettings &settings) {
   os << "emit=" << stage->name << "\ncpu=" << compile.host.cpu
      << "\nopt-level=" << compile.host.optLevel
      << "\ncombine-algorithm=" << compile.combineAlgorithm
-     << "\ntransport=" << compile.transport << "\nreport=" << settings.report
-     << "\nremarks=" << settings.remarks << "\ntarget=";
+     << "\ntransport=" << compile.transport << "\nschedule=" << compile.schedule
+     << "\npair-capacity=" << compile.pairCapacity
+     << "\nreport=" << settings.report << "\nremarks=" << settings.remarks
+     << "\ntarget=";
   bool hasKernels = true;
   if (compile.target == TargetKind::CUDA) {
     const GpuTargetOptions &gpu = compile.gpu;
