@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from gpu import group, modules, report, shapes  # pylint: disable=wrong-import-position
 
 ROOT = Path(__file__).resolve().parent.parent
-KINDS = ("links", "alltoall", "nccl", "hand", "ours")
 
 
 def block_list(text):
@@ -55,7 +54,7 @@ def run(args):
         print(f"building {args.baselines}")
         handwritten.build(args.baselines, args.nvcc, args.arch)
     config = {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
-              "blocks": args.blocks, "seed": args.seed}
+              "package": str(args.package.absolute()), "blocks": args.blocks, "seed": args.seed}
     units = shapes.plan(shapes.choose_models(args.models, args.quick), args.kinds, args.tokens)
     arguments = {name: getattr(args, name) for name in (
         "commit", "ranks", "quick", "models", "tokens", "blocks", "kinds", "seed", "seconds")}
@@ -108,10 +107,12 @@ def main():
     sub = commands.add_parser("run", parents=[both])
     sub.add_argument("--artifacts", type=Path, required=True)
     sub.add_argument("--runtime", type=Path, default=ROOT / "build" / "lib" / "libmoe_runtime.so")
+    sub.add_argument("--package", type=Path, default=ROOT / "build" / "python", help="folder of the Python package")
     sub.add_argument("--baselines", type=Path, default=Path("libmoe_baselines.so"), help="built when missing")
     sub.add_argument("--nvcc", default="/usr/local/cuda/bin/nvcc")
     sub.add_argument("--arch", default="sm_90")
-    sub.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help=",".join(KINDS))
+    sub.add_argument("--kinds", type=lambda text: text.split(","), default=list(shapes.KINDS),
+                     help=",".join(shapes.KINDS))
     sub.add_argument("--seconds", type=float, default=480, help="what is not measured by then is left out")
     sub.add_argument("--seed", type=int, default=1)
     sub.add_argument("--commit", default="unknown")

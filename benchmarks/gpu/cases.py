@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from . import data, handwritten, modules, routing, shapes
+from . import data, handwritten, modules, package, shapes
 from .abi import Exchange
+from .problem import Problem
 from .runtime import Call
 
 BLOCKS = (8, 16, 24, 32)
@@ -26,7 +27,8 @@ NCCL_SAMPLES = 45
 
 
 def run(this, unit):
-    {"links": links, "alltoall": alltoall, "nccl": nccl, "hand": hand, "ours": ours}[unit["kind"]](this, unit)
+    {"links": links, "alltoall": alltoall, "nccl": nccl, "hand": hand, "ours": ours,
+     "messages": messages, "package": package.run}[unit["kind"]](this, unit)
 
 
 def effort(tokens):
@@ -145,27 +147,6 @@ def alltoall(this, unit):
 
 
 # --- dispatch and combine ---------------------------------------------------- #
-
-
-class Problem:
-    """Inputs, expected results and bytes of one shape."""
-
-    def __init__(self, this, unit, layout):
-        self.model = next(m for m in shapes.models() if m.name == unit["model"])
-        self.tokens, self.layout = unit["tokens"], layout
-        self.inputs = [data.Inputs(self.model, self.tokens, this.config["seed"], r, this.device)
-                       for r in range(this.ranks)]
-        self.mine = self.inputs[this.rank]
-        self.expected = data.Expected(self.model, layout, self.inputs, this.rank)
-        sent = [routing.rows_to_ranks(d.idx.cpu().numpy(), this.ranks, self.model.experts, layout)
-                for d in self.inputs]
-        self.row_bytes = self.model.hidden * 2
-        self.dispatch_bytes = routing.bytes_out(sent[this.rank], this.rank, self.row_bytes)
-        self.combine_bytes = routing.combine_bytes_out(sent, this.rank, self.row_bytes)
-        self.key = {"model": self.model.name, "layout": layout, "tokens": self.tokens}
-
-    def expected_combine(self, this, weighted):
-        return data.expected_combine(self.model, self.layout, self.mine, this.ranks, weighted)
 
 
 def nccl(this, unit):
@@ -324,4 +305,38 @@ def ours(this, unit):
         del recv, experts, weights, source, from_ranks, send_row, y, out, inputs, dispatch, combine
         this.meet()
         this.memory.free(buffer)
+        this.memory.unload(artifact)
+
+
+def messages(this, unit):
+    """Ours by messages of NCCL. The exact schedule reads counts on the CPU, and so
+    waits for it; the padded one does not, and is replayed as a graph."""
+    p = Problem(this, unit, "rank_major")
+    for schedule in shapes.SCHEDULES:
+        path = Path(this.config["artifacts"]) / modules.messages_name(p.model.name, p.tokens, schedule)
+        if not path.exists():
+            continue
+        artifact = this.memory.load(path)
+        this.meet()
+        key = {**p.key, "series": "messages", "variant": schedule}
+        calls = dict(samples=NCCL_SAMPLES, waits_for_cpu=True) if schedule == "exact" else effort(p.tokens)
+        dispatch = Call(this.memory, this.memory.entry(artifact, "dispatch"), [p.mine.x, p.mine.idx, p.mine.weights])
+        recv, experts, weights, source, _, from_ranks, send_row = dispatch.results()[:7]
+        this.finish()
+        wrong = p.expected.problems(recv, source, experts, weights)
+        if from_ranks.tolist() != p.expected.counts:
+            wrong.append("counts")
+        this.measure({**key, "op": "dispatch"}, dispatch, p.dispatch_bytes, not wrong,
+                     f"wrong: {', '.join(wrong)}" if wrong else None, **calls)
+
+        y = torch.empty_like(recv)
+        data.poison(y)
+        y[p.expected.rows] = data.transform(p.layout, this.rank, p.expected.x, None)
+        combine = Call(this.memory, this.memory.entry(artifact, "combine"), [y, send_row, source, from_ranks])
+        out, = combine.results()
+        this.finish()
+        ok, note = data.compare_sums(out, p.expected_combine(this, False))
+        this.measure({**key, "op": "combine"}, combine, p.combine_bytes, ok, note, **calls)
+        del recv, experts, weights, source, from_ranks, send_row, y, out, dispatch, combine
+        this.meet()
         this.memory.unload(artifact)

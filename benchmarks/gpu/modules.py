@@ -8,6 +8,7 @@
 """Writes the modules to measure and compiles them."""
 
 import concurrent.futures
+import dataclasses
 import subprocess
 
 from . import shapes
@@ -100,27 +101,46 @@ def alltoallv_name(bytes_per_peer, blocks):
     return f"alltoallv-{bytes_per_peer}-b{blocks or 'auto'}.so"
 
 
+def messages_name(model, tokens, schedule):
+    return f"{model}-rank_major-t{tokens}-{schedule}-messages.so"
+
+
+@dataclasses.dataclass(frozen=True)
+class Artifact:
+    """A file to make: what is compiled, and with which options of the compiler."""
+
+    name: str
+    text: str
+    options: tuple[str, ...] = ()
+
+
+def blocks_option(blocks):
+    return (f"--blocks={blocks}",) if blocks else ()
+
+
 def wanted(ranks, models, token_counts, blocks):
-    """(file name, blocks, text) of each artifact."""
+    """The artifacts of a run."""
     for model in models:
         for layout in shapes.LAYOUTS:
             for tokens in token_counts:
                 text = exchange_module(model, ranks, tokens, layout)
                 for count in blocks:
-                    yield exchange_name(model.name, tokens, layout, count), count, text
+                    yield Artifact(exchange_name(model.name, tokens, layout, count), text, blocks_option(count))
+                if layout == "rank_major":
+                    for schedule in shapes.SCHEDULES:
+                        yield Artifact(messages_name(model.name, tokens, schedule), text,
+                                       ("--transport=messages", f"--schedule={schedule}"))
     for size in shapes.EXCHANGE_BYTES:
         text = alltoallv_module(ranks, size)
         for count in blocks:
-            yield alltoallv_name(size, count), count, text
+            yield Artifact(alltoallv_name(size, count), text, blocks_option(count))
 
 
-def compile_one(compiler, target, options, folder, name, blocks, text):
+def compile_one(compiler, target, options, folder, artifact):
     """None, or what went wrong."""
-    source = folder / name.replace(".so", ".mlir")
-    source.write_text(text)
-    command = [compiler, source, f"--target={target}", "-o", folder / name, *options]
-    if blocks:
-        command.append(f"--blocks={blocks}")
+    source = folder / artifact.name.replace(".so", ".mlir")
+    source.write_text(artifact.text)
+    command = [compiler, source, f"--target={target}", "-o", folder / artifact.name, *options, *artifact.options]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, timeout=COMPILE_SECONDS)
@@ -136,6 +156,6 @@ def prepare(compiler, target, options, folder, artifacts, jobs):
     folder.mkdir(parents=True, exist_ok=True)
     artifacts = list(artifacts)
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        problems = list(pool.map(lambda item: compile_one(compiler, target, options, folder, *item), artifacts))
-    failed = {name: why for (name, _, _), why in zip(artifacts, problems) if why}
+        problems = list(pool.map(lambda artifact: compile_one(compiler, target, options, folder, artifact), artifacts))
+    failed = {artifact.name: why for artifact, why in zip(artifacts, problems) if why}
     return len(artifacts), failed

@@ -110,8 +110,8 @@ class Rank:
             return self.take(call, warmup + samples)[warmup:], 0
         return sampling.take_samples(lambda count: self.take(call, count), self.late_anywhere, samples, warmup)
 
-    def graph(self, call, samples, calls, warmup=2):
-        """The same per call, `calls` of them in one CUDA graph."""
+    def capture(self, call, calls):
+        """`calls` calls as one CUDA graph."""
         graph = torch.cuda.CUDAGraph()
         self.finish()
         graph.capture_begin(capture_error_mode="thread_local")
@@ -120,9 +120,16 @@ class Rank:
                 call()
         finally:
             graph.capture_end()
+        return graph
+
+    def replays(self, graph, samples, calls, warmup=2):
+        """The same as `eager` for a graph of `calls` calls, per call."""
         taken, late = self.eager(graph.replay, samples, warmup)
-        del graph
         return [sampling.Sample(s.gpu_us / calls, s.enqueue_us / calls, s.is_late) for s in taken], late
+
+    def graph(self, call, samples, calls):
+        """The same per call, `calls` of them in one CUDA graph."""
+        return self.replays(self.capture(call, calls), samples, calls)
 
     def record(self, key, measured, num_bytes, ok=None, note=None):
         samples, late = measured

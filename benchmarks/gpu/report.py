@@ -13,6 +13,8 @@ import os
 import platform
 import subprocess
 
+from . import shapes
+
 TARGET_TOKENS = (4096, 128, 16)
 
 
@@ -138,6 +140,8 @@ def exchange_table(records, model, top):
         for op in ("dispatch", "combine"):
             yield f"{model}, {tokens} tokens, {op}"
             rows = [("torch + NCCL", dict(series="nccl"))]
+            rows += [(f"messages, {schedule}", dict(series="messages", variant=schedule, mode=mode))
+                     for schedule in shapes.SCHEDULES for mode in ("eager", "graph")]
             for layout in ("rank_major", "slab", "expert_major"):
                 for mode in ("eager", "graph"):
                     for series in ("hand", "ours"):
@@ -215,6 +219,33 @@ def against_hand(records):
                 yield f"  {ratio:5.3f}x  {', '.join(map(str, key))} blocks"
 
 
+def messages_table(records):
+    """Ours by messages of NCCL: the exact schedule against what one writes with
+    torch and NCCL, the padded one as a graph against the exact one."""
+    for tokens in sorted({r["tokens"] for r in select(records, series="messages")}):
+        for op in ("dispatch", "combine"):
+            wanted = dict(op=op, tokens=tokens, model="deepseek_v3")
+            theirs = fastest([r for r in select(records, series="nccl", **wanted) if not leaves_out(r)])
+            exact = fastest(select(records, series="messages", variant="exact", mode="eager", **wanted))
+            padded = fastest(select(records, series="messages", variant="padded", mode="graph", **wanted))
+            if theirs and exact:
+                yield (f"messages, exact, {op}, {tokens} tokens: {exact['median_us']:.1f} µs, torch + NCCL "
+                       f"{theirs['median_us']:.1f} µs, {theirs['median_us'] / exact['median_us']:.2f}x")
+            if exact and padded:
+                yield (f"messages, padded, {op}, {tokens} tokens, graph: {padded['median_us']:.1f} µs, "
+                       f"{exact['median_us'] / padded['median_us']:.2f}x as fast as exact")
+
+
+def package_table(records):
+    """The same graph captured from Python and from C."""
+    for python in select(records, series="python"):
+        same = {k: python[k] for k in ("model", "layout", "tokens", "op", "mode")}
+        for c_api in select(records, series="c_api", **same):
+            yield (f"{python['model']}, {python['tokens']} tokens, dispatch and combine into given outputs, graph: "
+                   f"C API {c_api['median_us']:.2f} µs, Python {python['median_us']:.2f} µs, "
+                   f"{python['median_us'] / c_api['median_us']:.3f}x")
+
+
 def tables(records):
     top = ceiling(records)
     yield from links_table(records)
@@ -222,6 +253,8 @@ def tables(records):
     for model in dict.fromkeys(r["model"] for r in records if "model" in r):
         yield from exchange_table(records, model, top)
     yield from targets_table(records, top)
+    yield from messages_table(records)
+    yield from package_table(records)
     yield from against_hand(records)
     wrong = [r for r in records if r.get("correct") is False]
     failures = [r for r in records if "failed" in r]

@@ -75,6 +75,8 @@ class Runtime:
                 ("moert_artifact_entry", c.c_int, [c.c_void_p, c.c_char_p, c.c_void_p]),
                 ("moert_entry_num_results", c.c_size_t, [c.c_void_p]),
                 ("moert_entry_launch", c.c_int,
+                 [c.c_void_p, c.c_void_p, c.c_size_t, c.c_void_p, c.c_size_t, c.c_void_p]),
+                ("moert_entry_launch_into", c.c_int,
                  [c.c_void_p, c.c_void_p, c.c_size_t, c.c_void_p, c.c_size_t, c.c_void_p])]:
             function = getattr(self.lib, name)
             function.restype, function.argtypes = result, arguments
@@ -125,13 +127,31 @@ class Runtime:
         return entry
 
 
+def pointers_to(views):
+    return (c.POINTER(DLTensor) * len(views))(*map(c.pointer, views))
+
+
+class CallInto:
+    """An entry with its inputs and outputs, to be launched on the current stream."""
+
+    def __init__(self, runtime, entry, inputs, outputs):
+        self.runtime, self.entry, self.tensors = runtime, entry, (inputs, outputs)
+        self.inputs = pointers_to([dl_tensor(t) for t in inputs])
+        self.outputs = pointers_to([dl_tensor(t) for t in outputs])
+
+    def __call__(self):
+        stream = torch.cuda.current_stream().cuda_stream
+        self.runtime.check(self.runtime.lib.moert_entry_launch_into(
+            self.entry, self.inputs, len(self.inputs), self.outputs, len(self.outputs), stream))
+
+
 class Call:
     """An entry with its inputs, to be launched on the current stream."""
 
     def __init__(self, runtime, entry, inputs):
         self.runtime, self.entry, self.tensors = runtime, entry, inputs
         self.views = [dl_tensor(t) for t in inputs]
-        self.inputs = (c.POINTER(DLTensor) * len(inputs))(*[c.pointer(v) for v in self.views])
+        self.inputs = pointers_to(self.views)
         self.count = runtime.lib.moert_entry_num_results(entry)
         self.outputs = (c.POINTER(DLManagedTensor) * self.count)()
 

@@ -23,6 +23,11 @@ MIB = 1 << 20
 EXCHANGE_BYTES = (64 * MIB, 8 * MIB, 1 * MIB)
 EXCHANGE_ROW = 16384
 QUICK_MODEL = "deepseek_v3"
+KINDS = ("links", "alltoall", "nccl", "hand", "ours", "messages", "package")
+# How messages are sized; moe-compile --schedule.
+SCHEDULES = ("exact", "padded")
+# Tokens of the exchange that is called from C and from Python.
+PACKAGE_TOKENS = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +68,7 @@ def choose_models(names, quick):
     return every[:1] if quick else every
 
 
-def plan(chosen_models, kinds=("links", "alltoall", "nccl", "hand", "ours"), tokens_of_run=TOKENS):
+def plan(chosen_models, kinds=KINDS, tokens_of_run=TOKENS):
     """Units of work, the most telling first. A unit names its kind and
     what it depends on; ranks do all measurements of a unit in one go."""
     units = [{"kind": "links"}]
@@ -76,4 +81,7 @@ def plan(chosen_models, kinds=("links", "alltoall", "nccl", "hand", "ours"), tok
             if tokens <= SLAB_TOKENS:
                 units.append({"kind": "hand", "layout": "slab", **shape})
             units += [{"kind": "ours", "layout": layout, **shape} for layout in LAYOUTS]
+            units.append({"kind": "messages", **shape})
+            if tokens == PACKAGE_TOKENS:
+                units.append({"kind": "package", **shape})
     return [u for u in units if u["kind"] in kinds]

@@ -149,6 +149,7 @@ def test_plan():
     assert all(u in full for u in quick)
     assert {u["tokens"] for u in full if u["kind"] == "ours"} == set(shapes.TOKENS)
     assert len([u for u in full if u["kind"] == "ours"]) == len(models) * len(shapes.TOKENS) * len(shapes.LAYOUTS)
+    assert [u["tokens"] for u in quick if u["kind"] == "package"] == [shapes.PACKAGE_TOKENS]
     some = shapes.plan(models[:1], ("nccl",), [128])
     assert some == [{"kind": "nccl", "model": shapes.QUICK_MODEL, "tokens": 128}]
 
@@ -160,7 +161,7 @@ def test_models_are_chosen_by_name():
 
 
 def all_texts(ranks):
-    return {name: text for name, _, text in modules.wanted(ranks, shapes.models(), shapes.TOKENS, [16])}
+    return {a.name: a.text for a in modules.wanted(ranks, shapes.models(), shapes.TOKENS, [16])}
 
 
 def test_modules_have_the_shapes_asked_for():
@@ -194,7 +195,8 @@ def test_prepare_reports_failures(tmp_path):
     artifacts = modules.wanted(2, shapes.models()[:1], shapes.TOKENS, [0, 8])
     count, failed = modules.prepare(script, "cuda", ["--threads=64"], tmp_path / "out", artifacts, 2)
     made = {f.name for f in (tmp_path / "out").glob("*.so")}
-    assert count == (len(shapes.TOKENS) * len(shapes.LAYOUTS) + len(shapes.EXCHANGE_BYTES)) * 2
+    by_messages = len(shapes.TOKENS) * len(shapes.SCHEDULES)
+    assert count == (len(shapes.TOKENS) * len(shapes.LAYOUTS) + len(shapes.EXCHANGE_BYTES)) * 2 + by_messages
     assert failed and all(re.search(r"-slab-.*-b8\.so", name) for name in failed)
     assert set(failed.values()) == {"no slab"}
     assert len(made) == count - len(failed)
@@ -237,6 +239,31 @@ def test_tables():
     assert "9999" not in text
     assert "9 measurements, 1 with wrong results, 1 failed or not run" in text
     assert "SomeError: what it was" in text
+
+
+def test_messages_are_compared_with_torch_and_with_each_other():
+    shape = dict(model="deepseek_v3", tokens=128, op="dispatch", layout="rank_major", gb_per_s=1.0)
+    records = [
+        record("nccl", 900.0, variant="rows_and_topk", **shape),
+        record("nccl", 100.0, variant="rows_only", **shape),
+        record("messages", 300.0, variant="exact", **shape),
+        {**record("messages", 60.0, variant="padded", **shape), "mode": "graph"},
+        record("messages", 10.0, variant="padded", **shape),
+    ]
+    assert list(report.messages_table(records)) == [
+        "messages, exact, dispatch, 128 tokens: 300.0 µs, torch + NCCL 900.0 µs, 3.00x",
+        "messages, padded, dispatch, 128 tokens, graph: 60.0 µs, 5.00x as fast as exact"]
+    table = "\n".join(report.exchange_table(records, "deepseek_v3", 350.0))
+    assert "messages, exact" in table and "messages, padded" in table
+
+
+def test_python_is_compared_with_the_c_api():
+    shape = dict(model="deepseek_v3", tokens=128, layout="rank_major", op="dispatch_and_combine", gb_per_s=1.0)
+    records = [{**record(series, median, **shape), "mode": "graph"}
+               for series, median in (("c_api", 20.0), ("python", 20.2))]
+    assert list(report.package_table(records)) == [
+        "deepseek_v3, 128 tokens, dispatch and combine into given outputs, graph: "
+        "C API 20.00 µs, Python 20.20 µs, 1.010x"]
 
 
 def test_both_ends_of_a_combine_are_shown_and_one_is_compared():

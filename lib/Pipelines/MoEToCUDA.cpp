@@ -30,12 +30,20 @@ using namespace mlir::moe;
 
 void moe::buildMoEToSymmKernelsPipeline(OpPassManager &pm,
                                         const MoEToCUDAOptions &options) {
-  ConvertMoEToSymmPassOptions kernels;
-  kernels.target = "cuda";
-  pm.addPass(createConvertMoEToSymmPass(kernels));
+  bool hasMessages = options.transport == "messages";
+  if (hasMessages) {
+    ConvertMoEToCollPassOptions kernels;
+    kernels.target = "cuda";
+    pm.addPass(createConvertMoEToCollPass(kernels));
+  } else {
+    ConvertMoEToSymmPassOptions kernels;
+    kernels.target = "cuda";
+    pm.addPass(createConvertMoEToSymmPass(kernels));
+  }
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
-  pm.addPass(symm::createSymmAssignOffsetsPass());
+  if (!hasMessages)
+    pm.addPass(symm::createSymmAssignOffsetsPass());
 }
 
 void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
@@ -59,6 +67,9 @@ void moe::buildSymmToNVVMPipeline(OpPassManager &pm,
   pm.addPass(createGpuKernelOutliningPass());
   pm.addPass(createMoEMergeKernelModulesPass());
   pm.addPass(createConvertSymmToNVVMPass());
+  ConvertCollToLLVMPassOptions messages;
+  messages.target = "cuda";
+  pm.addPass(createConvertCollToLLVMPass(messages));
   pm.addPass(createConvertSymmToLLVMPass());
   pm.addPass(createMoECallMathFunctionsPass());
   pm.addPass(createMoEExpandKernelMathPass());
@@ -100,7 +111,8 @@ void moe::buildNVVMToArtifactPipeline(OpPassManager &pm,
 
   pm.addPass(createSCFToControlFlowPass());
   pm.addNestedPass<func::FuncOp>(createConvertMathToLLVMPass());
-  buildLLVMToArtifactPipeline(pm, "cuda", options.cpu, options.optLevel);
+  buildLLVMToArtifactPipeline(pm, "cuda", options.cpu, options.optLevel,
+                              options.transport);
 }
 
 void moe::buildMoEToCUDAPipeline(OpPassManager &pm,

@@ -97,7 +97,7 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
   plan.transfer = options.transfer;
   plan.stages = options.stages;
   plan.team = options.team;
-  buildBufferizationPipeline(pm, plan);
+  buildBufferizationPipeline(pm, plan, options.transport);
 }
 
 void moe::buildMoEToProtocolPipeline(OpPassManager &pm,

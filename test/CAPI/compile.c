@@ -148,7 +148,8 @@ static void testForms(void) {
 
 static void testOptions(void) {
   EXPECT_ERROR(compileText(kExchange, "target", "tpu"),
-               "unknown target 'tpu'; expected host, cuda or cuda:<chip>");
+               "unknown target 'tpu'; expected host, cuda, nccl, cuda:<chip> "
+               "or nccl:<chip>");
   EXPECT_ERROR(compileText(kExchange, "blocks", "3"),
                "option 'blocks' is for target cuda ('host' given)");
   EXPECT_ERROR(compileText(kExchange, "opt-level", "fast"),

@@ -240,7 +240,7 @@ def make_cases(seed, count) -> list:
     return fixed + [random_case(seed, index) for index in range(count)]
 
 
-def make_message_cases(seed, count) -> list:
-    """Those of `make_cases` but for faults of what only a combine that pushes
-    looks at: messages do not tell push from pull (coll_s6)."""
-    return [c for c in make_cases(seed, count) if "_bad_push" not in c.name]
+def cases_of_messages(cases) -> list:
+    """All but faults of what only a combine that pushes looks at: messages do
+    not tell push from pull (coll_s6)."""
+    return [case for case in cases if "_bad_push" not in case.name]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cases import make_cases, make_message_cases
+from cases import cases_of_messages, make_cases
 from harness import Failure, Modules, Run
 from kernels import Kernels, make_kernel_cases
 
@@ -41,9 +41,9 @@ def pytest_generate_tests(metafunc):
         return
     option = metafunc.config.option
     make = make_kernel_cases if option.moe_kernels else make_cases
-    if option.moe_transport == "messages":
-        make = make_message_cases
     cases = make(option.moe_seed, option.moe_cases)
+    if option.moe_transport == "messages":
+        cases = cases_of_messages(cases)
     metafunc.config.moe_all_cases = cases
     metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 

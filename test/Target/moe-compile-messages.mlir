@@ -15,8 +15,6 @@
 // NOCOLL: moe-compile: error: transport 'direct' has no stage 'coll'; expected 'symm'
 // RUN: not moe-compile %s --transport=pigeons -o %t.no.so 2>&1 | FileCheck %s --check-prefix=PIGEONS
 // PIGEONS: moe-compile: error: unknown transport 'pigeons'; expected direct or messages
-// RUN: not moe-compile %s --transport=messages --kernels=fibers -o %t.no.so 2>&1 | FileCheck %s --check-prefix=FIBERS
-// FIBERS: moe-compile: error: option 'transport' (messages) is not for kernels on fibers
 
 // CHECK: coll.all_gather
 // CHECK: coll.exchange

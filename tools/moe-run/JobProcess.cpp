@@ -55,9 +55,10 @@ void JobProcess::checkSize() {
     startError = {
         format("-n %d, but %s is %d", size, job.rankVariable.c_str(), job.rank),
         2};
-  else if (size > maxRanks)
+  else if (int most = job.isOnSeveralHosts ? MOERT_MAX_RANKS : maxRanks;
+           size > most)
     startError = {format("the %s job has %d processes; moe-run can run %d",
-                         job.launcher.c_str(), size, maxRanks),
+                         job.launcher.c_str(), size, most),
                   2};
 }
 
@@ -118,6 +119,8 @@ int JobProcess::run() {
       printError(startError.text);
     return startError.exitCode;
   }
+  if (job.isOnSeveralHosts)
+    return runOnHosts();
   meeting.emplace(options.timeoutSeconds);
   patience.emplace(options.timeoutSeconds + slackSeconds);
   // Before anybody can find this process at the place.

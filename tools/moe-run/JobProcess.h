@@ -16,6 +16,10 @@
 /// by the others, one that dies has survivors who say so, and neither can keep
 /// the job from ending.
 ///
+/// On several hosts (JobOnHosts.cpp) the ranks meet by MPI, and the moe-run of
+/// rank 0 is the host: the others connect to it when their ranks have met, and
+/// each serves and publishes for its own rank.
+///
 //===----------------------------------------------------------------------===//
 
 #ifndef MOE_TOOLS_MOERUN_JOBPROCESS_H
@@ -24,6 +28,7 @@
 #include "ArtifactFile.h"
 #include "Options.h"
 #include "Outputs.h"
+#include "RankProcess.h"
 #include "Signals.h"
 #include "moe-runtime/Deadline.h"
 #include "moe-runtime/LaunchedJob.h"
@@ -34,13 +39,6 @@
 #include <vector>
 
 namespace moe::run {
-
-/// What is wrong in this process before it has met the others; all of them
-/// may have the same to say.
-struct StartError {
-  std::string text;
-  int exitCode = 0; ///< 0: nothing is wrong
-};
 
 /// This process as a part of its job.
 class JobProcess {
@@ -64,6 +62,8 @@ private:
   StartError missing(const std::vector<Visitor> &visitors,
                      const char *reason) const;
   int superviseJob(std::vector<Visitor> &visitors);
+  int runOnHosts();
+  int keepJobOnHosts(HostsSetup &setup);
   /// Without a value when the host left before the run began.
   std::optional<int> visit(rt::MessageSocket host);
   bool introduce(rt::MessageSocket &host);

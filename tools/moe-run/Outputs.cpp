@@ -211,23 +211,42 @@ static Status checkDistinct(const std::vector<OutputFile> &files) {
   return Status::ok();
 }
 
-Status moe::run::publish(std::vector<OutputFile> &files) {
+Status moe::run::expose(std::vector<OutputFile> &files) {
   if (Status s = checkDistinct(files); !s.isOk())
     return s;
   for (OutputFile &file : files)
     if (Status s = file.stage(); !s.isOk())
       return s;
   Status status;
-  size_t exposed = 0;
-  for (; exposed < files.size() && status.isOk(); ++exposed)
-    status = files[exposed].expose();
-  if (status.isOk()) {
-    for (OutputFile &file : files)
-      file.settle();
+  for (OutputFile &file : files)
+    if (status.isOk())
+      status = file.expose();
+  if (status.isOk())
     return status;
-  }
-  while (exposed-- > 0)
-    if (Status s = files[exposed].conceal(); !s.isOk())
-      status = Status(status.code(), status.message() + "; " + s.message());
+  Status undone = conceal(files);
+  return undone.isOk() ? status
+                       : Status(status.code(),
+                                status.message() + "; " + undone.message());
+}
+
+void moe::run::settle(std::vector<OutputFile> &files) {
+  for (OutputFile &file : files)
+    file.settle();
+}
+
+Status moe::run::conceal(std::vector<OutputFile> &files) {
+  Status status;
+  for (auto file = files.rbegin(); file != files.rend(); ++file)
+    if (Status s = file->conceal(); !s.isOk())
+      status = status.isOk()
+                   ? s
+                   : Status(s.code(), status.message() + "; " + s.message());
+  return status;
+}
+
+Status moe::run::publish(std::vector<OutputFile> &files) {
+  Status status = expose(files);
+  if (status.isOk())
+    settle(files);
   return status;
 }

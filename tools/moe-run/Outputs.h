@@ -76,6 +76,15 @@ private:
 /// that have theirs lose them again, and older files are back.
 rt::Status publish(std::vector<OutputFile> &files);
 
+/// \name The same in two steps
+/// Processes of other hosts may yet fail to do the first one.
+/// @{
+rt::Status expose(std::vector<OutputFile> &files);
+void settle(std::vector<OutputFile> &files);
+/// Undoes expose, or says what it could not undo.
+rt::Status conceal(std::vector<OutputFile> &files);
+/// @}
+
 } // namespace moe::run
 
 #endif // MOE_TOOLS_MOERUN_OUTPUTS_H

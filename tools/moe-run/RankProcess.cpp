@@ -10,6 +10,7 @@
 #include "Message.h"
 
 #include "RankRun.h"
+#include "moe-runtime/Mpi.h"
 #include "moe-runtime/SocketHub.h"
 
 #include <cerrno>
@@ -17,6 +18,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <sys/prctl.h>
@@ -31,14 +33,57 @@ std::string moe::run::describeSignal(int number) {
   return format("signal %d (%s)", number, strsignal(number));
 }
 
+namespace {
+/// Sends a message to the process that started this one.
+using Send = std::function<void(const Json &json, double seconds)>;
+} // namespace
+
+/// Meets the ranks of all hosts, before anything is done that one of them may
+/// be unable to do.
+static Outcome meetHosts(const RankSetup &setup, const RankObserver &observer,
+                         const Send &send,
+                         std::unique_ptr<Bootstrap> &bootstrap) {
+  const HostsSetup &hosts = *setup.hosts;
+  double seconds = setup.options.timeoutSeconds;
+  // What this process knows goes before what MPI may lack.
+  auto failed = [&](const Status &status) {
+    bool isKnown = hosts.startError.exitCode != 0;
+    return Outcome{isKnown
+                       ? Status(MOERT_INVALID_ARGUMENT, hosts.startError.text)
+                       : status,
+                   true, hosts.startError.exitCode};
+  };
+  observer.onPhase("waiting for the other processes in MPI_Init", 2 * seconds);
+  auto made = createMpiJobBootstrap(hosts.job, seconds);
+  if (!made.isOk())
+    return failed(made.status());
+  observer.onPhase("joining the ranks of other hosts", 0);
+  auto invitations = allGatherText(**made, hosts.invitation);
+  if (!invitations.isOk())
+    return failed(
+        invitations.status().withPrefix(format("rank %d", setup.rank)));
+  send({{"invitation", invitations->front()}}, seconds);
+  Json mine = {{"error", hosts.startError.text},
+               {"code", hosts.startError.exitCode}};
+  auto errors = allGatherText(**made, makeMessage(mine));
+  if (!errors.isOk())
+    return failed(errors.status().withPrefix(format("rank %d", setup.rank)));
+  for (int r = 0; r < setup.size; ++r) {
+    Message message((*errors)[r]);
+    if (int code = message.integer("code", 0))
+      return {Status(MOERT_INVALID_ARGUMENT, message.text("error")),
+              r == setup.rank, code};
+  }
+  bootstrap = made.take();
+  return {};
+}
+
 /// What the child does, with an exit code for its end.
 static int runChild(RankSetup &setup) {
   // For ps and top.
   prctl(PR_SET_NAME, format("moe-rank-%d", setup.rank).c_str());
   int report = dup(setup.socket.get());
-  auto bootstrap =
-      createSocketBootstrap(std::move(setup.socket), setup.rank, setup.size);
-  auto send = [report](const Json &json, double seconds) {
+  Send send = [report](const Json &json, double seconds) {
     sendReport(report, makeMessage(json), seconds);
   };
   RankObserver observer;
@@ -46,7 +91,9 @@ static int runChild(RankSetup &setup) {
     send({{"phase", phase}, {"limit", limitSeconds}}, 1);
   };
   observer.onFailure = [&](const Outcome &outcome) {
-    send({{"origin", outcome.isOrigin}, {"error", outcome.status.message()}},
+    send({{"origin", outcome.isOrigin},
+          {"error", outcome.status.message()},
+          {"code", outcome.exitCode}},
          1);
   };
   observer.onSuccess = [&](const std::string &document) {
@@ -54,8 +101,17 @@ static int runChild(RankSetup &setup) {
   };
   Outcome outcome;
   try {
-    outcome = runRank(setup.options, setup.file, std::move(bootstrap),
-                      setup.outputs, observer);
+    std::unique_ptr<Bootstrap> bootstrap;
+    if (setup.hosts)
+      outcome = meetHosts(setup, observer, send, bootstrap);
+    else
+      bootstrap = createSocketBootstrap(std::move(setup.socket), setup.rank,
+                                        setup.size);
+    if (outcome.status.isOk())
+      outcome = runRank(setup.options, setup.file, std::move(bootstrap),
+                        setup.outputs, observer);
+    else
+      observer.onFailure(outcome);
   } catch (const std::exception &error) {
     // It must not get to what belongs to moe-run's own process.
     bool isMemory = dynamic_cast<const std::bad_alloc *>(&error);

@@ -20,7 +20,26 @@
 #include <sys/types.h>
 #include <vector>
 
+namespace moe::rt {
+struct LaunchedJob;
+}
+
 namespace moe::run {
+
+/// What is wrong in a process of a job before it has met the others; all of
+/// them may have the same to say.
+struct StartError {
+  std::string text;
+  int exitCode = 0; ///< 0: nothing is wrong
+};
+
+/// What a rank of a job on several hosts needs to meet the others, by MPI.
+struct HostsSetup {
+  const rt::LaunchedJob &job;
+  /// On rank 0, where its moe-run can be reached; the ranks tell theirs.
+  std::string invitation;
+  StartError startError; ///< of this process
+};
 
 /// What a rank's process is made from.
 struct RankSetup {
@@ -32,6 +51,7 @@ struct RankSetup {
   std::vector<OutputFile *> outputs; ///< of this rank
   const sigset_t &signalMask;        ///< that moe-run was started with
   std::vector<int> unneeded;         ///< descriptors the child closes
+  const HostsSetup *hosts = nullptr; ///< null: the hub makes the group
 };
 
 /// What has become of a rank's process.

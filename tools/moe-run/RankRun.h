@@ -24,6 +24,7 @@ namespace moe::run {
 struct Outcome {
   rt::Status status;
   bool isOrigin = false;
+  int exitCode = 0; ///< that moe-run is to end with; 0 for any
 };
 
 /// What the process that started a rank hears of it.

@@ -10,6 +10,7 @@
 #include "Message.h"
 
 #include "RankRun.h"
+#include "moe-runtime/Bootstrap.h"
 
 #include <cerrno>
 #include <csignal>
@@ -24,6 +25,9 @@ using namespace moe::run;
 
 /// How long the other ranks have to end by themselves after an error.
 static constexpr double graceSeconds = 1;
+/// How much of that is left where none of them has connected, since they then
+/// end alone.
+static constexpr double aloneSeconds = 0.2;
 
 Supervisor::Supervisor(const Options &options, const Signals &signals,
                        int numRanks)
@@ -49,7 +53,7 @@ Status Supervisor::startRank(int rank, const ArtifactFile &file,
   if (!socket.isValid())
     return makeOsError(MOERT_IO, errno, "cannot make a socket for rank %d",
                        rank);
-  std::vector<int> unneeded{signals.fd(), word};
+  std::vector<int> unneeded{signals.fd(), word, listener ? listener->fd() : -1};
   for (const UniqueFd &other : sockets)
     unneeded.push_back(other.get());
   for (const Rank &other : ranks)
@@ -61,7 +65,8 @@ Status Supervisor::startRank(int rank, const ArtifactFile &file,
                   std::move(socket),
                   outputs,
                   signals.oldMask(),
-                  unneeded};
+                  unneeded,
+                  hosts};
   Status status = ranks[rank].process.start(std::move(setup));
   ranks[rank].isRunning = status.isOk();
   return status;
@@ -69,8 +74,9 @@ Status Supervisor::startRank(int rank, const ArtifactFile &file,
 
 void Supervisor::delegateRank(int rank, MessageSocket member) {
   Rank &delegated = ranks[rank];
-  delegated.member = std::move(member);
-  delegated.memberProcess = delegated.member.peerProcess();
+  delegated.member = Member(std::move(member));
+  delegated.memberProcess = delegated.member.process();
+  delegated.memberText = std::to_string(delegated.memberProcess);
   delegated.memberHandle = UniqueFd(
       static_cast<int>(syscall(SYS_pidfd_open, delegated.memberProcess, 0)));
   delegated.isRunning = true;
@@ -94,8 +100,11 @@ std::string Supervisor::lastSeen(int rank) const {
 
 void Supervisor::noteFailure(int rank, const std::string &error) {
   ranks[rank].error = error;
+  bool isAlone = hosts;
+  for (const Rank &other : ranks)
+    isAlone &= !other.member.isRemote();
   if (!grace)
-    grace.emplace(graceSeconds);
+    grace.emplace(isAlone ? aloneSeconds : graceSeconds);
   hub->fail(
       makeError(MOERT_PEER_FAILED, "rank %d failed: %s", rank, error.c_str()));
 }
@@ -125,6 +134,8 @@ void Supervisor::handleReport(int rank, const std::string &text) {
       document = message.text("document");
   } else if (message.has("error")) {
     sender.isOrigin = message.flag("origin");
+    if (!errorCode)
+      errorCode = message.integer("code", 0);
     noteFailure(rank, message.text("error"));
     return;
   }
@@ -170,32 +181,94 @@ void Supervisor::handleMember(int rank) {
     MessageSocket::Received received = sender.member.receive(text, fds);
     if (received == MessageSocket::Nothing)
       return;
-    if (received == MessageSocket::Closed) {
-      sender.member.close();
-      bool wasRunning = sender.isRunning;
-      sender.isRunning = false;
-      sender.isReady = false;
-      hub->step(0);
-      if (!sender.wasKilled && sender.error.empty())
-        noteDeath(rank, format("its moe-run process (%d) was killed%s",
-                               int(sender.memberProcess),
-                               wasRunning ? "" : " when all had ended,"));
-      return;
+    if (received == MessageSocket::Message) {
+      handleMessage(rank, text);
+      continue;
     }
-    Message message(text);
-    if (message.has("ended"))
-      handleEvent(rank, {RankEvent::Ended, message.integer("signal", 0),
-                         message.text("ended")});
-    else if (message.has("stopped"))
-      handleEvent(rank,
-                  {RankEvent::Stopped, message.integer("stopped", 0), ""});
-    else if (message.has("continued"))
-      handleEvent(rank, {RankEvent::Continued, 0, ""});
-    else if (message.has("ready"))
-      sender.isReady = true;
-    else if (message.has("interrupted") && !interruptedBy)
-      interruptedBy = message.integer("interrupted", 0);
+    std::string how = "was killed";
+    if (sender.member.isRemote())
+      how = "was killed, or the network between the hosts is down (the "
+            "connection " +
+            sender.member.reason() + ")";
+    sender.member.close();
+    bool wasRunning = sender.isRunning;
+    sender.isRunning = false;
+    sender.isReady = false;
+    hub->step(0);
+    if (!sender.wasKilled && sender.error.empty())
+      noteDeath(rank, format("its moe-run process (%s) %s%s",
+                             sender.memberText.c_str(), how.c_str(),
+                             wasRunning ? "" : " when all had ended,"));
   }
+}
+
+void Supervisor::handleMessage(int rank, const std::string &text) {
+  Rank &sender = ranks[rank];
+  Message message(text);
+  if (message.has("report"))
+    handleReport(rank, message.text("report"));
+  else if (message.has("hello"))
+    sender.memberText = message.text("hello");
+  else if (message.has("ended"))
+    handleEvent(rank, {RankEvent::Ended, message.integer("signal", 0),
+                       message.text("ended")});
+  else if (message.has("stopped"))
+    handleEvent(rank, {RankEvent::Stopped, message.integer("stopped", 0), ""});
+  else if (message.has("continued"))
+    handleEvent(rank, {RankEvent::Continued, 0, ""});
+  else if (message.has("ready"))
+    sender.isReady = true;
+  else if (message.has("done")) {
+    sender.hasAnswered = true;
+    sender.answer = message.text("done");
+  } else if (message.has("orphaned") && !sender.wasKilled)
+    noteDeath(rank, "the program that started its moe-run process (" +
+                        sender.memberText + ") has ended");
+  else if (message.has("interrupted") && !interruptedBy)
+    interruptedBy = message.integer("interrupted", 0);
+}
+
+void Supervisor::awaitMembers(JobListener &where) {
+  listener = &where;
+  // They connect when all processes have met in MPI.
+  arrival.emplace(3 * options.timeoutSeconds);
+  for (size_t r = 1; r < ranks.size(); ++r)
+    ranks[r].isRunning = ranks[r].isAwaited = true;
+}
+
+/// Takes in members that have connected, and misses those that have not.
+void Supervisor::takeMembers() {
+  if (!listener)
+    return;
+  listener->step([&](size_t rank, UniqueFd socket) {
+    if (!ranks[rank].isAwaited)
+      return;
+    ranks[rank].isAwaited = false;
+    ranks[rank].memberText = "one of another process";
+    ranks[rank].member =
+        Member(std::move(socket), jobSilenceSeconds(options.timeoutSeconds));
+  });
+  bool isOver = arrival && arrival->isOver();
+  std::vector<int> absent;
+  for (size_t r = 0; r < ranks.size(); ++r) {
+    ranks[r].member.beat();
+    if (isOver && ranks[r].isAwaited && !ranks[r].wasKilled)
+      absent.push_back(static_cast<int>(r));
+  }
+  if (isOver)
+    arrival.reset();
+  if (absent.empty())
+    return;
+  std::string text =
+      format("the moe-run of %s did not connect to that of rank 0 at %s within "
+             "%g s; MOE_HOST_INTERFACE on rank 0 names the interface or "
+             "address at which other hosts reach it",
+             listRanks(absent).c_str(), listener->places().c_str(),
+             3 * options.timeoutSeconds);
+  for (int rank : absent)
+    ranks[rank].isRunning = ranks[rank].isAwaited = false;
+  ranks[absent.front()].isOrigin = true;
+  noteFailure(absent.front(), text);
 }
 
 /// Whether a signal has stopped the process.
@@ -245,6 +318,9 @@ void Supervisor::killAll() {
       continue;
     rank.wasKilled = true;
     rank.process.kill();
+    // One that has not connected yet finds nobody any more.
+    if (rank.isAwaited)
+      rank.isRunning = rank.isAwaited = false;
     if (!rank.member.isOpen())
       continue;
     hasMembers = true;
@@ -254,10 +330,15 @@ void Supervisor::killAll() {
     killGrace.emplace(killSeconds);
 }
 
-/// For members that do not hear: no rank outlives its member.
+/// For members that do not hear: no rank outlives its member. Those of other
+/// hosts end with the connection.
 void Supervisor::killMembers() {
   for (Rank &rank : ranks)
-    if (rank.member.isOpen() && rank.memberHandle.isValid()) {
+    if (rank.member.isOpen() && rank.member.isRemote()) {
+      rank.wasKilled = true;
+      rank.isRunning = false;
+      rank.member.close();
+    } else if (rank.member.isOpen() && rank.memberHandle.isValid()) {
       rank.wasKilled = true;
       (void)syscall(SYS_pidfd_send_signal, rank.memberHandle.get(), SIGKILL,
                     nullptr, 0);
@@ -280,7 +361,10 @@ void Supervisor::step(int launcher) {
                              {isLauncherGone ? -1 : launcher, POLLIN, 0}};
   for (Rank &rank : ranks)
     others.push_back({rank.member.fd(), POLLIN, 0});
+  if (listener)
+    listener->addTo(others);
   hub->step(50, others);
+  takeMembers();
   for (size_t r = 0; r < ranks.size(); ++r) {
     handleMember(static_cast<int>(r));
     for (;;) {
@@ -321,5 +405,7 @@ int Supervisor::superviseAll(std::vector<OutputFile> &outputs, int launcher) {
   }
   if (finish(outputs))
     return conclude(0);
-  return conclude(wasInterrupted() ? 128 + interruptedBy : 1);
+  if (wasInterrupted())
+    return conclude(128 + interruptedBy);
+  return conclude(errorCode && death.empty() ? errorCode : 1);
 }

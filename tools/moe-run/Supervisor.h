@@ -10,14 +10,16 @@
 #define MOE_TOOLS_MOERUN_SUPERVISOR_H
 
 #include "ArtifactFile.h"
+#include "JobLink.h"
+#include "Member.h"
 #include "Options.h"
 #include "Outputs.h"
 #include "RankProcess.h"
 #include "Signals.h"
 #include "moe-runtime/Deadline.h"
-#include "moe-runtime/MessageSocket.h"
 #include "moe-runtime/SocketHub.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,7 +29,9 @@ namespace moe::run {
 
 /// Serves the ranks of a run until all have ended, says once what went wrong,
 /// and gives the outputs their names when nothing did. A rank is a child of
-/// this process, or one of another process of the same job, a *member*.
+/// this process, or one of another process of the same job, a *member*. Those
+/// of other hosts connect when the run has begun, and publish their own
+/// outputs.
 class Supervisor {
 public:
   Supervisor(const Options &options, const Signals &signals, int numRanks);
@@ -39,6 +43,8 @@ public:
   /// Leaves a rank to the member at the other end, with its socket to the
   /// hub.
   void delegateRank(int rank, rt::MessageSocket member);
+  /// Expects the members of all ranks but 0 to connect to `listener`.
+  void awaitMembers(JobListener &listener);
 
   /// Until all ranks have ended. Then the exit code of the run. `launcher` is
   /// a descriptor of the process that started those of the job, or -1.
@@ -46,6 +52,10 @@ public:
 
   /// The right to speak for the whole job (Word.h), or -1.
   int word = -1;
+  /// How a job on several hosts meets; null on one host.
+  const HostsSetup *hosts = nullptr;
+  /// Prints errors, where that is not for this process alone to decide.
+  std::function<void(const std::string &)> speak;
 
 private:
   /// How long members have to kill their ranks, and to end, before they are
@@ -54,9 +64,13 @@ private:
 
   struct Rank {
     RankProcess process;
-    rt::MessageSocket member;
+    Member member;
     pid_t memberProcess = -1;
-    rt::UniqueFd memberHandle;
+    rt::UniqueFd memberHandle; ///< of one on this host
+    std::string memberText;    ///< "1234", "1234 on node2"
+    bool isAwaited = false;    ///< it has not connected yet
+    bool hasAnswered = false;  ///< what it was last asked for
+    std::string answer;        ///< "" or an error
     bool isRunning = false;
     bool isDone = false;  ///< it has reported success
     bool isReady = false; ///< the member waits for the verdict
@@ -75,6 +89,8 @@ private:
   void handleReport(int rank, const std::string &text);
   void handleEvent(int rank, const RankEvent &event);
   void handleMember(int rank);
+  void handleMessage(int rank, const std::string &text);
+  void takeMembers();
   void checkLimits();
   void noteDeath(int rank, const std::string &how, int signal = 0);
   void noteFailure(int rank, const std::string &error);
@@ -85,8 +101,10 @@ private:
   bool wasInterrupted() const;
   bool finish(std::vector<OutputFile> &outputs);
   rt::Status gatherMembers();
+  rt::Status publishAll(std::vector<OutputFile> &outputs);
+  rt::Status askRemoteMembers(const std::string &request, const char *what);
   int conclude(int exitCode);
-  void say(const std::string &message) const;
+  void say(const std::string &message);
 
   const Options &options;
   const Signals &signals;
@@ -98,7 +116,10 @@ private:
   bool isDeathByRequest = false; ///< by a signal that asks to end
   std::optional<rt::Deadline> grace;
   std::optional<rt::Deadline> killGrace; ///< for members to kill their ranks
+  JobListener *listener = nullptr;
+  std::optional<rt::Deadline> arrival; ///< until when members have to connect
   int interruptedBy = 0;
+  int errorCode = 0; ///< that the first error asks to end with, or 0
   bool isLauncherGone = false;
 };
 

@@ -23,8 +23,16 @@ bool Supervisor::wasInterrupted() const {
 
 /// Says once for the whole run what went wrong, if this process has the right
 /// to: how a rank died, or the error of the rank that had it first.
-void Supervisor::say(const std::string &message) const {
-  if (word < 0 || takeWord(word))
+void Supervisor::say(const std::string &message) {
+  if (word >= 0 && !takeWord(word))
+    return;
+  // A launcher may kill this process before it can tell how the job has ended.
+  for (Rank &rank : ranks)
+    if (rank.member.isRemote())
+      (void)rank.member.send(R"({"spoken": true})");
+  if (speak)
+    speak(message);
+  else
     printError(message);
 }
 
@@ -51,6 +59,53 @@ Status Supervisor::gatherMembers() {
   }
 }
 
+/// Asks the members on other hosts, and waits for the answers of all.
+Status Supervisor::askRemoteMembers(const std::string &request,
+                                    const char *what) {
+  for (Rank &rank : ranks)
+    if (rank.member.isRemote()) {
+      rank.hasAnswered = false;
+      (void)rank.member.send(request);
+    }
+  for (Deadline deadline(endSeconds(options));;) {
+    std::vector<int> missing;
+    for (size_t r = 0; r < ranks.size(); ++r) {
+      if (!ranks[r].member.isRemote())
+        continue;
+      if (ranks[r].hasAnswered && !ranks[r].answer.empty())
+        return makeError(MOERT_IO, "rank %zu: %s", r, ranks[r].answer.c_str());
+      if (!ranks[r].hasAnswered)
+        missing.push_back(static_cast<int>(r));
+    }
+    if (missing.empty())
+      return Status::ok();
+    if (!death.empty())
+      return Status(MOERT_PEER_FAILED, death);
+    if (deadline.isOver())
+      return makeError(MOERT_TIMEOUT,
+                       "%s: moe-run's process did not %s within %g s of the "
+                       "last step; it may have been stopped",
+                       listRanks(missing).c_str(), what, endSeconds(options));
+    step(-1);
+  }
+}
+
+/// Gives all outputs their names, on all hosts or on none: the members of other
+/// hosts keep what was under the names before until they hear that all have
+/// done it.
+Status Supervisor::publishAll(std::vector<OutputFile> &outputs) {
+  if (!hosts)
+    return publish(outputs);
+  Status status = askRemoteMembers(R"({"expose": true})", "name its outputs");
+  if (status.isOk())
+    status = publish(outputs);
+  if (!status.isOk())
+    for (Rank &rank : ranks)
+      if (rank.member.isRemote())
+        (void)rank.member.send(R"({"conceal": true})");
+  return status;
+}
+
 /// Whether the run was a good one.
 bool Supervisor::finish(std::vector<OutputFile> &outputs) {
   auto findFirst = [&]() -> const Rank * {
@@ -70,7 +125,7 @@ bool Supervisor::finish(std::vector<OutputFile> &outputs) {
   if (isGood()) {
     Status status = gatherMembers();
     if (status.isOk() && isGood()) {
-      status = publish(outputs);
+      status = publishAll(outputs);
       if (status.isOk() && !document.empty())
         status = print(document);
       if (status.isOk())
@@ -110,6 +165,9 @@ int Supervisor::conclude(int exitCode) {
   };
   while (anyOpen() && !deadline.isOver()) {
     for (Rank &rank : ranks) {
+      rank.member.beat();
+      if (!rank.member.isOpen())
+        continue;
       pollfd entry{rank.member.fd(), POLLIN, 0};
       if (poll(&entry, 1, deadline.sliceMs()) <= 0)
         continue;

@@ -115,15 +115,24 @@ def ConvertMoEToCollPass : Pass<"convert-moe-to-coll", "::mlir::ModuleOp"> {
     device can send them without its CPU, and replay them. Rows then always go
     through boxes with a place for each rank: every op has *pack* and *unpack*. More
     rows for a peer than fit are an error that every rank reports (coll_s7).
+
+    With `target=cuda` the steps are kernels of the shape that the op's `kernel`
+    says, none of which waits for another rank, and the exchanges between them work
+    on device memory. Blocks are placed by kernels as well; host code reads the
+    tables of an exchange (`coll.read`) and nothing else. A dispatch has two or
+    three kernels (*pack*, which also counts; *place*; *unpack*), a combine three or
+    four. They have the exact schedule only.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::coll::CollDialect",
-    "::mlir::func::FuncDialect", "::mlir::linalg::LinalgDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::symm::SymmDialect"];
+    "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
+    "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+    "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect",
+    "::mlir::vector::VectorDialect"];
   let options = [
     Option<"target", "target", "std::string", "\"host\"",
-           "who executes the protocol: host (one thread)">,
+           "who executes the protocol: host (one thread) or cuda (kernels)">,
     Option<"schedule", "schedule", "std::string", "\"exact\"",
            "length of messages: exact (that of their rows) or padded (one that "
            "is known when they are compiled)">,
@@ -145,12 +154,17 @@ def ConvertCollToLLVMPass : Pass<"convert-coll-to-llvm", "::mlir::ModuleOp"> {
     `coll.all_gather` becomes a call of `moert_all_gather`, `coll.all_to_all` one of
     `moert_all_to_all`. A `coll.exchange` becomes `moert_exchange_begin`,
     `moert_exchange_rows` for each `coll.rows`, and `moert_exchange_end`. The
-    runtime chooses the transport.
+    runtime chooses the transport. With `target=cuda`, a `coll.read` becomes a call of
+    `moert_read`, to memory of the function around it.
 
     Runs while loops are still structured (`scf`), before the memref dialect is
     lowered.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let options = [
+    Option<"target", "target", "std::string", "\"host\"",
+           "where buffers are: host, or cuda (device memory)">
+  ];
 }
 
 //===----------------------------------------------------------------------===//

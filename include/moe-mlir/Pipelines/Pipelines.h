@@ -52,6 +52,11 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
       *this, "combine-algorithm",
       llvm::cl::desc("How combines move rows: auto, pull or push"),
       llvm::cl::init("auto")};
+  Option<std::string> transport{
+      *this, "transport",
+      llvm::cl::desc("How ranks exchange rows: direct, into each other's "
+                     "memory, or messages"),
+      llvm::cl::init("direct")};
   Option<std::string> chip{*this, "chip",
                            llvm::cl::desc("Compute capability of the device"),
                            llvm::cl::init("sm_90")};

@@ -128,15 +128,72 @@ struct ExchangeOpLowering : public CollOpLowering<coll::ExchangeOp> {
   }
 };
 
+/// Where buffers are host memory, so is a table.
+struct HostReadOpLowering : public OpConversionPattern<coll::ReadOp> {
+  using OpConversionPattern::OpConversionPattern;
+
+  LogicalResult
+  matchAndRewrite(coll::ReadOp op, OpAdaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOp(op, op.getTable());
+    return success();
+  }
+};
+
+struct DeviceReadOpLowering : public CollOpLowering<coll::ReadOp> {
+  using CollOpLowering::CollOpLowering;
+
+  LogicalResult
+  matchAndRewrite(coll::ReadOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    auto type = cast<MemRefType>(op.getTable().getType());
+    Value slot = createSlot(op, type, rewriter);
+    Value bytes =
+        createI64(rewriter, op.getLoc(),
+                  type.getDimSize(0) * getRowBytes(op, op.getTable()));
+    Value table = createAddress(rewriter, op.getTable(), adaptor.getTable());
+    if (failed(callRuntime(rewriter, op.getLoc(), RuntimeFunction::Read,
+                           {slot, table, bytes})))
+      return rewriter.notifyMatchFailure(op, "clash with a runtime function");
+    rewriter.replaceOp(
+        op, Value(MemRefDescriptor::fromStaticShape(
+                rewriter, op.getLoc(), *getTypeConverter(), type, slot)));
+    return success();
+  }
+
+private:
+  /// In the first block of the function, so that a loop does not grow the
+  /// stack.
+  Value createSlot(coll::ReadOp op, MemRefType type,
+                   ConversionPatternRewriter &rewriter) const {
+    OpBuilder::InsertionGuard guard(rewriter);
+    auto function = op->getParentOfType<FunctionOpInterface>();
+    rewriter.setInsertionPointToStart(&function.getFunctionBody().front());
+    return LLVM::AllocaOp::create(
+        rewriter, op.getLoc(),
+        LLVM::LLVMPointerType::get(rewriter.getContext()),
+        getTypeConverter()->convertType(type.getElementType()),
+        createI64(rewriter, op.getLoc(), type.getNumElements()));
+  }
+};
+
 struct ConvertCollToLLVMPass
     : public moe::impl::ConvertCollToLLVMPassBase<ConvertCollToLLVMPass> {
+  using ConvertCollToLLVMPassBase::ConvertCollToLLVMPassBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    if (target != "host" && target != "cuda") {
+      module.emitError("convert-coll-to-llvm expects 'target' to be host or "
+                       "cuda (")
+          << target << ")";
+      return signalPassFailure();
+    }
     if (failed(checkRuntimeNames(module)))
       return signalPassFailure();
     LLVMTypeConverter converter(&getContext());
     RewritePatternSet patterns(&getContext());
-    populateCollToLLVMConversionPatterns(converter, patterns);
+    populateCollToLLVMConversionPatterns(converter, patterns, target == "cuda");
     ConversionTarget target(getContext());
     target.addIllegalDialect<coll::CollDialect>();
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
@@ -148,7 +205,12 @@ struct ConvertCollToLLVMPass
 } // namespace
 
 void moe::populateCollToLLVMConversionPatterns(
-    const LLVMTypeConverter &converter, RewritePatternSet &patterns) {
+    const LLVMTypeConverter &converter, RewritePatternSet &patterns,
+    bool hasDevice) {
   patterns.add<AllGatherOpLowering, AllToAllOpLowering, RowsOpLowering,
                ExchangeOpLowering>(converter);
+  if (hasDevice)
+    patterns.add<DeviceReadOpLowering>(converter);
+  else
+    patterns.add<HostReadOpLowering>(patterns.getContext());
 }

@@ -226,8 +226,9 @@ LogicalResult FiberLowering::lower(symm::WaitOp op) {
 LogicalResult FiberLowering::lower(symm::PutEachOp op) {
   bool fromStage = symm::isStage(op.getSource().getType());
   Value to = op.getTo();
-  Value there =
-      symm::PeerOp::create(rewriter, loc, op.getTarget(), op.getRank());
+  Value there = op.getTarget();
+  if (symm::isSymmetric(there.getType()))
+    there = symm::PeerOp::create(rewriter, loc, there, op.getRank());
   Value exists = arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::sge,
                                        toI64(to), i64(0));
   Value target = rowAddress(there, to);

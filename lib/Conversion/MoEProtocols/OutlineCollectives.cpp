@@ -71,8 +71,8 @@ using Key = std::tuple<Operation *, Operation *, StringAttr, DictionaryAttr,
 
 class Outliner {
 public:
-  Outliner(const SiteNumbers &sites, bool kernels)
-      : sites(sites), kernels(kernels) {}
+  Outliner(const SiteNumbers &sites, OutlinedArguments arguments)
+      : sites(sites), arguments(arguments) {}
 
   void outline(ArrayRef<CollectiveOpInterface> ops);
 
@@ -82,7 +82,7 @@ private:
   MemRefType getFlagsType(CollectiveOpInterface op);
 
   const SiteNumbers &sites;
-  bool kernels;
+  OutlinedArguments arguments;
 };
 
 } // namespace
@@ -115,10 +115,10 @@ func::FuncOp Outliner::createFunction(CollectiveOpInterface op) {
   Location loc = op.getLoc();
 
   SmallVector<Type> inputs(op->getOperandTypes());
-  if (kernels) {
+  if (arguments.site)
     inputs.push_back(builder.getI32Type());
+  if (arguments.handshake)
     inputs.push_back(getFlagsType(op));
-  }
   std::string name = op->getName().getStringRef().str();
   std::replace(name.begin(), name.end(), '.', '_');
   auto function = func::FuncOp::create(
@@ -136,12 +136,12 @@ func::FuncOp Outliner::createFunction(CollectiveOpInterface op) {
   mapping.map(op->getOperands(), body->getArguments().take_front(numOperands));
   builder.clone(*op, mapping);
   func::ReturnOp::create(builder, loc);
-  if (kernels) {
-    function.setArgAttr(numOperands, symm::kSiteAttrName,
-                        builder.getUnitAttr());
-    function.setArgAttr(numOperands + 1, kHandshakeAttrName,
-                        builder.getUnitAttr());
-  }
+  auto mark = [&, index = numOperands](bool isThere, StringRef name) mutable {
+    if (isThere)
+      function.setArgAttr(index++, name, builder.getUnitAttr());
+  };
+  mark(arguments.site, symm::kSiteAttrName);
+  mark(arguments.handshake, kHandshakeAttrName);
   return function;
 }
 
@@ -151,13 +151,13 @@ void Outliner::replaceByCall(CollectiveOpInterface op, func::FuncOp function) {
   int64_t site = sites.lookup(op);
   createCollectiveBegin(builder, op, site);
   SmallVector<Value> operands(op->getOperands());
-  if (kernels) {
+  if (arguments.site)
     operands.push_back(
         arith::ConstantIntOp::create(builder, loc, builder.getI32Type(), site));
+  if (arguments.handshake)
     operands.push_back(symm::AllocOp::create(builder, loc, getFlagsType(op),
                                              /*persistent=*/true,
                                              /*offset=*/IntegerAttr()));
-  }
   func::CallOp::create(builder, loc, function, operands);
   symm::CollectiveEndOp::create(builder, loc);
   op.erase();
@@ -183,7 +183,7 @@ void moe::createCollectiveBegin(OpBuilder &builder, Operation *op,
 }
 
 void moe::outlineCollectives(ModuleOp module, const SiteNumbers &sites,
-                             bool kernels) {
+                             OutlinedArguments arguments) {
   llvm::MapVector<Key, SmallVector<CollectiveOpInterface>> kinds;
   module.walk([&](CollectiveOpInterface op) {
     if (op->getParentOfType<func::FuncOp>() &&
@@ -192,5 +192,5 @@ void moe::outlineCollectives(ModuleOp module, const SiteNumbers &sites,
   });
   for (auto &[key, ops] : kinds)
     if (ops.size() > 1)
-      Outliner(sites, kernels).outline(ops);
+      Outliner(sites, arguments).outline(ops);
 }

@@ -37,12 +37,18 @@ func::FuncOp getOutlinedFunction(Operation *op);
 /// without one.
 Value getMarkedArgument(func::FuncOp function, StringRef name);
 
+/// What a function is handed beside the operands of an op.
+struct OutlinedArguments {
+  bool site = false;      ///< the number of the op, for kernels
+  bool handshake = false; ///< the first flags of the op
+};
+
 /// Moves collectives that are equal but for the buffers they work on, of which
 /// `sites` has the numbers, to one function for each kind, and calls it in
 /// their places. What an op keeps from run to run is then there once for all of
 /// its kind, as for an op in a loop.
 void outlineCollectives(ModuleOp module, const SiteNumbers &sites,
-                        bool kernels);
+                        OutlinedArguments arguments);
 
 } // namespace mlir::moe
 

@@ -10,9 +10,13 @@
 
 #include "../MoEProtocols/OutlineCollectives.h"
 #include "CollBuilder.h"
+#include "KernelMessages.h"
 #include "moe-mlir/Conversion/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Transforms/DialectConversion.h"
 
 namespace mlir::moe {
@@ -27,11 +31,13 @@ namespace {
 
 /// What the lowerings of all collectives share: they need the memref form and a
 /// resolved grid.
-template <typename OpTy, void (*lower)(OpTy, CollBuilder &)>
+template <typename OpTy, void (*lower)(OpTy, CollBuilder &),
+          void (*lowerToKernels)(OpTy, KernelMessages &)>
 struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
   CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
-                       MessageSchedule schedule)
-      : OpConversionPattern<OpTy>(context), sites(sites), schedule(schedule) {}
+                       bool kernels, MessageSchedule schedule)
+      : OpConversionPattern<OpTy>(context), sites(sites), kernels(kernels),
+        schedule(schedule) {}
 
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor,
@@ -40,14 +46,22 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
       return rewriter.notifyMatchFailure(op, "not in memref form");
     if (op.getNumRanks() == 0)
       return rewriter.notifyMatchFailure(op, "its grid is not resolved");
-    CollBuilder builder(op, rewriter, sites.lookup(op), schedule);
-    lower(op, builder);
-    builder.end();
+    if (kernels) {
+      KernelMessages builder(op, rewriter, sites.lookup(op),
+                             getLaunchShape(op));
+      lowerToKernels(op, builder);
+      builder.end();
+    } else {
+      CollBuilder builder(op, rewriter, sites.lookup(op), schedule);
+      lower(op, builder);
+      builder.end();
+    }
     rewriter.eraseOp(op);
     return success();
   }
 
   const SiteNumbers &sites;
+  bool kernels;
   MessageSchedule schedule;
 };
 
@@ -66,24 +80,15 @@ struct ConvertMoEToCollPass
   using ConvertMoEToCollPassBase::ConvertMoEToCollPassBase;
 
   void runOnOperation() override {
-    if (target != "host") {
+    if (target != "host" && target != "cuda") {
       getOperation().emitError(
-          "convert-moe-to-coll expects 'target' to be host (")
+          "convert-moe-to-coll expects 'target' to be host or cuda (")
           << target << ")";
       return signalPassFailure();
     }
-    if (schedule != "exact" && schedule != "padded") {
-      getOperation().emitError(
-          "convert-moe-to-coll expects 'schedule' to be exact or padded (")
-          << schedule << ")";
+    if (failed(checkSchedule()))
       return signalPassFailure();
-    }
-    if (pairCapacity < 0 || (pairCapacity != 0 && schedule == "exact")) {
-      getOperation().emitError("convert-moe-to-coll expects 'pair-capacity' to "
-                               "be positive, with schedule padded (")
-          << pairCapacity.getValue() << ", schedule " << schedule << ")";
-      return signalPassFailure();
-    }
+    bool kernels = target == "cuda";
     SiteNumbers sites;
     WalkResult result = getOperation()->walk([&](Operation *op) {
       if (failed(checkReachesNoMemory(op)))
@@ -93,7 +98,9 @@ struct ConvertMoEToCollPass
         return WalkResult::advance();
       sites.try_emplace(op, sites.size());
       if (!collective.isTensorForm())
-        return WalkResult::advance();
+        return kernels && failed(checkHasKernel(collective, /*mayPush=*/false))
+                   ? WalkResult::interrupt()
+                   : WalkResult::advance();
       op->emitOpError("expects its memref form; run one-shot-bufferize before "
                       "convert-moe-to-coll");
       return WalkResult::interrupt();
@@ -101,20 +108,39 @@ struct ConvertMoEToCollPass
     if (result.wasInterrupted())
       return signalPassFailure();
     if (outline)
-      outlineCollectives(getOperation(), sites, /*kernels=*/false);
+      outlineCollectives(getOperation(), sites,
+                         {/*site=*/kernels, /*handshake=*/false});
 
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();
-    target.addLegalDialect<arith::ArithDialect, coll::CollDialect,
-                           func::FuncDialect, linalg::LinalgDialect,
-                           memref::MemRefDialect, scf::SCFDialect,
-                           symm::SymmDialect>();
+    target.addLegalDialect<
+        arith::ArithDialect, coll::CollDialect, func::FuncDialect,
+        gpu::GPUDialect, linalg::LinalgDialect, math::MathDialect,
+        memref::MemRefDialect, NVVM::NVVMDialect, scf::SCFDialect,
+        symm::SymmDialect, vector::VectorDialect>();
     RewritePatternSet patterns(&getContext());
-    populateMoEToCollConversionPatterns(patterns, sites,
+    populateMoEToCollConversionPatterns(patterns, sites, kernels,
                                         {schedule == "padded", pairCapacity});
     if (failed(applyPartialConversion(getOperation(), target,
                                       std::move(patterns))))
       signalPassFailure();
+  }
+
+private:
+  LogicalResult checkSchedule() {
+    if (schedule != "exact" && schedule != "padded")
+      return getOperation().emitError("convert-moe-to-coll expects 'schedule' "
+                                      "to be exact or padded (")
+             << schedule << ")";
+    if (pairCapacity < 0 || (pairCapacity != 0 && schedule == "exact"))
+      return getOperation().emitError(
+                 "convert-moe-to-coll expects 'pair-capacity' to be positive, "
+                 "with schedule padded (")
+             << pairCapacity.getValue() << ", schedule " << schedule << ")";
+    if (target != "host" && schedule == "padded")
+      return getOperation().emitError("convert-moe-to-coll expects schedule "
+                                      "exact with target cuda (padded)");
+    return success();
   }
 };
 
@@ -122,9 +148,13 @@ struct ConvertMoEToCollPass
 
 void moe::populateMoEToCollConversionPatterns(RewritePatternSet &patterns,
                                               const SiteNumbers &sites,
+                                              bool kernels,
                                               MessageSchedule schedule) {
-  patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatchToColl>,
-               CollectiveOpLowering<CombineOp, lowerCombineToColl>,
-               CollectiveOpLowering<AllToAllvOp, lowerAllToAllvToColl>>(
-      patterns.getContext(), sites, schedule);
+  patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatchToColl,
+                                    lowerDispatchToMessageKernels>,
+               CollectiveOpLowering<CombineOp, lowerCombineToColl,
+                                    lowerCombineToMessageKernels>,
+               CollectiveOpLowering<AllToAllvOp, lowerAllToAllvToColl,
+                                    lowerAllToAllvToMessageKernels>>(
+      patterns.getContext(), sites, kernels, schedule);
 }

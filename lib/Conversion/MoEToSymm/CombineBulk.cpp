@@ -14,7 +14,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "CombineKernel.h"
+#include "CombineSum.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -30,14 +30,14 @@ static constexpr int64_t kMaxGroup = 4;
 /// stages to be free.
 static constexpr int64_t kGroupBytes = 24 * 1024;
 
-int64_t CombineKernel::numParts() {
+int64_t CombineSum::numParts() {
   if (!allowsBulkCopies(cast<MemRefType>(op.getY().getType())) ||
       b.numSubgroups() < 2)
     return 0;
   return getStageParts(rowLength * elementBytes(), maxRows(), numStages());
 }
 
-void CombineKernel::reduceTokensInBulk() {
+void CombineSum::reduceTokensInBulk() {
   auto [first, end] = b.blockRange(numTokens);
   Value zero = b.index(0);
   Type i32 = b.getI32Type(), i64 = b.getI64Type();
@@ -66,11 +66,11 @@ void CombineKernel::reduceTokensInBulk() {
   addTokens(first, end);
 }
 
-SmallVector<Value> CombineKernel::startOfRing() {
+SmallVector<Value> CombineSum::startOfRing() {
   return {b.index(0), b.index(0)};
 }
 
-CombineKernel::Turn CombineKernel::advance(Turn turn, Value count) {
+CombineSum::Turn CombineSum::advance(Turn turn, Value count) {
   Value depth = b.index(numStages()), next = b.add(turn.slot, count);
   Value wraps = b.cmp(Pred::uge, next, depth);
   return {b.select(wraps, b.sub(next, depth), next),
@@ -78,7 +78,7 @@ CombineKernel::Turn CombineKernel::advance(Turn turn, Value count) {
 }
 
 /// Of tokens `token` to `end`, as many as there are lanes for.
-CombineKernel::RowBatch CombineKernel::lookUpBatch(Value token, Value end) {
+CombineSum::RowBatch CombineSum::lookUpBatch(Value token, Value end) {
   RowBatch batch;
   Value own = b.add(token, laneToken);
   Value isSlot = b.both(b.cmp(Pred::ult, laneToken, b.index(batchTokens())),
@@ -112,7 +112,7 @@ CombineKernel::RowBatch CombineKernel::lookUpBatch(Value token, Value end) {
 
 /// Rows are looked up one batch ahead, so that their weights have arrived when
 /// they are needed.
-void CombineKernel::bringTokens(Value first, Value end) {
+void CombineSum::bringTokens(Value first, Value end) {
   Value zero = b.index(0), size = b.index(batchTokens());
   Value slots = b.index(numSlots());
   laneToken = arith::DivUIOp::create(b, b.lane(), slots);
@@ -160,8 +160,8 @@ void CombineKernel::bringTokens(Value first, Value end) {
 
 /// Tokens inBatch .. inBatch + count - 1 of the batch, in a stage each from
 /// `turn` on. One lane per row fetches it.
-void CombineKernel::bringTokensOfGroup(const RowBatch &batch, Value inBatch,
-                                       Value count, Value part, Turn turn) {
+void CombineSum::bringTokensOfGroup(const RowBatch &batch, Value inBatch,
+                                    Value count, Value part, Turn turn) {
   Value zero = b.index(0), one = b.index(1);
   Value isOfGroup, isFirst, firstLane;
   if (groupTokens() > 1) {
@@ -201,7 +201,7 @@ void CombineKernel::bringTokensOfGroup(const RowBatch &batch, Value inBatch,
   });
   b.syncSubgroup();
   b.ifThen(isRow, [&] {
-    Value there = symm::PeerOp::create(b, op.getY(), batch.peer);
+    Value there = rowsOf(batch.peer);
     Value row = b.add(b.mul(turn.slot, b.index(maxRows())), batch.place);
     symm::FetchOp::create(
         b, there, ValueRange{batch.row, b.mul(part, b.index(partLength()))},
@@ -209,20 +209,20 @@ void CombineKernel::bringTokensOfGroup(const RowBatch &batch, Value inBatch,
   });
 }
 
-int64_t CombineKernel::groupTokens() {
+int64_t CombineSum::groupTokens() {
   if (numParts() > 1)
     return 1;
   int64_t most = std::max<int64_t>(std::min(batchTokens(), numStages() / 4), 1);
   return std::clamp<int64_t>(kGroupBytes / stageBytes(), 1, most);
 }
 
-int64_t CombineKernel::adders() {
+int64_t CombineSum::adders() {
   int64_t adding = b.numSubgroups() - 1;
   return adding / getTeamsForStages(adding, numStages());
 }
 
 /// Teams of all subgroups but the first take the stages in turn.
-void CombineKernel::addTokens(Value first, Value end) {
+void CombineSum::addTokens(Value first, Value end) {
   Value one = b.index(1), depth = b.index(numStages());
   Value size = b.index(adders());
   Value other = b.sub(b.subgroup(), one);
@@ -244,8 +244,7 @@ void CombineKernel::addTokens(Value first, Value end) {
 }
 
 /// The columns of a stage are spread over a team.
-void CombineKernel::addStage(Value token, Value part, Value slot,
-                             Value member) {
+void CombineSum::addStage(Value token, Value part, Value slot, Value member) {
   int64_t step = adders() * kSubgroupSize * vectorLength();
   int64_t held =
       std::min<int64_t>(llvm::divideCeil(partLength(), step), kMaxHeld);
@@ -268,8 +267,8 @@ void CombineKernel::addStage(Value token, Value part, Value slot,
     addColumnsOfStage(token, part, slot, count, columns);
 }
 
-void CombineKernel::addColumnsOfStage(Value token, Value part, Value slot,
-                                      Value count, ValueRange columns) {
+void CombineSum::addColumnsOfStage(Value token, Value part, Value slot,
+                                   Value count, ValueRange columns) {
   Value base = b.mul(part, b.index(partLength()));
   auto store = [&](ValueRange values) {
     for (auto [column, value] : llvm::zip(columns, values))
@@ -293,7 +292,7 @@ void CombineKernel::addColumnsOfStage(Value token, Value part, Value slot,
   store(values);
 }
 
-Value CombineKernel::loadColumns(Value slot, Value row, Value column) {
+Value CombineSum::loadColumns(Value slot, Value row, Value column) {
   Value place = b.add(b.mul(slot, b.index(maxRows())), row);
   return vector::LoadOp::create(
       b, vectorType(), ring, ValueRange{place, column}, /*nontemporal=*/false,
@@ -302,8 +301,8 @@ Value CombineKernel::loadColumns(Value slot, Value row, Value column) {
 
 /// Rows are loaded in groups that the rows of a stage divide into, so that
 /// loads are in flight together; a place without a row is loaded and not added.
-SmallVector<Value> CombineKernel::sumColumnsOfStage(Value slot, Value count,
-                                                    ValueRange columns) {
+SmallVector<Value> CombineSum::sumColumnsOfStage(Value slot, Value count,
+                                                 ValueRange columns) {
   int64_t group = std::min(kMaxGroup, maxRows());
   while (maxRows() % group != 0)
     --group;

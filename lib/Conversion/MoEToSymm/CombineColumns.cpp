@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "CombineKernel.h"
+#include "CombineSum.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -14,9 +14,8 @@ using namespace mlir;
 using namespace mlir::moe;
 
 SmallVector<Value>
-CombineKernel::forColumns(int64_t length, int64_t team, int64_t held,
-                          Value member,
-                          llvm::function_ref<void(ValueRange)> body) {
+CombineSum::forColumns(int64_t length, int64_t team, int64_t held, Value member,
+                       llvm::function_ref<void(ValueRange)> body) {
   int64_t step = team * kSubgroupSize * vectorLength();
   Value lane = b.add(b.mul(member, b.index(kSubgroupSize)), b.lane());
   Value first = b.mul(lane, b.index(vectorLength()));
@@ -36,21 +35,21 @@ CombineKernel::forColumns(int64_t length, int64_t team, int64_t held,
                      llvm::divideCeil(length - whole, step));
 }
 
-Value CombineKernel::zeros() {
+Value CombineSum::zeros() {
   return arith::ConstantOp::create(
       b, DenseElementsAttr::get(vectorType(), b.getZeroAttr(element)));
 }
 
 /// Adding to -0 leaves every value as it is, and so the first row starts the
 /// sum.
-Value CombineKernel::emptySum() {
+Value CombineSum::emptySum() {
   TypedAttr start = isa<FloatType>(element)
                         ? TypedAttr(b.getF32FloatAttr(-0.0f))
                         : cast<TypedAttr>(b.getZeroAttr(element));
   return arith::ConstantOp::create(b, DenseElementsAttr::get(sumType(), start));
 }
 
-Value CombineKernel::addColumns(Value sum, Value columns, Value weight) {
+Value CombineSum::addColumns(Value sum, Value columns, Value weight) {
   if (!isa<FloatType>(element))
     return b.add(sum, columns);
   if (!element.isF32())
@@ -61,13 +60,13 @@ Value CombineKernel::addColumns(Value sum, Value columns, Value weight) {
   return arith::AddFOp::create(b, sum, columns);
 }
 
-Value CombineKernel::toColumns(Value sum) {
+Value CombineSum::toColumns(Value sum) {
   if (!isa<FloatType>(element) || element.isF32())
     return sum;
   return arith::TruncFOp::create(b, vectorType(), sum);
 }
 
-void CombineKernel::storeColumns(Value token, Value column, Value columns) {
+void CombineSum::storeColumns(Value token, Value column, Value columns) {
   vector::StoreOp::create(b, columns, out, ValueRange{token, column},
                           /*nontemporal=*/false,
                           llvm::MaybeAlign(vectorLength() * elementBytes()));

@@ -9,124 +9,29 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
 
-#include "../MoEProtocols/CombineProtocol.h"
-#include "KernelBuilder.h"
+#include "CombineSum.h"
 
 namespace mlir::moe {
 
-/// A combine as one persistent kernel. Lane `i` of a subgroup learns where the
-/// `i`-th row of a token lies, in the order of combine_s1. Then the rows are
-/// added column by column, in f32 registers:
-///
-/// - With loads, a team of subgroups reads the columns of all rows from where
-///   they lie, or, when the op pushes, from slots of this rank that they come
-///   to.
-/// - With bulk copies, one subgroup of a block brings the rows of the next
-///   tokens into shared memory while teams of the others add those that are
-///   there.
-///
-/// With `reduce = none` each slot is a token of its own, which has one row at
-/// most: the sum of one row is the row. Only where a row is looked up, and by
-/// what name an error calls it, is the token that the slot is of.
-class CombineKernel : public CombineProtocol {
+/// A combine between ranks that share memory, as one persistent kernel: rows
+/// are read from the ranks that hold them or, when the op pushes, from slots of
+/// this rank that they are put into.
+class CombineKernel : public CombineSum {
 public:
-  CombineKernel(CombineOp op, KernelBuilder &b)
-      : CombineProtocol(op, b), b(b) {}
+  CombineKernel(CombineOp op, KernelBuilder &b) : CombineSum(op, b) {}
 
   void lower();
 
 private:
-  using Pred = ProtocolBuilder::Pred;
-
-  /// Where the rows of a token lie, one lane each.
-  struct RowList {
-    Value count;
-    Value row, peer; ///< of this lane's row; row is -1 without one
-    Value weight;    ///< null without weights
-  };
-  /// A row as all lanes see it.
-  struct Row {
-    Value isRow, row, data, weight;
-  };
-
-  /// Slots of a token in this sense, and most tokens.
-  int64_t numSlots() { return op.returnsRows() ? 1 : op.getNumSlots(); }
-  int64_t tokenBound() {
-    return static_cast<int64_t>(op.getTokenBound()) *
-           (op.returnsRows() ? op.getNumSlots() : 1);
+  Value rowsOf(Value peer) override {
+    return symm::PeerOp::create(b, source, peer);
   }
-  int64_t elementBytes() { return element.getIntOrFloatBitWidth() / 8; }
-  /// Elements that one lane moves at a time: 16 bytes, or as many as the
-  /// alignment of rows allows.
-  int64_t vectorLength();
-  VectorType vectorType() { return VectorType::get({vectorLength()}, element); }
-  VectorType sumType() {
-    return VectorType::get({vectorLength()}, sumElement());
+  Value weightsOf(Value peer) override {
+    return symm::PeerOp::create(b, sourceWeights, peer);
   }
-  /// None when `token` is not below `end`.
-  RowList listRows(Value token, Value end);
-  /// Those append the rows that up to `lanes` lanes found to the list.
-  void moveInOrder(RowList &list, Value row, Value owner, Value mask,
-                   int64_t lanes);
-  void moveByExpert(RowList &list, Value row, Value owner, Value isRow,
-                    int64_t lanes);
-  std::pair<Value, Value> lookUp(Value token, Value slot, Value isSlot);
-  /// The weight of a row, which lies where the row does; null without weights.
-  Value loadWeight(Value row, Value peer);
-  /// Waits until the rows of all ranks may be read, and meets the block; on all
-  /// threads.
-  void waitForRows();
-
-  // CombineColumns.cpp
-  /// `body(columns)` for the first columns of this lane's vectors, `held` at a
-  /// time, when subgroup `member` of `team` shares `length` columns with the
-  /// others. Returns the columns of what is left; the last may be past the end.
-  SmallVector<Value> forColumns(int64_t length, int64_t team, int64_t held,
-                                Value member,
-                                llvm::function_ref<void(ValueRange)> body);
-  Value zeros();
-  Value emptySum();
-  /// `sum` and the columns of one more row.
-  Value addColumns(Value sum, Value columns, Value weight);
-  /// Rounds a sum.
-  Value toColumns(Value sum);
-  void storeColumns(Value token, Value column, Value columns);
-  /// Whether a token with one row has the bits of that row (combine_s4).
-  bool keepsBits() { return !op.getWeights() && isa<FloatType>(element); }
-
-  // CombineLoads.cpp
-  /// For what lanes load and add at a time.
-  bool hasFewRegisters();
-  /// Rows that are added before the next ones are looked up, at most.
-  int64_t batchSize();
-  /// Vectors that a lane holds of one of `rows` rows.
-  int64_t numHeld(int64_t rows);
-  /// Whether subgroups take shares of tokens one by one.
-  bool sharesOutTokens() {
-    int64_t shares = tokenBound() * b.launchShape().team;
-    return shares > b.maxBlocks() * b.numSubgroups() && b.canTake(shares);
-  }
-  void reduceTokens();
-  void reduceSharedOut(KernelBuilder::FirstItem first, ValueRange ahead);
-  Value tokenOf(Value share);
-  /// Row and rank of this lane's row of a token (i32), or what stands for none.
-  SmallVector<Value> listAhead(Value token, Value end);
-  /// The same, where most subgroups have no further token at their end.
-  SmallVector<Value> listNext(Value token, Value end);
-  void reduceListed(Value token, Value member, ValueRange ahead);
-  void reduceToken(Value token, Value member, const RowList &list);
-  Row rowAt(const RowList &list, Value i);
-  void reduceRows(Value token, Value member, const RowList &list, int64_t size);
-  void reduceColumns(Value token, const RowList &list, int64_t size,
-                     ValueRange columns);
-  /// Whether tokens with at most `rows` rows are stored as their rows are.
-  bool storesBits(int64_t rows) { return rows == 1 && keepsBits(); }
-  SmallVector<SmallVector<Value>> loadRows(ArrayRef<Row> rows,
-                                           ValueRange columns);
-  /// Adds `size` rows from `base` on to the sums of the columns. `sums` has,
-  /// for each column, the sum and the bits of the first row.
-  SmallVector<Value> addBatch(const RowList &list, Value base, int64_t size,
-                              ValueRange columns, ValueRange sums);
+  void waitForRows() override;
+  bool rowsArrive() override { return isPush(); }
+  void waitForListed(Value token, RowList &list) override;
 
   // CombinePush.cpp
   bool isPush() { return op.getAlgorithm() == Algorithm::push; }
@@ -139,69 +44,15 @@ private:
   void putAndReduce();
   void putRows(Value haveBegun);
   void putRow(Value row, Value sender, Value member);
-  void waitForSlots(Value token, RowList &list);
 
-  // CombineBulk.cpp
-  /// Where the rows of consecutive tokens lie: a lane per token and slot.
-  struct RowBatch {
-    Value row, peer;
-    Value place;  ///< of the row among those of its token
-    Value mask;   ///< of the lanes that have a row
-    Value weight; ///< null without weights
-  };
-  /// A place in the ring, and how often the ring has come round.
-  struct Turn {
-    Value slot, round;
-  };
-  /// Most rows of a token.
-  int64_t maxRows() { return numSlots(); }
-  int64_t batchTokens() { return kSubgroupSize / numSlots(); }
-  int64_t numStages() { return std::max(b.launchShape().stages, kMinStages); }
-  /// Parts that a row is moved in, so that all stages have room; 0 when there
-  /// is no such number.
-  int64_t numParts();
-  bool movesInBulk() {
-    return !isPush() && b.launchShape().bulk && numSlots() <= kSubgroupSize &&
-           numParts() > 0;
-  }
-  int64_t partLength() { return rowLength / numParts(); }
-  int64_t stageBytes() { return maxRows() * partLength() * elementBytes(); }
-  void reduceTokensInBulk();
-  /// Loops that count turns of the ring, from its first place on.
-  SmallVector<Value> startOfRing();
-  Turn advance(Turn turn, Value count);
-  RowBatch lookUpBatch(Value token, Value end);
-  void bringTokens(Value first, Value end);
-  /// Tokens whose rows are fetched at the same time.
-  int64_t groupTokens();
-  void bringTokensOfGroup(const RowBatch &batch, Value inBatch, Value count,
-                          Value part, Turn turn);
-  /// Subgroups that add the rows of a stage together.
-  int64_t adders();
-  void addTokens(Value first, Value end);
-  void addStage(Value token, Value part, Value slot, Value member);
-  /// Adds the columns of all rows of a stage and stores the sums.
-  void addColumnsOfStage(Value token, Value part, Value slot, Value count,
-                         ValueRange columns);
-  Value loadColumns(Value slot, Value row, Value column);
-  SmallVector<Value> sumColumnsOfStage(Value slot, Value count,
-                                       ValueRange columns);
-
-  KernelBuilder &b;
-  Value out; ///< of the op, or what takes its place: a row per token
   /// What rows and weights are read from, of each rank: those of the op, or
   /// slots of this rank.
   Value source, sourceWeights;
-  Value ready, epoch;
-  Value tickets;           ///< of shares that subgroups take one by one
-  Value ring, full, empty; ///< stages; arrivals of their rows and readers
-  Value counts, weights;   ///< of the rows in a stage, or of a sender
+  Value ready;
   /// Of a push: what is put; flags of the slots; tickets of what this rank
   /// puts; and of each sender the first of its rows, their number, and the
   /// most.
   Value y, arrived, putTickets, starts, mostRows;
-  /// Of the subgroup that brings rows: a lane's token in a batch, and the slot.
-  Value laneToken, laneSlot;
 };
 
 } // namespace mlir::moe

@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "CombineKernel.h"
+#include "CombineSum.h"
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
@@ -27,17 +27,17 @@ static constexpr int64_t kMaxBatch = 8;
 static constexpr int64_t kMaxLoadsOfFewRegisters = 4;
 static constexpr int64_t kMaxBatchOfFewRegisters = 4;
 
-bool CombineKernel::hasFewRegisters() {
+bool CombineSum::hasFewRegisters() {
   bool isWidened = isa<FloatType>(element) && elementBytes() == 1;
   return isWidened || b.launchShape().threads > 512;
 }
 
-int64_t CombineKernel::batchSize() {
+int64_t CombineSum::batchSize() {
   return std::min(numSlots(),
                   hasFewRegisters() ? kMaxBatchOfFewRegisters : kMaxBatch);
 }
 
-int64_t CombineKernel::numHeld(int64_t rows) {
+int64_t CombineSum::numHeld(int64_t rows) {
   LaunchShape shape = b.launchShape();
   int64_t vectorBytes = vectorLength() * elementBytes();
   int64_t perRow = rowLength / vectorLength();
@@ -52,7 +52,7 @@ int64_t CombineKernel::numHeld(int64_t rows) {
   // Few tokens do not fill the links in any case, and slots are not behind
   // them.
   int64_t tokenBytes = numSlots() * perRow * vectorBytes;
-  if (!isPush() && tokenBound() > kCombineBytesInFlight / tokenBytes)
+  if (!rowsArrive() && tokenBound() > kCombineBytesInFlight / tokenBytes)
     most = std::min<int64_t>(
         most,
         llvm::divideNearest(kCombineBytesInFlight,
@@ -62,11 +62,11 @@ int64_t CombineKernel::numHeld(int64_t rows) {
   return llvm::divideCeil(perLane, llvm::divideCeil(perLane, most));
 }
 
-CombineKernel::Row CombineKernel::rowAt(const RowList &list, Value i) {
+CombineSum::Row CombineSum::rowAt(const RowList &list, Value i) {
   Row row;
   row.isRow = b.cmp(Pred::slt, i, list.count);
   row.row = b.shuffle(list.row, i);
-  row.data = symm::PeerOp::create(b, source, b.shuffle(list.peer, i));
+  row.data = rowsOf(b.shuffle(list.peer, i));
   if (list.weight)
     row.weight = b.shuffle(list.weight, i);
   return row;
@@ -76,8 +76,8 @@ CombineKernel::Row CombineKernel::rowAt(const RowList &list, Value i) {
 /// flight together: a load in a branch of its own is waited for at the end of
 /// it, where what is loaded is widened. Those of the first row are there when
 /// all are, and every sum begins with one of them.
-SmallVector<SmallVector<Value>> CombineKernel::loadRows(ArrayRef<Row> rows,
-                                                        ValueRange columns) {
+SmallVector<SmallVector<Value>> CombineSum::loadRows(ArrayRef<Row> rows,
+                                                     ValueRange columns) {
   int64_t bytes = vectorLength() * elementBytes();
   SmallVector<SmallVector<Value>> loaded;
   SmallVector<Value> others;
@@ -100,9 +100,9 @@ SmallVector<SmallVector<Value>> CombineKernel::loadRows(ArrayRef<Row> rows,
   return loaded;
 }
 
-SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
-                                           int64_t size, ValueRange columns,
-                                           ValueRange sums) {
+SmallVector<Value> CombineSum::addBatch(const RowList &list, Value base,
+                                        int64_t size, ValueRange columns,
+                                        ValueRange sums) {
   SmallVector<Row> rows;
   for (int64_t u = 0; u < size; ++u)
     rows.push_back(rowAt(list, b.add(base, b.index(u))));
@@ -122,13 +122,13 @@ SmallVector<Value> CombineKernel::addBatch(const RowList &list, Value base,
 }
 
 /// In few registers.
-SmallVector<Value> CombineKernel::listAhead(Value token, Value end) {
+SmallVector<Value> CombineSum::listAhead(Value token, Value end) {
   RowList list = listRows(token, end);
   return {b.fromIndex(list.row, b.getI32Type()),
           b.fromIndex(list.peer, b.getI32Type())};
 }
 
-SmallVector<Value> CombineKernel::listNext(Value token, Value end) {
+SmallVector<Value> CombineSum::listNext(Value token, Value end) {
   auto more = scf::IfOp::create(b, TypeRange{b.getI32Type(), b.getI32Type()},
                                 b.cmp(Pred::ult, token, end),
                                 /*withElseRegion=*/true);
@@ -140,14 +140,14 @@ SmallVector<Value> CombineKernel::listNext(Value token, Value end) {
   return more.getResults();
 }
 
-void CombineKernel::reduceListed(Value token, Value member, ValueRange ahead) {
+void CombineSum::reduceListed(Value token, Value member, ValueRange ahead) {
   RowList list;
   list.row = b.toIndex(ahead[0]);
   list.peer = b.toIndex(ahead[1]);
   Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
   list.count = b.countBits(b.ballot(isRow));
-  if (isPush())
-    waitForSlots(token, list);
+  if (rowsArrive())
+    waitForListed(token, list);
   list.weight = loadWeight(list.row, list.peer);
   // For a row that is not there a row of this rank is read, and not added.
   list.row = b.select(isRow, list.row, b.index(0));
@@ -157,7 +157,7 @@ void CombineKernel::reduceListed(Value token, Value member, ValueRange ahead) {
 
 /// Where the rows of a team's next token lie is known before the first may be
 /// read.
-void CombineKernel::reduceTokens() {
+void CombineSum::reduceTokens() {
   if (sharesOutTokens()) {
     KernelBuilder::FirstItem first = b.ownItems(b.numSubgroups());
     SmallVector<Value> ahead = listAhead(tokenOf(first.item), numTokens);
@@ -182,14 +182,14 @@ void CombineKernel::reduceTokens() {
   scf::YieldOp::create(b, listNext(b.add(token, teams), end));
 }
 
-Value CombineKernel::tokenOf(Value share) {
+Value CombineSum::tokenOf(Value share) {
   return arith::DivUIOp::create(b, share, b.index(b.launchShape().team));
 }
 
 /// Tokens have more rows or fewer, and so those of a subgroup more or less work
 /// than those of another.
-void CombineKernel::reduceSharedOut(KernelBuilder::FirstItem first,
-                                    ValueRange ahead) {
+void CombineSum::reduceSharedOut(KernelBuilder::FirstItem first,
+                                 ValueRange ahead) {
   Value team = b.index(b.launchShape().team);
   b.forTickets(
       tickets, epoch, b.mul(numTokens, team), first, ahead,
@@ -203,8 +203,7 @@ void CombineKernel::reduceSharedOut(KernelBuilder::FirstItem first,
 /// Where tokens may have fewer rows than slots, and all slots move at a time,
 /// those with rows in up to a quarter of the slots, rounded up, or twice as
 /// many load more columns instead of rows that they do not have.
-void CombineKernel::reduceToken(Value token, Value member,
-                                const RowList &list) {
+void CombineSum::reduceToken(Value token, Value member, const RowList &list) {
   int64_t all = batchSize(), rows = all;
   if (!op.isExpertMajor() && all == numSlots())
     rows = llvm::divideCeil(all, 4);
@@ -223,8 +222,8 @@ void CombineKernel::reduceToken(Value token, Value member,
 /// `size` rows at a time. Lanes past the end of a row repeat its last column:
 /// rows are found by exchange among all lanes. So the last round is like the
 /// others, and shares their code, where it has as many columns.
-void CombineKernel::reduceRows(Value token, Value member, const RowList &list,
-                               int64_t size) {
+void CombineSum::reduceRows(Value token, Value member, const RowList &list,
+                            int64_t size) {
   int64_t team = b.launchShape().team, held = numHeld(size);
   int64_t step = team * kSubgroupSize * vectorLength();
   int64_t length = static_cast<int64_t>(llvm::alignTo(rowLength, step));
@@ -244,8 +243,8 @@ void CombineKernel::reduceRows(Value token, Value member, const RowList &list,
 }
 
 /// All lanes of the subgroup take part.
-void CombineKernel::reduceColumns(Value token, const RowList &list,
-                                  int64_t size, ValueRange columns) {
+void CombineSum::reduceColumns(Value token, const RowList &list, int64_t size,
+                               ValueRange columns) {
   if (storesBits(size)) {
     Row row = rowAt(list, b.index(0));
     SmallVector<SmallVector<Value>> loaded = loadRows(row, columns);

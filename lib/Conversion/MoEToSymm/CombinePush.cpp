@@ -130,7 +130,7 @@ void CombineKernel::putRow(Value row, Value sender, Value member) {
 /// Where the rows of `token` are once they have come. Lanes wait for the flags
 /// of all rows and shares side by side: each wait takes a way to memory. After
 /// an error in this block the sums are of whatever is there.
-void CombineKernel::waitForSlots(Value token, RowList &list) {
+void CombineKernel::waitForListed(Value token, RowList &list) {
   Value team = b.index(b.launchShape().team);
   Value numFlags =
       b.select(b.hasNoError(), b.mul(list.count, team), b.index(0));

@@ -6,14 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "DispatchKernel.h"
+#include "DispatchRows.h"
 
 using namespace mlir;
 using namespace mlir::moe;
 
 /// A lane looks at one token for all ranks. The blocks share the chunks out,
 /// unless each looks at all of them. One more key has the tokens with errors.
-void DispatchKernel::countInChunks() {
+void DispatchRows::countInChunks() {
   Value ranks = b.index(b.numRanks()), chunks = b.index(numChunks());
   chunkMask = makeTable({numChunks(), numChunkKeys()}, maskScratch);
   chunkStart = makeTable({numChunks() + 1, numChunkKeys()}, chunkScratch);
@@ -43,21 +43,21 @@ void DispatchKernel::countInChunks() {
          b.mul(b.numBlocks(), b.index(b.numSubgroups())), count);
 }
 
-Value DispatchKernel::loadMask(Value chunk, Value key) {
+Value DispatchRows::loadMask(Value chunk, Value key) {
   return b.load(chunkMask.buffer, indicesOf(chunkMask, {chunk, key}));
 }
 
-void DispatchKernel::storeMask(Value mask, Value chunk, Value key) {
+void DispatchRows::storeMask(Value mask, Value chunk, Value key) {
   b.store(mask, chunkMask.buffer, indicesOf(chunkMask, {chunk, key}));
 }
 
-Value DispatchKernel::bitOf(Value token) {
+Value DispatchRows::bitOf(Value token) {
   Value place = arith::RemUIOp::create(b, token, b.index(kSubgroupSize));
   return arith::ShLIOp::create(b, b.i32(1), b.fromIndex(place, b.getI32Type()));
 }
 
 /// Until the block has the masks of all chunks, a thread per word.
-void DispatchKernel::collectChunks() {
+void DispatchRows::collectChunks() {
   if (isReplicated())
     return b.syncBlock();
   Value chunks = b.index(numChunks());
@@ -83,7 +83,7 @@ void DispatchKernel::collectChunks() {
 
 /// Rows of the chunks before each; after the last one, the totals. The block
 /// meets before it reads those of other keys.
-void DispatchKernel::addUpChunks() {
+void DispatchRows::addUpChunks() {
   if (addsUpByThreads())
     addUpChunksByThreads();
   else
@@ -91,7 +91,7 @@ void DispatchKernel::addUpChunks() {
 }
 
 /// A thread per key.
-void DispatchKernel::addUpChunksByThreads() {
+void DispatchRows::addUpChunksByThreads() {
   Value zero = b.index(0), chunks = b.index(numChunks());
   b.forThreads(b.index(numChunkKeys()), [&](Value key) {
     Value total =
@@ -106,7 +106,7 @@ void DispatchKernel::addUpChunksByThreads() {
 }
 
 /// A subgroup per key, of which each lane adds up consecutive counts.
-void DispatchKernel::addUpChunksByLanes() {
+void DispatchRows::addUpChunksByLanes() {
   Value zero = b.index(0), chunks = b.index(numChunks());
   Value perLane = b.index(llvm::divideCeil(numChunks(), kSubgroupSize));
   b.forSubgroups(zero, b.index(numChunkKeys()), [&](Value key) {
@@ -131,7 +131,7 @@ void DispatchKernel::addUpChunksByLanes() {
   });
 }
 
-std::pair<Value, Value> DispatchKernel::findInChunks(Value token, Value key) {
+std::pair<Value, Value> DispatchRows::findInChunks(Value token, Value key) {
   Value chunk = arith::DivUIOp::create(b, token, b.index(kSubgroupSize));
   Value mask = loadMask(chunk, key);
   Value bit = bitOf(token);

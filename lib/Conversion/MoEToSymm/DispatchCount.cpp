@@ -6,21 +6,18 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "DispatchKernel.h"
+#include "DispatchRows.h"
 
 using namespace mlir;
 using namespace mlir::moe;
 
-void DispatchKernel::count() {
+void DispatchRows::count() {
   if (marksTokens())
     return markTokens();
   if (countsInChunks()) {
     countInChunks();
-    if (isSlab() && postsMasks()) {
-      b.phase("ready");
-      waitForRanks();
-      b.phase("count");
-    }
+    if (postsMasks())
+      afterPosting();
     collectChunks();
     return addUpChunks();
   }
@@ -29,7 +26,7 @@ void DispatchKernel::count() {
   meetBlocks();
 }
 
-void DispatchKernel::meetBlocks() {
+void DispatchRows::meetBlocks() {
   haveMet =
       symm::GridBarrierOp::create(b, b.getI1Type(), barrierCounter).getMet();
   b.noteError(haveMet);
@@ -37,7 +34,7 @@ void DispatchKernel::meetBlocks() {
 }
 
 /// One thread per (token, slot) of the block.
-void DispatchKernel::routeTokens() {
+void DispatchRows::routeTokens() {
   Value perToken = b.index(topK);
   Value entries = b.mul(b.sub(end, first), perToken);
   b.forThreads(entries, [&](Value i) {
@@ -56,8 +53,8 @@ void DispatchKernel::routeTokens() {
   b.syncBlock();
 }
 
-std::pair<SmallVector<Value>, Value>
-DispatchKernel::loadExperts(Value token, Value isToken) {
+std::pair<SmallVector<Value>, Value> DispatchRows::loadExperts(Value token,
+                                                               Value isToken) {
   Type id = cast<MemRefType>(op.getTopkIdx().getType()).getElementType();
   Value none = b.integer(id, -1);
   Value last = b.integer(id, placement.numExperts - 1);
@@ -94,7 +91,7 @@ DispatchKernel::loadExperts(Value token, Value isToken) {
   return {results.drop_back(), results.back()};
 }
 
-Value DispatchKernel::hasExpertOf(ValueRange experts, Value peer) {
+Value DispatchRows::hasExpertOf(ValueRange experts, Value peer) {
   auto [firstExpert, lastExpert] = expertsOf(peer);
   Value found = b.integer(b.getI1Type(), 0);
   for (Value expert : experts) {
@@ -105,7 +102,7 @@ Value DispatchKernel::hasExpertOf(ValueRange experts, Value peer) {
   return found;
 }
 
-std::pair<Value, Value> DispatchKernel::findExpert(Value token, Value wanted) {
+std::pair<Value, Value> DispatchRows::findExpert(Value token, Value wanted) {
   Value zero = b.index(0);
   Value no = b.integer(b.getI1Type(), 0);
   Value isToken = b.cmp(Pred::ult, token, end);
@@ -128,7 +125,7 @@ std::pair<Value, Value> DispatchKernel::findExpert(Value token, Value wanted) {
 }
 
 /// One subgroup per expert, one lane per token.
-void DispatchKernel::countByExpert() {
+void DispatchRows::countByExpert() {
   Value zero = b.index(0);
   b.forSubgroups(zero, b.index(numKeys()), [&](Value expert) {
     auto tokens = scf::ForOp::create(b, first, end, b.index(kSubgroupSize),
@@ -154,7 +151,7 @@ void DispatchKernel::countByExpert() {
   });
 }
 
-Value DispatchKernel::countOfBlocks(Value key, Value blocks) {
+Value DispatchRows::countOfBlocks(Value key, Value blocks) {
   auto lanes = scf::ForOp::create(b, b.lane(), blocks, b.index(kSubgroupSize),
                                   ValueRange{b.index(0)});
   {
@@ -166,7 +163,7 @@ Value DispatchKernel::countOfBlocks(Value key, Value blocks) {
   return b.sumOverLanes(lanes.getResult(0));
 }
 
-Value DispatchKernel::totalOf(Value key) {
+Value DispatchRows::totalOf(Value key) {
   if (countsInChunks())
     return loadEntry(chunkStart, {b.index(numChunks()), key});
   if (marksTokens())
@@ -176,7 +173,7 @@ Value DispatchKernel::totalOf(Value key) {
 
 /// Where tokens with errors are counted or noted, that. Elsewhere one thread
 /// looks whether there is an error, across the bus and while others add.
-void DispatchKernel::noteStatus() {
+void DispatchRows::noteStatus() {
   if (countsInChunks() || marksTokens())
     return;
   status = b.workgroup({1}, b.getI32Type());
@@ -188,7 +185,7 @@ void DispatchKernel::noteStatus() {
   });
 }
 
-Value DispatchKernel::hasFailed() {
+Value DispatchRows::hasFailed() {
   Value failed =
       countsInChunks()
           ? b.cmp(Pred::ne, totalOf(b.index(b.numRanks())), b.index(0))
@@ -200,95 +197,26 @@ Value DispatchKernel::hasFailed() {
   return arith::OrIOp::create(b, failed, b.cmp(Pred::eq, haveMet, no));
 }
 
-/// One block adds up the counts of all and sends them to every rank. A rank
-/// that has found an error sends -1 instead.
-void DispatchKernel::publishCounts() {
+/// Where tokens are counted by blocks, in `counts` first. Otherwise the thread
+/// that added up a rank's rows also stores them.
+void DispatchRows::storeTotals() {
   Value zero = b.index(0);
   Value toRank = op.getOutput(Output::TokensToRank);
-  noteStatus();
-  b.onFirstBlock([&] {
-    if (!countsInChunks() && !marksTokens()) {
-      b.forSubgroups(zero, b.index(numKeys()), [&](Value key) {
-        Value total = countOfBlocks(key, b.numBlocks());
-        b.onFirstLane([&] { b.storeIndex(total, counts, {zero, key}); });
-      });
-    }
-    // Otherwise the thread that added up a rank's rows also stores them.
-    if (!addsUpByThreads())
-      b.syncBlock();
-    if (keyIsExpert())
-      b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
-        Value rows = sumOverExpertsInLanes(
-            peer, [&](Value expert) { return totalOf(expert); });
-        b.onFirstLane([&] { b.storeIndex(rows, toRank, {peer}); });
-      });
-    else
-      b.forThreads(b.index(b.numRanks()), [&](Value peer) {
-        b.storeIndex(totalOf(peer), toRank, {peer});
-      });
-    if (isSlab())
-      return;
+  if (!countsInChunks() && !marksTokens()) {
+    b.forSubgroups(zero, b.index(numKeys()), [&](Value key) {
+      Value total = countOfBlocks(key, b.numBlocks());
+      b.onFirstLane([&] { b.storeIndex(total, counts, {zero, key}); });
+    });
+  }
+  if (!addsUpByThreads())
     b.syncBlock();
-    Value failed = hasFailed();
-    Value perRank = b.index(numExchanged());
-    b.forThreads(b.index(b.numRanks() * numExchanged()), [&](Value i) {
-      Value peer = arith::DivUIOp::create(b, i, perRank);
-      Value key = arith::RemUIOp::create(b, i, perRank);
-      Value rows = op.isExpertMajor() || !keyIsExpert()
-                       ? b.fromIndex(totalOf(key), b.getI32Type())
-                       : b.load(toRank, {key});
-      Value there = symm::PeerOp::create(b, all, peer);
-      b.store(b.select(failed, b.i32(-1), rows), there, {b.me(), key});
+  if (!keyIsExpert())
+    return b.forThreads(b.index(b.numRanks()), [&](Value peer) {
+      b.storeIndex(totalOf(peer), toRank, {peer});
     });
-    b.syncBlock();
-    b.forThreads(b.index(b.numRanks()), [&](Value peer) {
-      symm::SignalOp::create(b, arrived, b.me(), peer, epoch);
-    });
+  b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
+    Value rows = sumOverExpertsInLanes(
+        peer, [&](Value expert) { return totalOf(expert); });
+    b.onFirstLane([&] { b.storeIndex(rows, toRank, {peer}); });
   });
-}
-
-/// A flag that is the number: the epoch in the upper bits, rows in the lower,
-/// all ones after an error. No rank sends the next one before all ranks have
-/// begun their next run.
-void DispatchKernel::sendSlabCounts() {
-  b.onFirstBlock([&] {
-    b.forPeers([&](Value peer) {
-      Value rows = b.select(hasFailed(), b.i64(noSlabCount()),
-                            b.fromIndex(totalOf(peer), b.getI64Type()));
-      symm::SignalOp::create(b, slabCounts, b.me(), peer,
-                             b.add(slabEpoch(), rows), /*relaxed=*/true);
-    });
-  });
-}
-
-/// Beside the wait for the rows. With padding each block has to know the counts
-/// of all senders.
-void DispatchKernel::receiveSlabCounts() {
-  auto receive = [&] {
-    b.forPeersAside([&](Value peer) {
-      Value seen = symm::WaitOp::create(b, b.getI64Type(), slabCounts, peer,
-                                        peer, slabEpoch())
-                       .getSeen();
-      Value rows = b.sub(seen, slabEpoch());
-      b.check(b.cmp(Pred::ne, rows, b.i64(noSlabCount())),
-              symm::Failure::peer_failed, "status of a peer", b.i64(0),
-              b.i64(-1), peer);
-      auto store = [&] {
-        b.storeIndex(b.toIndex(rows), op.getOutput(Output::TokensFromRank),
-                     {peer});
-      };
-      if (!padding)
-        return store();
-      b.onFirstBlock(store);
-      // Without a count nothing is known to be empty.
-      Value bound = b.i64(op.getTokenBound());
-      Value isCount = b.cmp(Pred::ule, rows, bound);
-      b.storeIndex(b.toIndex(b.select(isCount, rows, bound)), slabRows, {peer});
-    });
-  };
-  if (!padding)
-    return b.onFirstBlock(receive);
-  slabRows = b.workgroup({b.numRanks()}, b.getI32Type());
-  receive();
-  b.syncBlock();
 }

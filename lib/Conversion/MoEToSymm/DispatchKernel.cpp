@@ -11,102 +11,34 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Keys whose numbers fit the shared memory of a block, by itself and beside
-/// stages (three tables).
-static constexpr int64_t kMaxSharedKeys = 2048;
-static constexpr int64_t kMaxKeysBesideStages = 1024;
-/// Entries of all tables of a dispatch by rank, likewise.
-static constexpr int64_t kMaxSharedEntries = 12000;
-static constexpr int64_t kMaxEntriesBesideStages = 4096;
-
 void moe::lowerDispatchToKernel(DispatchOp op, KernelBuilder &b) {
   DispatchKernel(op, b).lower();
 }
 
-//===----------------------------------------------------------------------===//
-// Memory
-//===----------------------------------------------------------------------===//
-
 void DispatchKernel::allocate() {
-  Type i32 = b.getI32Type(), i64 = b.getI64Type();
+  Type i32 = b.getI32Type();
   runs = b.runCounters();
   arrived = b.handshakeFlags();
   done = b.blockFlags();
-  if (sharesOutTokens())
-    tickets = b.ticketCounters();
+  allocateNumbering();
   if (op.isReuse()) {
     if (padding) {
       padding->allocateRuns();
-      barrierCounter = b.persistent({1}, i64);
+      barrierCounter = b.counters(1);
     }
-    return;
-  }
-
-  auto rowType = cast<MemRefType>(op.getOutput(Output::SendRow).getType());
-  SmallVector<Value> dynamicSizes;
-  if (rowType.isDynamicDim(0))
-    dynamicSizes.push_back(numTokens);
-  if (countsInChunks()) {
-    if (postsMasks())
-      posted = b.persistent({numChunkKeys() * numChunks()}, i64);
-    int64_t entries = (2 * numChunks() + 1) * numChunkKeys() + 2 * b.numRanks();
-    if (entries >
-        (movesInBulk() ? kMaxEntriesBesideStages : kMaxSharedEntries)) {
-      maskScratch = scratchTable({numChunks(), numChunkKeys()});
-      chunkScratch = scratchTable({numChunks() + 1, numChunkKeys()});
-    }
-  } else if (!marksTokens()) {
-    rowNumber = b.scratch(rowType.getShape(), i32, dynamicSizes);
-    barrierCounter = b.persistent({1}, i64);
-    blockCounts = b.scratch({numKeys(), b.maxBlocks()}, i32);
-    counts = b.scratch({1, numKeys()}, i32);
-  }
-  if (keyIsExpert())
-    allocateRouting();
-  bool isLarge =
-      numKeys() > (movesInBulk() ? kMaxKeysBesideStages : kMaxSharedKeys);
-  if (!isSlab() && (isLarge || sharesStarts()))
-    startScratch = scratchTable(numKeys());
-  if (isLarge && keyIsExpert()) {
-    groupScratch = scratchTable(numKeys());
-    groupRowsScratch = scratchTable(numKeys());
-  }
-  if (isSlab()) {
+  } else if (isSlab()) {
     slabCounts = b.flags();
-    return;
+  } else {
+    all = b.persistent({b.numRanks(), numExchanged()}, i32);
   }
-  all = b.persistent({b.numRanks(), numExchanged()}, i32);
 }
 
-Value DispatchKernel::scratchTable(ArrayRef<int64_t> shape) {
-  SmallVector<int64_t> perBlock = {b.maxBlocks()};
-  llvm::append_range(perBlock, shape);
-  return b.scratch(perBlock, b.getI32Type());
-}
-
-DispatchKernel::Table DispatchKernel::makeTable(ArrayRef<int64_t> shape,
-                                                Value scratch) {
-  if (scratch)
-    return {scratch, b.block()};
-  return {b.workgroup(shape, b.getI32Type()), Value()};
-}
-
-SmallVector<Value> DispatchKernel::indicesOf(const Table &table,
-                                             ValueRange entry) {
-  SmallVector<Value> indices;
-  if (table.block)
-    indices.push_back(table.block);
-  llvm::append_range(indices, entry);
-  return indices;
-}
-
-Value DispatchKernel::loadEntry(const Table &table, ValueRange entry) {
-  return b.loadIndex(table.buffer, indicesOf(table, entry));
-}
-
-void DispatchKernel::storeEntry(Value value, const Table &table,
-                                ValueRange entry) {
-  b.storeIndex(value, table.buffer, indicesOf(table, entry));
+void DispatchKernel::afterPosting() {
+  if (!isSlab())
+    return;
+  b.phase("ready");
+  waitForRanks();
+  b.phase("count");
 }
 
 //===----------------------------------------------------------------------===//
@@ -163,10 +95,7 @@ void DispatchKernel::lower() {
         meetBlocks();
     }
     b.phase("put");
-    if (movesInBulk())
-      putTokensInBulk();
-    else
-      putTokens();
+    putRows();
     b.phase("complete");
     complete();
   });
@@ -176,10 +105,32 @@ void DispatchKernel::waitForRanks() {
   haveArrived = b.waitForPeers(arrived, epoch);
 }
 
-void DispatchKernel::leaveTokensUnless(Value condition) {
-  conditions.push_back(condition);
-  end = b.select(condition, end, first);
-  tokensToPut = b.select(condition, tokensToPut, b.index(0));
+/// One block adds up the counts of all and sends them to every rank. A rank
+/// that has found an error sends -1 instead.
+void DispatchKernel::publishCounts() {
+  Value toRank = op.getOutput(Output::TokensToRank);
+  noteStatus();
+  b.onFirstBlock([&] {
+    storeTotals();
+    if (isSlab())
+      return;
+    b.syncBlock();
+    Value failed = hasFailed();
+    Value perRank = b.index(numExchanged());
+    b.forThreads(b.index(b.numRanks() * numExchanged()), [&](Value i) {
+      Value peer = arith::DivUIOp::create(b, i, perRank);
+      Value key = arith::RemUIOp::create(b, i, perRank);
+      Value rows = op.isExpertMajor() || !keyIsExpert()
+                       ? b.fromIndex(totalOf(key), b.getI32Type())
+                       : b.load(toRank, {key});
+      Value there = symm::PeerOp::create(b, all, peer);
+      b.store(b.select(failed, b.i32(-1), rows), there, {b.me(), key});
+    });
+    b.syncBlock();
+    b.forThreads(b.index(b.numRanks()), [&](Value peer) {
+      symm::SignalOp::create(b, arrived, b.me(), peer, epoch);
+    });
+  });
 }
 
 /// Each block tells all ranks that its rows are there and waits for its share
@@ -192,8 +143,15 @@ void DispatchKernel::complete() {
     b.resetTickets(tickets, epoch);
   if (slabCounts)
     receiveSlabCounts();
-  if (padding && !op.isReuse())
-    pad();
+  if (padding && !op.isReuse()) {
+    b.phase("pad");
+    // After an error there may be no counts.
+    Value areFine = conditions.front();
+    for (Value condition : ArrayRef<Value>(conditions).drop_front())
+      areFine = b.both(areFine, condition);
+    pad(areFine);
+    b.phase("complete");
+  }
   b.waitForBlocks(done, epoch);
   if (padding && op.isReuse())
     padByRuns();

@@ -9,91 +9,43 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 
-#include "../MoEProtocols/DispatchPadding.h"
-#include "../MoEProtocols/DispatchProtocol.h"
-#include "KernelBuilder.h"
+#include "DispatchRows.h"
 
 namespace mlir::moe {
 
-/// The protocol of a dispatch as one persistent kernel. Each block has a
-/// contiguous range of the tokens, unless subgroups take them one by one.
-///
-/// Rows are numbered per key in the order of tokens, whatever the order in
-/// which threads look at them. How far the numbers reach depends on the number
-/// of tokens:
-///
-/// - Few tokens (`isReplicated`): every block looks at all tokens and so knows
-///   all counts of this rank. Blocks need not meet.
-/// - Many: blocks share the tokens out, and each learns what the others have
-///   counted.
-///
-/// Where keys are ranks, a lane looks at a token for all of them; votes make
-/// masks of the tokens that have a row, 32 in a chunk. A block that knows the
-/// masks of all chunks needs nothing else of the other blocks: the bits before
-/// a row's, and those of earlier chunks, are its number. So blocks post masks
-/// to each other and do not meet (like the states of a decoupled look-back;
-/// Merrill and Garland, "Single-pass Parallel Prefix Scan with Decoupled
-/// Look-back", 2016).
-///
-/// Where keys are experts and tokens few (`marksTokens`), a bit per expert and
-/// token says who has a row. With many tokens a subgroup looks at all tokens of
-/// a block for one expert, 32 at a time; rows are numbered within the block,
-/// and blocks meet.
-class DispatchKernel : public DispatchProtocol {
+/// The protocol of a dispatch between ranks that share memory, as one
+/// persistent kernel: ranks put their counts and their rows into each other's
+/// memory.
+class DispatchKernel : public DispatchRows {
 public:
-  DispatchKernel(DispatchOp op, KernelBuilder &b)
-      : DispatchProtocol(op, b), b(b) {}
+  DispatchKernel(DispatchOp op, KernelBuilder &b) : DispatchRows(op, b) {}
 
   void lower();
 
 private:
-  using Pred = ProtocolBuilder::Pred;
-
-  /// Numbers that the threads of a block share.
-  struct Table {
-    Value buffer;
-    Value block; ///< null: the buffer belongs to one block
-  };
+  bool usesStarts() override { return !isSlab(); }
+  Value firstRow(Value token, Value key) override {
+    return isSlab() ? firstSlabRow() : DispatchRows::firstRow(token, key);
+  }
+  int64_t rowLimit() override { return capacity; }
+  bool notesReused() override { return padding.has_value(); }
+  void noteReused(Value peer, Value row) override {
+    padding->noteRow(peer, row, epoch);
+  }
+  void afterPosting() override;
 
   void allocate();
   /// One subgroup of the block does. Where blocks wait for each other's masks,
   /// after it has posted its own: the others would not find out which rank has
   /// not come.
   void waitForRanks();
-  /// Puts no row unless `condition` holds, which is the same on all threads of
-  /// the block.
-  void leaveTokensUnless(Value condition);
+  void publishCounts();
   void complete();
 
-  // DispatchPad.cpp
-  void pad();
-  void padRows(Value begin, Value end);
-  void padGroups();
+  /// With `reuse`: fills the rows that no rank has put.
   void padByRuns();
-  /// Fills a row; the same one on all lanes of a subgroup.
-  void padRow(Value row);
 
-  // DispatchCount.cpp
-  void count();
-  void meetBlocks();
-  void routeTokens();
-  void countByExpert();
-  /// The experts of a token, checked (placement_s2), and whether all are fine;
-  /// -1 for none.
-  std::pair<SmallVector<Value>, Value> loadExperts(Value token, Value isToken);
-  /// Whether one of them is on rank `peer`.
-  Value hasExpertOf(ValueRange experts, Value peer);
-  /// Whether `wanted` is one of the experts of a token, and in which slot.
-  std::pair<Value, Value> findExpert(Value token, Value wanted);
-  void publishCounts();
-  /// Rows of the first `blocks` blocks of this rank with key `key`; on all
-  /// lanes of a subgroup.
-  Value countOfBlocks(Value key, Value blocks);
-  /// Rows of this rank with key `key`, in the block that publishes them.
-  Value totalOf(Value key);
-  void noteStatus();
-  /// Whether `status` tells of an error; in the first block.
-  Value hasFailed();
+  // DispatchSlabs.cpp
   void sendSlabCounts();
   void receiveSlabCounts();
   /// Bits of a flag that hold a slab's count, and what says that there is none.
@@ -103,175 +55,18 @@ private:
     return arith::ShLIOp::create(b, epoch, b.i64(slabCountBits()));
   }
 
-  // DispatchChunks.cpp
-  void countInChunks();
-  void collectChunks();
-  Value loadMask(Value chunk, Value key);
-  void storeMask(Value mask, Value chunk, Value key);
-  /// The bit (i32) of `token` in the mask of its chunk.
-  Value bitOf(Value token);
-  void addUpChunks();
-  void addUpChunksByThreads();
-  void addUpChunksByLanes();
-  /// Whether `token` has a row with key `key`; how many tokens before it have.
-  std::pair<Value, Value> findInChunks(Value token, Value key);
-
-  // DispatchMarks.cpp
-  void markTokens();
-  /// Tokens with key `key`; of those, the ones before `token`.
-  Value numMarked(Value key);
-  Value numMarkedBefore(Value token, Value key);
-
   // DispatchPlace.cpp
   void place();
+  void placeInExpertOrder();
+  void addLowerBlocks() override;
   /// Of this rank's part of a slab.
   Value firstSlabRow() { return b.mul(b.me(), b.index(op.getTokenBound())); }
-  void placeByRank();
-  void placeInExpertOrder();
-  void placeByExpert();
-  void placeGroupsOf(Value peer);
-  void noteTokensFromRanks();
-  /// `body(expert, isExpert, carried)` for the experts of `rank`, 32 at a time,
-  /// one on each lane; returns what is carried at the end.
-  SmallVector<Value> reduceExpertsInLanes(
-      Value rank, ValueRange init,
-      llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
-  /// Sum of `count(expert)` over the experts of `rank`; on all lanes of a
-  /// subgroup, which share the experts.
-  Value sumOverExpertsInLanes(Value rank,
-                              llvm::function_ref<Value(Value)> count);
-  void checkNeeds();
 
-  // DispatchPut.cpp
-  void putTokens();
-  void copyToken(Value token, Value member);
-  void putTokensInBulk();
-  void fetchToken(Value token, Value slot);
-  /// Finds the rows of a token, one per lane, and writes what goes with them;
-  /// then `put` puts the rows themselves.
-  void putToken(
-      Value token, Value member,
-      llvm::function_ref<void(Value row, Value peer, int64_t lanes)> putRows);
-  std::pair<Value, Value> findRow(Value token, Value slot);
-  /// Where the counted rows with `key` start, in the block that counted
-  /// `token`.
-  Value startOf(Value token, Value key);
-  std::pair<Value, Value> findReusedRow(Value token, Value slot);
-  std::pair<Value, Value> loadInLanes(Value token, Value isWriter);
-  std::pair<Value, Value> mergeInLanes(Value own, Value ownWeight);
-  void putMetadataOfToken(Value token, Value row, Value base, int64_t lanes,
-                          Value expert, Value weight);
-
-  /// Whether every block counts all tokens: at most one for each thread, or
-  /// two where tokens are not shared out in any case and other ranks wait for
-  /// the counts. More take longer than to learn of what other blocks count.
-  bool isReplicated() {
-    if (marksTokens())
-      return true;
-    int64_t perThread = isOneRound() && !isSlab() ? 2 : 1;
-    return countsInChunks() && static_cast<int64_t>(op.getTokenBound()) <=
-                                   perThread * b.launchShape().threads;
-  }
-  bool postsMasks() { return countsInChunks() && !isReplicated(); }
-  /// Whether a thread adds up the counts of few chunks, and so need not meet
-  /// others to use the sum.
-  bool addsUpByThreads() {
-    return countsInChunks() && isReplicated() && numChunks() <= 4;
-  }
-  /// Whether a bit says for each key and token who has a row.
-  bool marksTokens() {
-    return keyIsExpert() && !op.isReuse() && !movesInBulk() &&
-           fitsMarks(op.getTokenBound(), numKeys(), b.launchShape().threads);
-  }
-  int64_t wordsPerKey() { return numChunks(); }
-  int64_t maxSubgroups() { return b.launchShape().blocks * b.numSubgroups(); }
-  int64_t numShares() {
-    return static_cast<int64_t>(op.getTokenBound()) * b.launchShape().team;
-  }
-  /// Whether no subgroup has more than one share of a token.
-  bool isOneRound() { return numShares() <= maxSubgroups(); }
-  /// Whether subgroups take shares of tokens one by one, so that fast ones get
-  /// more.
-  bool sharesOutTokens() {
-    if (movesInBulk() || isOneRound() || !b.canTake(numShares()))
-      return false;
-    return op.isReuse() || countsInChunks() || sharesStarts();
-  }
-  /// Whether any block can find the rows of any token, though they are numbered
-  /// within the blocks: all blocks' starts are in memory. What it takes to meet
-  /// once more pays with some tokens per subgroup.
-  bool sharesStarts() {
-    return keyIsExpert() && !op.isReuse() && !movesInBulk() && !marksTokens() &&
-           static_cast<int64_t>(op.getTokenBound()) >=
-               getSharedTokensByExpert(b.launchShape().blocks) * maxSubgroups();
-  }
-  /// Whether rows are numbered by masks of chunks of tokens.
-  bool countsInChunks() { return !op.isReuse() && !keyIsExpert(); }
-  MemRefType rowType() { return cast<MemRefType>(op.getX().getType()); }
-  /// Whether rows go through stages in shared memory. Then a subgroup has a
-  /// ring of stages of its own; as many subgroups copy as have room.
-  bool movesInBulk() {
-    return b.launchShape().bulk && allowsBulkCopies(rowType()) &&
-           copierBytes() <= kStageBytes;
-  }
-  int64_t numStages() { return std::max(b.launchShape().stages, kMinStages); }
-  int64_t copierBytes() { return numStages() * getRowBytes(rowType()); }
-  int64_t numCopiers() {
-    // Its stages, and their counters.
-    int64_t bytes = copierBytes() + 8 * numStages();
-    return std::clamp<int64_t>(kStageBytes / bytes, 1, b.numSubgroups());
-  }
-  /// Groups of 32 tokens, each counted by a subgroup.
-  int64_t numChunks() {
-    return llvm::divideCeil(static_cast<int64_t>(op.getTokenBound()),
-                            kSubgroupSize);
-  }
-  /// What is counted per chunk: rows for each rank, tokens with errors.
-  int64_t numChunkKeys() { return b.numRanks() + 1; }
-  /// Counts that each rank sends to the others: per expert or per rank.
-  int64_t numExchanged() {
-    return op.isExpertMajor() ? placement.numExperts : placement.numRanks;
-  }
-
-  /// In shared memory, unless there is scratch memory for it: blocks×shape.
-  Table makeTable(ArrayRef<int64_t> shape, Value scratch);
-  Value scratchTable(ArrayRef<int64_t> shape);
-  SmallVector<Value> indicesOf(const Table &table, ValueRange entry);
-  Value loadEntry(const Table &table, ValueRange entry);
-  void storeEntry(Value value, const Table &table, ValueRange entry);
-
-  KernelBuilder &b;
-  Value first, end;  ///< this block's tokens
-  Value tokensToPut; ///< when blocks have none of their own
-  Value epoch;
-  Value runs, barrierCounter;
+  Value runs;
   Value arrived, done; ///< flags
-  Value all;           ///< counts of all ranks: R×keys
-  Value rowNumber;     ///< like send_row: a row's number among those counted
-  Value blockCounts;   ///< keys×blocks: rows of each block
-  Value posted;        ///< (R + 1)×chunks words: the masks of each chunk
-  Table chunkMask;     ///< chunks×(R + 1): a bit per token that has a row
-  Table chunkStart;    ///< (chunks + 1)×(R + 1): rows before each chunk
-  Value marks;         ///< keys×words: a bit per token that has a row
-  Value tickets;       ///< of shares that subgroups take one by one
-  /// Scratch memory of tables that are too large for shared memory.
-  Value startScratch, groupScratch, groupRowsScratch;
-  Value maskScratch, chunkScratch;
-  Table start;             ///< where the counted rows of a key start; no slab
-  Table groups, groupRows; ///< place and size of each expert's group
-  Table needed;            ///< rows that each rank needs
-  Value ring, full;        ///< stages of this subgroup, arrivals at all stages
-  Value slabCounts;        ///< flags that are counts
-  Value slabRows;          ///< with padding, the rows of each sender
-  std::optional<DispatchPadding> padding;
-  /// What this block's rows depend on.
-  SmallVector<Value> conditions;
-  Value status; ///< not 0 after an error of this rank
+  Value slabCounts;    ///< flags that are counts
   /// Whether the ranks have arrived that this thread has waited for.
   Value haveArrived;
-  /// Whether this block has met the others, or has their masks; null if it
-  /// needs neither.
-  Value haveMet;
 };
 
 } // namespace mlir::moe

@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "DispatchKernel.h"
+#include "DispatchRows.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 
@@ -16,7 +16,7 @@ using namespace mlir::moe;
 /// Sets a bit for each key and token, so that repeated experts of a token count
 /// once, and checks all ids (placement_s2). Experts and weights of the block's
 /// own tokens are merged beside that.
-void DispatchKernel::markTokens() {
+void DispatchRows::markTokens() {
   Type id = cast<MemRefType>(op.getTopkIdx().getType()).getElementType();
   int64_t words = wordsPerKey();
   marks = b.workgroup({numKeys() * words}, b.getI32Type());
@@ -50,14 +50,14 @@ void DispatchKernel::markTokens() {
   b.syncBlock();
 }
 
-Value DispatchKernel::numMarked(Value key) {
+Value DispatchRows::numMarked(Value key) {
   Value first = b.mul(key, b.index(wordsPerKey())), sum = b.index(0);
   for (int64_t word = 0; word < wordsPerKey(); ++word)
     sum = b.add(sum, b.countBits(b.load(marks, {b.add(first, b.index(word))})));
   return sum;
 }
 
-Value DispatchKernel::numMarkedBefore(Value token, Value key) {
+Value DispatchRows::numMarkedBefore(Value token, Value key) {
   Value ownWord = arith::DivUIOp::create(b, token, b.index(kSubgroupSize));
   Value below = b.sub(bitOf(token), b.i32(1));
   Value first = b.mul(key, b.index(wordsPerKey())), sum = b.index(0);

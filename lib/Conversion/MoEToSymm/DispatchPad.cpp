@@ -15,13 +15,8 @@ using namespace mlir::moe;
 
 /// Subgroups of all blocks share the rows out. They are of this rank alone, and
 /// so nobody is to be told of them: the next kernel of this rank sees them.
-void DispatchKernel::pad() {
-  b.phase("pad");
-  // After an error there may be no counts.
-  Value isFine = conditions.front();
-  for (Value condition : ArrayRef<Value>(conditions).drop_front())
-    isFine = b.both(isFine, condition);
-  b.ifThen(isFine, [&] {
+void DispatchTables::pad(Value areFine) {
+  b.ifThen(areFine, [&] {
     if (op.isExpertMajor())
       return padGroups();
     if (!isSlab())
@@ -33,10 +28,9 @@ void DispatchKernel::pad() {
       padRows(b.add(slab, rows), b.add(slab, bound));
     });
   });
-  b.phase("complete");
 }
 
-void DispatchKernel::padRows(Value begin, Value end) {
+void DispatchTables::padRows(Value begin, Value end) {
   auto [first, last] = padding->inBuffers(begin, end);
   KernelBuilder::FirstItem own = b.ownItems(b.numSubgroups());
   b.step(b.add(first, own.item), last, own.begun,
@@ -45,7 +39,7 @@ void DispatchKernel::padRows(Value begin, Value end) {
 
 /// Gaps between groups are shorter than the alignment, and no more of one than
 /// fits is of interest: an item is a row of a gap of the largest size.
-void DispatchKernel::padGroups() {
+void DispatchTables::padGroups() {
   Value zero = b.index(0), one = b.index(1);
   Value first, last;
   std::tie(first, last) = expertsOf(b.me());
@@ -115,7 +109,7 @@ void DispatchKernel::padByRuns() {
 
 /// The lanes of a subgroup store 16 bytes each, where rows allow that, as those
 /// that put rows do. What goes with a row is one element per lane at most.
-void DispatchKernel::padRow(Value row) {
+void DispatchTables::padRow(Value row) {
   for (auto [buffer, element, isPut] : padding->getFields()) {
     auto type = cast<MemRefType>(buffer.getType());
     if (type.getRank() == 1) {

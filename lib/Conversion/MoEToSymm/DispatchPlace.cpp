@@ -23,11 +23,11 @@ void DispatchKernel::place() {
   else
     placeByRank();
   b.syncBlock();
-  checkNeeds();
+  leaveTokensUnless(checkNeeds());
 }
 
 /// rank_major: one thread per destination.
-void DispatchKernel::placeByRank() {
+void DispatchTables::placeByRank() {
   b.forThreads(b.index(b.numRanks()), [&](Value peer) {
     auto [before, total] = b.sumOfSenders(all, peer);
     storeEntry(total, needed, peer);
@@ -37,41 +37,13 @@ void DispatchKernel::placeByRank() {
 }
 
 /// Where ranks exchange their counts per rank.
-void DispatchKernel::noteTokensFromRanks() {
+void DispatchTables::noteTokensFromRanks() {
   b.onFirstBlock([&] {
     b.forThreads(b.index(b.numRanks()), [&](Value sender) {
       b.store(b.load(all, {sender, b.me()}),
               op.getOutput(Output::TokensFromRank), {sender});
     });
   });
-}
-
-SmallVector<Value> DispatchKernel::reduceExpertsInLanes(
-    Value rank, ValueRange init,
-    llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
-  auto [first, last] = expertsOf(rank);
-  auto groups =
-      scf::ForOp::create(b, first, last, b.index(kSubgroupSize), init);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToEnd(groups.getBody());
-  Value expert = b.add(groups.getInductionVar(), b.lane());
-  Value isExpert = b.cmp(Pred::ult, expert, last);
-  // Lanes past the end look at the first one.
-  expert = b.select(isExpert, expert, first);
-  scf::YieldOp::create(b, body(expert, isExpert, groups.getRegionIterArgs()));
-  return llvm::to_vector(ValueRange(groups.getResults()));
-}
-
-Value DispatchKernel::sumOverExpertsInLanes(
-    Value rank, llvm::function_ref<Value(Value)> count) {
-  Value zero = b.index(0);
-  SmallVector<Value> sum = reduceExpertsInLanes(
-      rank, zero,
-      [&](Value expert, Value isExpert,
-          ValueRange carried) -> SmallVector<Value> {
-        return {b.add(carried[0], b.select(isExpert, count(expert), zero))};
-      });
-  return b.sumOverLanes(sum[0]);
 }
 
 /// Within a sender the rows are ordered by expert, then by block: one subgroup
@@ -97,8 +69,9 @@ void DispatchKernel::placeInExpertOrder() {
   b.forSubgroups(zero, b.index(b.numRanks()), [&](Value peer) {
     auto [before, total] = b.sumOfSenders(all, peer);
     b.onFirstLane([&, total = total] { storeEntry(total, needed, peer); });
-    reduceExpertsInLanes(
-        peer, before,
+    auto [first, last] = expertsOf(peer);
+    b.reduceInLanes(
+        first, last, before,
         [&](Value expert, Value isExpert,
             ValueRange row) -> SmallVector<Value> {
           Value rows = b.select(isExpert, loadEntry(groupRows, expert), zero);
@@ -115,7 +88,7 @@ void DispatchKernel::placeInExpertOrder() {
 /// expert_major: rows of lower ranks come first in a group, then those of lower
 /// blocks of this rank. A thread per expert for the former, a subgroup per
 /// expert for the latter, and one per rank for the groups.
-void DispatchKernel::placeByExpert() {
+void DispatchTables::placeByExpert() {
   Value zero = b.index(0);
   Value numExperts = b.index(placement.numExperts);
   groups = makeTable(numKeys(), groupScratch);
@@ -126,15 +99,7 @@ void DispatchKernel::placeByExpert() {
     storeEntry(before, start, expert);
   });
   b.syncBlock();
-  if (!marksTokens()) {
-    b.forSubgroups(zero, numExperts, [&](Value expert) {
-      Value lower = countOfBlocks(expert, b.block());
-      b.onFirstLane([&] {
-        storeEntry(b.add(loadEntry(start, expert), lower), start, expert);
-      });
-    });
-    b.syncBlock();
-  }
+  addLowerBlocks();
   b.forSubgroups(zero, b.index(b.numRanks()),
                  [&](Value peer) { placeGroupsOf(peer); });
   b.syncBlock();
@@ -159,13 +124,27 @@ void DispatchKernel::placeByExpert() {
   });
 }
 
+void DispatchKernel::addLowerBlocks() {
+  if (marksTokens())
+    return;
+  b.forSubgroups(b.index(0), b.index(numKeys()), [&](Value expert) {
+    Value lower = countOfBlocks(expert, b.block());
+    b.onFirstLane([&] {
+      storeEntry(b.add(loadEntry(start, expert), lower), start, expert);
+    });
+  });
+  b.syncBlock();
+}
+
 /// The groups of a rank's experts follow one another (dispatch_s4), each from a
 /// multiple of the alignment on: so each takes up its rows, rounded up. The
 /// rank needs as many rows as reach to the end of the last group that has any.
-void DispatchKernel::placeGroupsOf(Value peer) {
+void DispatchTables::placeGroupsOf(Value peer) {
   Value zero = b.index(0);
-  SmallVector<Value> ends = reduceExpertsInLanes(
-      peer, {zero, zero},
+  Value first, last;
+  std::tie(first, last) = expertsOf(peer);
+  SmallVector<Value> ends = b.reduceInLanes(
+      first, last, {zero, zero},
       [&](Value expert, Value isExpert,
           ValueRange carried) -> SmallVector<Value> {
         Value rows = b.select(isExpert, loadEntry(groupRows, expert), zero);
@@ -194,7 +173,7 @@ void DispatchKernel::placeGroupsOf(Value peer) {
   });
 }
 
-void DispatchKernel::checkNeeds() {
+Value DispatchTables::checkNeeds() {
   Value zero = b.index(0);
   Value yes = b.integer(b.getI1Type(), 1);
   SmallVector<Value> verdicts = b.reduce(
@@ -216,5 +195,5 @@ void DispatchKernel::checkNeeds() {
       checkCapacity(b.select(areAlive, loadEntry(needed, rank), zero), rank);
     });
   });
-  leaveTokensUnless(ok);
+  return ok;
 }

@@ -6,13 +6,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "DispatchKernel.h"
+#include "DispatchRows.h"
 
 using namespace mlir;
 using namespace mlir::moe;
 
 /// Row and rank of a slot's row; -1 without one.
-std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
+std::pair<Value, Value> DispatchRows::findRow(Value token, Value slot) {
   if (op.isReuse())
     return findReusedRow(token, slot);
   Value none = b.index(-1), zero = b.index(0);
@@ -32,16 +32,15 @@ std::pair<Value, Value> DispatchKernel::findRow(Value token, Value slot) {
     number = b.loadIndex(rowNumber, {token, slot});
     hasRow = b.cmp(Pred::sge, number, zero);
   }
-  Value row =
-      isSlab() ? firstSlabRow() : startOf(token, b.select(hasRow, key, zero));
+  Value row = firstRow(token, b.select(hasRow, key, zero));
   row = b.add(row, number);
   // Without errors only `drop` exceeds the capacity; with one, counts of other
   // ranks are not to be trusted.
-  Value isKept = b.both(hasRow, b.cmp(Pred::ult, row, b.index(capacity)));
+  Value isKept = b.both(hasRow, b.cmp(Pred::ult, row, b.index(rowLimit())));
   return {b.select(isKept, row, none), b.select(isKept, peer, zero)};
 }
 
-Value DispatchKernel::startOf(Value token, Value key) {
+Value DispatchRows::startOf(Value token, Value key) {
   if (!sharesStarts())
     return loadEntry(start, key);
   // Block b has tokens from T * b / blocks on.
@@ -50,12 +49,12 @@ Value DispatchKernel::startOf(Value token, Value key) {
   return loadEntry({start.buffer, block}, key);
 }
 
-std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {
+std::pair<Value, Value> DispatchRows::findReusedRow(Value token, Value slot) {
   Value none = b.index(-1), zero = b.index(0);
   Value row = b.checkedSendRow(
       b.loadIndex(op.getReuse().front(), {token, slot}), capacity, token, slot);
   if (!op.isExpertMajor())
-    return {row, slot};
+    return {placeOfReused(row, slot), slot};
   Value expert = b.loadIndex(op.getRoutingTopkIdx(), {token, slot});
   Value hasRow = b.cmp(Pred::sge, row, zero);
   Value isExpert = b.cmp(Pred::ult, expert, b.index(placement.numExperts));
@@ -66,13 +65,13 @@ std::pair<Value, Value> DispatchKernel::findReusedRow(Value token, Value slot) {
   b.noteError(isFine);
   Value isKept = b.both(hasRow, isExpert);
   Value safe = b.select(isKept, expert, zero);
-  return {b.select(isKept, row, none), b.owner(safe, placement)};
+  row = b.select(isKept, row, none);
+  return {placeOfReused(row, safe), b.owner(safe, placement)};
 }
 
 /// Expert and weight of slot `k` of the token on lane `k`; -1 and 0 on other
 /// lanes, and where `isWriter` is false.
-std::pair<Value, Value> DispatchKernel::loadInLanes(Value token,
-                                                    Value isWriter) {
+std::pair<Value, Value> DispatchRows::loadInLanes(Value token, Value isWriter) {
   Type id = cast<MemRefType>(op.getTopkIdx().getType()).getElementType();
   Value isSlot = b.both(isWriter, b.cmp(Pred::ult, b.lane(), b.index(topK)));
   auto look = scf::IfOp::create(b, TypeRange{id, b.getF32Type()}, isSlot,
@@ -90,8 +89,7 @@ std::pair<Value, Value> DispatchKernel::loadInLanes(Value token,
 
 /// The same with the expert as an index, -1 when there is no such expert, and
 /// repeated experts merged into their first occurrence (placement_s3).
-std::pair<Value, Value> DispatchKernel::mergeInLanes(Value own,
-                                                     Value ownWeight) {
+std::pair<Value, Value> DispatchRows::mergeInLanes(Value own, Value ownWeight) {
   Value none = b.index(-1);
   Value zero = arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
   own = b.toIndex(own);
@@ -115,17 +113,14 @@ std::pair<Value, Value> DispatchKernel::mergeInLanes(Value own,
 
 /// Writes what goes with the rows of a token; lane `i` has the row on rank
 /// base + i. The lanes store the experts of one row together.
-void DispatchKernel::putMetadataOfToken(Value token, Value row, Value base,
-                                        int64_t lanes, Value expert,
-                                        Value weight) {
+void DispatchRows::putMetadataOfToken(Value token, Value row, Value base,
+                                      int64_t lanes, Value expert,
+                                      Value weight) {
   Value zero = b.index(0);
   Value noWeight =
       arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
   Value source = b.add(b.mul(b.me(), b.index(op.getTokenBound())), token);
   Value isSlot = b.cmp(Pred::ult, b.lane(), b.index(topK));
-  auto at = [&](Output kind, Value peer) -> Value {
-    return symm::PeerOp::create(b, op.getOutput(kind), peer);
-  };
   b.loop(lanes, [&](Value i) {
     Value there = b.shuffle(row, i);
     b.ifThen(b.cmp(Pred::sge, there, zero), [&] {
@@ -136,19 +131,20 @@ void DispatchKernel::putMetadataOfToken(Value token, Value row, Value base,
                              b.cmp(Pred::slt, expert, lastExpert));
       b.ifThen(isSlot, [&] {
         b.storeIndex(b.select(isThere, expert, b.index(-1)),
-                     at(Output::RecvTopkIdx, peer), {there, b.lane()});
+                     rowTarget(Output::RecvTopkIdx, peer), {there, b.lane()});
         b.store(b.select(isThere, weight, noWeight),
-                at(Output::RecvTopkWeights, peer), {there, b.lane()});
+                rowTarget(Output::RecvTopkWeights, peer), {there, b.lane()});
       });
-      b.onFirstLane(
-          [&] { b.storeIndex(source, at(Output::RecvSrcIdx, peer), {there}); });
+      b.onFirstLane([&] {
+        b.storeIndex(source, rowTarget(Output::RecvSrcIdx, peer), {there});
+      });
     });
   });
 }
 
 /// One lane per slot finds a row. The last member of a team writes what goes
 /// with it: where members have unequal shares of the row, it has a small one.
-void DispatchKernel::putToken(
+void DispatchRows::putToken(
     Value token, Value member,
     llvm::function_ref<void(Value, Value, int64_t)> putRows) {
   Value minusOne = b.index(-1), zero = b.index(0);
@@ -174,14 +170,14 @@ void DispatchKernel::putToken(
         b.ifThen(isWriter, [&, row = row, peer = peer] {
           b.storeIndex(row, op.getOutput(Output::SendRow), {token, slot});
           if (keyIsExpert())
-            b.ifThen(b.cmp(Pred::sge, row, zero),
-                     [&] { putMetadata(token, slot, peer, row); });
+            b.ifThen(b.cmp(Pred::sge, row, zero), [&] {
+              storeMetadata(token, slot, peer, row,
+                            [&](Output kind) { return rowTarget(kind, peer); });
+            });
         });
-      else if (padding)
+      else if (notesReused())
         b.ifThen(b.both(isWriter, b.cmp(Pred::sge, row, zero)),
-                 [&, row = row, peer = peer] {
-                   padding->noteRow(peer, row, epoch);
-                 });
+                 [&, row = row, peer = peer] { noteReused(peer, row); });
       scf::YieldOp::create(b, ValueRange{row, peer});
       b.setInsertionPointToStart(find.elseBlock());
       scf::YieldOp::create(b, ValueRange{minusOne, zero});
@@ -196,9 +192,16 @@ void DispatchKernel::putToken(
   }
 }
 
+void DispatchRows::putRows() {
+  if (movesInBulk())
+    putTokensInBulk();
+  else
+    putTokens();
+}
+
 /// With loads and stores: a team copies each row. Where subgroups take what is
 /// left, those of a team need not be of one block.
-void DispatchKernel::putTokens() {
+void DispatchRows::putTokens() {
   if (sharesOutTokens()) {
     Value team = b.index(b.launchShape().team);
     return b.forTickets(tickets, epoch, b.mul(tokensToPut, team),
@@ -211,22 +214,21 @@ void DispatchKernel::putTokens() {
              [&](Value token, Value member) { copyToken(token, member); });
 }
 
-void DispatchKernel::copyToken(Value token, Value member) {
+void DispatchRows::copyToken(Value token, Value member) {
   int64_t team = b.launchShape().team;
   Value rotation = b.add(b.add(b.me(), token), b.index(1));
   Value share = team > 1 ? member : Value();
   putToken(token, member, [&](Value row, Value peer, int64_t lanes) {
-    symm::PutEachOp::create(b, x, token, op.getOutput(Output::RecvX), row, peer,
+    symm::PutEachOp::create(b, x, token, rowTarget(Output::RecvX), row, peer,
                             rotation, lanes, share, team);
     if (scales)
-      symm::PutEachOp::create(b, scales, token,
-                              op.getOutput(Output::RecvScales), row, peer,
-                              rotation, lanes, share, team);
+      symm::PutEachOp::create(b, scales, token, rowTarget(Output::RecvScales),
+                              row, peer, rotation, lanes, share, team);
   });
 }
 
 /// Starts to bring the row of `token` into stage `slot` of this subgroup.
-void DispatchKernel::fetchToken(Value token, Value slot) {
+void DispatchRows::fetchToken(Value token, Value slot) {
   b.onFirstLane([&] {
     Value counter = b.add(b.mul(b.subgroup(), b.index(numStages())), slot);
     symm::StageExpectOp::create(b, full, counter,
@@ -241,7 +243,7 @@ void DispatchKernel::fetchToken(Value token, Value slot) {
 /// With bulk copies: each copying subgroup has a ring of stages, fetches the
 /// rows of its next tokens ahead, and puts each row from its stage to all
 /// destinations. A stage is filled again when the put before has read it.
-void DispatchKernel::putTokensInBulk() {
+void DispatchRows::putTokensInBulk() {
   MemRefType type = rowType();
   int64_t stages = numStages(), copiers = numCopiers();
   Value zero = b.index(0), one = b.index(1);
@@ -276,12 +278,12 @@ void DispatchKernel::putTokensInBulk() {
           symm::StageWaitOp::create(b, full, counter,
                                     arith::AndIOp::create(b, round, one));
         isWaited = true;
-        symm::PutEachOp::create(b, ring, slot, op.getOutput(Output::RecvX), row,
+        symm::PutEachOp::create(b, ring, slot, rowTarget(Output::RecvX), row,
                                 peer, /*rotation=*/zero, lanes,
                                 /*member=*/Value(), /*team=*/1);
         if (scales)
           symm::PutEachOp::create(b, scales, token,
-                                  op.getOutput(Output::RecvScales), row, peer,
+                                  rowTarget(Output::RecvScales), row, peer,
                                   /*rotation=*/zero, lanes,
                                   /*member=*/Value(), /*team=*/1);
       });

@@ -37,6 +37,48 @@ int64_t moe::getVectorLength(int64_t rowBytes, int64_t elementBytes) {
   return std::max<int64_t>(bytes / elementBytes, 1);
 }
 
+LaunchShape moe::getLaunchShape(CollectiveOpInterface op) {
+  KernelAttr kernel = op.getKernelAttr();
+  if (!kernel)
+    return LaunchShape();
+  LaunchShape shape;
+  shape.blocks = kernel.getBlocks();
+  shape.threads = kernel.getThreads();
+  shape.bulk = kernel.getTransfer() == Transfer::bulk;
+  shape.stages = kernel.getStages();
+  shape.team = kernel.getTeam();
+  return shape;
+}
+
+LogicalResult moe::checkHasKernel(CollectiveOpInterface op, bool mayPush) {
+  if (op.getNumRanks() > kMaxKernelRanks)
+    return op.emitOpError("expects at most ")
+           << kMaxKernelRanks << " ranks with target cuda (" << op.getNumRanks()
+           << ")";
+  auto combine = dyn_cast<CombineOp>(op.getOperation());
+  bool isPush = mayPush && combine && combine.getAlgorithm() == Algorithm::push;
+  LaunchShape shape = getLaunchShape(op);
+  if (isPush &&
+      !canTake(shape, combine.getTokenBound() * op.getNumRanks() * shape.team))
+    return op.emitOpError("expects fewer tokens (")
+           << combine.getTokenBound() << ") with algorithm push";
+  KernelAttr kernel = op.getKernelAttr();
+  if (!kernel || kernel.getTransfer() != Transfer::bulk)
+    return success();
+  if (isa<AllToAllvOp>(op))
+    return op.emitOpError("expects transfer stores (bulk)");
+  if (isPush)
+    return op.emitOpError("expects transfer stores with algorithm push (bulk)");
+  auto rows = cast<ShapedType>(op->getOperand(0).getType());
+  int64_t bits = ShapedType::getNumElements(rows.getShape().drop_front()) *
+                 rows.getElementTypeBitWidth();
+  if (bits % (16 * 8) != 0)
+    return op.emitOpError("expects rows of a multiple of 16 bytes with "
+                          "transfer bulk (")
+           << rows << ")";
+  return success();
+}
+
 void KernelBuilder::launch(int64_t stageBytes,
                            llvm::function_ref<void()> body) {
   Value one = index(1);
@@ -46,6 +88,7 @@ void KernelBuilder::launch(int64_t stageBytes,
   OpBuilder::InsertionGuard guard(*this);
   setInsertionPointToStart(&op.getBody().front());
   kernel = op;
+  status = Value();
   blockId = op.getBlockIds().x;
   gridDim = op.getGridSize().x;
   threadId = op.getThreadIds().x;
@@ -376,4 +419,32 @@ Value KernelBuilder::sumOfLanesBelow(Value value) {
     sum = add(sum, select(isThere, other, zero));
   }
   return sub(sum, value);
+}
+
+SmallVector<Value> KernelBuilder::reduceInLanes(
+    Value first, Value last, ValueRange init,
+    llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body) {
+  auto groups =
+      scf::ForOp::create(*this, first, last, index(kSubgroupSize), init);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToEnd(groups.getBody());
+  Value item = add(groups.getInductionVar(), laneId);
+  Value isItem = cmp(Pred::ult, item, last);
+  item = select(isItem, item, first);
+  scf::YieldOp::create(*this, body(item, isItem, groups.getRegionIterArgs()));
+  return llvm::to_vector(ValueRange(groups.getResults()));
+}
+
+Value KernelBuilder::scanInLanes(
+    Value first, Value last, Value init, llvm::function_ref<Value(Value)> value,
+    llvm::function_ref<void(Value, Value, Value)> emit) {
+  Value zero = index(0);
+  return reduceInLanes(
+      first, last, init,
+      [&](Value item, Value isItem, ValueRange sum) -> SmallVector<Value> {
+        Value own = select(isItem, value(item), zero);
+        Value before = add(sum[0], sumOfLanesBelow(own));
+        ifThen(isItem, [&] { emit(item, before, own); });
+        return {add(sum[0], sumOverLanes(own))};
+      })[0];
 }

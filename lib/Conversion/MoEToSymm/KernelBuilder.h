@@ -34,6 +34,12 @@ inline bool canTake(const LaunchShape &shape, int64_t items) {
   return items + subgroups <= std::numeric_limits<int32_t>::max();
 }
 
+/// The shape that the kernels of `op` are to have.
+LaunchShape getLaunchShape(CollectiveOpInterface op);
+/// Whether there are kernels for `op`; an error if not. Where ranks cannot
+/// reach each other's memory, combines do not push.
+LogicalResult checkHasKernel(CollectiveOpInterface op, bool mayPush = true);
+
 /// Builds the kernel of one collective op: a ProtocolBuilder whose steps inside
 /// `launch` are executed by a grid of blocks that all run at the same time.
 class KernelBuilder : public ProtocolBuilder {
@@ -119,15 +125,20 @@ public:
   // Runs
   //===--------------------------------------------------------------------===//
 
+  /// `count` words (i64) that blocks of this rank share, zero before the first
+  /// run. Outside the kernel.
+  virtual Value counters(int64_t count) {
+    return persistent({count}, getI64Type());
+  }
   /// Words of all blocks; each block writes its own, and so none waits for
   /// another. Outside the kernel.
-  Value runCounters() { return persistent({maxBlocks()}, getI64Type()); }
+  Value runCounters() { return counters(maxBlocks()); }
   Value blockFlags() {
     return persistent({numRanks() * maxBlocks()}, getI64Type());
   }
   /// What `forTickets` counts in: a run resets what the next one uses. Outside
   /// the kernel.
-  Value ticketCounters() { return persistent({2}, getI64Type()); }
+  Value ticketCounters() { return counters(2); }
   void resetTickets(Value tickets, Value epoch);
   /// The epoch of this run, which `runs` counts.
   Value beginRun(Value runs);
@@ -173,6 +184,18 @@ public:
   Value sumOfLanesBelow(Value value);
   /// Sum of `value` (index, less than 2^31) over the lanes of the subgroup.
   Value sumOverLanes(Value value);
+  /// `body(i, isItem, carried)` for all first <= i < last, 32 at a time, one on
+  /// each lane; `isItem` is false on lanes past the end, which look at the
+  /// first one. Returns what is carried at the end.
+  SmallVector<Value> reduceInLanes(
+      Value first, Value last, ValueRange init,
+      llvm::function_ref<SmallVector<Value>(Value, Value, ValueRange)> body);
+  /// `emit(i, before, value)` for all first <= i < last, on one lane each,
+  /// where `before` is `init` and the values of smaller i, added up. Returns
+  /// the sum of all, on all lanes of the subgroup.
+  Value scanInLanes(Value first, Value last, Value init,
+                    llvm::function_ref<Value(Value)> value,
+                    llvm::function_ref<void(Value, Value, Value)> emit);
 
 private:
   /// `body(word)` for the words of this block. A grid with fewer blocks than

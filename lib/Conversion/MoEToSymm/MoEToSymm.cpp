@@ -29,20 +29,6 @@ using namespace mlir::moe;
 
 namespace {
 
-/// The shape that the kernel of `op` is to have.
-LaunchShape getLaunchShape(CollectiveOpInterface op) {
-  KernelAttr kernel = op.getKernelAttr();
-  if (!kernel)
-    return LaunchShape();
-  LaunchShape shape;
-  shape.blocks = kernel.getBlocks();
-  shape.threads = kernel.getThreads();
-  shape.bulk = kernel.getTransfer() == Transfer::bulk;
-  shape.stages = kernel.getStages();
-  shape.team = kernel.getTeam();
-  return shape;
-}
-
 /// What the lowerings of all collectives share: they need the memref form, a
 /// resolved grid, and symmetric memory wherever peers reach.
 template <typename OpTy, void (*lower)(OpTy, ProtocolBuilder &),
@@ -126,35 +112,6 @@ LogicalResult checkLowerable(CollectiveOpInterface op) {
   return success();
 }
 
-LogicalResult checkHasKernel(CollectiveOpInterface op) {
-  if (op.getNumRanks() > kMaxKernelRanks)
-    return op.emitOpError("expects at most ")
-           << kMaxKernelRanks << " ranks with target cuda (" << op.getNumRanks()
-           << ")";
-  auto combine = dyn_cast<CombineOp>(op.getOperation());
-  bool isPush = combine && combine.getAlgorithm() == Algorithm::push;
-  LaunchShape shape = getLaunchShape(op);
-  if (isPush &&
-      !canTake(shape, combine.getTokenBound() * op.getNumRanks() * shape.team))
-    return op.emitOpError("expects fewer tokens (")
-           << combine.getTokenBound() << ") with algorithm push";
-  KernelAttr kernel = op.getKernelAttr();
-  if (!kernel || kernel.getTransfer() != Transfer::bulk)
-    return success();
-  if (isa<AllToAllvOp>(op))
-    return op.emitOpError("expects transfer stores (bulk)");
-  if (isPush)
-    return op.emitOpError("expects transfer stores with algorithm push (bulk)");
-  auto rows = cast<ShapedType>(op->getOperand(0).getType());
-  int64_t bits = ShapedType::getNumElements(rows.getShape().drop_front()) *
-                 rows.getElementTypeBitWidth();
-  if (bits % (16 * 8) != 0)
-    return op.emitOpError("expects rows of a multiple of 16 bytes with "
-                          "transfer bulk (")
-           << rows << ")";
-  return success();
-}
-
 struct ConvertMoEToSymmPass
     : public moe::impl::ConvertMoEToSymmPassBase<ConvertMoEToSymmPass> {
   using ConvertMoEToSymmPassBase::ConvertMoEToSymmPassBase;
@@ -178,7 +135,8 @@ struct ConvertMoEToSymmPass
     if (result.wasInterrupted())
       return signalPassFailure();
     if (outline)
-      outlineCollectives(getOperation(), sites, kernels);
+      outlineCollectives(getOperation(), sites,
+                         {/*site=*/kernels, /*handshake=*/kernels});
 
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();

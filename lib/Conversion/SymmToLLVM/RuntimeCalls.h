@@ -33,6 +33,7 @@ enum class RuntimeFunction {
   ExchangeBegin,
   ExchangeRows,
   ExchangeEnd,
+  Read,
   AssertionFailed
 };
 

@@ -54,6 +54,8 @@ public:
                  LaunchPlace place);
 
   LogicalResult run();
+  /// Whether the kernel accesses memory of other ranks.
+  bool reachesPeers() { return !stride.use_empty(); }
 
 private:
   LogicalResult lower(Operation *op);
@@ -105,6 +107,8 @@ private:
   Value offsetBytes(Value pointer, Value bytes);
   /// What lies at `pointer` on this rank, on rank `peer` (i64).
   Value onPeer(Value pointer, Value peer);
+  /// Where this lane's row goes.
+  Value targetAddress(symm::PutEachOp op);
   int64_t rowBytes(MemRefType type);
 
   IRRewriter rewriter;

@@ -105,8 +105,7 @@ void KernelLowering::putStage(symm::PutEachOp op) {
                            arith::ConstantIndexOp::create(rewriter, loc, 0));
   start.front() = op.getFrom();
   Value source = elementAddress(op.getSource(), start);
-  Value target =
-      onPeer(rowAddress(op.getTarget(), op.getTo()), toI64(op.getRank()));
+  Value target = targetAddress(op);
   Value lane = NVVM::LaneIdOp::create(rewriter, loc, rewriter.getI32Type());
   Value isLane =
       arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::ult, lane,

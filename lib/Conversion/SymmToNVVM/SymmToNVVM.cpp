@@ -154,6 +154,13 @@ int64_t KernelLowering::maxHeldVectors() {
   return getMaxHeldVectors(size ? size->front() : 1);
 }
 
+Value KernelLowering::targetAddress(symm::PutEachOp op) {
+  Value row = rowAddress(op.getTarget(), op.getTo());
+  if (!symm::isSymmetric(op.getTarget().getType()))
+    return row;
+  return onPeer(row, toI64(op.getRank()));
+}
+
 void KernelLowering::lower(symm::PutEachOp op) {
   if (symm::isStage(op.getSource().getType()))
     return putStage(op);
@@ -173,8 +180,7 @@ void KernelLowering::lower(symm::PutEachOp op) {
                                     pointer);
   };
   Value source = address(rowAddress(op.getSource(), op.getFrom()));
-  Value target = address(
-      onPeer(rowAddress(op.getTarget(), op.getTo()), toI64(op.getRank())));
+  Value target = address(targetAddress(op));
   Value exists = arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::sge,
                                        toI64(op.getTo()), i64(0));
   target = arith::SelectOp::create(rewriter, loc, exists, target, i64(0));

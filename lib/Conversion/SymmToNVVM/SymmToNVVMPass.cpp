@@ -102,11 +102,12 @@ struct ConvertSymmToNVVMPass
         }
         place = here;
       }
-      if (failed(KernelLowering(kernel, converter, strings, assertions, place)
-                     .run()))
+      KernelLowering lowering(kernel, converter, strings, assertions, place);
+      if (failed(lowering.run()))
         return signalPassFailure();
       for (gpu::LaunchFuncOp launch : launches)
-        if (failed(passContext(module, launch, place.siteArgument)))
+        if (failed(passContext(module, launch, place.siteArgument,
+                               lowering.reachesPeers())))
           return signalPassFailure();
     }
     for (auto gpuModule : module.getOps<gpu::GPUModuleOp>())
@@ -156,7 +157,7 @@ private:
 
   /// Hands `launch` what its kernel's last parameters stand for.
   static LogicalResult passContext(ModuleOp module, gpu::LaunchFuncOp launch,
-                                   Value site) {
+                                   Value site, bool reachesPeers) {
     OpBuilder builder(launch);
     Location loc = launch.getLoc();
     Type i64 = builder.getI64Type();
@@ -164,10 +165,15 @@ private:
     Value rank = arith::IndexCastOp::create(builder, loc, i64,
                                             symm::RankOp::create(builder, loc));
     SmallVector<Value> values = {rank};
-    for (auto [name, type] :
-         {std::pair<StringRef, Type>("moert_symm_stride", i64),
-          {"moert_timeout_ns", i64},
-          {"moert_device_status", pointer}}) {
+    SmallVector<std::pair<StringRef, Type>> functions;
+    // Without peers there need not be a workspace.
+    if (reachesPeers)
+      functions.push_back({"moert_symm_stride", i64});
+    else
+      values.push_back(arith::ConstantIntOp::create(builder, loc, 0, 64));
+    functions.push_back({"moert_timeout_ns", i64});
+    functions.push_back({"moert_device_status", pointer});
+    for (auto [name, type] : functions) {
       FailureOr<LLVM::LLVMFuncOp> function =
           LLVM::lookupOrCreateFn(builder, module, name, {}, type);
       if (failed(function))

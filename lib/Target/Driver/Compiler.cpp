@@ -195,6 +195,7 @@ static Parts getParts(const CompileOptions &options) {
   cuda->ptxVersion = options.gpu.ptxVersion;
   cuda->gpuFormat = options.gpu.format;
   cuda->ptxas = options.gpu.ptxas;
+  cuda->transport = options.transport;
   cuda->blocks = options.kernel.blocks;
   cuda->threads = options.kernel.threads;
   cuda->transfer = options.kernel.transfer;

@@ -23,8 +23,10 @@ using namespace mlir::moe;
 
 ArrayRef<OptionInfo> moe::getOptionInfos() {
   static constexpr OptionInfo infos[] = {
-      {"target", "What to compile for: host (the default), or cuda with an "
-                 "optional chip (cuda:sm_80; the default is sm_90)"},
+      {"target",
+       "What to compile for: host (the default), cuda, or nccl, which is "
+       "cuda with transport messages; the latter two with an "
+       "optional chip (cuda:sm_80; the default is sm_90)"},
       {"ptx-version", "Version of PTX times ten, which the driver must know "
                       "(default: 80, or the first that knows the chip)"},
       {"blocks",
@@ -46,12 +48,13 @@ ArrayRef<OptionInfo> moe::getOptionInfos() {
                      "which needs ptxas of the CUDA toolkit (target cuda)"},
       {"ptxas", "Path of ptxas, instead of that in PATH or CUDA_HOME", "file"},
       {"transport",
-       "How ranks exchange rows: direct (the default), through memory that "
-       "they "
-       "share, or messages, which also reach other hosts (target host)"},
+       "How ranks exchange rows: direct (the default), through "
+       "memory that they "
+       "share, or messages, which also reach ranks of other hosts"},
       {"schedule",
        "How long messages are: exact (the default), as long as their rows, or "
-       "padded, with room for pair-capacity rows (transport messages)"},
+       "padded, with room for pair-capacity rows (transport messages, target "
+       "host)"},
       {"pair-capacity",
        "Rows from a rank to another one, at most (schedule padded; default: 0, "
        "as many as there can be)",
@@ -206,11 +209,11 @@ LogicalResult OptionReader::readStage() {
 LogicalResult OptionReader::readTarget() {
   target = get("target", "host");
   auto [kind, chip] = target.split(':');
-  if (kind == "cuda")
+  if (kind == "cuda" || kind == "nccl")
     settings.compile.target = TargetKind::CUDA;
   else if (target != "host")
     return fail("unknown target '" + target +
-                "'; expected host, cuda or cuda:<chip>");
+                "'; expected host, cuda, nccl, cuda:<chip> or nccl:<chip>");
   if (kind.size() != target.size())
     settings.compile.gpu.chip = chip.str();
   return success();
@@ -221,12 +224,13 @@ LogicalResult OptionReader::readTransport() {
   if (failed(readChoice("transport", "transport", {"direct", "messages"},
                         compile.transport)))
     return failure();
+  // The name for GPUs that exchange messages.
+  if (target.split(':').first == "nccl") {
+    if (find("transport") && compile.transport == "direct")
+      return fail("target '" + target + "' has no transport 'direct'");
+    compile.transport = "messages";
+  }
   bool hasMessages = compile.transport == "messages";
-  if (hasMessages && compile.target != TargetKind::Host)
-    return fail("option 'transport' (messages) is for target host ('" + target +
-                "' given)");
-  if (hasMessages && compile.kernelPlace == KernelPlace::Fibers)
-    return fail("option 'transport' (messages) is not for kernels on fibers");
   for (StringRef name : {"schedule", "pair-capacity"})
     if (!hasMessages && find(name))
       return fail("option '" + name + "' is for transport messages ('" +
@@ -241,6 +245,12 @@ LogicalResult OptionReader::readTransport() {
   if (compile.schedule == "exact" && compile.pairCapacity != 0)
     return fail(
         "option 'pair-capacity' is for schedule padded ('exact' given)");
+  bool hasKernels = compile.target != TargetKind::Host ||
+                    compile.kernelPlace == KernelPlace::Fibers;
+  if (compile.schedule == "padded" && hasKernels)
+    return fail("option 'schedule' (padded) is for target host without kernels "
+                "('" +
+                target + "' given)");
   // The protocol is in one dialect or the other.
   if (compile.stage == (hasMessages ? Stage::Symm : Stage::Coll))
     return fail("transport '" + compile.transport + "' has no stage '" +

@@ -188,7 +188,8 @@ static bool needsHost(Operation *op) {
         bool host = isa<gpu::LaunchOp, memref::AllocOp, memref::DeallocOp,
                         memref::CopyOp, CallOpInterface>(nested) ||
                     (nested->getDialect() &&
-                     nested->getDialect()->getNamespace() == "symm");
+                     llvm::is_contained({"coll", "symm"},
+                                        nested->getDialect()->getNamespace()));
         return host ? WalkResult::interrupt() : WalkResult::advance();
       })
       .wasInterrupted();

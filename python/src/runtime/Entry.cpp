@@ -120,9 +120,11 @@ std::string Entry::signature() const {
   return entryName + list(args) + " -> " + list(rets);
 }
 
-/// With results in memory of the caller's.
+/// The launch of `api` on the stream of `order`, or its call, which waits.
+template <typename Output>
 void Entry::run(const ArgumentList &inputs, const Order &order,
-                const ArgumentList &outputs) {
+                const CallFunctions<Output> &api, Output outputs,
+                size_t numOutputs) {
   Context &context = *artifact->context;
   Context::Running guard(context);
   moert_context *group = context.open("call");
@@ -134,13 +136,19 @@ void Entry::run(const ArgumentList &inputs, const Order &order,
       code = moert_context_synchronize(group, order.stream);
     if (code == MOERT_OK)
       code = order.onStream
-                 ? moert_entry_launch_into(handle, in, inputs.size(),
-                                           outputs.pointers(), outputs.size(),
-                                           order.stream)
-                 : moert_entry_call_into(handle, in, inputs.size(),
-                                         outputs.pointers(), outputs.size());
+                 ? api.launch(handle, in, inputs.size(), outputs, numOutputs,
+                              order.stream)
+                 : api.call(handle, in, inputs.size(), outputs, numOutputs);
   }
   check(code);
+}
+
+/// With results in memory of the caller's.
+void Entry::runInto(const ArgumentList &inputs, const Order &order,
+                    const ArgumentList &outputs) {
+  static constexpr CallFunctions<const DLTensor *const *> api = {
+      moert_entry_call_into, moert_entry_launch_into};
+  run(inputs, order, api, outputs.pointers(), outputs.size());
 }
 
 void Entry::into(nb::object outputs, nb::args arguments, nb::object stream) {
@@ -156,7 +164,7 @@ void Entry::into(nb::object outputs, nb::args arguments, nb::object stream) {
       return "output " + std::to_string(i) + " of entry '" + entryName + "'";
     });
   Order order = orderOf(inputs, stream);
-  run(inputs, order, given);
+  runInto(inputs, order, given);
 }
 
 /// Whether all results can be allocated before the call.
@@ -210,7 +218,7 @@ nb::object Entry::call(nb::args given, nb::object stream) {
     outputs.add(results.back(), Argument::Written,
                 [] { return std::string("an array of the framework's own"); });
   }
-  run(inputs, order, outputs);
+  runInto(inputs, order, outputs);
   return pack(std::move(results));
 }
 
@@ -218,27 +226,10 @@ nb::object Entry::call(nb::args given, nb::object stream) {
 /// they lie in the artifact's workspace, or the framework has no memory there.
 nb::object Entry::callAllocating(ArgumentList &inputs, const Order &order,
                                  Framework &framework) {
-  Context &context = *artifact->context;
+  static constexpr CallFunctions<DLManagedTensor **> api = {moert_entry_call,
+                                                            moert_entry_launch};
   std::vector<DLManagedTensor *> outputs(rets.size());
-  {
-    Context::Running guard(context);
-    moert_context *group = context.open("call");
-    const DLTensor *const *in = inputs.pointers();
-    moert_code code = MOERT_OK;
-    {
-      nb::gil_scoped_release release;
-      if (order.waitBefore)
-        code = moert_context_synchronize(group, order.stream);
-      if (code == MOERT_OK)
-        code =
-            order.onStream
-                ? moert_entry_launch(handle, in, inputs.size(), outputs.data(),
-                                     outputs.size(), order.stream)
-                : moert_entry_call(handle, in, inputs.size(), outputs.data(),
-                                   outputs.size());
-    }
-    check(code);
-  }
+  run(inputs, order, api, outputs.data(), outputs.size());
   ++count->calls;
   // All are owned before the first may fail.
   std::vector<std::shared_ptr<Tensor>> tensors;

@@ -53,8 +53,18 @@ private:
   nanobind::object callAllocating(ArgumentList &inputs, const Order &order,
                                   Framework &framework);
   void read(ArgumentList &inputs, nanobind::args given) const;
+  /// A pair of functions of the C API with the same kind of outputs.
+  template <typename Output> struct CallFunctions {
+    moert_code (*call)(moert_entry *, const DLTensor *const *, size_t, Output,
+                       size_t);
+    moert_code (*launch)(moert_entry *, const DLTensor *const *, size_t, Output,
+                         size_t, void *stream);
+  };
+  template <typename Output>
   void run(const ArgumentList &inputs, const Order &order,
-           const ArgumentList &outputs);
+           const CallFunctions<Output> &api, Output outputs, size_t numOutputs);
+  void runInto(const ArgumentList &inputs, const Order &order,
+               const ArgumentList &outputs);
   static nanobind::object pack(std::vector<nanobind::object> results);
 
   std::shared_ptr<Artifact> artifact;

@@ -74,6 +74,16 @@ public:
   /// Non-null when the ranks are threads of this process.
   virtual LocalGroup *localGroup() { return nullptr; }
 
+  /// \name Parts of a group
+  /// The bootstrap of a part uses that of the whole group, so all parts do the
+  /// same at the same time, and have to agree on going on.
+  /// @{
+  /// Itself where this is no part.
+  virtual Bootstrap &whole() { return *this; }
+  /// The number of `rank` in the whole group, by which messages name it.
+  virtual int rankInWhole(int rank) const { return rank; }
+  /// @}
+
   /// Bounds every operation from now on.
   void setTimeout(double seconds) { timeout = seconds; }
   double timeoutSeconds() const { return timeout; }
@@ -82,10 +92,10 @@ protected:
   double timeout = 20.0;
 };
 
-/// Collective: Ok when all ranks are, else an error on all of them. A rank
-/// that has an error keeps it; the others get MOERT_PEER_FAILED with the text
-/// of the lowest rank whose error is its own (not MOERT_PEER_FAILED), which is
-/// also written to `failedRank`.
+/// Collective: Ok when all ranks of the whole group are, else an error on all
+/// of them. A rank that has an error keeps it; the others get MOERT_PEER_FAILED
+/// with the text of the lowest rank whose error is its own (not
+/// MOERT_PEER_FAILED), which is also written to `failedRank`.
 Status agreeStatus(Bootstrap &bootstrap, const Status &mine,
                    int *failedRank = nullptr);
 

@@ -10,6 +10,7 @@
 #define MOE_RUNTIME_CONTEXT_H
 
 #include "moe-runtime/Backend.h"
+#include "moe-runtime/Exchanger.h"
 #include "moe-runtime/GroupControl.h"
 #include "moe-runtime/HostMap.h"
 #include "moe-runtime/Manifest.h"
@@ -118,6 +119,9 @@ struct ContextOptions {
   std::string backend = "host";
   /// GPU of this rank, or -1 for the rank modulo the number of GPUs.
   int device = -1;
+  /// For tests: stands for MOE_HOSTID, which all ranks of a process share.
+  std::string hostId;
+  LentCommunicators lent;
 };
 
 /// A rank's membership in a group. Used by one thread at a time, and by the
@@ -174,13 +178,17 @@ public:
   /// Tells the group of an error met outside of a call.
   Status fail(const Status &status);
 
+  /// Collective. Of ranks on one host.
   Expected<char *> symmAlloc(size_t bytes);
   Status symmFree(void *address);
+  /// Of the ranks of this one's host, numbered as on `onHost`.
   SymmetricHeap &heap() { return *symmHeap; }
+  const HostMap &hosts() const { return hostMap; }
+  /// The ranks of this one's host; the whole group where there is one host.
+  Bootstrap &onHost() { return hostBootstrap ? *hostBootstrap : *bootstrap; }
   Backend &device() { return *backend; }
   GroupControl &control() { return *group; }
   Bootstrap &boot() { return *bootstrap; }
-  const HostMap &hosts() const { return hostMap; }
   Timings &timings() { return times; }
   Memory &memory() { return *arena; }
   /// An error in a child of the process that made the context.
@@ -267,6 +275,7 @@ private:
   // before the backend.
   std::unique_ptr<Bootstrap> bootstrap;
   HostMap hostMap;
+  std::unique_ptr<Bootstrap> hostBootstrap; ///< of several hosts only
   std::unique_ptr<GroupControl> group;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<SymmetricHeap> symmHeap;

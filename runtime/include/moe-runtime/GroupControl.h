@@ -10,14 +10,16 @@
 /// The control plane of a group: one block of plain shared memory per rank in
 /// which it publishes what it is doing and the error it met, and the rules by
 /// which waiting ranks read the blocks of others. It is host memory whatever
-/// the backend.
+/// the backend. In a group of several hosts each has such memory with blocks
+/// for all ranks; a HostLink keeps those for ranks of other hosts up to date.
 ///
 //===----------------------------------------------------------------------===//
 
 #ifndef MOE_RUNTIME_GROUPCONTROL_H
 #define MOE_RUNTIME_GROUPCONTROL_H
 
-#include "moe-runtime/Bootstrap.h"
+#include "moe-runtime/HostLink.h"
+#include "moe-runtime/HostMap.h"
 #include "moe-runtime/Status.h"
 #include "moe-runtime/WaitClock.h"
 
@@ -64,10 +66,14 @@ uint64_t hashText(const std::string &text, uint64_t seed = 0);
 
 class GroupControl {
 public:
-  /// Collective.
+  /// Collective. Of ranks on one host.
   static Expected<std::unique_ptr<GroupControl>> create(Bootstrap &bootstrap);
+  /// Collective. `onHost` is of the ranks of this one's host.
+  static Expected<std::unique_ptr<GroupControl>>
+  create(Bootstrap &bootstrap, Bootstrap &onHost, const HostMap &hosts);
   ~GroupControl();
-  /// Tells the others that this rank has left the group.
+  /// Tells the others that this rank has left the group. The leader of one of
+  /// several hosts waits a moment until others have left as well.
   void leave();
 
   int rank() const { return myRank; }
@@ -149,23 +155,35 @@ public:
   /// @}
 
 private:
-  GroupControl(std::shared_ptr<ControlMemory> memory, int rank, int size);
+  GroupControl(std::shared_ptr<ControlMemory> memory, const HostMap &hosts,
+               int rank);
   RankBlock &block(int rank) const;
   void watchPeers();
+  Status linkHosts(Bootstrap &bootstrap, Bootstrap &onHost);
+  void ring();
+  bool isFar(int peer) const { return !hosts.areTogether(myRank, peer); }
+  Status lostHost(int peer) const;
+  Status diedOn(int peer, const std::string &where) const;
+  bool hasProcessEnded(int peer) const;
   Status compareGroupOps(int peer) const;
   Status compare(int peer) const;
-  void wakeAll();
   Status compareNumbers(int peer) const;
   Status endedWithout(int longer, int shorter, uint64_t groupOp,
                       uint64_t ordinal) const;
-  bool waitForGroupOp(int peer, uint64_t ordinal, WaitClock &clock,
-                      double timeoutSeconds, Status &error) const;
+  struct Meeting;
+  bool waitForPeer(int peer, Meeting &meeting, Status &error) const;
+  Status meet(const GroupOp &op, Meeting &meeting) const;
+  Status missing(const GroupOp &op, const Meeting &meeting) const;
+  Status localErrors(const GroupOp &op, uint64_t ordinal) const;
 
   std::shared_ptr<ControlMemory> memory;
+  HostMap hosts;
   int myRank;
   int groupSize;
   uint64_t myCollective = 0;
   std::vector<UniqueFd> peerProcesses; ///< pidfd per rank, none if unknown
+  UniqueFd bell; ///< that wakes the link; of several hosts only
+  std::unique_ptr<HostLink> link; ///< on leaders of several hosts
 };
 
 } // namespace moe::rt

@@ -9,7 +9,7 @@
 /// \file
 /// mpirun, mpiexec, srun and torchrun start one process per rank and say in its
 /// environment which one it is. Rank and size are taken from there; no library
-/// of theirs is needed.
+/// of theirs is needed as long as all processes are on one host.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -32,6 +32,8 @@ struct LaunchedJob {
   int rank = 0;
   int size = 0;   ///< 0 when the environment does not tell
   std::string id; ///< what the launcher calls the job; may be empty
+  /// Some of its processes are on another host than this one.
+  bool isOnSeveralHosts = false;
 };
 
 /// Value of a variable, or null.
@@ -51,8 +53,9 @@ pid_t findLauncher(const LaunchedJob &job);
 /// process. Other users cannot know it where the launcher is not theirs.
 std::string placeOf(const LaunchedJob &job, pid_t launcher);
 
-/// Collective among the processes of the job: meets them within the time-out.
-/// Every process makes its n-th group with the others' n-th.
+/// Collective among the processes of the job: meets them within the time-out,
+/// by MPI where they are on several hosts. Every process makes its n-th group
+/// with the others' n-th.
 Expected<std::unique_ptr<Bootstrap>> createJobBootstrap(const LaunchedJob &job,
                                                         double timeoutSeconds);
 

@@ -109,6 +109,14 @@ typedef struct moert_options {
   /// GPU of this rank, -1 for the rank modulo the number of GPUs. Callers whose
   /// struct_size ends before it get -1. Ranks may share a GPU.
   int32_t device;
+  /// An ncclComm_t of the same ranks in the same order, each with its GPU, for
+  /// artifacts that exchange messages; used only if `nccl_lent` is not 0, which
+  /// is so on all ranks or on none. Without it the runtime makes a communicator
+  /// of its own. One that is lent outlives the context, which never aborts or
+  /// destroys it; no other thread may use it at the same time. Callers whose
+  /// struct_size ends before `nccl_lent` lend none.
+  void *nccl_comm;
+  int32_t nccl_lent;
 } moert_options;
 
 /// Collective. `bootstrap` NULL is a group of one; `options` may be NULL.
@@ -116,12 +124,24 @@ MOERT_API moert_code moert_context_create(const moert_bootstrap *bootstrap,
                                           const moert_options *options,
                                           moert_context **out);
 /// Collective: the group of the processes that a launcher has started, one per
-/// rank, on one host: those of mpirun, mpiexec, srun or torchrun, which say in
-/// the environment which rank is whose. A process that was started alone is a
-/// group of one. Processes may make several groups one after another, all in
-/// the same order.
+/// rank: those of mpirun, mpiexec, srun or torchrun, which say in the
+/// environment which rank is whose. On several hosts they meet by MPI, which
+/// this call initializes unless the program has, and the exit of the process
+/// finalizes then. A process that was started alone is a group of one.
+/// Processes may make several groups one after another, all in the same order.
 MOERT_API moert_code moert_context_create_from_environment(
     const moert_options *options, moert_context **out);
+
+/// Collective among the ranks of an MPI communicator, which become those of the
+/// group, numbered alike, on any number of hosts. `comm` is the address of a
+/// variable of type MPI_Comm, such as mpi4py's MPI._addressof gives; the
+/// communicator is copied, and may be freed afterwards. MPI has been
+/// initialized with MPI_THREAD_SERIALIZED or more, or by the calling thread,
+/// which then is the one to use the group. It is not finalized before the
+/// context is destroyed. MOERT_UNAVAILABLE for an MPI other than Open MPI.
+MOERT_API moert_code moert_context_create_mpi(const void *comm,
+                                              const moert_options *options,
+                                              moert_context **out);
 
 /// Ranks that are threads of this process.
 typedef struct moert_thread_group moert_thread_group;

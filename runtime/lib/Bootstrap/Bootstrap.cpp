@@ -33,8 +33,9 @@ std::string moe::rt::listRanks(const std::vector<int> &ranks) {
   return text;
 }
 
-Status moe::rt::agreeStatus(Bootstrap &bootstrap, const Status &mine,
+Status moe::rt::agreeStatus(Bootstrap &part, const Status &mine,
                             int *failedRank) {
+  Bootstrap &bootstrap = part.whole();
   struct Record {
     int32_t code;
     char message[1020];
@@ -75,7 +76,9 @@ Status moe::rt::agreeStatus(Bootstrap &bootstrap, const Status &mine,
 }
 
 Expected<std::vector<std::string>>
-moe::rt::allGatherText(Bootstrap &bootstrap, const std::string &mine) {
+moe::rt::allGatherText(Bootstrap &part, const std::string &mine) {
+  // Of the longest text of all parts.
+  Bootstrap &bootstrap = part.whole();
   uint64_t length = mine.size();
   std::vector<uint64_t> lengths(bootstrap.size());
   if (Status s = bootstrap.allGather(&length, sizeof(length), lengths.data());
@@ -89,8 +92,10 @@ moe::rt::allGatherText(Bootstrap &bootstrap, const std::string &mine) {
       !s.isOk())
     return s;
   std::vector<std::string> texts;
-  for (int r = 0; r < bootstrap.size(); ++r)
-    texts.emplace_back(all.data() + padded.size() * r, lengths[r]);
+  for (int r = 0; r < part.size(); ++r) {
+    int rank = part.rankInWhole(r);
+    texts.emplace_back(all.data() + padded.size() * rank, lengths[rank]);
+  }
   return texts;
 }
 

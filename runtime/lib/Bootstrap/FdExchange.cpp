@@ -63,8 +63,9 @@ struct Delivery {
 
 class Exchange {
 public:
-  Exchange(int rank, int fd, const std::vector<Invitation> &all,
-           UniqueFd listener, std::vector<UniqueFd> &out);
+  Exchange(const Bootstrap &bootstrap, int fd,
+           const std::vector<Invitation> &all, UniqueFd listener,
+           std::vector<UniqueFd> &out);
   /// Goes on until everything has come and gone.
   Status run(double timeoutSeconds);
 
@@ -77,7 +78,9 @@ private:
   Status step();
   void rest();
   Status timedOut(double seconds) const;
+  int nameOf(int peer) const { return bootstrap.rankInWhole(peer); }
 
+  const Bootstrap &bootstrap;
   int rank;
   int fd;
   const std::vector<Invitation> &all;
@@ -117,9 +120,11 @@ static bool isOwnUser(int socket) {
          other.uid == geteuid();
 }
 
-Exchange::Exchange(int rank, int fd, const std::vector<Invitation> &all,
-                   UniqueFd listener, std::vector<UniqueFd> &out)
-    : rank(rank), fd(fd), all(all), listener(std::move(listener)), out(out) {
+Exchange::Exchange(const Bootstrap &bootstrap, int fd,
+                   const std::vector<Invitation> &all, UniqueFd listener,
+                   std::vector<UniqueFd> &out)
+    : bootstrap(bootstrap), rank(bootstrap.rank()), fd(fd), all(all),
+      listener(std::move(listener)), out(out) {
   int size = static_cast<int>(all.size());
   for (int i = 1; fd >= 0 && i < size; ++i)
     deliveries.push_back({(rank + i) % size, {}, false});
@@ -150,13 +155,13 @@ Status Exchange::deliver(Delivery &delivery) {
         return Status::ok();
       return makeOsError(MOERT_PEER_FAILED, errno,
                          "cannot connect to the socket of rank %d",
-                         delivery.peer);
+                         nameOf(delivery.peer));
     }
     // The name of a rank that has gone is free for others.
     if (!isOwnUser(made.get()))
       return makeError(MOERT_PEER_FAILED,
                        "the socket of rank %d is another user's by now",
-                       delivery.peer);
+                       nameOf(delivery.peer));
     delivery.socket = std::move(made);
   }
   Greeting greeting{};
@@ -175,7 +180,8 @@ Status Exchange::deliver(Delivery &delivery) {
   }
   if (sent != ssize_t(sizeof(greeting)))
     return makeOsError(MOERT_PEER_FAILED, sent < 0 ? errno : EPIPE,
-                       "cannot send a descriptor to rank %d", delivery.peer);
+                       "cannot send a descriptor to rank %d",
+                       nameOf(delivery.peer));
   delivery.isDone = true;
   return Status::ok();
 }
@@ -233,7 +239,7 @@ Status Exchange::listenTo(Guest &guest, bool &isOver) {
     return makeError(MOERT_IO,
                      "the descriptor of rank %d was lost; this process may "
                      "have too many open files",
-                     greeting.rank);
+                     nameOf(greeting.rank));
   out[greeting.rank] = std::move(guest.fds.front());
   return Status::ok();
 }
@@ -281,10 +287,10 @@ Status Exchange::timedOut(double seconds) const {
   std::vector<int> silent, deaf;
   for (size_t r = 0; r < all.size(); ++r)
     if (all[r].hasFd && !out[r].isValid())
-      silent.push_back(static_cast<int>(r));
+      silent.push_back(nameOf(static_cast<int>(r)));
   for (const Delivery &delivery : deliveries)
     if (!delivery.isDone)
-      deaf.push_back(delivery.peer);
+      deaf.push_back(nameOf(delivery.peer));
   std::string text;
   if (!silent.empty())
     text = listRanks(silent) + " passed no descriptor";
@@ -328,9 +334,10 @@ Status moe::rt::exchangeFdsOverSockets(Bootstrap &bootstrap, int fd,
   // One that could not open its socket cannot send either: do not wait.
   for (int r = 0; r < size && status.isOk(); ++r)
     if (!all[r].isReady)
-      status = makeError(MOERT_PEER_FAILED, "rank %d has no Unix socket", r);
+      status = makeError(MOERT_PEER_FAILED, "rank %d has no Unix socket",
+                         bootstrap.rankInWhole(r));
   // Its sockets stay open until all ranks have what they were sent.
-  Exchange exchange(rank, fd, all, std::move(listener), out);
+  Exchange exchange(bootstrap, fd, all, std::move(listener), out);
   if (status.isOk())
     status = exchange.run(bootstrap.timeoutSeconds());
   return agreeStatus(bootstrap, status);

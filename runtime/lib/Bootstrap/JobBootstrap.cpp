@@ -17,6 +17,7 @@
 #include "moe-runtime/Deadline.h"
 #include "moe-runtime/LaunchedJob.h"
 #include "moe-runtime/MessageSocket.h"
+#include "moe-runtime/Mpi.h"
 #include "moe-runtime/SocketHub.h"
 
 #include <atomic>
@@ -331,6 +332,8 @@ moe::rt::createJobBootstrap(const LaunchedJob &job, double timeoutSeconds) {
                      "them by a launcher that does, or make the group with an "
                      "all-gather of the program's own",
                      job.rankVariable.c_str());
+  if (job.isOnSeveralHosts)
+    return createMpiJobBootstrap(job, timeoutSeconds);
   // All processes make their groups in the same order.
   static std::atomic<int> numGroups{0};
   std::string place = placeOf(job, findLauncher(job)) +

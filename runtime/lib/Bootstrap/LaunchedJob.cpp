@@ -89,23 +89,25 @@ static bool isBatchScript(const Environment &environment) {
   return !environment("SLURM_STEP_ID") && kind && std::string(kind) == "BATCH";
 }
 
-/// Why processes of several hosts cannot be the ranks, or "".
+/// Whether some processes are on other hosts. Returns why they cannot be the
+/// ranks, or "".
 static std::string checkHosts(const Environment &environment,
-                              const LauncherKind &kind, int size) {
+                              const LauncherKind &kind, LaunchedJob &job) {
   const char *name = firstSet(environment, kind.localSizes);
-  int local = size, nodes = 1;
+  int local = job.size, nodes = 1;
   if (name && !parseCount(environment(name), local))
     return format("%s is '%s', not a number", name, environment(name));
-  if (local < size)
-    return format("the %s job has %d processes, but only %d on this host "
-                  "(%s); all ranks have to be on one host",
-                  kind.name, size, local, name);
   bool isSlurm = std::string(kind.name) == "Slurm";
   const char *text = isSlurm ? environment("SLURM_STEP_NUM_NODES") : nullptr;
-  if (text && parseCount(text, nodes) && nodes > 1)
-    return format("the Slurm step has %d nodes (SLURM_STEP_NUM_NODES); all "
-                  "ranks have to be on one host: use srun -N 1",
-                  nodes);
+  job.isOnSeveralHosts =
+      local < job.size || (text && parseCount(text, nodes) && nodes > 1);
+  // Its processes have no MPI.
+  if (job.isOnSeveralHosts && job.launcher == "torchrun")
+    return format("the torchrun job has %d processes, but only %d on this host "
+                  "(%s); make the group from torch's process group "
+                  "(Group.from_torch in Python), or start the processes by "
+                  "mpirun or srun",
+                  job.size, local, name);
   return "";
 }
 
@@ -156,7 +158,7 @@ bool moe::rt::detectJob(const Environment &environment,
                      kind.rank, kind.sizes.front());
       return false;
     }
-    error = checkHosts(environment, kind, found.size);
+    error = checkHosts(environment, kind, found);
     if (!error.empty())
       return false;
     for (const char *id : kind.ids)

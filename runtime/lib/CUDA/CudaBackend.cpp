@@ -125,28 +125,31 @@ static Status checkQueues(const Gpu &gpu, int threadsOnGpu) {
                    threadsOnGpu, gpu.str().c_str(), threadsOnGpu + 1);
 }
 
-Status CudaBackend::meet(const std::vector<RankFacts> &all, int rank,
-                         bool areThreads,
+Status CudaBackend::meet(const std::vector<RankFacts> &all,
+                         Bootstrap &bootstrap,
                          std::shared_ptr<AddressSpace> addressSpace) {
+  int rank = bootstrap.rankInWhole(bootstrap.rank());
   space = std::move(addressSpace);
   ranksOnGpu = 0;
   for (size_t peer = 0; peer < all.size(); ++peer) {
+    int peerRank = bootstrap.rankInWhole(static_cast<int>(peer));
     if (!all[peer].isUsable)
-      return makeError(MOERT_PEER_FAILED, "rank %zu has no GPU", peer);
+      return makeError(MOERT_PEER_FAILED, "rank %d has no GPU", peerRank);
     if (all[peer].handleType != handleType)
       return makeError(MOERT_UNAVAILABLE,
-                       "rank %d hands out memory by %s, but rank %zu by %s",
-                       rank, describe(handleType), peer,
+                       "rank %d hands out memory by %s, but rank %d by %s",
+                       rank, describe(handleType), peerRank,
                        describe(all[peer].handleType));
     if (isSameGpu(all[peer].uuid, gpu->uuid()))
       ++ranksOnGpu;
     else if (!canReach(*gpu, all[peer].uuid))
       return makeError(MOERT_UNAVAILABLE,
                        "%s of rank %d has no peer access to GPU %d (%s) of "
-                       "rank %zu",
+                       "rank %d",
                        gpu->str().c_str(), rank, all[peer].ordinal,
-                       all[peer].name, peer);
+                       all[peer].name, peerRank);
   }
+  bool areThreads = bootstrap.localGroup() != nullptr;
   return areThreads && ranksOnGpu > 1 ? checkQueues(*gpu, ranksOnGpu)
                                       : Status::ok();
 }
@@ -154,8 +157,7 @@ Status CudaBackend::meet(const std::vector<RankFacts> &all, int rank,
 Expected<std::unique_ptr<Backend>>
 moe::rt::createCudaBackend(Bootstrap &bootstrap, int device) {
   auto backend = std::make_unique<CudaBackend>();
-  int rank = bootstrap.rank();
-  Status mine = backend->open(device, rank);
+  Status mine = backend->open(device, bootstrap.rank());
   CudaBackend::RankFacts facts = backend->facts();
   facts.isUsable = mine.isOk();
   std::vector<CudaBackend::RankFacts> all(bootstrap.size());
@@ -174,9 +176,7 @@ moe::rt::createCudaBackend(Bootstrap &bootstrap, int device) {
         "cuda-address-space", [] { return std::make_shared<AddressSpace>(); });
   else
     space = std::make_shared<AddressSpace>();
-  if (Status s = backend->meet(all, rank, bootstrap.localGroup() != nullptr,
-                               std::move(space));
-      !s.isOk())
+  if (Status s = backend->meet(all, bootstrap, std::move(space)); !s.isOk())
     return s;
   return std::unique_ptr<Backend>(std::move(backend));
 }

@@ -9,6 +9,7 @@
 #include "CApiHandles.h"
 
 #include "moe-runtime/LaunchedJob.h"
+#include "moe-runtime/Mpi.h"
 
 #include <cstdlib>
 #include <mutex>
@@ -36,6 +37,27 @@ moert_code moert_context_create_from_environment(const moert_options *options,
     if (!job)
       return createContext(createSoloBootstrap(), options, out);
     auto boot = createJobBootstrap(*job, chosen.timeoutSeconds);
+    if (!boot.isOk())
+      return boot.status();
+    return createContext(boot.take(), options, out);
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// A communicator of MPI
+//===----------------------------------------------------------------------===//
+
+moert_code moert_context_create_mpi(const void *comm,
+                                    const moert_options *options,
+                                    moert_context **out) {
+  return guarded([&]() -> Status {
+    if (!comm || !out)
+      return missing(!comm ? "comm" : "out");
+    *out = nullptr;
+    ContextOptions chosen;
+    if (Status s = readOptions(options, chosen); !s.isOk())
+      return s;
+    auto boot = createMpiBootstrap(comm, chosen.timeoutSeconds);
     if (!boot.isOk())
       return boot.status();
     return createContext(boot.take(), options, out);

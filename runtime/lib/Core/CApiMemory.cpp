@@ -82,7 +82,8 @@ moert_code moert_symm_free(moert_context *context, void *address) {
 
 void *moert_symm_peer(const moert_context *context, void *address,
                       int32_t rank) {
-  if (!context || !address || rank < 0 || rank >= context->context->size())
+  if (!context || !address || rank < 0 || rank >= context->context->size() ||
+      !context->context->hosts().isOneHost())
     return nullptr;
   return context->context->heap().peer(address, rank);
 }

@@ -10,28 +10,45 @@
 
 #include "DeviceRecord.h"
 #include "MessageCalls.h"
+#include "moe-runtime/HostBootstrap.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <unistd.h>
 
 using namespace moe::rt;
 
 /// Ranks on different backends would not understand each other.
 static Status agreeOnBackend(Bootstrap &bootstrap, const std::string &name) {
-  auto all = allGatherText(bootstrap, name);
-  if (!all.isOk())
-    return all.status();
-  for (size_t r = 0; r < all->size(); ++r)
-    if ((*all)[r] != name)
+  struct Record {
+    uint64_t hash;
+    char name[56];
+  };
+  Record mine{hashText(name), {}};
+  std::strncpy(mine.name, name.c_str(), sizeof(mine.name) - 1);
+  std::vector<Record> all(bootstrap.size());
+  if (Status s = bootstrap.allGather(&mine, sizeof(mine), all.data());
+      !s.isOk())
+    return s;
+  for (size_t r = 0; r < all.size(); ++r)
+    if (all[r].hash != mine.hash)
       return makeError(MOERT_COLLECTIVE_MISMATCH,
                        "rank %d asks for the '%s' backend, but rank %zu for "
                        "'%s'",
-                       bootstrap.rank(), name.c_str(), r, (*all)[r].c_str())
+                       bootstrap.rank(), name.c_str(), r, all[r].name)
           .of(bootstrap.rank())
           .aboutPeer(static_cast<int>(r))
-          .expecting(name, (*all)[r]);
+          .expecting(name, all[r].name);
   return Status::ok();
+}
+
+/// The same map on all ranks.
+static Expected<HostMap> findHosts(Bootstrap &bootstrap,
+                                   const std::string &hostId) {
+  if (hostId.empty())
+    return HostMap::create(bootstrap);
+  return HostMap::create(bootstrap, HostIdentity::find(hostId.c_str()));
 }
 
 Expected<std::unique_ptr<Context>>
@@ -49,22 +66,32 @@ Context::create(std::unique_ptr<Bootstrap> bootstrap,
   boot.setTimeout(options.timeoutSeconds);
   auto failed = [&](const Status &status) { return context->prefixed(status); };
 
-  context->hostMap = HostMap::oneHost(boot.size());
-  auto control = GroupControl::create(boot);
+  auto hosts = findHosts(boot, options.hostId);
+  if (!hosts.isOk())
+    return failed(hosts.status());
+  context->hostMap = hosts.take();
+  if (!context->hostMap.isOneHost())
+    context->hostBootstrap = createHostBootstrap(boot, context->hostMap);
+  Bootstrap &onHost = context->onHost();
+  auto control = GroupControl::create(boot, onHost, context->hostMap);
   if (!control.isOk())
     return failed(control.status());
   context->group = control.take();
   if (Status s = agreeOnBackend(boot, options.backend); !s.isOk())
     return failed(s);
-  auto backend = createBackend(options.backend, boot, options.device);
+  auto backend = createBackend(options.backend, onHost, options.device);
   if (Status s = agreeStatus(boot, backend.status()); !s.isOk())
     return failed(s);
   context->backend = backend.take();
   context->arena = context->backend->createMemory();
-  auto heap =
-      SymmetricHeap::create(*context->backend, boot, options.symmReserveBytes);
-  if (!heap.isOk())
-    return failed(heap.status());
+  auto heap = SymmetricHeap::create(*context->backend, onHost,
+                                    options.symmReserveBytes);
+  Status status = heap.status();
+  // Ranks of one host have heard of each other's errors.
+  if (!context->hostMap.isOneHost())
+    status = agreeStatus(boot, status);
+  if (!status.isOk())
+    return failed(status);
   context->symmHeap = heap.take();
   return context;
 }
@@ -80,6 +107,7 @@ Context::~Context() {
     (void)backend.release();
     (void)symmHeap.release();
     (void)messages.release();
+    (void)hostBootstrap.release();
     (void)bootstrap.release();
     for (std::unique_ptr<Artifact> &artifact : artifacts)
       (void)artifact.release();
@@ -89,6 +117,8 @@ Context::~Context() {
   // Others stop waiting for this rank before it begins to take memory down.
   if (group)
     group->leave();
+  // A transport ends its kernels itself, with a bound.
+  messages.reset();
   // Kernels may be using what is taken down next.
   if (backend)
     backend->settle();
@@ -334,6 +364,15 @@ Expected<char *> Context::symmAlloc(size_t bytes) {
     return s;
   std::string what =
       format("allocation of %zu bytes of symmetric memory", bytes);
+  // All ranks see alike that not all of them share memory.
+  if (!hostMap.isOneHost())
+    return prefixed(
+        makeError(MOERT_UNAVAILABLE,
+                  "the %s needs ranks that share memory, but the group has %d "
+                  "hosts, %s; artifacts for several hosts, compiled with "
+                  "--transport=messages or --target nccl, take ordinary memory",
+                  what.c_str(), hostMap.numHosts(), hostMap.describe().c_str())
+            .expecting("one host", hostMap.describe()));
   Status status = runGroupOp({GroupOp::SymmAlloc, bytes, what, Status::ok()});
   char *address = nullptr;
   if (status.isOk()) {

@@ -90,6 +90,13 @@ enum class RankState : uint32_t {
   Left
 };
 
+/// What has become of a rank, as far as another one sees it.
+enum class RankFate : uint32_t {
+  Well = 0,
+  Died, ///< its process, which the leader of its host has seen
+  Lost  ///< its host is not heard of
+};
+
 /// The n-th group operation of a rank lies at n modulo the ring's size. A
 /// reader takes it for valid when `ordinal` is n before and after.
 struct GroupOpRecord {
@@ -121,10 +128,15 @@ struct alignas(4096) RankBlock {
   std::atomic<uint64_t> groupOps;       ///< begun
   std::atomic<uint64_t> groupOpsQueued; ///< in which no more collectives come
   std::atomic<uint64_t> groupOpsDone;   ///< ended
-  std::atomic<uint64_t> collectives;    ///< begun
+  /// In which it has compared itself with all others; of several hosts only.
+  std::atomic<uint64_t> groupOpsCompared;
+  std::atomic<uint64_t> collectives; ///< begun
   SharedText<48> phase;
   std::atomic<uint64_t> pid;
   std::atomic<uint64_t> pidNamespace;
+  std::atomic<uint64_t> generation; ///< resets so far
+  std::atomic<uint64_t> urgent;     ///< changes that it rang the bell for
+  std::atomic<uint32_t> fate;       ///< of copies for ranks of other hosts
 
   /// Of GroupSleep.cpp. Which flag of its own the rank sleeps for, and from
   /// which rank (0, or 1 + that rank); a futex that changes when it is woken.
@@ -135,6 +147,8 @@ struct alignas(4096) RankBlock {
   alignas(64) std::atomic<uint64_t> sleepers;
 
   alignas(64) SharedError<2048> error;
+  /// What is said of a host that is lost, in the block of its leader.
+  SharedText<1024> lostText;
 
   GroupOpRecord groupOpRing[groupOpSlots];
   CollectiveRecord collectiveRing[collectiveSlots];
@@ -144,7 +158,9 @@ struct alignas(4096) GroupBlock {
   std::atomic<uint64_t> origin; ///< 0, or 1 + rank whose error was first
 };
 
-/// One GroupBlock, a RankBlock per rank, and a word per rank.
+/// One GroupBlock, a RankBlock per rank, and a word per rank. Ranks of one host
+/// share it. In a group of several, blocks for ranks of other hosts are copies,
+/// which the leader's HostLink keeps up to date.
 struct ControlMemory {
   ControlMemory(void *base, int size)
       : base(base), size(size), bytes(bytesFor(size)) {}
@@ -167,6 +183,13 @@ struct ControlMemory {
   int size;
   size_t bytes;
 };
+
+/// Names `rank` as the first that has an error, which its block holds already,
+/// and wakes everybody on this host. False when another one was first.
+bool nameOrigin(ControlMemory &memory, int rank);
+
+/// Forgets what `rank` has done, and its error.
+void clearForReset(ControlMemory &memory, int rank, uint64_t generation);
 
 } // namespace moe::rt
 

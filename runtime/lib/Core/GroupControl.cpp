@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <initializer_list>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -52,64 +53,122 @@ static uint64_t pidNamespace() {
 
 Expected<std::unique_ptr<GroupControl>>
 GroupControl::create(Bootstrap &bootstrap) {
-  int rank = bootstrap.rank(), size = bootstrap.size();
-  std::shared_ptr<ControlMemory> memory;
-  Status mine;
-  if (LocalGroup *local = bootstrap.localGroup()) {
-    memory = local->share<ControlMemory>("control", [&] {
+  return create(bootstrap, bootstrap, HostMap::oneHost(bootstrap.size()));
+}
+
+/// The memory of the ranks of `onHost`, with blocks for `size` ranks.
+static Expected<std::shared_ptr<ControlMemory>> shareControl(Bootstrap &onHost,
+                                                             int size) {
+  if (LocalGroup *local = onHost.localGroup()) {
+    auto memory = local->share<ControlMemory>("control", [&] {
       auto mapped = mapControl(-1, size);
       return mapped.isOk() ? mapped.take() : nullptr;
     });
     if (!memory)
-      mine = Status(MOERT_OUT_OF_MEMORY, "cannot map the control memory");
-  } else {
-    // Rank 0 makes the file, all map it.
-    UniqueFd fd;
-    if (rank == 0) {
-      auto created = createMemoryFile(ControlMemory::bytesFor(size));
-      if (created.isOk())
-        fd = created.take();
-      mine = created.status();
-    }
-    std::vector<UniqueFd> fds;
-    if (Status s = bootstrap.exchangeFds(fd.get(), fds); !s.isOk())
-      return s.withPrefix("setting up the group");
-    if (mine.isOk() && !fds[0].isValid())
-      mine = Status(MOERT_PEER_FAILED, "rank 0 could not make the control "
-                                       "memory");
-    if (mine.isOk()) {
-      auto mapped = mapControl(fds[0].get(), size);
-      if (mapped.isOk())
-        memory = mapped.take();
-      mine = mapped.status();
-    }
+      return Status(MOERT_OUT_OF_MEMORY, "cannot map the control memory");
+    return memory;
   }
-  if (mine.isOk()) {
-    RankBlock &block = memory->ranks()[rank];
+  // The leader makes the file, all map it.
+  UniqueFd fd;
+  Status status;
+  if (onHost.rank() == 0) {
+    auto created = createMemoryFile(ControlMemory::bytesFor(size));
+    if (created.isOk())
+      fd = created.take();
+    status = created.status();
+  }
+  std::vector<UniqueFd> fds;
+  Status exchanged = onHost.exchangeFds(fd.get(), fds);
+  if (!status.isOk() || !exchanged.isOk())
+    return status.isOk() ? exchanged : status;
+  if (!fds[0].isValid())
+    return makeError(MOERT_PEER_FAILED,
+                     "rank %d could not make the control memory",
+                     onHost.rankInWhole(0));
+  return mapControl(fds[0].get(), size);
+}
+
+Expected<std::unique_ptr<GroupControl>>
+GroupControl::create(Bootstrap &bootstrap, Bootstrap &onHost,
+                     const HostMap &hosts) {
+  auto failed = [](const Status &status) {
+    return status.withPrefix("setting up the group");
+  };
+  int rank = bootstrap.rank();
+  auto memory = shareControl(onHost, bootstrap.size());
+  if (memory.isOk()) {
+    RankBlock &block = (*memory)->ranks()[rank];
     block.pid = getpid();
     block.pidNamespace = pidNamespace();
     block.state = uint32_t(RankState::Idle);
   }
-  if (Status s = agreeStatus(bootstrap, mine); !s.isOk())
-    return s.withPrefix("setting up the group");
+  if (Status s = agreeStatus(bootstrap, memory.status()); !s.isOk())
+    return failed(s);
   std::unique_ptr<GroupControl> control(
-      new GroupControl(std::move(memory), rank, size));
+      new GroupControl(memory.take(), hosts, rank));
   control->watchPeers();
+  if (!hosts.isOneHost())
+    if (Status s = control->linkHosts(bootstrap, onHost); !s.isOk())
+      return failed(s);
   // No rank may leave before all have opened its process.
   if (Status s = bootstrap.barrier(); !s.isOk())
-    return s.withPrefix("setting up the group");
+    return failed(s);
   return control;
 }
 
-GroupControl::GroupControl(std::shared_ptr<ControlMemory> memory, int rank,
-                           int size)
-    : memory(std::move(memory)), myRank(rank), groupSize(size) {}
+GroupControl::GroupControl(std::shared_ptr<ControlMemory> memory,
+                           const HostMap &hosts, int rank)
+    : memory(std::move(memory)), hosts(hosts), myRank(rank),
+      groupSize(this->memory->size) {}
 
 GroupControl::~GroupControl() { leave(); }
 
 void GroupControl::leave() {
   block(myRank).state.store(uint32_t(RankState::Left),
                             std::memory_order_release);
+  ring();
+  if (link)
+    link->leave();
+}
+
+/// Makes the link to other hosts, which the leader of each has.
+Status GroupControl::linkHosts(Bootstrap &bootstrap, Bootstrap &onHost) {
+  Status status;
+  if (onHost.rank() == 0) {
+    bell = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!bell.isValid())
+      status = makeOsError(MOERT_IO, errno, "cannot make an event descriptor");
+  }
+  std::vector<UniqueFd> bells;
+  Status exchanged = onHost.exchangeFds(bell.get(), bells);
+  if (status.isOk())
+    status = exchanged;
+  if (status.isOk() && !bells[0].isValid())
+    status = makeError(MOERT_PEER_FAILED, "rank %d has no event descriptor",
+                       onHost.rankInWhole(0));
+  if (Status s = agreeStatus(bootstrap, status); !s.isOk())
+    return s;
+  if (onHost.rank() != 0)
+    bell = std::move(bells[0]);
+  std::vector<int> processes;
+  for (const UniqueFd &process : peerProcesses)
+    processes.push_back(process.get());
+  auto made = HostLink::create({bootstrap, hosts, memory, bell.get(),
+                                std::move(processes),
+                                [this](int peer) { return lastSeen(peer); }});
+  if (made.isOk())
+    link = made.take();
+  return made.status();
+}
+
+/// Tells other hosts at once what this rank has published.
+void GroupControl::ring() {
+  if (!bell.isValid())
+    return;
+  block(myRank).urgent.fetch_add(1, std::memory_order_release);
+  uint64_t one = 1;
+  ssize_t written = write(bell.get(), &one, sizeof(one));
+  (void)written;
 }
 
 RankBlock &GroupControl::block(int rank) const { return memory->ranks()[rank]; }
@@ -122,7 +181,8 @@ void GroupControl::watchPeers() {
   uint64_t myNamespace = block(myRank).pidNamespace;
   for (int peer = 0; peer < groupSize; ++peer) {
     pid_t pid = static_cast<pid_t>(block(peer).pid.load());
-    if (pid != getpid() && block(peer).pidNamespace == myNamespace)
+    if (!isFar(peer) && pid != getpid() &&
+        block(peer).pidNamespace == myNamespace)
       peerProcesses[peer] =
           UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   }
@@ -226,13 +286,10 @@ void GroupControl::endCollective() {
 void GroupControl::raise(Status &status) {
   // The record is complete before the origin is named.
   RankBlock &mine = block(myRank);
-  uint64_t none = 0;
-  std::atomic<uint64_t> &origin = memory->group().origin;
-  if (origin.load(std::memory_order_acquire) == 0) {
+  if (memory->group().origin.load(std::memory_order_acquire) == 0) {
     mine.error.store(status);
-    if (origin.compare_exchange_strong(none, uint64_t(myRank) + 1,
-                                       std::memory_order_acq_rel)) {
-      wakeAll();
+    if (nameOrigin(*memory, myRank)) {
+      ring();
       return;
     }
   }
@@ -255,6 +312,11 @@ Status GroupControl::groupError() const {
   // A mismatch is an error of all ranks alike.
   if (origin == myRank || first.code() == MOERT_COLLECTIVE_MISMATCH)
     return first.of(myRank, origin);
+  // Nobody has raised this one.
+  if (block(origin).fate.load(std::memory_order_acquire) ==
+          uint32_t(RankFate::Lost) &&
+      first.code() == MOERT_PEER_FAILED)
+    return first.withPrefix(format("rank %d", myRank)).of(myRank, origin);
   return makeError(MOERT_PEER_FAILED,
                    "rank %d: stopped because another rank failed: %s", myRank,
                    first.message().c_str())
@@ -262,20 +324,32 @@ Status GroupControl::groupError() const {
       .of(myRank, origin);
 }
 
+void moe::rt::clearForReset(ControlMemory &memory, int rank,
+                            uint64_t generation) {
+  RankBlock &block = memory.ranks()[rank];
+  block.groupOps = block.groupOpsQueued = block.groupOpsDone = 0;
+  block.groupOpsCompared = 0;
+  block.collectives = 0;
+  for (GroupOpRecord &record : block.groupOpRing)
+    record.ordinal = 0;
+  for (CollectiveRecord &record : block.collectiveRing)
+    record.ordinal = 0;
+  memory.collectives()[rank] = 0;
+  block.error.code = MOERT_OK;
+  block.state = uint32_t(RankState::Idle);
+  // Last: a snapshot of this generation has nothing of the one before.
+  block.generation = generation;
+}
+
 Status GroupControl::reset(Bootstrap &bootstrap) {
   if (Status s = bootstrap.barrier(); !s.isOk())
     return s;
-  RankBlock &mine = block(myRank);
-  mine.groupOps = mine.groupOpsQueued = mine.groupOpsDone = 0;
-  mine.collectives = 0;
-  for (GroupOpRecord &record : mine.groupOpRing)
-    record.ordinal = 0;
-  for (CollectiveRecord &record : mine.collectiveRing)
-    record.ordinal = 0;
-  memory->collectives()[myRank] = 0;
-  mine.error.code = MOERT_OK;
-  mine.state = uint32_t(RankState::Idle);
-  if (myRank == 0)
+  uint64_t generation =
+      block(myRank).generation.load(std::memory_order_relaxed) + 1;
+  clearForReset(*memory, myRank, generation);
+  if (link)
+    link->beginGeneration();
+  else if (myRank == 0)
     memory->group().origin = 0;
   return bootstrap.barrier();
 }

@@ -34,7 +34,7 @@ bool GroupControl::sleep(int peer, const AwaitedFlag &flag,
   RankBlock &mine = block(myRank);
   mine.awaitedOffset.store(flag.offset, std::memory_order_relaxed);
   mine.awaitedValue.store(flag.value, std::memory_order_relaxed);
-  // Against wakeAll in the same way, with the error in place of the flag.
+  // Against nameOrigin in the same way, with the error in place of the flag.
   mine.awaitedRank.exchange(uint32_t(peer) + 1, std::memory_order_acq_rel);
   uint32_t before = mine.wakeups.load(std::memory_order_acquire);
   block(peer).sleepers.fetch_or(markOf(myRank), std::memory_order_acq_rel);
@@ -68,8 +68,15 @@ void GroupControl::wakeSleepers(
     mine.sleepers.fetch_or(kept, std::memory_order_release);
 }
 
-void GroupControl::wakeAll() {
-  for (int rank = 0; rank < groupSize; ++rank)
-    if (block(rank).awaitedRank.fetch_or(0, std::memory_order_acq_rel) != 0)
-      wake(block(rank));
+bool moe::rt::nameOrigin(ControlMemory &memory, int rank) {
+  uint64_t none = 0;
+  if (!memory.group().origin.compare_exchange_strong(none, uint64_t(rank) + 1,
+                                                     std::memory_order_acq_rel))
+    return false;
+  for (int r = 0; r < memory.size; ++r) {
+    RankBlock &other = memory.ranks()[r];
+    if (other.awaitedRank.fetch_or(0, std::memory_order_acq_rel) != 0)
+      wake(other);
+  }
+  return true;
 }

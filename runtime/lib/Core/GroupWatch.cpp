@@ -9,10 +9,7 @@
 #include "ControlBlock.h"
 #include "moe-runtime/GroupControl.h"
 
-#include <algorithm>
-#include <chrono>
 #include <poll.h>
-#include <thread>
 
 using namespace moe::rt;
 
@@ -286,92 +283,41 @@ Status GroupControl::checkAlive(int peer) const {
   return checkProcess(peer);
 }
 
-Status GroupControl::checkProcess(int peer) const {
-  if (!peerProcesses[peer].isValid())
-    return Status::ok();
+bool GroupControl::hasProcessEnded(int peer) const {
   pollfd process{peerProcesses[peer].get(), POLLIN, 0};
-  if (poll(&process, 1, 0) <= 0)
-    return Status::ok();
+  return process.fd >= 0 && poll(&process, 1, 0) > 0;
+}
+
+Status GroupControl::diedOn(int peer, const std::string &where) const {
   std::string seen = lastSeen(peer);
-  return makeError(MOERT_PEER_FAILED, "rank %d (process %d) died %s", peer,
-                   int(block(peer).pid.load()), seen.c_str())
+  return makeError(MOERT_PEER_FAILED, "rank %d (process %d%s) died %s", peer,
+                   int(block(peer).pid.load()), where.c_str(), seen.c_str())
       .aboutPeer(peer)
       .expecting("", "died " + seen);
 }
 
-bool GroupControl::waitForGroupOp(int peer, uint64_t ordinal, WaitClock &clock,
-                                  double timeoutSeconds, Status &error) const {
-  auto hasArrived = [&] {
-    return block(peer).groupOps.load(std::memory_order_acquire) >= ordinal;
-  };
-  int next = 0;
-  int64_t sleepUs = 50;
-  for (int spins = 0; !hasArrived(); ++spins) {
-    if (spins < 100) {
-      std::this_thread::yield();
-      continue;
-    }
-    error = checkSome(peer, next);
-    if (error.isOk())
-      error = checkAlive(peer);
-    if (!error.isOk())
-      return hasArrived() && originRank() < 0;
-    if (clock.hasPassed(timeoutSeconds)) {
-      error = Status(MOERT_TIMEOUT, "");
-      return false;
-    }
-    std::this_thread::sleep_for(std::chrono::microseconds(sleepUs));
-    sleepUs = std::min<int64_t>(2 * sleepUs, 1000);
+Status GroupControl::checkProcess(int peer) const {
+  if (!isFar(peer))
+    return hasProcessEnded(peer) ? diedOn(peer, "") : Status::ok();
+  int host = hosts.hostOf(peer);
+  switch (RankFate(block(peer).fate.load(std::memory_order_acquire))) {
+  case RankFate::Died:
+    return diedOn(peer, " on " + hosts.nameOf(host));
+  case RankFate::Lost:
+    return Status(MOERT_PEER_FAILED,
+                  block(hosts.leaderOf(peer)).lostText.load())
+        .aboutPeer(peer)
+        .expecting("", "lost host " + hosts.describe(host));
+  case RankFate::Well:
+    break;
   }
-  return true;
-}
-
-Status GroupControl::agree(const GroupOp &op, double timeoutSeconds,
-                           bool &raised) {
-  raised = true;
-  uint64_t ordinal = block(myRank).groupOps.load(std::memory_order_relaxed);
-  WaitClock clock;
-  for (int peer = 0; peer < groupSize; ++peer) {
-    Status error;
-    if (waitForGroupOp(peer, ordinal, clock, timeoutSeconds, error))
-      continue;
-    if (originRank() >= 0 || error.code() == MOERT_COLLECTIVE_MISMATCH)
-      return error;
-    if (error.code() == MOERT_TIMEOUT) {
-      std::vector<int> missing;
-      std::string seen;
-      for (int r = 0; r < groupSize; ++r)
-        if (block(r).groupOps.load(std::memory_order_acquire) < ordinal) {
-          missing.push_back(r);
-          seen += format("; rank %d was last seen %s", r, lastSeen(r).c_str());
-        }
-      return makeError(MOERT_TIMEOUT,
-                       "rank %d: %s: timed out after %g s waiting for %s to "
-                       "arrive%s",
-                       myRank, op.text.c_str(), timeoutSeconds,
-                       listRanks(missing).c_str(), seen.c_str())
-          .aboutPeer(missing.empty() ? -1 : missing.front())
-          .expecting(op.text, missing.empty() ? "" : lastSeen(missing.front()));
-    }
-    return error.withPrefix(format("rank %d: %s", myRank, op.text.c_str()));
-  }
-  if (Status s = checkGroup(); !s.isOk())
-    return s;
-  raised = false;
-  if (!op.local.isOk())
-    return op.local;
-  for (int peer = 0; peer < groupSize; ++peer) {
-    const GroupOpRecord &record =
-        block(peer).groupOpRing[ordinal % RankBlock::groupOpSlots];
-    if (record.ordinal.load(std::memory_order_acquire) == ordinal &&
-        record.localError.code.load(std::memory_order_acquire)) {
-      Status theirs = record.localError.load();
-      return makeError(MOERT_PEER_FAILED,
-                       "rank %d: %s: another rank failed: %s", myRank,
-                       op.text.c_str(), theirs.message().c_str())
-          .causedBy(theirs)
-          .of(myRank, peer);
-    }
-  }
-  return Status::ok();
+  // Nothing is heard of other hosts without the leader of this one.
+  int leader = hosts.leaderOf(myRank);
+  if (leader == myRank || hasLeft(leader) || !hasProcessEnded(leader))
+    return Status::ok();
+  Status error = diedOn(leader, "");
+  return error.withMessage(error.message() +
+                           format("; it was in touch with other hosts, such as "
+                                  "that of rank %d",
+                                  peer));
 }

@@ -39,7 +39,8 @@ SymmetricHeap::create(Backend &backend, Bootstrap &bootstrap,
   for (size_t r = 0; status.isOk() && r < ranks; ++r) {
     if (rooms[r] == 0)
       status = makeError(MOERT_PEER_FAILED,
-                         "rank %zu could not reserve its symmetric heap", r);
+                         "rank %d could not reserve its symmetric heap",
+                         bootstrap.rankInWhole(static_cast<int>(r)));
     room = std::min(room, rooms[r]);
   }
   if (!status.isOk()) {

@@ -22,6 +22,17 @@ module attributes {gpu.container_module} {
         : memref<?x7168xbf16> to memref<64x7168xbf16, #symm.space>
       gpu.return
     }
+    // A target in memory of this rank has no peers: what the launch says of where
+    // these lie is not read.
+    // CHECK-LABEL: gpu.func @own_memory
+    // CHECK-SAME: %{{.*}}: i64, %[[STRIDE:[a-z0-9]+]]: i64, %{{.*}}: i64, %{{.*}}: !llvm.ptr)
+    // CHECK-NOT: %[[STRIDE]]
+    // CHECK: st.global
+    gpu.func @own_memory(%x: memref<8x12xf32>, %y: memref<?x12xf32>, %i: index) kernel {
+      symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 32
+        : memref<8x12xf32> to memref<?x12xf32>
+      gpu.return
+    }
     // 48 bytes: three lanes have a vector, and only these store.
     // CHECK-LABEL: gpu.func @short_row
     // CHECK: v4.b32 {$0,$1,$2,$3}, [$4+0];

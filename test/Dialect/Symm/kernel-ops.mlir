@@ -98,3 +98,22 @@ func.func @loads(%a: vector<8xbf16>, %b: vector<2xi32>, %c: vector<1xi8>, %d: ve
   // CHECK: return %[[ONE]]#0, %[[ONE]]#1, %[[TWO]]#0, %[[TWO]]#1
   return %0#0, %0#1, %1#0, %1#1 : vector<8xbf16>, vector<2xi32>, vector<1xi8>, vector<1xf32>
 }
+
+// Memory of one rank, which peers do not access, need not be symmetric.
+// CHECK-LABEL: func.func @own_memory
+func.func @own_memory(%x: memref<8x64xbf16>, %y: memref<?x64xbf16>,
+                      %words: memref<4xi64>, %counter: memref<1xi64>,
+                      %i: index, %value: i32, %epoch: i64) {
+  // CHECK: symm.put_each {{.*}} : memref<8x64xbf16> to memref<?x64xbf16>
+  symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 4
+    : memref<8x64xbf16> to memref<?x64xbf16>
+  // CHECK: symm.grid_barrier %{{.*}} : memref<1xi64>
+  symm.grid_barrier %counter : memref<1xi64>
+  // CHECK: symm.post %{{.*}} to %{{.*}} : memref<4xi64>
+  symm.post %value to %words[%i] in %epoch : memref<4xi64>
+  // CHECK: symm.collect %{{.*}} : memref<4xi64>
+  %seen, %posted = symm.collect %words[%i] in %epoch : memref<4xi64>
+  // CHECK: symm.take %{{.*}} : memref<4xi64>
+  %number = symm.take %words[%i] : memref<4xi64>
+  return
+}

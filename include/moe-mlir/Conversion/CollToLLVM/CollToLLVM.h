@@ -16,9 +16,11 @@ class RewritePatternSet;
 
 namespace mlir::moe {
 
-/// Patterns that lower all coll ops to calls of the runtime.
+/// Patterns that lower all coll ops to calls of the runtime. With `hasDevice`
+/// buffers are memory of a device.
 void populateCollToLLVMConversionPatterns(const LLVMTypeConverter &converter,
-                                          RewritePatternSet &patterns);
+                                          RewritePatternSet &patterns,
+                                          bool hasDevice = false);
 
 } // namespace mlir::moe
 

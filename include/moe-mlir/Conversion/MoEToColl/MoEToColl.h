@@ -26,10 +26,12 @@ struct MessageSchedule {
 };
 
 /// Lowerings of the memref forms of moe ops to coll, scf, memref and arith, for
-/// ranks that exchange messages. `sites` has to hold every collective op and to
-/// outlive the patterns.
+/// ranks that exchange messages: as the work of one thread, or as `kernels` of
+/// the shape each op says, with exchanges between them. `sites` has to hold
+/// every collective op and to outlive the patterns.
 void populateMoEToCollConversionPatterns(RewritePatternSet &patterns,
                                          const SiteNumbers &sites,
+                                         bool kernels = false,
                                          MessageSchedule schedule = {});
 
 } // namespace mlir::moe

@@ -146,4 +146,33 @@ def Coll_RowsOp : Coll_Op<"rows", [
   let hasVerifier = 1;
 }
 
+def Coll_ReadOp : Coll_Op<"read", [
+    MemoryEffects<[MemRead, MemWrite]>, AllTypesMatch<["table", "result"]>]> {
+  let summary = "a table of the device, in host memory";
+  let description = [{
+    Waits until what fills `table` is done, and gives what is in it as memory of
+    the host, where the tables of `coll.rows` have to be (coll_s7). The result is
+    the function's until that returns. On a target without a device it is `table`
+    itself.
+
+    An error that a kernel has recorded on this rank ends the entry here: with
+    what it has counted, nothing is to be exchanged.
+
+    Example, with four ranks:
+
+    ```mlir
+    func.func @read(%table: memref<4x4xi32>) {
+      %host = coll.read %table : memref<4x4xi32>
+      return
+    }
+    ```
+
+    **Constraints:**
+    - coll_c1: `table` is statically shaped, and has contiguous rows.
+  }];
+  let arguments = (ins Arg<Coll_StaticBuffer, "", [MemRead]>:$table);
+  let results = (outs Coll_StaticBuffer:$result);
+  let assemblyFormat = "$table attr-dict `:` type($table)";
+}
+
 #endif // MOE_MLIR_DIALECT_COLL_IR_COLLOPS_TD

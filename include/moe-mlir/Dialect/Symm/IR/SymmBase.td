@@ -91,6 +91,14 @@ def Symm_Flags : Type<
     "rank-1 memref of i64 in symmetric memory (#symm.space)",
     "::mlir::MemRefType">;
 
+/// Words that blocks of a rank share: no other rank accesses them, and so they
+/// need not be symmetric.
+def Symm_Words : Type<
+    And<[AnyStaticShapeMemRef.predicate, HasAnyRankOfPred<[1]>,
+         CPred<"::llvm::cast<::mlir::MemRefType>($_self)"
+               ".getElementType().isInteger(64)">]>,
+    "statically shaped rank-1 memref of i64", "::mlir::MemRefType">;
+
 /// Numbers of rows, or rows, that one rank computes.
 def Symm_Counts : Type<
     And<[AnyStaticShapeMemRef.predicate, HasAnyRankOfPred<[1]>,

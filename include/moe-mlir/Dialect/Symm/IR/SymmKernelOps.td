@@ -30,6 +30,9 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
     When `source` is a stage in workgroup memory, each lane starts a bulk copy of
     row `from` to its destination instead; `symm.put_wait` waits for them.
 
+    Where `target` is not symmetric it is memory of this rank, from which rows are
+    sent on, or to which they are taken; then `rank` has no meaning.
+
     With `rows N`, N consecutive rows move as if they were one: those from `from`
     on, to those from `to` on.
 
@@ -58,7 +61,7 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
   }];
   let arguments = (ins
     Arg<AnyMemRef, "", [MemRead]>:$source, Index:$from,
-    Arg<Symm_MemRef, "", [MemWrite]>:$target, Index:$to,
+    Arg<AnyMemRef, "", [MemWrite]>:$target, Index:$to,
     Index:$rank, Index:$rotation,
     ConfinedAttr<I64Attr, [IntMinValue<1>, IntMaxValue<32>]>:$lanes,
     Optional<Index>:$member,
@@ -101,7 +104,7 @@ def Symm_GridBarrierOp : Symm_Op<"grid_barrier", [
     **Constraints:**
     - `counter` has one element.
   }];
-  let arguments = (ins Symm_Flags:$counter);
+  let arguments = (ins Symm_Words:$counter);
   let results = (outs Optional<I1>:$met);
   let assemblyFormat = [{
     $counter attr-dict `:` type($counter) (`->` type($met)^)?
@@ -127,7 +130,7 @@ def Symm_PostOp : Symm_Op<"post"> {
     }
     ```
   }];
-  let arguments = (ins I32:$value, Arg<Symm_Flags, "", [MemWrite]>:$words,
+  let arguments = (ins I32:$value, Arg<Symm_Words, "", [MemWrite]>:$words,
     Index:$index, I64:$epoch);
   let assemblyFormat = [{
     $value `to` $words `[` $index `]` `in` $epoch attr-dict `:` type($words)
@@ -158,7 +161,7 @@ def Symm_CollectOp : Symm_Op<"collect", [
     }
     ```
   }];
-  let arguments = (ins Symm_Flags:$words, Index:$index, I64:$epoch);
+  let arguments = (ins Symm_Words:$words, Index:$index, I64:$epoch);
   let results = (outs I32:$value, I1:$posted);
   let assemblyFormat = [{
     $words `[` $index `]` `in` $epoch attr-dict `:` type($words)
@@ -180,7 +183,7 @@ def Symm_TakeOp : Symm_Op<"take", [MemoryEffects<[MemRead, MemWrite]>]> {
     %number = symm.take %counters[%c0] : memref<2xi64, #symm.space>
     ```
   }];
-  let arguments = (ins Symm_Flags:$counters, Index:$index);
+  let arguments = (ins Symm_Words:$counters, Index:$index);
   let results = (outs I64:$number);
   let assemblyFormat = "$counters `[` $index `]` attr-dict `:` type($counters)";
 }

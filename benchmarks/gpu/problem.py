@@ -1,0 +1,31 @@
+# ===- problem.py - what an exchange starts from and has to give -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Inputs, expected results and bytes of an exchange."""
+
+from . import data, routing, shapes
+
+
+class Problem:
+    """Inputs, expected results and bytes of one shape."""
+
+    def __init__(self, this, unit, layout):
+        self.model = next(m for m in shapes.models() if m.name == unit["model"])
+        self.tokens, self.layout = unit["tokens"], layout
+        self.inputs = [data.Inputs(self.model, self.tokens, this.config["seed"], r, this.device)
+                       for r in range(this.ranks)]
+        self.mine = self.inputs[this.rank]
+        self.expected = data.Expected(self.model, layout, self.inputs, this.rank)
+        sent = [routing.rows_to_ranks(d.idx.cpu().numpy(), this.ranks, self.model.experts, layout)
+                for d in self.inputs]
+        self.row_bytes = self.model.hidden * 2
+        self.dispatch_bytes = routing.bytes_out(sent[this.rank], this.rank, self.row_bytes)
+        self.combine_bytes = routing.combine_bytes_out(sent, this.rank, self.row_bytes)
+        self.key = {"model": self.model.name, "layout": layout, "tokens": self.tokens}
+
+    def expected_combine(self, this, weighted):
+        return data.expected_combine(self.model, self.layout, self.mine, this.ranks, weighted)

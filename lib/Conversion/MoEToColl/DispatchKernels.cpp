@@ -1,0 +1,122 @@
+//===- DispatchKernels.cpp - a dispatch as kernels and messages -----------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+///
+/// \file
+/// A dispatch on a GPU, between ranks that exchange messages: a kernel counts
+/// and packs, a second one places the rows once the counts of all ranks are
+/// there, and with expert_major a third one sorts what has come.
+///
+//===----------------------------------------------------------------------===//
+
+#include "DispatchPackKernel.h"
+#include "DispatchPlaceKernel.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+using Output = DispatchOp::Output;
+
+namespace {
+
+class DispatchKernels {
+public:
+  DispatchKernels(DispatchOp op, KernelMessages &b)
+      : op(op), b(b),
+        placement{static_cast<int64_t>(op.getNumExperts()), b.numRanks()},
+        blocks(b, op.getLayout(), placement), packKernel(op, b) {}
+
+  void lower();
+
+private:
+  void lowerReuse();
+  void move(KernelTables &tables, const KernelBlocks::Box &inbox);
+
+  DispatchOp op;
+  KernelMessages &b;
+  ExpertPlacement placement;
+  KernelBlocks blocks;
+  DispatchPackKernel packKernel;
+};
+
+} // namespace
+
+void moe::lowerDispatchToMessageKernels(DispatchOp op, KernelMessages &b) {
+  DispatchKernels(op, b).lower();
+}
+
+void DispatchKernels::lower() {
+  b.phase("prepare");
+  packKernel.prepare();
+  if (op.isReuse())
+    return lowerReuse();
+  Value numTokens = packKernel.getNumTokens();
+  packKernel.allocateOutbox(
+      b.mul(numTokens, b.index(packKernel.rowsPerToken())));
+  b.phase("count");
+  Value counts = packKernel.countAndPack();
+  b.phase("exchange");
+  Value all = b.allGatherCounts(counts);
+  b.phase("place");
+  KernelTables tables(b);
+  KernelBlocks::Box inbox;
+  if (op.isExpertMajor())
+    inbox = blocks.allocateBox();
+  DispatchPlaceKernel placeKernel(op, b, numTokens, all);
+  placeKernel.lower(tables, blocks, inbox);
+  tables.read();
+  move(tables, inbox);
+  if (!op.hasZeroPadding())
+    return;
+  b.phase("pad");
+  placeKernel.fillEmptyRows();
+}
+
+/// Nobody knows the rows of others, so each rank tells which it sends.
+void DispatchKernels::lowerReuse() {
+  b.phase("ready");
+  Value mine = packKernel.cover(blocks);
+  b.phase("exchange");
+  KernelBlocks::Exchanged known = blocks.exchange(mine, KernelTables::SendStart,
+                                                  op.getNumRows(b.numRanks()));
+  b.phase("pack");
+  packKernel.allocateOutbox(known.tables.numRows(KernelTables::SendStart));
+  packKernel.packReused(blocks, known.shift);
+  move(known.tables, known.box);
+  if (!op.hasZeroPadding())
+    return;
+  b.phase("pad");
+  packKernel.padReused(blocks, known.theirs);
+}
+
+/// Rows of a sender that lie together are received where they belong.
+void DispatchKernels::move(KernelTables &tables,
+                           const KernelBlocks::Box &inbox) {
+  b.phase("move");
+  SmallVector<std::pair<Value, Value>> sent, placed, copied;
+  for (Output kind : {Output::RecvX, Output::RecvScales, Output::RecvTopkIdx,
+                      Output::RecvTopkWeights, Output::RecvSrcIdx}) {
+    Value buffer = op.getOutput(kind);
+    if (!buffer)
+      continue;
+    Value target = b.withAlignedRows(buffer);
+    Value received = target;
+    if (op.isExpertMajor())
+      received = b.rowsLike(buffer, tables.numRows(KernelTables::RecvStart));
+    sent.push_back({packKernel.rowTarget(kind), received});
+    placed.push_back({received, target});
+    copied.push_back({target, buffer});
+  }
+  tables.exchange(sent);
+  if (op.isExpertMajor()) {
+    b.phase("unpack");
+    blocks.unpack(inbox, placed, op.getNumRows(b.numRanks()));
+  }
+  for (auto [target, buffer] : copied)
+    b.copyBack(target, buffer);
+}

@@ -1,0 +1,66 @@
+//===- DispatchPackKernel.h - rows of a dispatch, packed --------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_LIB_CONVERSION_MOETOCOLL_DISPATCHPACKKERNEL_H
+#define MOE_MLIR_LIB_CONVERSION_MOETOCOLL_DISPATCHPACKKERNEL_H
+
+#include "../MoEToSymm/DispatchRows.h"
+#include "KernelBlocks.h"
+
+namespace mlir::moe {
+
+/// The kernel that counts the rows of this rank and packs them, with what goes
+/// with each, into an outbox: a buffer for each output, in which the rows of
+/// each key follow one another, in the order of keys. `send_row` is the row in
+/// the outbox afterwards. With `reuse`, `send_row` is given and nothing
+/// counted. The kernel waits for no other rank.
+class DispatchPackKernel : public DispatchRows {
+public:
+  DispatchPackKernel(DispatchOp op, KernelMessages &b)
+      : DispatchRows(op, b), messages(b) {}
+
+  /// Begins the op: checks its operands.
+  using DispatchRows::prepare;
+  Value getNumTokens() { return numTokens; }
+
+  void allocateOutbox(Value numRows);
+  /// Most rows that a token has.
+  int64_t rowsPerToken();
+  /// Returns the counts of this rank per rank or, with expert_major, expert:
+  /// 1×keys; -1 after an error.
+  Value countAndPack();
+  /// With `reuse`: the blocks of this rank's rows on the others.
+  Value cover(KernelBlocks &blocks);
+  void packReused(KernelBlocks &blocks, Value shift);
+  /// With `reuse`: fills the rows that are not in the blocks of others here.
+  void padReused(KernelBlocks &blocks, Value theirs);
+
+  /// What is packed of an output.
+  using DispatchRows::rowTarget;
+  Value rowTarget(Output kind) override { return outbox.lookup(kind); }
+
+private:
+  int64_t rowLimit() override { return op.getTokenBound() * rowsPerToken(); }
+  Value placeOfReused(Value row, Value key) override;
+
+  void launch(llvm::function_ref<void()> body);
+  void storeCounts();
+  void placeInOutbox();
+
+  KernelMessages &messages;
+  llvm::SmallDenseMap<Output, Value> outbox;
+  Value sentCounts; ///< 1×keys
+  /// With `reuse`: from a row on its rank to that in the outbox, for each
+  /// block.
+  KernelBlocks *reusedBlocks = nullptr;
+  Value reusedShift;
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_LIB_CONVERSION_MOETOCOLL_DISPATCHPACKKERNEL_H

@@ -1,0 +1,84 @@
+//===- KernelBlocks.h - blocks of rows, in kernels --------------*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_MLIR_LIB_CONVERSION_MOETOCOLL_KERNELBLOCKS_H
+#define MOE_MLIR_LIB_CONVERSION_MOETOCOLL_KERNELBLOCKS_H
+
+#include "KernelMessages.h"
+
+namespace mlir::moe {
+
+/// The rows of a dispatch lie on the rank that receives them in *blocks*: those
+/// of one sender, and with expert_major of one expert, follow one another. In a
+/// *box* the blocks of all ranks lie one behind the other, in the order of
+/// ranks and experts.
+class KernelBlocks {
+public:
+  KernelBlocks(KernelMessages &b, Layout layout, ExpertPlacement placement)
+      : b(b), isExpertMajor(layout == Layout::expert_major),
+        placement(placement) {}
+
+  /// Blocks between this rank and each other one.
+  int64_t numParts() const {
+    return isExpertMajor ? placement.maxPerRank() : 1;
+  }
+  int64_t numBlocks() const { return b.numRanks() * numParts(); }
+  int64_t numKeys() const {
+    return isExpertMajor ? placement.numExperts : b.numRanks();
+  }
+  /// The number of the block of rows with key `key`: a rank, or an expert.
+  Value blockOf(Value key);
+  /// First row and number of rows of a block in a table of blocks.
+  std::pair<Value, Value> rowsOf(Value table, Value block);
+
+  /// Where the blocks of a box begin in it, and where their rows lie in the
+  /// buffer that the box is packed from, or unpacked to.
+  struct Box {
+    Value begins, places, numRows;
+  };
+  /// Allocates its tables.
+  Box allocateBox();
+  /// Copies the rows of each `buffers`: from where they lie to the box, or
+  /// back. Rows that would lie past `limit` are left out. A kernel of its own.
+  void pack(const Box &box, ArrayRef<std::pair<Value, Value>> buffers);
+  void unpack(const Box &box, ArrayRef<std::pair<Value, Value>> buffers,
+              int64_t limit);
+
+  /// The blocks that `rowAt(i, key)` names, for all i < `count`: a row of key
+  /// `key`, or -1. Returns first row and number of rows, R×parts×2, with all
+  /// rows in between. A kernel of its own.
+  Value cover(Value count, llvm::function_ref<Value(Value, Value)> rowAt);
+
+  /// What comes of the blocks that ranks have told one another with `cover`.
+  struct Exchanged {
+    Value mine, theirs; ///< R×parts×2
+    Value shift;        ///< keys: from a row of `mine` to its row in the box
+    KernelTables tables;
+    Box box; ///< of theirs, with expert_major
+  };
+  /// The kernel that follows up on `mine`. `tables` are those of an exchange
+  /// that moves the rows of `mine` out of a box, or into one, which `boxIs`
+  /// says.
+  Exchanged exchange(Value mine, KernelTables::Field boxIs, int64_t capacity);
+
+private:
+  void copy(const Box &box, ArrayRef<std::pair<Value, Value>> buffers,
+            bool toBox, int64_t limit);
+  Value findBlock(const Box &box, Value row);
+  Value sumOfParts(Value table, Value rank);
+  void coverKey(Value mine, Value partial, Value key, Value count,
+                llvm::function_ref<Value(Value, Value)> rowAt);
+
+  KernelMessages &b;
+  bool isExpertMajor;
+  ExpertPlacement placement;
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_MLIR_LIB_CONVERSION_MOETOCOLL_KERNELBLOCKS_H

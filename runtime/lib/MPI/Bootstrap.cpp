@@ -1,0 +1,197 @@
+//===- Bootstrap.cpp - a bootstrap over MPI's messages --------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "MpiBootstrap.h"
+#include "Process.h"
+#include "moe-runtime/Deadline.h"
+#include "moe-runtime/Mpi.h"
+
+#include <algorithm>
+#include <cstring>
+
+using namespace moe::rt;
+using namespace moe::rt::mpi;
+
+/// Above this number of ranks, everybody calling everybody costs too much.
+static constexpr int mostCalled = 256;
+
+/// Each all-gather has a tag of its own, so that what is left of one that has
+/// failed meets no other. MPI has tags up to 32767 at least; odd ones are those
+/// of roll calls.
+static int tagOf(uint64_t sequence) { return 2 + int(sequence % 16000) * 2; }
+
+MpiBootstrap::MpiBootstrap(std::unique_ptr<Communicator> communicator)
+    : communicator(std::move(communicator)), messenger(*this->communicator),
+      rollCall(*this->communicator) {}
+
+namespace {
+/// What each message begins with.
+struct BlockHeader {
+  uint64_t sequence;
+  uint64_t bytes;
+};
+} // namespace
+
+namespace {
+/// Ends an all-gather when its time is up, or when that of another rank is.
+class StepWatch : public Messenger::Watch {
+public:
+  StepWatch(double seconds, uint64_t sequence, RollCall *rollCall)
+      : seconds(seconds), deadline(seconds), sequence(sequence),
+        rollCall(rollCall) {}
+
+  Status check(int peer) override {
+    isLate = deadline.isOver() || (rollCall && rollCall->isCalled(sequence));
+    if (!isLate)
+      return Status::ok();
+    return makeError(MOERT_TIMEOUT, "rank %d did not arrive within %g s", peer,
+                     seconds)
+        .aboutPeer(peer);
+  }
+
+  bool isLate = false;
+
+private:
+  double seconds;
+  Deadline deadline;
+  uint64_t sequence;
+  RollCall *rollCall;
+};
+} // namespace
+
+/// `blocks[i]` is the block of the rank i above this one, and its header.
+Status MpiBootstrap::gatherBlocks(std::vector<char> &blocks, size_t blockBytes,
+                                  Messenger::Watch &watch) {
+  int ranks = size();
+  for (int have = 1; have < ranks; have *= 2) {
+    size_t moved = size_t(std::min(have, ranks - have)) * blockBytes;
+    int to = (rank() - have + ranks) % ranks, from = (rank() + have) % ranks;
+    if (Status s = messenger.transfer(
+            {{to, blocks.data(), moved}},
+            {{from, blocks.data() + size_t(have) * blockBytes, moved}},
+            tagOf(sequence), watch);
+        !s.isOk())
+      return s;
+  }
+  return Status::ok();
+}
+
+Status MpiBootstrap::allGather(const void *in, size_t bytes, void *out) {
+  int ranks = size();
+  bool isCalling = ranks <= mostCalled;
+  BlockHeader header{++sequence, bytes};
+  size_t blockBytes = sizeof(header) + bytes;
+  std::vector<char> blocks(blockBytes * size_t(ranks));
+  std::memcpy(blocks.data(), &header, sizeof(header));
+  if (bytes)
+    std::memcpy(blocks.data() + sizeof(header), in, bytes);
+  StepWatch watch(timeout, sequence, isCalling ? &rollCall : nullptr);
+  auto isTooLate = [&] { return isCalling && rollCall.isCalled(sequence); };
+  Status tooLate = makeError(
+      MOERT_TIMEOUT, "rank %d arrived when others had given up waiting for it",
+      rank());
+  Status status =
+      isTooLate() ? tooLate : gatherBlocks(blocks, blockBytes, watch);
+  if (watch.isLate && isCalling) {
+    if (std::vector<int> absent = rollCall.findAbsent(sequence);
+        !absent.empty())
+      status = makeError(MOERT_TIMEOUT, "%s did not arrive within %g s",
+                         listRanks(absent).c_str(), timeout)
+                   .aboutPeer(absent.front());
+  } else if (status.isOk() && isTooLate()) {
+    // What others had sent before was all that was needed.
+    status = tooLate;
+  }
+  if (!status.isOk()) {
+    // Whoever is missing here may be missing in MPI_Finalize.
+    abandon();
+    rollCall.end(sequence);
+    return status.withPrefix("bootstrap");
+  }
+  for (int i = 0; i < ranks; ++i) {
+    int from = (rank() + i) % ranks;
+    const char *block = blocks.data() + blockBytes * size_t(i);
+    BlockHeader seen;
+    std::memcpy(&seen, block, sizeof(seen));
+    if (seen.sequence != sequence || seen.bytes != bytes)
+      return makeError(MOERT_COLLECTIVE_MISMATCH,
+                       "bootstrap: rank %d is at step %llu with %llu bytes, "
+                       "rank %d at step %llu with %llu",
+                       from, (unsigned long long)seen.sequence,
+                       (unsigned long long)seen.bytes, rank(),
+                       (unsigned long long)sequence, (unsigned long long)bytes)
+          .aboutPeer(from);
+    if (bytes)
+      std::memcpy(static_cast<char *>(out) + bytes * size_t(from),
+                  block + sizeof(seen), bytes);
+  }
+  return Status::ok();
+}
+
+Status MpiBootstrap::exchangeFds(int fd, std::vector<UniqueFd> &out) {
+  return exchangeFdsOverSockets(*this, fd, out);
+}
+
+//===----------------------------------------------------------------------===//
+// Groups
+//===----------------------------------------------------------------------===//
+
+static Expected<std::unique_ptr<Bootstrap>>
+makeBootstrap(const Library &library, Comm comm, double timeoutSeconds) {
+  auto copy = Communicator::copy(library, comm, timeoutSeconds);
+  if (!copy.isOk()) {
+    if (copy.status().code() == MOERT_TIMEOUT)
+      abandon();
+    return copy.status();
+  }
+  std::unique_ptr<Bootstrap> made(new MpiBootstrap(copy.take()));
+  made->setTimeout(timeoutSeconds);
+  return made;
+}
+
+Expected<std::unique_ptr<Bootstrap>>
+moe::rt::createMpiBootstrap(const void *comm, double timeoutSeconds) {
+  auto library = joinRunning();
+  if (!library.isOk())
+    return library.status();
+  Comm handle = nullptr;
+  if (comm)
+    std::memcpy(&handle, comm, sizeof(handle));
+  return makeBootstrap(**library, handle, timeoutSeconds);
+}
+
+Expected<std::unique_ptr<Bootstrap>>
+moe::rt::createMpiJobBootstrap(const LaunchedJob &job, double timeoutSeconds) {
+  auto failed = [&](const Status &status) {
+    return status.withPrefix(format("rank %d", job.rank)).of(job.rank);
+  };
+  auto library = join(timeoutSeconds);
+  if (!library.isOk())
+    return failed(library.status());
+  int rank = -1, size = 0;
+  const Library &mpi = **library;
+  for (auto [result, call] :
+       {std::pair<int, const char *>{mpi.commRank(mpi.commWorld, &rank),
+                                     "MPI_Comm_rank"},
+        {mpi.commSize(mpi.commWorld, &size), "MPI_Comm_size"}})
+    if (Status s = mpi.check(result, call); !s.isOk())
+      return failed(s);
+  // An MPI that does not understand the launcher makes a job of its own of each
+  // process.
+  if (rank != job.rank || (job.size && size != job.size))
+    return failed(makeError(
+        MOERT_UNAVAILABLE,
+        "MPI (%s) takes this process for rank %d of %d, but %s says that it is "
+        "rank %d of %d; start the job with the mpirun of this MPI, or, where "
+        "it was built with Slurm's PMIx, by srun --mpi=pmix",
+        mpi.version.c_str(), rank, size, job.rankVariable.c_str(), job.rank,
+        job.size));
+  return makeBootstrap(mpi, mpi.commWorld, timeoutSeconds);
+}
+
+bool moe::rt::isMpiRunning() { return mpi::isRunning(); }

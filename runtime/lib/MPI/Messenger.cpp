@@ -1,0 +1,347 @@
+//===- Messenger.cpp - bytes between ranks, in bounded messages -----------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Communicator.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <ctime>
+#include <optional>
+#include <sched.h>
+
+using namespace moe::rt;
+using namespace moe::rt::mpi;
+
+/// How much a rank has on its way to others, and as much from others.
+static constexpr size_t mostBytes = 16 * Messenger::chunkBytes;
+static constexpr size_t mostMessages = 128;
+
+namespace {
+/// A part of a piece that is one message.
+struct Chunk {
+  size_t piece = 0;
+  size_t offset = 0;
+  size_t bytes = 0;
+};
+
+struct Slot {
+  std::vector<char> memory;
+  Chunk chunk;
+};
+} // namespace
+
+/// Messages in one direction, of which some are under way: `requests[i]` is
+/// that of `slots[i]`.
+struct Messenger::Direction {
+  std::vector<Slot> slots;
+  std::vector<Request> requests;
+  std::vector<size_t> free; ///< slots; the last one is used first
+  size_t bytesUnderWay = 0;
+
+  size_t numUnderWay() const { return slots.size() - free.size(); }
+
+  /// A slot with room for `bytes`, or none as long as there is too much under
+  /// way.
+  std::optional<size_t> take(size_t bytes, Request none) {
+    if (numUnderWay() > 0 &&
+        (numUnderWay() == mostMessages || bytesUnderWay + bytes > mostBytes))
+      return std::nullopt;
+    if (free.empty()) {
+      free.push_back(slots.size());
+      slots.emplace_back();
+      requests.push_back(none);
+    }
+    size_t slot = free.back();
+    if (slots[slot].memory.size() < bytes)
+      slots[slot].memory.resize(bytes);
+    free.pop_back();
+    bytesUnderWay += bytes;
+    return slot;
+  }
+  void giveBack(size_t slot) {
+    bytesUnderWay -= slots[slot].chunk.bytes;
+    free.push_back(slot);
+  }
+};
+
+struct Messenger::Pool {
+  Direction out, in;
+};
+
+/// One transfer.
+class Messenger::Run {
+public:
+  Run(Messenger &messenger, const std::vector<Outbound> &sends,
+      const std::vector<Inbound> &receives, int tag)
+      : communicator(messenger.communicator), mpi(communicator.mpi()),
+        pool(*messenger.pool), sends(sends), receives(receives), tag(tag) {}
+
+  /// Begins what there is room for, and ends what has come. Whether anything
+  /// has happened.
+  Expected<bool> step();
+  bool isDone() const {
+    return !nextSend && !nextReceive && pool.out.numUnderWay() == 0 &&
+           pool.in.numUnderWay() == 0;
+  }
+  /// The first rank that something is to come from, or go to.
+  int awaited() const;
+  void begin() {
+    nextSend = advance(sends, std::nullopt);
+    nextReceive = advance(receives, std::nullopt);
+  }
+  /// Gives up what is under way, as far as MPI lets it.
+  void cancel();
+
+private:
+  template <typename Piece>
+  static std::optional<Chunk> advance(const std::vector<Piece> &pieces,
+                                      std::optional<Chunk> last);
+  Status post(bool &any);
+  Expected<size_t> complete(Direction &direction);
+  Status checkReceived(const Chunk &chunk, const MessageStatus &status) const;
+
+  Communicator &communicator;
+  const Library &mpi;
+  Pool &pool;
+  const std::vector<Outbound> &sends;
+  const std::vector<Inbound> &receives;
+  int tag;
+  std::optional<Chunk> nextSend, nextReceive;
+  std::vector<int> indices;
+  std::vector<MessageStatus> statuses;
+};
+
+/// The chunk after `last`; the same at both ends, since they cut alike.
+template <typename Piece>
+std::optional<Chunk> Messenger::Run::advance(const std::vector<Piece> &pieces,
+                                             std::optional<Chunk> last) {
+  Chunk next = last.value_or(Chunk());
+  next.offset += next.bytes;
+  while (next.piece < pieces.size() &&
+         next.offset == pieces[next.piece].bytes) {
+    ++next.piece;
+    next.offset = 0;
+  }
+  if (next.piece == pieces.size())
+    return std::nullopt;
+  next.bytes = std::min(chunkBytes, pieces[next.piece].bytes - next.offset);
+  return next;
+}
+
+Status Messenger::Run::post(bool &any) {
+  // Receives first: a message that is expected needs no memory of MPI's.
+  while (nextReceive) {
+    auto slot = pool.in.take(nextReceive->bytes, mpi.requestNull);
+    if (!slot)
+      break;
+    Slot &used = pool.in.slots[*slot];
+    used.chunk = *nextReceive;
+    if (Status s = mpi.check(
+            mpi.irecv(used.memory.data(), int(used.chunk.bytes), mpi.byte,
+                      receives[used.chunk.piece].peer, tag,
+                      communicator.handle(), &pool.in.requests[*slot]),
+            "MPI_Irecv");
+        !s.isOk())
+      return s;
+    nextReceive = advance(receives, nextReceive);
+    any = true;
+  }
+  while (nextSend) {
+    auto slot = pool.out.take(nextSend->bytes, mpi.requestNull);
+    if (!slot)
+      break;
+    Slot &used = pool.out.slots[*slot];
+    used.chunk = *nextSend;
+    const Outbound &piece = sends[used.chunk.piece];
+    std::memcpy(used.memory.data(), piece.data + used.chunk.offset,
+                used.chunk.bytes);
+    if (Status s = mpi.check(mpi.isend(used.memory.data(),
+                                       int(used.chunk.bytes), mpi.byte,
+                                       piece.peer, tag, communicator.handle(),
+                                       &pool.out.requests[*slot]),
+                             "MPI_Isend");
+        !s.isOk())
+      return s;
+    nextSend = advance(sends, nextSend);
+    any = true;
+  }
+  return Status::ok();
+}
+
+Status Messenger::Run::checkReceived(const Chunk &chunk,
+                                     const MessageStatus &status) const {
+  int peer = receives[chunk.piece].peer;
+  if (status.error == success && status.bytes == chunk.bytes)
+    return Status::ok();
+  constexpr int truncated = 15; // MPI_ERR_TRUNCATE of Open MPI
+  if (status.error == success || status.error == truncated)
+    return makeError(MOERT_COLLECTIVE_MISMATCH,
+                     "rank %d has sent %s bytes where rank %d expects %zu: "
+                     "they run different programs, or are at different steps",
+                     peer,
+                     status.error ? "more"
+                                  : format("%zu", status.bytes).c_str(),
+                     communicator.rank(), chunk.bytes)
+        .aboutPeer(peer)
+        .expecting(format("%zu bytes", chunk.bytes),
+                   status.error ? "more" : format("%zu bytes", status.bytes));
+  return mpi.check(status.error, "MPI_Irecv")
+      .withCode(MOERT_PEER_FAILED)
+      .withPrefix(format("a message from rank %d", peer))
+      .aboutPeer(peer);
+}
+
+/// Ends what has come in one direction. Returns how many messages.
+Expected<size_t> Messenger::Run::complete(Direction &direction) {
+  if (direction.numUnderWay() == 0)
+    return size_t(0);
+  int done = 0;
+  indices.resize(direction.requests.size());
+  statuses.assign(direction.requests.size(), MessageStatus());
+  int result =
+      mpi.testsome(int(direction.requests.size()), direction.requests.data(),
+                   &done, indices.data(), statuses.data());
+  if (done == undefined || done < 0)
+    done = 0;
+  bool isIn = &direction == &pool.in;
+  Status status;
+  for (int i = 0; i < done; ++i) {
+    Slot &slot = direction.slots[indices[i]];
+    // The field is only set when some request failed.
+    if (result == success)
+      statuses[i].error = success;
+    Status ended = isIn ? checkReceived(slot.chunk, statuses[i])
+                        : mpi.check(statuses[i].error, "MPI_Isend");
+    if (isIn && ended.isOk())
+      std::memcpy(receives[slot.chunk.piece].data + slot.chunk.offset,
+                  slot.memory.data(), slot.chunk.bytes);
+    if (status.isOk())
+      status = ended;
+    direction.giveBack(indices[i]);
+  }
+  if (status.isOk() && result != success && done == 0)
+    status = mpi.check(result, "MPI_Testsome");
+  if (!status.isOk())
+    return status;
+  return size_t(done);
+}
+
+Expected<bool> Messenger::Run::step() {
+  std::lock_guard<std::mutex> lock(mpi.mutex());
+  bool any = false;
+  if (Status s = post(any); !s.isOk())
+    return s;
+  for (Direction *direction : {&pool.in, &pool.out}) {
+    auto done = complete(*direction);
+    if (!done.isOk())
+      return done.status();
+    any |= *done > 0;
+  }
+  return any;
+}
+
+int Messenger::Run::awaited() const {
+  size_t first = receives.size();
+  auto note = [&](const Direction &direction, auto use) {
+    std::vector<bool> isFree(direction.slots.size());
+    for (size_t slot : direction.free)
+      isFree[slot] = true;
+    for (size_t i = 0; i < direction.slots.size(); ++i)
+      if (!isFree[i])
+        use(direction.slots[i].chunk.piece);
+  };
+  note(pool.in, [&](size_t piece) { first = std::min(first, piece); });
+  if (first < receives.size())
+    return receives[first].peer;
+  first = sends.size();
+  note(pool.out, [&](size_t piece) { first = std::min(first, piece); });
+  return first < sends.size() ? sends[first].peer : communicator.rank();
+}
+
+void Messenger::Run::cancel() {
+  std::lock_guard<std::mutex> lock(mpi.mutex());
+  for (Request &request : pool.in.requests)
+    if (request != mpi.requestNull)
+      (void)mpi.cancel(&request);
+  // Those that nobody has begun to send to end now. The rest may never.
+  for (Direction *direction : {&pool.in, &pool.out})
+    for (size_t i = 0; i < direction->requests.size(); ++i) {
+      if (direction->requests[i] == mpi.requestNull)
+        continue;
+      int isDone = 0;
+      MessageStatus ignored;
+      (void)mpi.test(&direction->requests[i], &isDone, &ignored);
+    }
+}
+
+//===----------------------------------------------------------------------===//
+// The messenger
+//===----------------------------------------------------------------------===//
+
+Messenger::Messenger(Communicator &communicator)
+    : communicator(communicator), pool(std::make_unique<Pool>()) {}
+
+Messenger::~Messenger() = default;
+
+Messenger::Watch::~Watch() = default;
+
+static void sleepFor(int64_t ns) {
+  timespec time{time_t(ns / 1000000000), long(ns % 1000000000)};
+  (void)nanosleep(&time, nullptr);
+}
+
+Status Messenger::transfer(const std::vector<Outbound> &sends,
+                           const std::vector<Inbound> &receives, int tag,
+                           Watch &watch) {
+  constexpr int looks = 256, yields = 4096;
+  constexpr int64_t longestSleepNs = 500000;
+  Run run(*this, sends, receives, tag);
+  run.begin();
+  Status status;
+  int idle = 0;
+  int64_t sleepNs = 20000;
+  while (!run.isDone()) {
+    auto any = run.step();
+    if (!any.isOk()) {
+      status = any.status();
+      break;
+    }
+    if (*any) {
+      watch.progressed();
+      idle = 0;
+      sleepNs = 20000;
+      continue;
+    }
+    // Messages move in this process's calls of MPI alone, so it looks again
+    // soon, but lets others run who share its core.
+    if (++idle > yields) {
+      sleepFor(sleepNs);
+      sleepNs = std::min(2 * sleepNs, longestSleepNs);
+    } else if (idle > looks) {
+      sched_yield();
+    }
+    if (idle % 32 == 0 || idle > yields)
+      if (status = watch.check(run.awaited()); !status.isOk())
+        break;
+  }
+  if (status.isOk())
+    return status;
+  run.cancel();
+  // Messages that nobody takes any more would come to whoever got its number.
+  communicator.leak();
+  // What is still under way keeps its memory; the next transfer starts afresh.
+  bool isLeft = false;
+  for (Direction *direction : {&pool->in, &pool->out})
+    for (Request request : direction->requests)
+      isLeft |= request != communicator.mpi().requestNull;
+  if (isLeft)
+    (void)pool.release();
+  pool = std::make_unique<Pool>();
+  return status;
+}
