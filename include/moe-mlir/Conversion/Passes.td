@@ -114,7 +114,7 @@ def ConvertMoEToCollPass : Pass<"convert-moe-to-coll", "::mlir::ModuleOp"> {
     rows, `pair-capacity`, so that nothing about them depends on the counts: a
     device can send them without its CPU, and replay them. Rows then always go
     through boxes with a place for each rank: every op has *pack* and *unpack*. More
-    rows for a peer than fit are an error that every rank reports (coll_s7).
+    rows for a peer than fit are an error that every rank reports (coll_s8).
 
     With `target=cuda` the steps are kernels of the shape that the op's `kernel`
     says, none of which waits for another rank, and the exchanges between them work

@@ -120,7 +120,7 @@ Blocks::Box Blocks::box(bool mayBeTooMany, std::optional<int64_t> pairRows) {
   return box;
 }
 
-/// coll_s7
+/// coll_s8
 Blocks::Box Blocks::paddedBox(Box box, int64_t pairRows) {
   Value room = b.index(pairRows);
   b.loop(b.numRanks(), [&](Value rank) {

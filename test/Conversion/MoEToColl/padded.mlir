@@ -10,7 +10,7 @@
 shard.grid @ep(shape = 4)
 
 // A token has one row on a rank at most: 16 rows for each. More are refused
-// (coll_s7).
+// (coll_s8).
 // CHECK-LABEL: func.func @dispatch
 // CHECK: symm.phase "pack"
 // CHECK: symm.check {{.*}}, capacity_exceeded, "rows between two ranks, bounded by the pair capacity" expected %c16{{.*}} peer
