@@ -103,8 +103,14 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
 void moe::buildMoEToProtocolPipeline(OpPassManager &pm,
                                      const MoEToHostOptions &options) {
   bool hasMessages = options.transport == "messages";
-  pm.addPass(hasMessages ? createConvertMoEToCollPass()
-                         : createConvertMoEToSymmPass());
+  if (hasMessages) {
+    ConvertMoEToCollPassOptions messages;
+    messages.schedule = options.schedule;
+    messages.pairCapacity = options.pairCapacity;
+    pm.addPass(createConvertMoEToCollPass(messages));
+  } else {
+    pm.addPass(createConvertMoEToSymmPass());
+  }
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
   if (!hasMessages)

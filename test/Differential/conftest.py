@@ -5,8 +5,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""--moe-seed, --moe-cases, --moe-target, --moe-transport and --moe-kernels;
-without a seed every run takes a fresh one."""
+"""--moe-seed, --moe-cases, --moe-target, --moe-transport, --moe-schedule and
+--moe-kernels; without a seed every run takes a fresh one."""
 
 import random
 
@@ -31,6 +31,11 @@ def pytest_addoption(parser):
     group.addoption(
         "--moe-transport", default="direct", metavar="TRANSPORT",
         help="how ranks exchange rows: direct or messages "
+        "(default: %(default)s)",
+    )
+    group.addoption(
+        "--moe-schedule", default="exact", metavar="SCHEDULE",
+        help="with messages, how long they are: exact or padded "
         "(default: %(default)s)",
     )
     group.addoption(

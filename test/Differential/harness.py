@@ -121,15 +121,18 @@ def group_cases(cases, most=12):
 
 
 class Modules:
-    """Compiles cases of equal rank count together, once, when first needed."""
+    """Compiles cases of equal rank count together, once, when first needed.
+
+    `messages` is the schedule of messages, or None for ranks that share memory.
+    """
 
     def __init__(
         self, bin_dir: Path, work_dir: Path, cases, target="host", kernels=None,
-        seed=0, transport="direct",
+        seed=0, messages=None,
     ):
         self.bin_dir, self.work_dir = bin_dir, work_dir
         self.target, self.seed = target, seed
-        self.kernels, self.transport = kernels, transport
+        self.kernels, self.messages = kernels, messages
         most = {"most": kernels.cases_per_module} if kernels else {}
         self.members = group_cases(cases, **most)
         self.module_of = {
@@ -149,8 +152,8 @@ class Modules:
             self.tool("moe-compile"), f"{key}.mlir", "--target", self.target,
             "-o", f"{key}.so",
         ]
-        if self.transport != "direct":
-            command += ["--transport", self.transport]
+        if self.messages:
+            command += ["--transport=messages", f"--schedule={self.messages}"]
         if self.kernels:
             command += self.kernels.compile_options(key)
         code, _, err = run_bounded(command, self.work_dir, COMPILE_SECONDS)

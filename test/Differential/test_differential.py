@@ -55,7 +55,8 @@ def modules(request, tmp_path_factory):
     kernels = Kernels(bin_dir(), option.moe_seed) if option.moe_kernels else None
     return Modules(
         bin_dir(), work_dir, request.config.moe_all_cases, option.moe_target,
-        kernels, option.moe_seed, option.moe_transport,
+        kernels, option.moe_seed,
+        option.moe_schedule if option.moe_transport == "messages" else None,
     )
 
 
@@ -74,7 +75,8 @@ def test_case(case, modules, request):
         "--moe-seed", str(option.moe_seed),
         "--moe-cases", str(option.moe_cases),
         "--moe-target", option.moe_target,
-        "--moe-transport", option.moe_transport,
+        f"--moe-transport={option.moe_transport}",
+        f"--moe-schedule={option.moe_schedule}",
     ]
     if option.moe_kernels:
         again.append("--moe-kernels")

@@ -110,12 +110,18 @@ def ConvertMoEToCollPass : Pass<"convert-moe-to-coll", "::mlir::ModuleOp"> {
 
     Equal ops share one lowering, as in `convert-moe-to-symm`.
 
+    With `schedule=padded` all messages of rows have room for the same number of
+    rows, `pair-capacity`, so that nothing about them depends on the counts: a
+    device can send them without its CPU, and replay them. Rows then always go
+    through boxes with a place for each rank: every op has *pack* and *unpack*. More
+    rows for a peer than fit are an error that every rank reports (coll_s8).
+
     With `target=cuda` the steps are kernels of the shape that the op's `kernel`
     says, none of which waits for another rank, and the exchanges between them work
     on device memory. Blocks are placed by kernels as well; host code reads the
     tables of an exchange (`coll.read`) and nothing else. A dispatch has two or
     three kernels (*pack*, which also counts; *place*; *unpack*), a combine three or
-    four.
+    four. They have the exact schedule only.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::coll::CollDialect",
@@ -127,6 +133,12 @@ def ConvertMoEToCollPass : Pass<"convert-moe-to-coll", "::mlir::ModuleOp"> {
   let options = [
     Option<"target", "target", "std::string", "\"host\"",
            "who executes the protocol: host (one thread) or cuda (kernels)">,
+    Option<"schedule", "schedule", "std::string", "\"exact\"",
+           "length of messages: exact (that of their rows) or padded (one that "
+           "is known when they are compiled)">,
+    Option<"pairCapacity", "pair-capacity", "int64_t", "0",
+           "with schedule=padded: rows from a rank to another one, at most; 0 "
+           "for as many as there can be">,
     Option<"outline", "outline", "bool", "true",
            "lower equal ops once, as a function that they call">
   ];

@@ -24,10 +24,18 @@ struct MoEToHostOptions : public PassPipelineOptions<MoEToHostOptions> {
       llvm::cl::init("auto")};
   Option<std::string> transport{
       *this, "transport",
-      llvm::cl::desc(
-          "How ranks exchange rows: direct, through memory that they "
-          "share, or messages"),
+      llvm::cl::desc("How ranks exchange rows: direct or messages"),
       llvm::cl::init("direct")};
+  Option<std::string> schedule{
+      *this, "schedule",
+      llvm::cl::desc("With messages, how long they are: exact or padded"),
+      llvm::cl::init("exact")};
+  Option<int64_t> pairCapacity{
+      *this, "pair-capacity",
+      llvm::cl::desc(
+          "With schedule=padded, rows from a rank to another one, at "
+          "most; 0 for as many as there can be"),
+      llvm::cl::init(0)};
   Option<std::string> cpu{
       *this, "cpu",
       llvm::cl::desc("x86-64 level the code is compiled for: x86-64, "

@@ -12,6 +12,21 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+/// Rows that lie on their receiver where others may lie: packed, and unpacked.
+static void moveThroughBoxes(Value send, Blocks &sent, Value recv,
+                             Blocks &theirs, int64_t pairRows, CollBuilder &b) {
+  b.phase("pack");
+  Blocks::Box outbox = sent.box(/*mayBeTooMany=*/false, pairRows);
+  Value packed = b.rowsLike(send, outbox.numRows);
+  sent.pack(outbox, send, packed);
+  b.phase("move");
+  Blocks::Box inbox = theirs.box(/*mayBeTooMany=*/false, pairRows);
+  Value received = b.rowsLike(recv, inbox.numRows);
+  b.exchange(CollBuilder::Rows{packed, outbox.table, received, inbox.table});
+  b.phase("unpack");
+  theirs.unpack(inbox, received, recv);
+}
+
 void moe::lowerAllToAllvToColl(AllToAllvOp op, CollBuilder &b) {
   Value recv = op.getOuts()[0];
   int64_t capacity = cast<MemRefType>(recv.getType()).getDimSize(0);
@@ -29,25 +44,27 @@ void moe::lowerAllToAllvToColl(AllToAllvOp op, CollBuilder &b) {
   std::optional<int64_t> bound;
   if (op.getOverflow() == Overflow::drop)
     bound = capacity;
-  Blocks mine(b, /*numParts=*/1), theirs(b, /*numParts=*/1);
-  b.loop(b.numRanks(), [&](Value peer) {
-    mine.set(peer, zero, b.loadIndex(start, {peer}),
-             b.loadIndex(counts, {zero, peer}), bound);
-  });
+  Blocks sent(b, /*numParts=*/1), theirs(b, /*numParts=*/1);
+  b.reduce(zero, b.index(b.numRanks()), zero,
+           [&](Value peer, ValueRange sum) -> SmallVector<Value> {
+             Value rows = b.loadIndex(counts, {zero, peer});
+             auto [to, kept] = b.clip(b.loadIndex(start, {peer}), rows, bound);
+             sent.set(peer, zero, sum[0], kept, std::nullopt);
+             return {b.add(sum[0], rows)};
+           });
   b.reduce(zero, b.index(b.numRanks()), zero,
            [&](Value sender, ValueRange sum) -> SmallVector<Value> {
              Value rows = b.loadIndex(all, {sender, b.me()});
              theirs.set(sender, zero, sum[0], rows, bound);
              return {b.add(sum[0], rows)};
            });
-  CollBuilder::Table from = mine.inPlace(), to = theirs.inPlace();
-  // Rows lie in `send` in the order of the ranks, whatever is left out.
-  b.reduce(zero, b.index(b.numRanks()), zero,
-           [&](Value peer, ValueRange sum) -> SmallVector<Value> {
-             b.storeIndex(sum[0], from.starts, {peer});
-             return {b.add(sum[0], b.loadIndex(counts, {zero, peer}))};
-           });
 
+  int64_t most = capacity;
+  if (!op.getSend().getType().isDynamicDim(0))
+    most = std::min(most, op.getSend().getType().getDimSize(0));
+  if (std::optional<int64_t> pairRows = b.pairRows(most))
+    return moveThroughBoxes(send, sent, recv, theirs, *pairRows, b);
+  CollBuilder::Table from = sent.inPlace(), to = theirs.inPlace();
   b.phase("move");
   Value rows = b.withAlignedRows(recv);
   b.exchange(CollBuilder::Rows{send, from, rows, to});

@@ -31,10 +31,7 @@ void Blocks::store(Value value, Value rank, Value part, int64_t field) {
 
 void Blocks::set(Value rank, Value part, Value first, Value count,
                  std::optional<int64_t> capacity) {
-  if (capacity) {
-    first = arith::MinUIOp::create(b, first, b.index(*capacity));
-    count = arith::MinUIOp::create(b, count, b.sub(b.index(*capacity), first));
-  }
+  std::tie(first, count) = b.clip(first, count, capacity);
   store(first, rank, part, 0);
   store(count, rank, part, 1);
 }
@@ -101,23 +98,18 @@ CollBuilder::Table Blocks::inPlace() {
   return result;
 }
 
-Blocks::Box Blocks::box(bool mayBeTooMany) {
+Blocks::Box Blocks::box(bool mayBeTooMany, std::optional<int64_t> pairRows) {
   Box box;
   box.shift = b.scratch({b.numRanks(), numParts}, b.getI32Type());
   box.table = b.table();
+  if (pairRows)
+    return paddedBox(box, *pairRows);
   box.numRows =
       b.reduce(b.index(0), b.index(b.numRanks()), b.index(0),
-               [&](Value rank, ValueRange carried) -> SmallVector<Value> {
-                 Value start = carried[0];
-                 Value end = b.reduce(
-                     b.index(0), b.index(numParts), start,
-                     [&](Value part, ValueRange place) -> SmallVector<Value> {
-                       b.storeIndex(b.sub(place[0], load(rank, part, 0)),
-                                    box.shift, {rank, part});
-                       return {b.add(place[0], load(rank, part, 1))};
-                     })[0];
-                 b.storeIndex(start, box.table.starts, {rank});
-                 b.storeIndex(b.sub(end, start), box.table.counts, {rank});
+               [&](Value rank, ValueRange start) -> SmallVector<Value> {
+                 Value end = shiftParts(box, rank, start[0]);
+                 b.storeIndex(start[0], box.table.starts, {rank});
+                 b.storeIndex(b.sub(end, start[0]), box.table.counts, {rank});
                  return {end};
                })[0];
   if (mayBeTooMany) {
@@ -126,6 +118,31 @@ Blocks::Box Blocks::box(bool mayBeTooMany) {
             "rows of all messages of an exchange", most, box.numRows);
   }
   return box;
+}
+
+/// coll_s8
+Blocks::Box Blocks::paddedBox(Box box, int64_t pairRows) {
+  Value room = b.index(pairRows);
+  b.loop(b.numRanks(), [&](Value rank) {
+    Value start = b.mul(rank, room);
+    Value rows = b.sub(shiftParts(box, rank, start), start);
+    b.check(b.cmp(Pred::ule, rows, room), symm::Failure::capacity_exceeded,
+            "rows between two ranks, bounded by the pair capacity", room, rows,
+            rank);
+    b.storeIndex(start, box.table.starts, {rank});
+    b.storeIndex(room, box.table.counts, {rank});
+  });
+  box.numRows = b.index(pairRows * b.numRanks());
+  return box;
+}
+
+Value Blocks::shiftParts(const Box &box, Value rank, Value start) {
+  return b.reduce(b.index(0), b.index(numParts), start,
+                  [&](Value part, ValueRange place) -> SmallVector<Value> {
+                    b.storeIndex(b.sub(place[0], load(rank, part, 0)),
+                                 box.shift, {rank, part});
+                    return {b.add(place[0], load(rank, part, 1))};
+                  })[0];
 }
 
 Value Blocks::rowInBox(const Box &box, Value rank, Value part, Value row) {

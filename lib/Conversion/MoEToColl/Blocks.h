@@ -47,8 +47,9 @@ public:
 
   /// With one block for each rank: its rows where they are.
   CollBuilder::Table inPlace();
-  /// A box for the rows. Those of an exchange with too many are refused.
-  Box box(bool mayBeTooMany);
+  /// A box for the rows. Too many of them for an exchange are refused. With
+  /// `pairRows` there is room for that many rows of each rank.
+  Box box(bool mayBeTooMany, std::optional<int64_t> pairRows);
   /// The row in `box` of `row` of block `part` of `rank`.
   Value rowInBox(const Box &box, Value rank, Value part, Value row);
 
@@ -61,6 +62,11 @@ public:
 private:
   Blocks(CollBuilder &b, int64_t numParts, Value table)
       : b(b), numParts(numParts), table(table) {}
+
+  /// Fills `box.shift` of `rank`, whose rows are in the box from `start` on;
+  /// returns their end.
+  Value shiftParts(const Box &box, Value rank, Value start);
+  Box paddedBox(Box box, int64_t pairRows);
 
   Value load(Value rank, Value part, int64_t field) const;
   void store(Value value, Value rank, Value part, int64_t field);

@@ -8,8 +8,18 @@
 
 #include "CollBuilder.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace mlir::moe;
+
+std::optional<int64_t> CollBuilder::pairRows(int64_t most) const {
+  if (!schedule.isPadded)
+    return std::nullopt;
+  // Tables are i32; what does not fit is found when it comes.
+  most = std::min(most, std::numeric_limits<int32_t>::max() / numRanks());
+  return schedule.pairCapacity ? std::min(schedule.pairCapacity, most) : most;
+}
 
 Value CollBuilder::allGatherCounts(Value counts) {
   auto type = cast<MemRefType>(counts.getType());
@@ -46,6 +56,15 @@ Value CollBuilder::rowsLike(Value memref, Value numRows) {
   return scratch(shape, type.getElementType(), numRows);
 }
 
+std::pair<Value, Value> CollBuilder::clip(Value first, Value count,
+                                          std::optional<int64_t> capacity) {
+  if (!capacity)
+    return {first, count};
+  Value end = index(*capacity);
+  first = arith::MinUIOp::create(*this, first, end);
+  return {first, arith::MinUIOp::create(*this, count, sub(end, first))};
+}
+
 /// Row `row` of `memref` as a memref of its own.
 static Value createRow(ImplicitLocOpBuilder &b, Value memref, Value row) {
   auto type = cast<MemRefType>(memref.getType());
@@ -59,7 +78,10 @@ static Value createRow(ImplicitLocOpBuilder &b, Value memref, Value row) {
 }
 
 void CollBuilder::copyRow(Value source, Value from, Value target, Value to) {
-  if (cast<MemRefType>(source.getType()).getRank() == 1)
+  auto type = cast<MemRefType>(source.getType());
+  if (ShapedType::getNumElements(type.getShape().drop_front()) == 0)
+    return;
+  if (type.getRank() == 1)
     return store(load(source, {from}), target, {to});
   memref::CopyOp::create(*this, createRow(*this, source, from),
                          createRow(*this, target, to));

@@ -39,10 +39,13 @@ private:
 
   int64_t numParts() { return op.isExpertMajor() ? placement.maxPerRank() : 1; }
   Value partOf(const RowPlace &place);
+  std::optional<int64_t> pairRows() {
+    return messages.pairRows(getMaxPairRows());
+  }
+  int64_t getMaxPairRows();
   std::optional<int64_t> getDropBound();
 
   void count();
-  void findBlocks(Value all);
   void findBlocksByRank(Value all);
   void findBlocksByExpert(Value all);
   void findReusedBlocks();
@@ -89,6 +92,13 @@ Value DispatchLowering::partOf(const RowPlace &place) {
   if (!op.isExpertMajor())
     return b.index(0);
   return b.sub(place.key, b.firstExpert(place.peer, placement));
+}
+
+/// The most rows that this rank can send to another one.
+int64_t DispatchLowering::getMaxPairRows() {
+  int64_t perToken =
+      op.isExpertMajor() ? std::min(topK, placement.maxPerRank()) : 1;
+  return op.getTokenBound() * perToken;
 }
 
 /// Rows past it are not sent (dispatch_s9).
@@ -184,7 +194,7 @@ void DispatchLowering::allocateFields() {
 }
 
 void DispatchLowering::pack() {
-  outbox = mine->box(/*mayBeTooMany=*/op.isReuse());
+  outbox = mine->box(/*mayBeTooMany=*/op.isReuse(), pairRows());
   allocateFields();
   auto packRow = [&](const RowPlace &place) { this->packRow(place); };
   if (!op.isReuse())
@@ -215,8 +225,8 @@ void DispatchLowering::packRow(const RowPlace &place) {
 /// Rows of a sender that lie together are received where they belong.
 void DispatchLowering::move() {
   SmallVector<CollBuilder::Rows> rows;
-  if (op.isExpertMajor()) {
-    Blocks::Box inbox = theirs->box(/*mayBeTooMany=*/op.isReuse());
+  if (op.isExpertMajor() || pairRows()) {
+    Blocks::Box inbox = theirs->box(/*mayBeTooMany=*/op.isReuse(), pairRows());
     for (const Field &field : fields)
       rows.push_back({field.sent, outbox.table,
                       messages.rowsLike(field.out, inbox.numRows),

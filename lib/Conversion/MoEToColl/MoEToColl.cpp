@@ -35,8 +35,9 @@ template <typename OpTy, void (*lower)(OpTy, CollBuilder &),
           void (*lowerToKernels)(OpTy, KernelMessages &)>
 struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
   CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
-                       bool kernels)
-      : OpConversionPattern<OpTy>(context), sites(sites), kernels(kernels) {}
+                       bool kernels, MessageSchedule schedule)
+      : OpConversionPattern<OpTy>(context), sites(sites), kernels(kernels),
+        schedule(schedule) {}
 
   LogicalResult
   matchAndRewrite(OpTy op, typename OpTy::Adaptor,
@@ -51,7 +52,7 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
       lowerToKernels(op, builder);
       builder.end();
     } else {
-      CollBuilder builder(op, rewriter, sites.lookup(op));
+      CollBuilder builder(op, rewriter, sites.lookup(op), schedule);
       lower(op, builder);
       builder.end();
     }
@@ -61,6 +62,7 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
 
   const SiteNumbers &sites;
   bool kernels;
+  MessageSchedule schedule;
 };
 
 /// Far ranks have no memory that this one could address (coll_s5).
@@ -84,6 +86,8 @@ struct ConvertMoEToCollPass
           << target << ")";
       return signalPassFailure();
     }
+    if (failed(checkSchedule()))
+      return signalPassFailure();
     bool kernels = target == "cuda";
     SiteNumbers sites;
     WalkResult result = getOperation()->walk([&](Operation *op) {
@@ -115,10 +119,28 @@ struct ConvertMoEToCollPass
         memref::MemRefDialect, NVVM::NVVMDialect, scf::SCFDialect,
         symm::SymmDialect, vector::VectorDialect>();
     RewritePatternSet patterns(&getContext());
-    populateMoEToCollConversionPatterns(patterns, sites, kernels);
+    populateMoEToCollConversionPatterns(patterns, sites, kernels,
+                                        {schedule == "padded", pairCapacity});
     if (failed(applyPartialConversion(getOperation(), target,
                                       std::move(patterns))))
       signalPassFailure();
+  }
+
+private:
+  LogicalResult checkSchedule() {
+    if (schedule != "exact" && schedule != "padded")
+      return getOperation().emitError("convert-moe-to-coll expects 'schedule' "
+                                      "to be exact or padded (")
+             << schedule << ")";
+    if (pairCapacity < 0 || (pairCapacity != 0 && schedule == "exact"))
+      return getOperation().emitError(
+                 "convert-moe-to-coll expects 'pair-capacity' to be positive, "
+                 "with schedule padded (")
+             << pairCapacity.getValue() << ", schedule " << schedule << ")";
+    if (target != "host" && schedule == "padded")
+      return getOperation().emitError("convert-moe-to-coll expects schedule "
+                                      "exact with target cuda (padded)");
+    return success();
   }
 };
 
@@ -126,12 +148,13 @@ struct ConvertMoEToCollPass
 
 void moe::populateMoEToCollConversionPatterns(RewritePatternSet &patterns,
                                               const SiteNumbers &sites,
-                                              bool kernels) {
+                                              bool kernels,
+                                              MessageSchedule schedule) {
   patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatchToColl,
                                     lowerDispatchToMessageKernels>,
                CollectiveOpLowering<CombineOp, lowerCombineToColl,
                                     lowerCombineToMessageKernels>,
                CollectiveOpLowering<AllToAllvOp, lowerAllToAllvToColl,
                                     lowerAllToAllvToMessageKernels>>(
-      patterns.getContext(), sites, kernels);
+      patterns.getContext(), sites, kernels, schedule);
 }

@@ -174,6 +174,8 @@ static Parts getParts(const CompileOptions &options) {
   host->cpu = options.host.cpu;
   host->optLevel = options.host.optLevel;
   host->transport = options.transport;
+  host->schedule = options.schedule;
+  host->pairCapacity = options.pairCapacity;
   bool usesFibers = options.kernelPlace == KernelPlace::Fibers;
   if (options.target == TargetKind::Host && !usesFibers) {
     parts.bufferize = [host](OpPassManager &pm) {

@@ -51,6 +51,14 @@ ArrayRef<OptionInfo> moe::getOptionInfos() {
        "How ranks exchange rows: direct (the default), through "
        "memory that they "
        "share, or messages, which also reach ranks of other hosts"},
+      {"schedule",
+       "How long messages are: exact (the default), as long as their rows, or "
+       "padded, with room for pair-capacity rows (transport messages, target "
+       "host)"},
+      {"pair-capacity",
+       "Rows from a rank to another one, at most (schedule padded; default: 0, "
+       "as many as there can be)",
+       "rows"},
       {"emit", "What to put out"},
       {"cpu", "x86-64 level to compile for: x86-64, x86-64-v2, x86-64-v3 (the "
               "default), x86-64-v4 or native, the highest of this machine"},
@@ -223,6 +231,26 @@ LogicalResult OptionReader::readTransport() {
     compile.transport = "messages";
   }
   bool hasMessages = compile.transport == "messages";
+  for (StringRef name : {"schedule", "pair-capacity"})
+    if (!hasMessages && find(name))
+      return fail("option '" + name + "' is for transport messages ('" +
+                  compile.transport + "' given)");
+  if (failed(readChoice("schedule", "schedule", {"exact", "padded"},
+                        compile.schedule)) ||
+      failed(readInteger("pair-capacity", compile.pairCapacity)))
+    return failure();
+  if (compile.pairCapacity < 0)
+    return fail("option 'pair-capacity' expects a number of rows, got '" +
+                Twine(compile.pairCapacity) + "'");
+  if (compile.schedule == "exact" && compile.pairCapacity != 0)
+    return fail(
+        "option 'pair-capacity' is for schedule padded ('exact' given)");
+  bool hasKernels = compile.target != TargetKind::Host ||
+                    compile.kernelPlace == KernelPlace::Fibers;
+  if (compile.schedule == "padded" && hasKernels)
+    return fail("option 'schedule' (padded) is for target host without kernels "
+                "('" +
+                target + "' given)");
   // The protocol is in one dialect or the other.
   if (compile.stage == (hasMessages ? Stage::Symm : Stage::Coll))
     return fail("transport '" + compile.transport + "' has no stage '" +
@@ -381,8 +409,10 @@ std::string moe::describeSettings(const CompileSettings &settings) {
   os << "emit=" << stage->name << "\ncpu=" << compile.host.cpu
      << "\nopt-level=" << compile.host.optLevel
      << "\ncombine-algorithm=" << compile.combineAlgorithm
-     << "\ntransport=" << compile.transport << "\nreport=" << settings.report
-     << "\nremarks=" << settings.remarks << "\ntarget=";
+     << "\ntransport=" << compile.transport << "\nschedule=" << compile.schedule
+     << "\npair-capacity=" << compile.pairCapacity
+     << "\nreport=" << settings.report << "\nremarks=" << settings.remarks
+     << "\ntarget=";
   bool hasKernels = true;
   if (compile.target == TargetKind::CUDA) {
     const GpuTargetOptions &gpu = compile.gpu;
