@@ -114,7 +114,9 @@ void KernelBlocks::copy(const Box &box,
 Value KernelBlocks::cover(Value count,
                           llvm::function_ref<Value(Value, Value)> rowAt) {
   Value mine = b.scratch({b.numRanks(), numParts(), 2}, b.getI32Type());
-  b.fill(mine, 0);
+  // Blocks of experts that only larger ranks have.
+  if (numBlocks() != numKeys())
+    b.fill(mine, 0);
   b.launch(/*stageBytes=*/0, [&] {
     Value partial = b.workgroup({b.numSubgroups(), 2}, b.getI32Type());
     b.step(b.block(), b.index(numKeys()), b.numBlocks(),

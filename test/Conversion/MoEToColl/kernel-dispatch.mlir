@@ -8,7 +8,8 @@ shard.grid @ep(shape = 4)
 // CHECK-LABEL: func.func @rank_major
 // CHECK-SAME: (%[[X:[-a-z0-9_]+]]: memref<16x8xf32>, %{{.*}}: memref<16x2xi32>, %{{.*}}: memref<16x2xf32>, %[[RX:[-a-z0-9_]+]]: memref<64x8xf32>, %[[RI:[-a-z0-9_]+]]: memref<64x2xi32>, %[[RW:[-a-z0-9_]+]]: memref<64x2xf32>, %[[SRC:[-a-z0-9_]+]]: memref<64xi32>, %[[TO:[-a-z0-9_]+]]: memref<4xi32>, %[[FROM:[-a-z0-9_]+]]: memref<4xi32>, %[[ROWS:[-a-z0-9_]+]]: memref<16x4xi32>)
 // Two rows of a token, at most.
-// CHECK: %[[OX:[-a-z0-9_]+]] = memref.alloc() : memref<32x8xf32>
+// CHECK: %[[ALLOC:[-a-z0-9_]+]] = memref.alloc() : memref<32x8xf32>
+// CHECK: %[[OX:[-a-z0-9_]+]] = memref.cast %[[ALLOC]]
 // CHECK: memref.alloc() : memref<32x2xi32>
 // CHECK: memref.alloc() : memref<32x2xf32>
 // CHECK: memref.alloc() : memref<32xi32>
