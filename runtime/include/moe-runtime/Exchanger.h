@@ -76,9 +76,21 @@ public:
   /// asks for it as well.
   virtual Status poll() { return Status::ok(); }
 
+  /// Ends operations that are queued on a device, as far as that is possible:
+  /// the group has failed, and they may wait for ranks that never come. Only
+  /// reset follows. Not collective.
+  virtual void stop() {}
+
   /// Collective through the bootstrap: makes the transport usable again after
   /// an error. Messages of broken exchanges are gone.
   virtual Status reset(Bootstrap &bootstrap) = 0;
+};
+
+/// Communicators of the caller's, for transports to use in place of their own.
+/// They outlive the context, and are never aborted or destroyed by it.
+struct LentCommunicators {
+  bool hasNccl = false; ///< `nccl` is to be used, and is not to be null
+  void *nccl = nullptr; ///< an ncclComm_t
 };
 
 /// What a transport is made from. All of it outlives the exchanger.
@@ -88,6 +100,7 @@ struct ExchangerSetup {
   Backend &backend;
   GroupControl &control;
   SymmetricHeap &heap;
+  LentCommunicators lent;
 };
 
 /// The transport for the group; MOERT_UNAVAILABLE when there is none, with what
