@@ -92,11 +92,15 @@ public:
   Status wait(const uint64_t *flag, uint64_t value, WaitGuard &guard) override;
   void invoke(EntryFunction entry, void **args) override { entry(args); }
 
-private:
+  /// \name For transports
+  /// @{
+  const std::shared_ptr<Gpu> &gpuOfRank() const { return gpu; }
   StreamHandle handleOf(const StreamRef &stream) const {
     return stream.isOwn ? ownStream : static_cast<StreamHandle>(stream.handle);
   }
+  /// @}
 
+private:
   std::shared_ptr<Gpu> gpu;
   std::string targetName; ///< "cuda:sm_90"
   std::shared_ptr<AddressSpace> space;

@@ -1,0 +1,332 @@
+//===- Communicator.cpp - a communicator of NCCL --------------------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Communicator.h"
+
+#include "moe-runtime/Deadline.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <unistd.h>
+
+using namespace moe::rt;
+using namespace moe::rt::nccl;
+
+/// How long NCCL is polled without a pause.
+static constexpr int64_t spinNs = 100000;
+/// NCCL that takes longer to queue a call waits for a rank.
+static constexpr int64_t queueNs = 1000000000;
+
+static void pauseUs(int us) {
+  std::this_thread::sleep_for(std::chrono::microseconds(us));
+}
+
+/// Runs a call of NCCL that may block for ever, and waits for it as long as the
+/// bound says. A call that is still running then is left behind.
+static void runBounded(double seconds, std::shared_ptr<cuda::Gpu> gpu,
+                       std::function<void()> call) {
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool isDone = false;
+  };
+  auto shared = std::make_shared<Shared>();
+  auto body = [shared, gpu = std::move(gpu), call = std::move(call)] {
+    {
+      cuda::Current here(*gpu);
+      call();
+    }
+    std::lock_guard<std::mutex> lock(shared->mutex);
+    shared->isDone = true;
+    shared->changed.notify_all();
+  };
+  try {
+    std::thread(body).detach();
+  } catch (const std::system_error &) {
+    // Without a thread it is better to wait than to leak the communicator.
+    body();
+    return;
+  }
+  Deadline deadline(seconds);
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  while (!shared->isDone && !deadline.isOver())
+    shared->changed.wait_for(lock,
+                             std::chrono::milliseconds(deadline.sliceMs()));
+}
+
+//===----------------------------------------------------------------------===//
+// The runtime's own
+//===----------------------------------------------------------------------===//
+
+Communicator::Communicator(const Library &library,
+                           const CommunicatorGroup &group, bool borrowed)
+    : library(library), group(group), borrowed(borrowed),
+      rank(group.bootstrap.rank()), process(getpid()) {}
+
+Status Communicator::makeId(UniqueId &id) {
+  if (!library.commInitRankConfig || !library.commFinalize)
+    return makeError(MOERT_UNAVAILABLE,
+                     "%s cannot make communicators whose set-up can be given "
+                     "up: install %s or later, or lend a communicator "
+                     "(moert_options.nccl_comm)",
+                     library.str().c_str(),
+                     versionText(Library::oldestOwnVersion).c_str());
+  if (rank != 0)
+    return Status::ok();
+  Result result = library.getUniqueId(&id);
+  return result == success ? Status::ok()
+                           : error(result, "making the unique id");
+}
+
+/// NCCL itself notices this late, or not at all.
+static Status checkVersions(const Bootstrap &bootstrap,
+                            const std::vector<int32_t> &versions) {
+  for (size_t other = 1; other < versions.size(); ++other)
+    if (versions[other] != versions[0])
+      return makeError(MOERT_UNAVAILABLE,
+                       "rank 0 has NCCL %s, but rank %zu has %s: install the "
+                       "same on all hosts",
+                       versionText(versions[0]).c_str(), other,
+                       versionText(versions[other]).c_str())
+          .of(bootstrap.rank())
+          .aboutPeer(static_cast<int>(other))
+          .expecting(versionText(versions[0]), versionText(versions[other]));
+  return Status::ok();
+}
+
+Status Communicator::timeOut() const {
+  return makeError(MOERT_TIMEOUT,
+                   "NCCL on rank %d (host %s) has not connected to all of the "
+                   "%d ranks within %g s; NCCL_DEBUG=INFO shows which network "
+                   "it uses, NCCL_SOCKET_IFNAME chooses another",
+                   rank, group.hosts.nameOf(group.hosts.hostOf(rank)).c_str(),
+                   group.bootstrap.size(), group.setupSeconds)
+      .of(rank);
+}
+
+/// Collective. Ranks compare how far they are again and again, so that all
+/// leave together when one fails: NCCL would wait for it.
+Status Communicator::connect(const UniqueId &id) {
+  enum Progress : int8_t { Done, Waiting, Failed };
+  Bootstrap &bootstrap = group.bootstrap;
+  Config config;
+  // A blocking one cannot be given up while it waits for a rank.
+  config.blocking = 0;
+  cuda::Current here(*group.gpu);
+  Result result =
+      library.commInitRankConfig(&handle, bootstrap.size(), id, rank, &config);
+  Deadline deadline(group.setupSeconds);
+  std::vector<int8_t> all(bootstrap.size());
+  for (double seconds = 0.05;; seconds = 0.25) {
+    Deadline round(std::min(seconds, group.setupSeconds));
+    while (result == inProgress && !round.isOver()) {
+      pauseUs(200);
+      result = state();
+    }
+    Status status;
+    if (result == inProgress && deadline.isOver())
+      status = timeOut();
+    else if (result != success && result != inProgress)
+      status = error(result, "making a communicator");
+    int8_t mine = !status.isOk() ? Failed : result == success ? Done : Waiting;
+    if (Status s = bootstrap.allGather(&mine, sizeof(mine), all.data());
+        !s.isOk())
+      return status.isOk() ? s : status;
+    if (std::count(all.begin(), all.end(), Failed))
+      return agreeStatus(bootstrap, status);
+    if (!std::count(all.begin(), all.end(), Waiting))
+      return Status::ok();
+  }
+}
+
+Expected<std::unique_ptr<Communicator>>
+Communicator::create(const Library &library, const CommunicatorGroup &group) {
+  Bootstrap &bootstrap = group.bootstrap;
+  std::unique_ptr<Communicator> made(
+      new Communicator(library, group, /*borrowed=*/false));
+  UniqueId id{};
+  if (Status s = agreeStatus(bootstrap, made->makeId(id)); !s.isOk())
+    return s;
+  struct Offer {
+    int32_t version;
+    UniqueId id;
+  };
+  Offer mine{library.version, id};
+  std::vector<Offer> all(bootstrap.size());
+  if (Status s = bootstrap.allGather(&mine, sizeof(mine), all.data());
+      !s.isOk())
+    return s;
+  std::vector<int32_t> versions;
+  for (const Offer &offer : all)
+    versions.push_back(offer.version);
+  if (Status s = checkVersions(bootstrap, versions); !s.isOk())
+    return s;
+  if (Status s = made->connect(all[0].id); !s.isOk()) {
+    made->hasFailed = true;
+    return s;
+  }
+  return made;
+}
+
+/// Waits until everything that has been queued is done and sent.
+bool Communicator::finalize() {
+  Result result = library.commFinalize(handle);
+  Deadline deadline(group.endSeconds);
+  while (result == inProgress && !deadline.isOver()) {
+    pauseUs(200);
+    result = state();
+  }
+  return result == success;
+}
+
+Communicator::~Communicator() {
+  if (borrowed || !handle || getpid() != process)
+    return;
+  cuda::Current here(*group.gpu);
+  if (hasFailed || state() != success || !finalize()) {
+    abandon();
+    return;
+  }
+  runBounded(group.endSeconds, group.gpu,
+             [api = &library, handle = handle] { api->commDestroy(handle); });
+}
+
+void Communicator::abandon() {
+  hasFailed = true;
+  CommHandle last = handle;
+  if (borrowed || !last || getpid() != process)
+    return;
+  handle = nullptr;
+  runBounded(group.endSeconds, group.gpu,
+             [api = &library, last] { api->commAbort(last); });
+}
+
+//===----------------------------------------------------------------------===//
+// One that is lent
+//===----------------------------------------------------------------------===//
+
+Status Communicator::checkLoan() const {
+  if (!handle)
+    return makeError(
+        MOERT_INVALID_ARGUMENT,
+        "the NCCL communicator that rank %d lends is null: torch makes it in "
+        "the group's first collective, unless init_process_group has been "
+        "given device_id; pass device_id, or lend none, so that the runtime "
+        "makes its own",
+        rank);
+  if (library.isOurs)
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "rank %d lends a communicator of NCCL, but no "
+                     "libnccl.so.2 had been loaded when the runtime opened "
+                     "%s: it belongs to an NCCL that is linked into the "
+                     "program; lend none, so that the runtime makes its own",
+                     rank, library.str().c_str());
+  struct Fact {
+    const char *what;
+    Result (*ask)(CommHandle, int *);
+    int expected;
+  };
+  for (const Fact &fact :
+       {Fact{"rank", library.commUserRank, rank},
+        Fact{"number of ranks", library.commCount, group.bootstrap.size()},
+        Fact{"GPU", library.commCuDevice, group.gpu->ordinal()}}) {
+    int seen = -1;
+    if (Result result = fact.ask(handle, &seen); result != success)
+      return error(result, "looking at the communicator that is lent");
+    if (seen != fact.expected)
+      return makeError(MOERT_INVALID_ARGUMENT,
+                       "the NCCL communicator that rank %d lends does not fit "
+                       "the group: its %s is %d, expected %d; lend the one of "
+                       "the same ranks in the same order, on the same GPUs",
+                       rank, fact.what, seen, fact.expected)
+          .of(rank)
+          .expecting(std::to_string(fact.expected), std::to_string(seen));
+  }
+  Result now = state();
+  return now == success || now == inProgress
+             ? Status::ok()
+             : error(now, "looking at the communicator that is lent");
+}
+
+Expected<std::unique_ptr<Communicator>>
+Communicator::borrow(const Library &library, const CommunicatorGroup &group,
+                     void *handle) {
+  std::unique_ptr<Communicator> made(
+      new Communicator(library, group, /*borrowed=*/true));
+  made->handle = static_cast<CommHandle>(handle);
+  if (Status s = agreeStatus(group.bootstrap, made->checkLoan()); !s.isOk())
+    return s;
+  return made;
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+/// Of the communicator, or of the attempt to ask for it.
+Result Communicator::state() const {
+  Result now = success;
+  Result asked = library.commGetAsyncError(handle, &now);
+  return asked == success ? now : asked;
+}
+
+Status Communicator::error(Result result, const char *what) const {
+  moert_code code = result == remoteError   ? MOERT_PEER_FAILED
+                    : result == systemError ? MOERT_IO
+                                            : MOERT_INTERNAL;
+  return makeError(code, "%s: NCCL on rank %d (host %s) reports %s", what, rank,
+                   group.hosts.nameOf(group.hosts.hostOf(rank)).c_str(),
+                   library.describe(result, handle).c_str())
+      .of(rank);
+}
+
+static Status givenUp() {
+  return Status(MOERT_PEER_FAILED, "the NCCL communicator has been given up "
+                                   "after an error: reset the group");
+}
+
+Status Communicator::finish(Result result, const char *what,
+                            ExchangeGuard &guard) {
+  if (!handle)
+    return givenUp();
+  int size = group.bootstrap.size(), peer = rank;
+  WaitClock clock;
+  while (result == inProgress) {
+    // A rank that has left has done its part, unless NCCL goes on to wait; it
+    // does not say for which rank, so each is looked at in turn.
+    int64_t waited = clock.elapsedNs();
+    if (waited > queueNs)
+      peer = (peer + 1) % size;
+    if (Status s = guard.check(peer); !s.isOk()) {
+      hasFailed = true;
+      return s;
+    }
+    if (waited > spinNs)
+      pauseUs(20);
+    result = state();
+  }
+  if (result == success)
+    return Status::ok();
+  hasFailed = true;
+  return error(result, what);
+}
+
+Status Communicator::poll() {
+  if (!handle)
+    return hasFailed ? givenUp() : Status::ok();
+  Result now = state();
+  if (now == success || now == inProgress)
+    return Status::ok();
+  hasFailed = true;
+  return error(now, "an asynchronous error");
+}
