@@ -219,3 +219,11 @@ Result cuCtxSetCurrent(ContextHandle context) {
     --contexts.count;
   return context ? cuCtxPushCurrent_v2(context) : success;
 }
+
+Result cuCtxGetDevice(Device *device) {
+  if (Result r = checkContext())
+    return r;
+  auto context = reinterpret_cast<intptr_t>(contexts.all[contexts.count - 1]);
+  *device = static_cast<Device>(context - 1);
+  return success;
+}

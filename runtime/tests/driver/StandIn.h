@@ -84,8 +84,12 @@ using namespace moe::rt::cuda;
   extern "C" std::enable_if_t<true, __VA_ARGS__> symbol;
 MOERT_CUDA_FUNCTIONS(STANDIN_DECLARE)
 #undef STANDIN_DECLARE
-// Those that tests call besides.
+// Those that tests and the stand-in of NCCL call besides.
 extern "C" {
+Result cuCtxGetDevice(Device *device);
+Result cuLaunchHostFunc(StreamHandle stream, void (*function)(void *),
+                        void *user);
+Result cuPointerGetAttribute(void *out, int attribute, DevicePtr address);
 Result cuCtxSetCurrent(ContextHandle context);
 Result cuMemAlloc_v2(DevicePtr *out, size_t bytes);
 Result cuMemFree_v2(DevicePtr address);
