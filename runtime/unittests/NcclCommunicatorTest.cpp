@@ -1,0 +1,220 @@
+//===- NcclCommunicatorTest.cpp - making and borrowing communicators ------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "NcclGroup.h"
+
+using namespace moe::rt;
+using namespace moe::rt::nccl;
+using namespace moe::rt::tests;
+
+namespace {
+class NcclCommunicatorTest : public NcclTest {};
+
+bool contains(const Status &status, const std::string &text) {
+  return status.message().find(text) != std::string::npos;
+}
+
+/// A communicator of the program's own.
+class ForeignComm {
+public:
+  ForeignComm(NcclRank &rank, int number, int size) {
+    auto *library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_NOLOAD);
+    using InitRank = Result(CommHandle *, int, UniqueId, int);
+    auto *initRank =
+        reinterpret_cast<InitRank *>(dlsym(library, "ncclCommInitRank"));
+    api = *Library::get();
+    UniqueId id{};
+    std::vector<UniqueId> all(rank.size());
+    if (number == 0)
+      EXPECT_EQ(api->getUniqueId(&id), success);
+    EXPECT_OK(rank.context.boot().allGather(&id, sizeof(id), all.data()));
+    for (const UniqueId &one : all)
+      if (one.bytes[0] && number != 0)
+        id = one;
+    cuda::Current here(*rank.backend().gpuOfRank());
+    EXPECT_EQ(initRank(&handle, size, id, number), success);
+  }
+  ~ForeignComm() {
+    // It is as it was: nobody else has destroyed or aborted it.
+    int count = 0;
+    EXPECT_EQ(api->commCount(handle, &count), success);
+    EXPECT_EQ(api->commDestroy(handle), success);
+  }
+  ForeignComm(const ForeignComm &) = delete;
+
+  CommHandle handle = nullptr;
+
+private:
+  const Library *api;
+};
+} // namespace
+
+TEST_F(NcclCommunicatorTest, RanksThatFailToConnectFailTogether) {
+  setFault("fail-init@1");
+  run(3, [](NcclRank &rank) {
+    auto made = rank.create();
+    ASSERT_FALSE(made.isOk());
+    const Status &status = made.status();
+    EXPECT_EQ(status.code(), rank.rank() == 1 ? MOERT_IO : MOERT_PEER_FAILED);
+    EXPECT_TRUE(contains(status, "making a communicator: NCCL on rank 1 (host"))
+        << status.message();
+    EXPECT_TRUE(contains(status, "reports ncclSystemError (unhandled system "
+                                 "error (run with NCCL_DEBUG=INFO for "
+                                 "details)): stand-in: no socket interface "
+                                 "found"))
+        << status.message();
+  });
+}
+
+TEST_F(NcclCommunicatorTest, RankThatNeverComes) {
+  setFault("hang-init@1");
+  run(2, [](NcclRank &rank) {
+    auto made = Communicator::create(**Library::get(), rank.group(0.5));
+    ASSERT_FALSE(made.isOk());
+    // Who is first tells the other.
+    EXPECT_TRUE(made.status().code() == MOERT_TIMEOUT ||
+                made.status().code() == MOERT_PEER_FAILED);
+    EXPECT_TRUE(contains(made.status(), "has not connected to all of the 2 "
+                                        "ranks within 0.5 s"))
+        << made.status().message();
+    // The next attempt is not disturbed by it.
+    auto again = Communicator::create(**Library::get(), rank.group());
+    EXPECT_TRUE(again.isOk()) << again.status().message();
+  });
+}
+
+TEST_F(NcclCommunicatorTest, TwoRanksOnOneGpu) {
+  auto body = [](NcclRank &rank) {
+    auto made = rank.create();
+    ASSERT_FALSE(made.isOk());
+    EXPECT_EQ(made.status().code(), MOERT_UNAVAILABLE);
+    EXPECT_TRUE(contains(made.status(), "ranks 0 and 1 share GPU 0 of host "))
+        << made.status().message();
+  };
+  run(2, body, /*device=*/0);
+}
+
+/// Where the runtime lets ranks share a GPU, it is NCCL that refuses them.
+TEST_F(NcclCommunicatorTest, RanksThatNcclRefuses) {
+  setenv("NCCL_MULTI_RANK_GPU_ENABLE", "1", 1);
+  auto body = [](NcclRank &rank) {
+    auto made = rank.create();
+    ASSERT_FALSE(made.isOk());
+    EXPECT_TRUE(contains(made.status(), "ncclInvalidUsage"));
+    EXPECT_TRUE(contains(made.status(), "Duplicate GPU detected"))
+        << made.status().message();
+  };
+  run(2, body, /*device=*/0);
+  unsetenv("NCCL_MULTI_RANK_GPU_ENABLE");
+}
+
+TEST_F(NcclCommunicatorTest, VersionsThatDiffer) {
+  run(2, [](NcclRank &rank) {
+    Library library = **Library::get();
+    library.version = rank.rank() ? 22105 : 22809;
+    auto made = Communicator::create(library, rank.group());
+    ASSERT_FALSE(made.isOk());
+    EXPECT_EQ(made.status().code(), MOERT_UNAVAILABLE);
+    EXPECT_EQ(made.status().message(),
+              "rank 0 has NCCL 2.28.9, but rank 1 has 2.21.5: install the same "
+              "on all hosts");
+  });
+}
+
+TEST_F(NcclCommunicatorTest, TooOldToMakeOne) {
+  run(2, [](NcclRank &rank) {
+    Library library = **Library::get();
+    library.version = 20908;
+    library.commInitRankConfig = nullptr;
+    auto made = Communicator::create(library, rank.group());
+    ASSERT_FALSE(made.isOk());
+    EXPECT_EQ(made.status().code(), MOERT_UNAVAILABLE);
+    EXPECT_TRUE(contains(made.status(), "install 2.14.0 or later, or lend a "
+                                        "communicator"))
+        << made.status().message();
+  });
+}
+
+TEST_F(NcclCommunicatorTest, NullIsLent) {
+  run(2, [](NcclRank &rank) {
+    auto made = rank.create({/*hasNccl=*/true, nullptr});
+    ASSERT_FALSE(made.isOk());
+    EXPECT_EQ(made.status().code(), MOERT_INVALID_ARGUMENT);
+    EXPECT_TRUE(contains(made.status(), "is null"));
+    EXPECT_TRUE(contains(made.status(), "pass device_id, or lend none"));
+  });
+}
+
+TEST_F(NcclCommunicatorTest, LentByOneRankAlone) {
+  run(2, [](NcclRank &rank) {
+    auto made = rank.create({/*hasNccl=*/rank.rank() == 1, nullptr});
+    ASSERT_FALSE(made.isOk());
+    EXPECT_EQ(made.status().code(), MOERT_COLLECTIVE_MISMATCH);
+    EXPECT_TRUE(contains(made.status(), "all ranks lend one, or none does"))
+        << made.status().message();
+  });
+}
+
+TEST_F(NcclCommunicatorTest, LentOneIsUsedAndStays) {
+  run(2, [](NcclRank &rank) {
+    ForeignComm comm(rank, rank.rank(), 2);
+    auto made = rank.create({/*hasNccl=*/true, comm.handle});
+    ASSERT_TRUE(made.isOk()) << made.status().message();
+    char *send = rank.allocate(8, 10 + rank.rank());
+    char *recv = rank.allocate(16);
+    TimeGuard guard;
+    EXPECT_OK((*made)->allGather(send, recv, 8, StreamRef{}, guard));
+    EXPECT_TRUE(rank.isDone(20));
+    std::vector<char> expected(8, 10);
+    expected.resize(16, 11);
+    EXPECT_EQ(rank.read(recv, 16), expected);
+    EXPECT_OK((*made)->poll());
+    EXPECT_OK((*made)->reset(rank.context.boot()));
+    (*made)->stop();
+    made->reset();
+    EXPECT_OK(rank.context.boot().barrier());
+  });
+}
+
+TEST_F(NcclCommunicatorTest, LentOneThatDoesNotFit) {
+  run(2, [](NcclRank &rank) {
+    // The ranks are numbered the other way round.
+    ForeignComm comm(rank, 1 - rank.rank(), 2);
+    auto made = rank.create({/*hasNccl=*/true, comm.handle});
+    ASSERT_FALSE(made.isOk());
+    EXPECT_EQ(made.status().code(), MOERT_INVALID_ARGUMENT);
+    EXPECT_EQ(made.status().message(),
+              format("the NCCL communicator that rank %d lends does not fit "
+                     "the group: its rank is %d, expected %d; lend the one of "
+                     "the same ranks in the same order, on the same GPUs",
+                     rank.rank(), 1 - rank.rank(), rank.rank()));
+  });
+  run(2, [](NcclRank &rank) {
+    // One for each rank alone.
+    ForeignComm comm(rank, 0, 1);
+    auto made = rank.create({/*hasNccl=*/true, comm.handle});
+    ASSERT_FALSE(made.isOk());
+    EXPECT_TRUE(contains(made.status(), rank.rank()
+                                            ? "its rank is 0, expected 1"
+                                            : "its number of ranks is 1, "
+                                              "expected 2"))
+        << made.status().message();
+  });
+}
+
+TEST_F(NcclCommunicatorTest, LentByAProgramWithItsOwnNccl) {
+  run(2, [](NcclRank &rank) {
+    ForeignComm comm(rank, rank.rank(), 2);
+    Library library = **Library::get();
+    library.isOurs = true;
+    auto made = Communicator::borrow(library, rank.group(), comm.handle);
+    ASSERT_FALSE(made.isOk());
+    EXPECT_TRUE(contains(made.status(), "linked into the program"))
+        << made.status().message();
+  });
+}
