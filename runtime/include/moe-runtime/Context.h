@@ -10,6 +10,7 @@
 #define MOE_RUNTIME_CONTEXT_H
 
 #include "moe-runtime/Backend.h"
+#include "moe-runtime/Exchanger.h"
 #include "moe-runtime/GroupControl.h"
 #include "moe-runtime/HostMap.h"
 #include "moe-runtime/Manifest.h"
@@ -118,6 +119,7 @@ struct ContextOptions {
   std::string backend = "host";
   /// GPU of this rank, or -1 for the rank modulo the number of GPUs.
   int device = -1;
+  LentCommunicators lent;
 };
 
 /// A rank's membership in a group. Used by one thread at a time, and by the

@@ -109,6 +109,14 @@ typedef struct moert_options {
   /// GPU of this rank, -1 for the rank modulo the number of GPUs. Callers whose
   /// struct_size ends before it get -1. Ranks may share a GPU.
   int32_t device;
+  /// An ncclComm_t of the same ranks in the same order, each with its GPU, for
+  /// artifacts that exchange messages; used only if `nccl_lent` is not 0, which
+  /// is so on all ranks or on none. Without it the runtime makes a communicator
+  /// of its own. One that is lent outlives the context, which never aborts or
+  /// destroys it; no other thread may use it at the same time. Callers whose
+  /// struct_size ends before `nccl_lent` lend none.
+  void *nccl_comm;
+  int32_t nccl_lent;
 } moert_options;
 
 /// Collective. `bootstrap` NULL is a group of one; `options` may be NULL.

@@ -108,8 +108,12 @@ Status moe::rt::readOptions(const moert_options *given, ContextOptions &out) {
     return makeError(MOERT_INVALID_ARGUMENT,
                      "moert_options has %zu bytes, this runtime expects %zu",
                      given->struct_size, sizeof(moert_options));
-  if (given->struct_size >= sizeof(moert_options))
+  // Whether the caller's version has the field that ends there.
+  auto has = [&](size_t end) { return given->struct_size >= end; };
+  if (has(offsetof(moert_options, device) + sizeof(given->device)))
     out.device = given->device;
+  if (has(offsetof(moert_options, nccl_lent) + sizeof(given->nccl_lent)))
+    out.lent = {given->nccl_lent != 0, given->nccl_comm};
   if (given->timeout_seconds != 0)
     out.timeoutSeconds = given->timeout_seconds;
   if (given->symm_reserve_bytes)

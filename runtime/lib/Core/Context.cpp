@@ -89,6 +89,8 @@ Context::~Context() {
   // Others stop waiting for this rank before it begins to take memory down.
   if (group)
     group->leave();
+  // A transport ends its kernels itself, with a bound.
+  messages.reset();
   // Kernels may be using what is taken down next.
   if (backend)
     backend->settle();

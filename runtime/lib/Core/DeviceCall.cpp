@@ -8,6 +8,7 @@
 
 #include "CallFrame.h"
 #include "DeviceRecord.h"
+#include "MessageCalls.h"
 #include "moe-runtime/Context.h"
 
 #include <algorithm>
@@ -90,6 +91,9 @@ void Context::stopAllKernels() {
   for (const std::unique_ptr<Artifact> &artifact : artifacts)
     if (artifact->program)
       stopKernels(artifact->program->record());
+  // Kernels of a transport wait for ranks as well.
+  if (messages)
+    messages->exchanger->stop();
 }
 
 /// Something is still running and will not end, or the device has failed. Its

@@ -58,8 +58,8 @@ Status Context::checkTransport(const Manifest &manifest) const {
 Status Context::openTransport() {
   if (messages)
     return Status::ok();
-  auto exchanger =
-      createExchanger({*bootstrap, hostMap, *backend, *group, *symmHeap});
+  auto exchanger = createExchanger(
+      {*bootstrap, hostMap, *backend, *group, *symmHeap, options.lent});
   if (!exchanger.isOk())
     return exchanger.status();
   messages = std::make_unique<MessageCalls>();
