@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,21 @@ class Driver:
         ]
 
 
+def _nccl_file() -> str:
+    """The file of the NCCL that this process has loaded."""
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+        for line in maps:
+            path = line.rstrip("\n").partition("/")
+            if "libnccl.so" in path[2]:
+                return path[1] + path[2]
+    return ""
+
+
 def nccl() -> tuple[str, str]:
-    """Version and file of NCCL: the loader's, or that of a wheel from PyPI.
+    """Version and file of NCCL: as the runtime finds it, or that of a wheel from PyPI.
+
+    The runtime takes the copy that the process has already, such as torch's, then
+    the one that ``MOE_NCCL_LIBRARY`` names, then the loader's.
 
     Raises
     ------
@@ -118,7 +132,8 @@ def nccl() -> tuple[str, str]:
     """
     name = "libnccl.so.2"
     wheels = [Path(folder) / "nvidia" / "nccl" / "lib" / name for folder in sys.path]
-    for file in (name, *(str(wheel) for wheel in wheels if wheel.is_file())):
+    first = os.environ.get("MOE_NCCL_LIBRARY") or name
+    for file in (first, *(str(wheel) for wheel in wheels if wheel.is_file())):
         try:
             library = ctypes.CDLL(file)
             out = ctypes.c_int()
@@ -126,7 +141,7 @@ def nccl() -> tuple[str, str]:
                 number = out.value
                 # 2.9 and later: 20902 for 2.9.2; before that 2804.
                 major, rest = divmod(number, 10000 if number >= 10000 else 1000)
-                return f"{major}.{rest // 100}.{rest % 100}", file
+                return f"{major}.{rest // 100}.{rest % 100}", _nccl_file() or file
         except (OSError, AttributeError):
             continue
-    raise DriverError(f"{name}: not found, nor in a package nvidia-nccl")
+    raise DriverError(f"{first}: not found, nor in a package nvidia-nccl")

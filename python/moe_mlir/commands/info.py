@@ -130,7 +130,8 @@ def text(facts: dict[str, Any]) -> str:
         )
     if len(found["gpus"]) > 1:
         lines.append(("peer access", _peers(found["peer_access"])))
-    lines.append(("NCCL", _found(facts["nccl"])))
+    found = facts["nccl"]
+    lines.append(("NCCL", _found(found) + (f" in {found['file']}" if found["found"] else "")))
     lines += list(facts["packages"].items())
     return "\n".join(f"{name:<15} {value}" for name, value in lines)
 

@@ -10,11 +10,10 @@
 from __future__ import annotations
 
 import datetime
-import socket
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["AllGather", "check_one_host", "of_mpi", "of_torch"]
+__all__ = ["AllGather", "lend_nccl", "of_mpi", "of_torch"]
 
 AllGather = Callable[[bytes, float], bytes]
 """``gather(mine, timeout)`` returns the bytes of all ranks in rank order. All
@@ -55,21 +54,33 @@ def of_mpi(communicator: Any) -> AllGather:
     return gather
 
 
-def check_one_host(gather: AllGather, rank: int, timeout: float) -> None:
-    """Refuse ranks of several machines. Collective.
+def nccl_of_torch(process_group: Any, device: int | None) -> int:
+    """Return the communicator of a process group, an ``ncclComm_t``; 0 for none.
 
-    Raises
-    ------
-    ValueError
-        On all ranks alike.
+    torch makes it in the group's first collective on the GPU, unless
+    ``init_process_group`` was given ``device_id``.
     """
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        mine = f"{file.read().strip()} {socket.gethostname()}"
-    every = gather(mine.encode()[:256].ljust(256), timeout)
-    hosts = [every[i : i + 256].decode(errors="replace").split() for i in range(0, len(every), 256)]
-    for other, (boot, name) in enumerate(hosts):
-        if boot != hosts[0][0]:
-            raise ValueError(
-                f"rank {rank}: expected all ranks on one host, but rank 0 is on {hosts[0][1]} "
-                f"and rank {other} on {name}"
-            )
+    import torch
+
+    try:
+        with torch.cuda.device(device):
+            backend = process_group._get_backend(torch.device("cuda", device))
+            return int(backend._comm_ptr())
+    except (AttributeError, RuntimeError):
+        # A torch without that function, or a group without NCCL.
+        return 0
+
+
+def lend_nccl(
+    process_group: Any, gather: AllGather, device: int | None, whose: str | None, timeout: float
+) -> int | None:
+    """Return the communicator that a process group lends; None to lend none. Collective.
+
+    `whose` is ``"torch"``, ``"own"``, or None for torch's where all ranks have one.
+    The result may be 0 for ``"torch"``, which the runtime explains.
+    """
+    # Where bytes travel by NCCL, this makes it.
+    gather(b"\0", timeout)
+    mine = 0 if whose == "own" else nccl_of_torch(process_group, device)
+    every = gather(bytes([mine != 0]), timeout)
+    return mine if whose == "torch" or all(every) else None

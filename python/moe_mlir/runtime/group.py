@@ -49,7 +49,8 @@ class Group:
     """One rank's membership in a group of ranks.
 
     A class method makes it: `from_env`, `from_torch`, `from_mpi`,
-    `from_allgather` for ranks that are processes of one host, `local` for threads.
+    `from_allgather` for ranks that are processes, `local` for threads. Ranks of
+    several hosts load artifacts that exchange messages.
     Used as a context manager it is closed at the end, and an exception tells the
     other ranks to stop.
 
@@ -112,6 +113,7 @@ class Group:
         reserve: int | None = None,
         backend: str | None = None,
         device: int | None = None,
+        nccl: str | None = None,
     ) -> Self:
         """Join the ranks of a process group of torch.distributed. Collective.
 
@@ -127,6 +129,20 @@ class Group:
             By default ``"cuda"`` when the group's backend is NCCL, else ``"host"``.
         device : int, optional
             By default the current device of torch, with the backend ``"cuda"``.
+        nccl : {"torch", "own"}, optional
+            Whose communicator artifacts use that exchange messages by NCCL: that of
+            the process group, or one that the runtime makes. By default torch's where
+            all ranks have one, which they have after the group's first collective on a
+            GPU, or at once where `init_process_group` was given `device_id`. One of
+            torch's is only used, never aborted or destroyed; the process group must not
+            run a collective in another thread at the same time.
+
+        Raises
+        ------
+        MoEError
+            Also with ``nccl="torch"`` when the process group has no communicator.
+        ValueError
+            `nccl` is none of these.
         """
         import torch
         import torch.distributed as dist
@@ -137,14 +153,18 @@ class Group:
             backend = "cuda" if "nccl" in dist.get_backend(process_group) else "host"
         if backend == "cuda" and device is None:
             device = torch.cuda.current_device()
-        return cls.from_allgather(
-            dist.get_rank(process_group),
-            dist.get_world_size(process_group),
-            gather.of_torch(process_group),
-            timeout=timeout,
-            reserve=reserve,
-            backend=backend,
-            device=device,
+        if nccl not in (None, "torch", "own"):
+            raise ValueError(f"from_torch: expected nccl = 'torch' or 'own', got {nccl!r}")
+        rank = dist.get_rank(process_group)
+        size = dist.get_world_size(process_group)
+        allgather = gather.of_torch(process_group)
+        lent = None
+        if backend == "cuda":
+            lent = gather.lend_nccl(process_group, allgather, device, nccl, timeout or 20.0)
+        return cls(
+            _runtime.create_with_allgather(
+                rank, size, allgather, timeout, reserve, backend, device, lent
+            )
         )
 
     @classmethod
@@ -201,14 +221,7 @@ class Group:
             about `timeout` seconds. What it raises becomes the text of an error.
         timeout, reserve, backend, device : optional
             See `Group`.
-
-        Raises
-        ------
-        ValueError
-            The ranks are not all on one host.
         """
-        if size > 1:
-            gather.check_one_host(allgather, rank, timeout or 20.0)
         return cls(
             _runtime.create_with_allgather(
                 rank, size, allgather, timeout, reserve, backend, device

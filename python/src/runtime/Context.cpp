@@ -84,7 +84,8 @@ namespace {
 /// moert_options, and what it points to.
 struct Options {
   Options(std::optional<double> timeout, std::optional<size_t> reserve,
-          const std::string &backend, std::optional<int> device)
+          const std::string &backend, std::optional<int> device,
+          std::optional<uintptr_t> nccl = std::nullopt)
       : backend(backend) {
     given.struct_size = sizeof(given);
     given.timeout_seconds = timeout.value_or(0);
@@ -94,6 +95,8 @@ struct Options {
     given.symm_reserve_bytes = reserve.value_or(0);
     given.backend = this->backend.c_str();
     given.device = device.value_or(-1);
+    given.nccl_comm = reinterpret_cast<void *>(nccl.value_or(0));
+    given.nccl_lent = nccl.has_value();
   }
   Options(const Options &) = delete;
 
@@ -162,8 +165,9 @@ static ContextRef createWithAllGather(int rank, int size, nb::object allGather,
                                       std::optional<double> timeout,
                                       std::optional<size_t> reserve,
                                       const std::string &backend,
-                                      std::optional<int> device) {
-  Options options(timeout, reserve, backend, device);
+                                      std::optional<int> device,
+                                      std::optional<uintptr_t> nccl) {
+  Options options(timeout, reserve, backend, device, nccl);
   auto user = std::make_unique<std::pair<nb::object, int>>(allGather, size);
   moert_bootstrap bootstrap{};
   bootstrap.struct_size = sizeof(bootstrap);
@@ -322,7 +326,8 @@ void moe::py::bindContext(nb::module_ &module) {
   module.def("create_with_allgather", createWithAllGather, nb::arg("rank"),
              nb::arg("size"), nb::arg("allgather"),
              nb::arg("timeout") = nb::none(), nb::arg("reserve") = nb::none(),
-             nb::arg("backend") = "host", nb::arg("device") = nb::none());
+             nb::arg("backend") = "host", nb::arg("device") = nb::none(),
+             nb::arg("nccl") = nb::none());
   module.def("create_in_threads", createInThreads, nb::arg("size"),
              nb::arg("timeout") = nb::none(), nb::arg("reserve") = nb::none(),
              nb::arg("backend") = "host", nb::arg("device") = nb::none());

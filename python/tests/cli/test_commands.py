@@ -74,6 +74,13 @@ def test_info_names_gpus_and_peers():
     assert "GPU 0           stand-in, sm_90, 4 multiprocessors, 64 GiB\n" in text
 
 
+@standin
+def test_info_names_version_and_file_of_nccl(monkeypatch):
+    file = Path(STANDIN).parent / "nccl" / "libnccl.so.2"
+    monkeypatch.setenv("MOE_NCCL_LIBRARY", str(file))
+    assert f"NCCL            2.28.9 in {file.resolve()}\n" in command("info", gpus=True)
+
+
 def test_info_says_what_is_missing(monkeypatch):
     def no_library(name):
         raise OSError(f"{name}: cannot open shared object file")

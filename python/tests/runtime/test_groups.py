@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from moe_mlir.runtime import Code, Group, MoEError, run_local
+from moe_mlir.runtime.gather import lend_nccl
 
 F32 = np.float32
 
@@ -336,25 +337,6 @@ def test_communicator_of_mpi(by_hand):
     assert forked(3, body) == [[2.0] * 4, [0.0] * 4, [1.0] * 4]
 
 
-def test_ranks_on_different_hosts(monkeypatch):
-    def body(communicator):
-        def gather(mine, timeout):
-            host = mine if communicator.rank == 0 else b"other-boot elsewhere".ljust(len(mine))
-            return b"".join(communicator.allgather(host))
-
-        try:
-            Group.from_allgather(communicator.rank, 2, gather)
-        except ValueError as error:
-            return str(error)
-
-    name = os.uname().nodename
-    assert forked(2, body) == [
-        f"rank {rank}: expected all ranks on one host, but rank 0 is on {name} and rank 1 on "
-        "elsewhere"
-        for rank in range(2)
-    ]
-
-
 def test_all_gather_that_fails():
     calls = []
 
@@ -374,11 +356,67 @@ def test_all_gather_that_fails():
 
     calls.clear()
     with pytest.raises(MoEError) as error:
-        Group.from_allgather(0, 2, lambda mine, _: mine * (2 if len(mine) == 256 else 1))
+        Group.from_allgather(0, 2, lambda mine, _: mine)
     assert "bytes; expected" in error.value.message
 
 
 # torch
+
+
+class FakeTorch(types.ModuleType):
+    """What lending a communicator asks of torch."""
+
+    class cuda:
+        @staticmethod
+        def device(index):
+            return contextlib.nullcontext()
+
+    @staticmethod
+    def device(kind, index):
+        return (kind, index)
+
+
+class ProcessGroup:
+    """One whose communicator is made by its first collective, as torch does."""
+
+    def __init__(self, has_nccl=True, address=4096):
+        self.has_nccl, self.address, self.calls = has_nccl, address, 0
+
+    def _get_backend(self, device):
+        assert device == ("cuda", 1)
+        if not self.has_nccl:
+            raise RuntimeError("no backend for device type cuda")
+        return self
+
+    def _comm_ptr(self):
+        return self.address if self.calls else 0
+
+    def gather(self, others):
+        def gather(mine, timeout):
+            self.calls += 1
+            assert timeout == 7
+            return mine + (others if mine != b"\0" or self.calls > 1 else b"\0")
+
+        return gather
+
+
+@pytest.mark.parametrize(
+    ("process_group", "whose", "other", "lent"),
+    [
+        (ProcessGroup(), None, b"\1", 4096),
+        (ProcessGroup(), None, b"\0", None),  # another rank has none
+        (ProcessGroup(has_nccl=False), None, b"\1", None),
+        (ProcessGroup(), "own", b"\0", None),
+        (ProcessGroup(), "torch", b"\1", 4096),
+        (ProcessGroup(address=0), "torch", b"\0", 0),  # which the runtime refuses
+    ],
+)
+def test_communicator_that_torch_lends(monkeypatch, process_group, whose, other, lent):
+    monkeypatch.setitem(sys.modules, "torch", FakeTorch("torch"))
+    gather = process_group.gather(other)
+    assert lend_nccl(process_group, gather, 1, whose, 7) == lent
+    assert process_group.calls == 2
+
 
 torch_missing = importlib.util.find_spec("torch") is None
 
