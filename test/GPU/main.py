@@ -28,7 +28,7 @@ sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = (
     "differential", "moe-run", "graphs", "faults", "drivers", "sanitizers",
-    "package", "conformance",
+    "package", "nccl", "conformance",
 )
 
 
@@ -49,6 +49,7 @@ import differential  # noqa: E402
 import drivers  # noqa: E402
 import faults  # noqa: E402
 import graphs  # noqa: E402
+import nccl  # noqa: E402
 import package  # noqa: E402
 import sanitizers  # noqa: E402
 import scenes  # noqa: E402
@@ -206,7 +207,7 @@ def main():
             wanted.update(texts)
         if options.target == "cuda" and (options.prepare or wants("package")):
             wanted.update(package.modules())
-        if options.prepare or any(map(wants, SUITES[2:-2])):
+        if options.prepare or any(map(wants, SUITES[2:-3])):
             # A bundle is for 2 and for 4 GPUs.
             sizes = (2, 4, 8) if options.prepare else ()
             wanted.update(
@@ -237,6 +238,7 @@ def main():
             ("drivers", drivers.run, store),
             ("sanitizers", sanitizers.run, store),
             ("package", package.run, store),
+            ("nccl", nccl.run, store),
             ("conformance", conformance.run),
         ):
             if wants(suite):
