@@ -19,6 +19,7 @@ import re
 import subprocess
 import time
 
+import nccl
 from pool import Failure
 
 SECONDS = 300  # for each of the two
@@ -64,7 +65,9 @@ class Run:
             [str(program), f"--gtest_output=json:{self.result}", *flags],
             env={**os.environ,
                  "GTEST_FILTER": tests,
-                 "MOE_TEST_ARTIFACT_DIR": str(settings.test_artifacts)},
+                 "MOE_TEST_ARTIFACT_DIR": str(settings.test_artifacts),
+                 # Exchanges of more ranks than GPUs are skipped.
+                 "MOE_NCCL_LIBRARY": nccl.find_library(settings)},
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
         )
         self.deadline = time.monotonic() + SECONDS

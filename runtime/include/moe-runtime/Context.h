@@ -254,6 +254,7 @@ private:
   Status finishCall(const StreamRef &stream, const Status &status);
   Status waitForStream(const StreamRef &stream, const Status &known);
   Status whyStop(int64_t &goneSince) const;
+  Status timeOutOfStream(double seconds) const;
   Status deviceError();
   void stopAllKernels();
   void abandonDevice(const Status &reason);

@@ -9,6 +9,7 @@
 #include "CallFrame.h"
 #include "DeviceRecord.h"
 #include "MessageCalls.h"
+#include "PeerWait.h"
 #include "moe-runtime/Context.h"
 
 #include <algorithm>
@@ -105,6 +106,17 @@ void Context::abandonDevice(const Status &reason) {
     (void)artifact->program.release();
 }
 
+/// Work of a transport that has not finished mostly waits for a rank that is
+/// not in this rank's collective.
+Status Context::timeOutOfStream(double seconds) const {
+  for (int peer = 0; messages && inCollective && peer < size(); ++peer)
+    if (peer != rank() && !group->isInSameCollective(peer))
+      return PeerWait(*group, nullptr, seconds)
+          .timeOut(peer, "the GPU waits for its message");
+  return makeError(MOERT_TIMEOUT, "%s: the GPU has not finished after %g s",
+                   group->here().c_str(), seconds);
+}
+
 /// `known` is an error for which kernels have been stopped already.
 Status Context::waitForStream(const StreamRef &stream, const Status &known) {
   Status reason = known;
@@ -129,9 +141,7 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
     if (reason.isOk()) {
       reason = whyStop(goneSince);
       if (reason.isOk() && waited > deadline)
-        reason =
-            makeError(MOERT_TIMEOUT, "%s: the GPU has not finished after %g s",
-                      group->here().c_str(), double(waited) / double(secondNs));
+        reason = timeOutOfStream(double(waited) / double(secondNs));
       if (!reason.isOk()) {
         // Those of all artifacts, though this entry may not communicate: no
         // collective is to begin with records that stop its kernels.

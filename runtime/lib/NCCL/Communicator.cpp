@@ -24,6 +24,8 @@ using namespace moe::rt::nccl;
 
 /// How long NCCL is polled without a pause.
 static constexpr int64_t spinNs = 100000;
+/// NCCL that takes longer to queue a call waits for a rank.
+static constexpr int64_t queueNs = 1000000000;
 
 static void pauseUs(int us) {
   std::this_thread::sleep_for(std::chrono::microseconds(us));
@@ -300,13 +302,16 @@ Status Communicator::finish(Result result, const char *what,
   int size = group.bootstrap.size(), peer = rank;
   WaitClock clock;
   while (result == inProgress) {
-    // NCCL does not say for which rank it waits, so each is looked at in turn.
-    peer = (peer + 1) % size;
+    // A rank that has left has done its part, unless NCCL goes on to wait; it
+    // does not say for which rank, so each is looked at in turn.
+    int64_t waited = clock.elapsedNs();
+    if (waited > queueNs)
+      peer = (peer + 1) % size;
     if (Status s = guard.check(peer); !s.isOk()) {
       hasFailed = true;
       return s;
     }
-    if (clock.elapsedNs() > spinNs)
+    if (waited > spinNs)
       pauseUs(20);
     result = state();
   }
