@@ -175,5 +175,36 @@ TEST(LaunchedJobTest, Torchrun) {
   values["LOCAL_WORLD_SIZE"] = "2";
   EXPECT_FALSE(detectJob(environment, job, error));
   EXPECT_EQ(error, "the torchrun job has 4 processes, but only 2 on this host "
-                   "(LOCAL_WORLD_SIZE); all ranks have to be on one host");
+                   "(LOCAL_WORLD_SIZE); make the group from torch's process "
+                   "group (Group.from_torch in Python), or start the processes "
+                   "by mpirun or srun");
+}
+
+TEST(LaunchedJobTest, JobsOnSeveralHosts) {
+  std::map<std::string, std::string> values;
+  auto environment = [&](const char *name) -> const char * {
+    auto at = values.find(name);
+    return at == values.end() ? nullptr : at->second.c_str();
+  };
+  std::optional<LaunchedJob> job;
+  std::string error;
+  auto isOnSeveralHosts = [&] {
+    EXPECT_TRUE(detectJob(environment, job, error)) << error;
+    return job && job->isOnSeveralHosts;
+  };
+  values = {{"OMPI_COMM_WORLD_RANK", "1"},
+            {"OMPI_COMM_WORLD_SIZE", "4"},
+            {"OMPI_COMM_WORLD_LOCAL_SIZE", "4"}};
+  EXPECT_FALSE(isOnSeveralHosts());
+  values["OMPI_COMM_WORLD_LOCAL_SIZE"] = "3";
+  EXPECT_TRUE(isOnSeveralHosts());
+  values = {{"SLURM_PROCID", "0"},
+            {"SLURM_STEP_ID", "0"},
+            {"SLURM_STEP_NUM_TASKS", "4"},
+            {"SLURM_STEP_NUM_NODES", "1"}};
+  EXPECT_FALSE(isOnSeveralHosts());
+  values["SLURM_STEP_NUM_NODES"] = "2";
+  EXPECT_TRUE(isOnSeveralHosts());
+  values = {{"PMI_RANK", "0"}, {"PMI_SIZE", "4"}, {"MPI_LOCALNRANKS", "2"}};
+  EXPECT_TRUE(isOnSeveralHosts());
 }

@@ -10,6 +10,7 @@
 
 #include "moe-runtime/Exchanger.h"
 #include "moe-runtime/GroupControl.h"
+#include "moe-runtime/HostBootstrap.h"
 #include "moe-runtime/SymmetricHeap.h"
 #include "moe-runtime/Timings.h"
 
@@ -39,12 +40,15 @@ class MpiExchangeTest : public testing::Test {
 protected:
   void SetUp() override {
     boot = makeBootstrap();
-    hosts = HostMap::oneHost(boot->size());
-    auto madeControl = GroupControl::create(*boot);
+    auto map = HostMap::create(*boot);
+    ASSERT_TRUE(map.isOk()) << map.status().message();
+    hosts = map.take();
+    onHost = createHostBootstrap(*boot, hosts);
+    auto madeControl = GroupControl::create(*boot, *onHost, hosts);
     ASSERT_TRUE(madeControl.isOk()) << madeControl.status().message();
     control = madeControl.take();
-    backend = createHostBackend(*boot).take();
-    auto madeHeap = SymmetricHeap::create(*backend, *boot, size_t(1) << 30);
+    backend = createHostBackend(*onHost).take();
+    auto madeHeap = SymmetricHeap::create(*backend, *onHost, size_t(1) << 30);
     ASSERT_TRUE(madeHeap.isOk()) << madeHeap.status().message();
     heap = madeHeap.take();
     auto made = createMpiExchanger({*boot, hosts, *backend, *control, *heap});
@@ -56,6 +60,7 @@ protected:
 
   std::unique_ptr<mpi::MpiBootstrap> boot;
   HostMap hosts = HostMap::oneHost(1);
+  std::unique_ptr<Bootstrap> onHost;
   std::unique_ptr<GroupControl> control;
   std::unique_ptr<Backend> backend;
   std::unique_ptr<SymmetricHeap> heap;

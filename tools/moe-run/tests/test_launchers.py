@@ -130,17 +130,13 @@ REFUSED = {
         {"PMIX_RANK": "0", "PMIX_NAMESPACE": "7"},
         "PMIX_RANK does not say how many processes the job has: give -n, and "
         "as many"),
-    "several hosts": (
-        {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "4",
-         "OMPI_COMM_WORLD_LOCAL_SIZE": "2"},
-        "the Open MPI job has 4 processes, but only 2 on this host "
-        "(OMPI_COMM_WORLD_LOCAL_SIZE); all ranks have to be on one host" +
-        WAY_OUT),
-    "several nodes": (
-        {"SLURM_PROCID": "0", "SLURM_STEP_ID": "0",
-         "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2"},
-        "the Slurm step has 2 nodes (SLURM_STEP_NUM_NODES); all ranks have to "
-        "be on one host: use srun -N 1" + WAY_OUT),
+    "torchrun on several hosts": (
+        {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2",
+         "TORCHELASTIC_RUN_ID": "none"},
+        "the torchrun job has 4 processes, but only 2 on this host "
+        "(LOCAL_WORLD_SIZE); make the group from torch's process group "
+        "(Group.from_torch in Python), or start the processes by mpirun or "
+        "srun" + WAY_OUT),
 }
 
 
