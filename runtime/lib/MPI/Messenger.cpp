@@ -8,6 +8,8 @@
 
 #include "Communicator.h"
 
+#include "moe-runtime/Deadline.h"
+
 #include <algorithm>
 #include <cstring>
 
@@ -21,6 +23,9 @@ using namespace moe::rt::mpi;
 /// How much a rank has on its way to others, and as much from others.
 static constexpr size_t mostBytes = 16 * Messenger::chunkBytes;
 static constexpr size_t mostMessages = 128;
+/// How long messages of a rank that is gone may be under way without any that
+/// comes.
+static constexpr double lastWordsSeconds = 0.5;
 
 namespace {
 /// A part of a piece that is one message.
@@ -304,6 +309,7 @@ Status Messenger::transfer(const std::vector<Outbound> &sends,
   Run run(*this, sends, receives, tag);
   run.begin();
   Status status;
+  std::optional<Deadline> lastWords;
   int idle = 0;
   int64_t sleepNs = 20000;
   while (!run.isDone()) {
@@ -314,6 +320,7 @@ Status Messenger::transfer(const std::vector<Outbound> &sends,
     }
     if (*any) {
       watch.progressed();
+      lastWords.reset();
       idle = 0;
       sleepNs = 20000;
       continue;
@@ -326,9 +333,22 @@ Status Messenger::transfer(const std::vector<Outbound> &sends,
     } else if (idle > looks) {
       sched_yield();
     }
-    if (idle % 32 == 0 || idle > yields)
-      if (status = watch.check(run.awaited()); !status.isOk())
-        break;
+    if (idle % 32 != 0 && idle <= yields)
+      continue;
+    Status seen = watch.check(run.awaited());
+    if (seen.isOk()) {
+      lastWords.reset();
+      continue;
+    }
+    // A rank that has done its part may leave while its messages are under way;
+    // news of that take another road, and may be faster.
+    if (!lastWords)
+      lastWords.emplace(seen.code() == MOERT_PEER_FAILED ? lastWordsSeconds
+                                                         : 0);
+    if (!lastWords->isOver())
+      continue;
+    status = seen;
+    break;
   }
   if (status.isOk())
     return status;
