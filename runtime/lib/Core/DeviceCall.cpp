@@ -145,7 +145,7 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
       if (!reason.isOk()) {
         // Those of all artifacts, though this entry may not communicate: no
         // collective is to begin with records that stop its kernels.
-        reason = prefixed(reason);
+        reason = prefixed(placed(reason));
         group->raise(reason);
         stopAllKernels();
         deadline = waited + stopNs;
