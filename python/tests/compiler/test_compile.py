@@ -100,7 +100,10 @@ def test_save_replaces_files_as_a_whole(module, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "tpu"}, "unknown target 'tpu'; expected host, cuda, nccl, cuda:<chip> or nccl:<chip>"),
+        (
+            {"target": "tpu"},
+            "unknown target 'tpu'; expected host, cuda, nccl, cuda:<chip> or nccl:<chip>",
+        ),
         ({"target": "cuda:sm_1"}, "unknown chip 'sm_1'; expected one of: sm_80,"),
         ({"blocks": 3}, "option 'blocks' is for target cuda ('host' given)"),
         ({"target": "cuda", "blocks": "many"}, "option 'blocks' expects an integer, got 'many'"),

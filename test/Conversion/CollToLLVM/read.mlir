@@ -5,7 +5,7 @@
 // RUN: not moe-opt %s --convert-coll-to-llvm=target=tpu 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: error: convert-coll-to-llvm expects 'target' to be host or cuda (tpu)
 
-// The memory is that of the function, also where it is read in a loop (coll_s8).
+// The memory is that of the function, also where it is read in a loop (coll_s7).
 // CHECK-LABEL: func.func @read
 // CHECK: %[[COUNT:.*]] = llvm.mlir.constant(32 : i64)
 // CHECK: %[[SLOT:.*]] = llvm.alloca %[[COUNT]] x i32

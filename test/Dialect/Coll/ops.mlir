@@ -42,7 +42,7 @@ func.func @exchange(%x: memref<?x64xbf16>, %recv: memref<512x64xbf16>,
   return
 }
 
-// coll_c1, coll_s8
+// coll_c1, coll_s7
 // CHECK-LABEL: func.func @read
 func.func @read(%table: memref<4x8xi32>) {
   // CHECK: coll.read %{{.*}} : memref<4x8xi32>

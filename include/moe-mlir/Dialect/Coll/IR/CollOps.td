@@ -151,7 +151,7 @@ def Coll_ReadOp : Coll_Op<"read", [
   let summary = "a table of the device, in host memory";
   let description = [{
     Waits until what fills `table` is done, and gives what is in it as memory of
-    the host, where the tables of `coll.rows` have to be (coll_s8). The result is
+    the host, where the tables of `coll.rows` have to be (coll_s7). The result is
     the function's until that returns. On a target without a device it is `table`
     itself.
 
