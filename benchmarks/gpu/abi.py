@@ -51,7 +51,7 @@ class Bootstrap(c.Structure):
 
 class Options(c.Structure):
     _fields_ = [("struct_size", c.c_size_t), ("timeout_seconds", c.c_double), ("symm_reserve_bytes", c.c_size_t),
-                ("backend", c.c_char_p), ("device", c.c_int32)]
+                ("backend", c.c_char_p), ("device", c.c_int32), ("nccl_comm", c.c_void_p), ("nccl_lent", c.c_int32)]
 
 
 class GroupStruct(c.Structure):
