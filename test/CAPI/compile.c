@@ -161,7 +161,8 @@ static void testOptions(void) {
   EXPECT_ERROR(compileText(kExchange, "block", "3"),
                "unknown option 'block'; expected one of: target, ptx-version, "
                "blocks, threads, transfer, stages, team, gpu-format, ptxas, "
-               "emit, cpu, opt-level, combine-algorithm, report, remarks");
+               "transport, schedule, pair-capacity, emit, cpu, opt-level, "
+               "combine-algorithm, report, remarks");
   MoeCompileOption twice[] = {{str("cpu"), str("x86-64")},
                               {str("cpu"), str("x86-64")}};
   EXPECT_ERROR(moeCompile(str(kExchange), str(""), 2, twice),
@@ -202,7 +203,7 @@ static void countOption(MlirStringRef name, MlirStringRef description,
 static void testModules(void) {
   int numOptions = 0;
   moeCompileOptionsForEach(countOption, &numOptions);
-  EXPECT(numOptions == 15);
+  EXPECT(numOptions == 18);
 
   MoeCompileResult result =
       compileText("func.func @f() {\n  mystery\n}\n", NULL, NULL);
