@@ -11,6 +11,7 @@ import torch
 from layer import USUAL, case
 
 import moe_mlir as moe
+import moe_mlir.torch as _  # defines the operators
 
 FORMS = {
     "rank_major": {"layout": "rank_major", "dtype": "f32"},
@@ -54,7 +55,8 @@ def check(group, fields, known_good):
                          None if recv.scales is None else recv.scales.clone(), name),
     }  # fmt: skip
     if plan.scales:
-        calls["dispatch_scaled"] = (*inputs, mine.scales, name)
+        # Neither can it add them up, which it does when gradients are asked for.
+        calls["dispatch_scaled"] = (mine.x, mine.idx, mine.weights, mine.scales, name)
         calls["dispatch_again_scaled"] = (x.detach(), *known, mine.scales, name)
     else:
         calls["dispatch"] = (*inputs, name)
