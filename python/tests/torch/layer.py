@@ -34,6 +34,11 @@ class Case:
     factor: torch.Tensor  # of all experts, the same on all ranks
     grad_out: torch.Tensor
 
+    def to(self, device):
+        """The same values on a device."""
+        values = dataclasses.astuple(self)
+        return Case(*(value if value is None else value.to(device) for value in values))
+
     def leaves(self):
         """Copies of x, weights and factor that gather gradients."""
         copies = [t.detach().clone() for t in (self.x, self.weights, self.factor)]
