@@ -19,6 +19,7 @@ side streams and with activation checkpointing. docs/Torch.md has the whole prog
 from __future__ import annotations
 
 from moe_mlir.torch.checkpoint import reuse_routes
-from moe_mlir.torch.parallel import ExpertParallel, Handle, Received
+from moe_mlir.torch.parallel import ExpertParallel
+from moe_mlir.torch.received import Handle, Received
 
 __all__ = ["ExpertParallel", "Handle", "Received", "reuse_routes"]

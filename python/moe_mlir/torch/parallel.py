@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import torch
 
@@ -18,7 +18,7 @@ from moe_mlir.exchange import Exchange
 from moe_mlir.runtime import Group
 from moe_mlir.torch import operators
 from moe_mlir.torch.binding import Binding, forget_with
-from moe_mlir.torch.routes import Layout
+from moe_mlir.torch.received import Handle, Received
 
 _OPS = operators.OPS
 _DISPATCH = _OPS.dispatch.default
@@ -27,18 +27,9 @@ _DISPATCH_OUT = _OPS.dispatch_out.default
 _COMBINE = _OPS.combine.default
 _COMBINE_OUT = _OPS.combine_out.default
 
-# Leaves out the layer of autograd, which is written in Python and costs a quarter of
-# a call, where it would do nothing.
-_without_autograd = torch._C._AutoDispatchBelowAutograd
 
-
-def _needs_graph(a: torch.Tensor, b: torch.Tensor | None, c: torch.Tensor | None) -> bool:
-    """Whether autograd, or what traces this, has to see a call."""
-    if torch.compiler.is_compiling():
-        return True
-    if not torch.is_grad_enabled():
-        return False
-    return (
+def _needs_gradient(a: torch.Tensor, b: torch.Tensor | None, c: torch.Tensor | None) -> bool:
+    return torch.is_grad_enabled() and (
         a.requires_grad
         or (b is not None and b.requires_grad)
         or (c is not None and c.requires_grad)
@@ -55,75 +46,6 @@ def _join(process_group: Any) -> Group:
             f"got {process_group!r}"
         )
     return Group.from_torch(process_group)
-
-
-class Handle(NamedTuple):
-    """The routes of a dispatch: plain tensors, which bring rows back.
-
-    Attributes
-    ----------
-    routes : Tensor, int32
-        Where tokens went and rows came from, of all kinds in one tensor.
-    topk_idx : Tensor, (T, K)
-        The expert ids that were dispatched.
-    recv_topk_weights : Tensor, float32
-        The received weights. They tie the combine to the dispatch in the graph of
-        autograd, so that the backward passes of all ranks do the same, also on ranks
-        whose experts got no row.
-    """
-
-    routes: torch.Tensor
-    topk_idx: torch.Tensor
-    recv_topk_weights: torch.Tensor
-
-
-class Received(NamedTuple):
-    """What a dispatch brought to this rank.
-
-    Attributes
-    ----------
-    x : Tensor, (C, H)
-        Received rows.
-    topk_weights : Tensor, (C, K), in expert_major C, float32
-        Their weights.
-    scales : Tensor or None, (C, S)
-        Their scales.
-    handle : Handle
-        What :meth:`ExpertParallel.combine` needs.
-    layout : Layout
-        Where the routes are in the handle's tensor.
-    """
-
-    x: torch.Tensor
-    topk_weights: torch.Tensor
-    scales: torch.Tensor | None
-    handle: Handle
-    layout: Layout
-
-    @property
-    def topk_idx(self) -> torch.Tensor:
-        """Expert ids of the rows, (C, K), -1 for those of other ranks; in expert_major C."""
-        return self.layout.part(self.handle.routes, "recv_topk_idx")
-
-    @property
-    def expert_counts(self) -> torch.Tensor:
-        """Rows of each local expert, EL, int32 (expert_major)."""
-        return self.layout.part(self.handle.routes, "expert_counts")
-
-    @property
-    def expert_offsets(self) -> torch.Tensor:
-        """First row of each local expert, EL, int32 (expert_major)."""
-        return self.layout.part(self.handle.routes, "expert_offsets")
-
-    @property
-    def tokens_to_rank(self) -> torch.Tensor:
-        """Rows sent to each rank, R, int32."""
-        return self.layout.part(self.handle.routes, "n_tokens_to_rank")
-
-    @property
-    def tokens_from_rank(self) -> torch.Tensor:
-        """Rows received from each rank, R, int32."""
-        return self.layout.part(self.handle.routes, "n_tokens_from_rank")
 
 
 class ExpertParallel:
@@ -245,19 +167,31 @@ class ExpertParallel:
                 "dispatch: expected out= (empty_received()), since the plan has symmetric_recv: "
                 "rows stay where they arrived, and a later call writes over them"
             )
-        inputs: tuple[torch.Tensor, ...] = (x, topk_idx, topk_weights)
-        op = _DISPATCH
-        if scales is not None:
-            op, inputs = _DISPATCH_SCALED, (*inputs, scales)
-        if _needs_graph(x, topk_weights, scales):
-            made = op(*inputs, self._name)
+        if scales is None:
+            made = self._call(
+                _DISPATCH, operators.dispatch, _needs_gradient(x, topk_weights, None),
+                (x, topk_idx, topk_weights, self._name),
+            )  # fmt: skip
         else:
-            with _without_autograd():
-                made = op(*inputs, self._name)
+            made = self._call(
+                _DISPATCH_SCALED, operators.dispatch_scaled,
+                _needs_gradient(x, topk_weights, scales),
+                (x, topk_idx, topk_weights, scales, self._name),
+            )  # fmt: skip
         recv_x, recv_weights, routes = made[:3]
         recv_scales = None if scales is None else made[3]
         handle = Handle(routes, topk_idx, recv_weights)
         return Received(recv_x, recv_weights, recv_scales, handle, self._layout)
+
+    @staticmethod
+    def _call(op: Any, with_gradient: Any, needs_gradient: bool, inputs: tuple[Any, ...]) -> Any:
+        """Call an operator by the way that costs least."""
+        if torch.compiler.is_compiling():
+            return op(*inputs)
+        if needs_gradient:
+            return with_gradient(*inputs)
+        with operators.without_autograd():
+            return op(*inputs)
 
     def _dispatch_out(
         self,
@@ -320,12 +254,10 @@ class ExpertParallel:
             self._refuse("combine", "weights", self._has_weights)
         routes, topk_idx, recv_topk_weights = handle
         if out is None:
-            result: torch.Tensor
-            if _needs_graph(y, weights, recv_topk_weights):
-                result = _COMBINE(y, routes, topk_idx, weights, recv_topk_weights, self._name)
-            else:
-                with _without_autograd():
-                    result = _COMBINE(y, routes, topk_idx, weights, None, self._name)
+            result: torch.Tensor = self._call(
+                _COMBINE, operators.combine, _needs_gradient(y, weights, recv_topk_weights),
+                (y, routes, topk_idx, weights, recv_topk_weights, self._name),
+            )  # fmt: skip
             return result
         self._check_no_gradient("combine", y, weights)
         _COMBINE_OUT(y, routes, topk_idx, weights, out, self._name)

@@ -28,6 +28,9 @@ import time
 from pathlib import Path
 
 SKIPPED = 77
+# pip compiles none of the 6,000 modules; importing these compiles the 2,000 that are
+# used, which halves the time that each process of the tests takes to start.
+IMPORTED = "torch, torch._dynamo, torch._dynamo.backends.common, torch.distributed, pytest"
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 UNREACHED = re.compile(
     r"connection broken|Failed to establish|Name or service|timed out|Max retries|ProxyError",
@@ -58,9 +61,9 @@ def make(folder: Path, seconds: float) -> int:
         [sys.executable, "-m", "venv", folder],
         [python, "-m", "pip", "install", "--no-deps", "--no-compile", "--retries", "1",
          "--timeout", "20", "--disable-pip-version-check", "-r", REQUIREMENTS],
-        [python, "-c", "import torch; print('torch', torch.__version__)"],
+        [python, "-c", f"import {IMPORTED}; print('torch', torch.__version__)"],
     ]  # fmt: skip
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     for step in steps:
         left = seconds - (time.monotonic() - begun)
         command = [str(word) for word in step]
