@@ -202,14 +202,14 @@ def test_gradients_and_given_tensors(threads):
 
 
 def test_devices(threads):
-    """Tensors without memory stand for those of another device here."""
+    """As a group on a GPU would have it; cuda_scenes.py has such a group."""
     plan = moe.Exchange(**F32)
 
     def main(ep, mine):
-        ep._binding.on_gpu = True
+        ep._binding.on_gpu, ep._binding.device = True, torch.device("cuda", 0)
         message = (
-            "dispatch: expected x on cpu, where the group of this ExpertParallel is, got a tensor "
-            "on cpu"
+            "dispatch: expected x on cuda:0, where the group of this ExpertParallel is, got a "
+            "tensor on cpu"
         )
         refused(ValueError, message, ep.dispatch, mine.x, mine.idx, mine.weights)
 
