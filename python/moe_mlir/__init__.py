@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from moe_mlir._version import __version__
 
 if TYPE_CHECKING:
-    from moe_mlir import compiler, runtime, upstream, viz
+    from moe_mlir import compiler, runtime, torch, upstream, viz
     from moe_mlir.compiler import compile  # the name it has here too
     from moe_mlir.exchange import Exchange
     from moe_mlir.runtime import Group, MoEError, run_local
@@ -35,6 +35,7 @@ _LAZY: dict[str, str | None] = {
     "compiler": None,
     "run_local": "moe_mlir.runtime",
     "runtime": None,
+    "torch": None,
     "upstream": None,
     "viz": None,
 }
@@ -48,6 +49,7 @@ __all__ = [
     "compiler",
     "run_local",
     "runtime",
+    "torch",
     "upstream",
     "viz",
 ]

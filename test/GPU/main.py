@@ -206,7 +206,7 @@ def main():
         if options.prepare or wants("differential") or wants("moe-run"):
             wanted.update(texts)
         if options.target == "cuda" and (options.prepare or wants("package")):
-            wanted.update(package.modules())
+            wanted.update(package.modules(settings))
         if options.prepare or any(map(wants, SUITES[2:-3])):
             # A bundle is for 2 and for 4 GPUs.
             sizes = (2, 4, 8) if options.prepare else ()

@@ -5,11 +5,12 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""The scenes of python/tests/runtime, each in a process of its own. Their ranks
-are threads, three of them on however many GPUs there are."""
+"""The scenes of python/tests/runtime and python/tests/torch, each in a process of
+its own. Their ranks are threads, on however many GPUs there are."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -24,17 +25,29 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "python" / "tests" / "runtime"
 sys.path.append(str(TESTS))
 
+TORCH_TESTS = ROOT / "python" / "tests" / "torch"
+
 from modules import CUDA_SCENES, EXCHANGE  # noqa: E402
+
+OF_TORCH = (
+    "gradients", "checkpointing", "captured_forward", "captured_training_step",
+    "side_stream", "given_tensors", "strided_tensors", "compiled", "host_tensors",
+)
 
 KEY = "exchange"  # locations in messages name it
 SECONDS = 120
 
 
-def modules():
-    """{key: text} of the module that the scenes run. Its kernels are small: the
+def modules(settings):
+    """{key: text} of the modules that the scenes run. Their kernels are small: the
     ranks that share a GPU have to run at the same time."""
     options = ["--blocks=2", "--threads=64"]
-    return {KEY: with_options(textwrap.dedent(EXCHANGE), options)}
+    made = {KEY: with_options(textwrap.dedent(EXCHANGE), options)}
+    plans = run_python(settings, TORCH_TESTS / "scene_plans.py")
+    if plans.returncode == 0:
+        made.update((f"torch-{name}", with_options(text, options))
+                    for name, text in json.loads(plans.stdout).items())
+    return made
 
 
 def run_python(settings, *arguments):
@@ -51,8 +64,16 @@ def run_python(settings, *arguments):
 
 
 def check_scene(settings, store, scene):
-    result = run_python(settings, TESTS / "cuda_scenes.py", scene,
-                        store.path(KEY).parent)
+    check_end(run_python(settings, TESTS / "cuda_scenes.py", scene,
+                         store.path(KEY).parent))
+
+
+def check_torch_scene(settings, store, scene):
+    folder = store.path("torch-alone").parent
+    check_end(run_python(settings, TORCH_TESTS / "cuda_scenes.py", scene, folder))
+
+
+def check_end(result):
     if result.stdout.startswith("skipped: "):
         raise Skip(result.stdout.removeprefix("skipped: ").strip())
     if (result.returncode, result.stdout) != (0, "done\n"):
@@ -69,3 +90,6 @@ def run(report, settings, store):
                    + probe.stderr.strip().rpartition("\n")[2])
     for scene in CUDA_SCENES:
         report.test(f"package/{scene}", check_scene, settings, store, scene)
+    for scene in OF_TORCH:
+        report.test(f"package/torch/{scene}", check_torch_scene, settings,
+                    store, scene)

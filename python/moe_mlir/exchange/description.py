@@ -93,7 +93,8 @@ class Exchange:
         symmetric memory as well then.
     gradients : bool, default False
         Whether there are entries for gradients as well: `dispatch_backward`,
-        `dispatch_backward_x` and `combine_backward`. See `Notes`.
+        `dispatch_backward_x` and `combine_backward`, and `dispatch_again` for
+        layers that are computed again in the backward pass. See `Notes`.
 
     Raises
     ------
@@ -126,6 +127,9 @@ class Exchange:
 
         grad_y[r] = w[r] * grad_out[t]
         grad_weights[r] = dot(y[r], grad_out[t])
+
+    ``dispatch_again`` sends rows along the routes of an earlier dispatch, which are
+    not computed again.
 
     With ``reduce = "none"`` each row has a gradient of its own: ``grad_out[t, s]`` of its
     slot takes the place of ``grad_out[t]``.

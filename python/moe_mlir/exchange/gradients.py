@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from .description import Exchange
 
 
+def dispatch_again(plan: Exchange, entry: str, ranks: int) -> str:
+    """The body of ``dispatch_again``: other rows along the routes of a dispatch."""
+    signed = signature(plan, entry, ranks)
+    given = [a for a in signed.arguments if a.name in ("x", "scales")]
+    routes = [a for a in signed.arguments if a not in given]
+    call = "moe.dispatch %x scales(%scales)" if plan.scales else "moe.dispatch %x"
+    call += f" reuse({', '.join(f'%{a.name}' for a in routes)})"
+    attributes = text.dispatch_attributes(plan, ranks)
+    return text.op(signed.results, call, attributes, signed.arguments)
+
+
 def dispatch_backward(plan: Exchange, entry: str, ranks: int) -> str:
     """The body of ``dispatch_backward`` and of ``dispatch_backward_x``."""
     signed = signature(plan, entry, ranks)

@@ -31,6 +31,7 @@ def module(plan: Exchange, ranks: int) -> str:
         "dispatch_backward": gradients.dispatch_backward,
         "dispatch_backward_x": gradients.dispatch_backward,
         "combine_backward": gradients.combine_backward,
+        "dispatch_again": gradients.dispatch_again,
     }
     parts = [f"// {plan}\nshard.grid @{text.GRID}(shape = {ranks})\n"]
     for entry in entries(plan):

@@ -164,12 +164,7 @@ class ExpertParallel:
         TypeError
             `scales` are missing, or the plan has none.
         """
-        if (scales is None) == bool(self.plan.scales):
-            expected = "scales" if self.plan.scales else "no scales"
-            raise TypeError(
-                f"dispatch: expected {expected}, as the plan says, got "
-                f"{'none' if scales is None else 'some'}"
-            )
+        self._check_scales("dispatch", scales)
         arguments = [x, topk_idx, topk_weights]
         if scales is not None:
             arguments.append(scales)
@@ -199,6 +194,36 @@ class ExpertParallel:
                 recv_topk_idx=named["recv_topk_idx"],
             ),
         )
+
+    def dispatch_again(
+        self, x: Any, handle: Handle, scales: Any = None, **launch: Any
+    ) -> tuple[Any, Any]:
+        """Sends rows along the routes of a dispatch; the plan needs `gradients`.
+
+        Parameters
+        ----------
+        x : array, (T, H)
+            As many tokens as that dispatch sent.
+        handle : Handle
+            That of the dispatch.
+        scales : array, (T, S), optional
+            Scales of the tokens, when the plan has them.
+        **launch
+            Passed to the entry, such as ``stream=``.
+
+        Returns
+        -------
+        recv_x : array, (C, H)
+        recv_scales : array or None, (C, S)
+        """
+        self._check_scales("dispatch_again", scales)
+        arguments = [x] if scales is None else [x, scales]
+        arguments.append(self._routes(handle)[0])
+        arguments += [handle.topk_idx] * self.plan.is_expert_major
+        if scales is None:
+            return self._one("dispatch_again", arguments, None, launch), None
+        recv_x, recv_scales = self._entry("dispatch_again")(*arguments, **launch)
+        return recv_x, recv_scales
 
     def combine(
         self,
@@ -320,6 +345,14 @@ class ExpertParallel:
             raise TypeError(f"expected the handle of a dispatch (recv.handle), got {handle!r}")
         routes = [handle.send_row, handle.recv_src_idx, handle.n_tokens_from_rank]
         return routes + [handle.topk_idx] * self.plan.is_expert_major
+
+    def _check_scales(self, method: str, scales: Any) -> None:
+        if (scales is None) == bool(self.plan.scales):
+            expected = "scales" if self.plan.scales else "no scales"
+            raise TypeError(
+                f"{method}: expected {expected}, as the plan says, got "
+                f"{'none' if scales is None else 'some'}"
+            )
 
     def _check_weights(self, method: str, weights: Any) -> None:
         if (weights is None) == self.plan.combine_weights:

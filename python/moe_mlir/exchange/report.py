@@ -280,7 +280,7 @@ def _ops(plan: Exchange) -> list[tuple[str, str]]:
     """Entry and name of each collective op, in the order of the module."""
     found = []
     for entry in plan.entries:
-        if entry in ("dispatch", "combine_backward"):
+        if entry in ("dispatch", "dispatch_again", "combine_backward"):
             found.append((entry, "moe.dispatch"))
         else:
             found.append((entry, "moe.combine"))

@@ -59,7 +59,12 @@ def entries(plan: Exchange) -> tuple[str, ...]:
     """Names of the entries of a plan, in the order of the module."""
     names: tuple[str, ...] = ("dispatch", "combine")
     if plan.gradients:
-        names += ("dispatch_backward", "dispatch_backward_x", "combine_backward")
+        names += (
+            "dispatch_backward",
+            "dispatch_backward_x",
+            "combine_backward",
+            "dispatch_again",
+        )
     return names
 
 
@@ -127,6 +132,13 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
         if plan.scales:
             arguments.append(TensorSpec("scales", plan.scales_dtype, (tokens, plan.scales)))
         results = list(back.values())
+    elif entry == "dispatch_again":
+        arguments = [TensorSpec("x", plan.dtype, (tokens, plan.hidden))]
+        results = [back["recv_x"]]
+        if plan.scales:
+            arguments.append(TensorSpec("scales", plan.scales_dtype, (tokens, plan.scales)))
+            results.append(back["recv_scales"])
+        arguments += [back["send_row"], *topk]
     elif entry == "combine":
         arguments = [y, *routes, *topk, *weights]
         results = [TensorSpec("out", plan.combine_dtype, out_shape)]

@@ -176,6 +176,7 @@ def test_signatures_name_what_entries_take():
         "dispatch_backward",
         "dispatch_backward_x",
         "combine_backward",
+        "dispatch_again",
     )
     combine = plan.signature("combine", 2)
     assert [a.name for a in combine.arguments] == [

@@ -144,6 +144,22 @@ def test_scales_travel_with_rows(load, generator):
             )
 
 
+@pytest.mark.parametrize("layout", ["rank_major", "expert_major", "slab"])
+def test_rows_go_the_same_ways_again(load, generator, layout):
+    plan = Exchange(
+        **{**USUAL, "dtype": "f8E4M3FN"}, layout=layout, scales=2, padding="zero", gradients=True
+    )
+    layer = Layer(plan, RANKS, generator)
+    scales = [generator.random((len(x), 2)).astype(np.float32) for x in layer.x]
+    ep = load(plan, RANKS)
+    recv = ep.dispatch(layer.x, layer.idx, layer.weights, scales)
+    twice = [(2 * x.astype(np.float32)).astype(x.dtype) for x in layer.x]
+    rows, row_scales = ep.dispatch_again(twice, recv.handle, scales)
+    for rank in range(RANKS):
+        assert same(rows[rank], 2 * recv.x[rank].astype(np.float64))
+        assert np.array_equal(row_scales[rank], recv.scales[rank])
+
+
 def test_messages_of_calls(load, generator):
     plan = Exchange(**USUAL)
     layer = Layer(plan, RANKS, generator)

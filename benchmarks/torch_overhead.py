@@ -1,0 +1,124 @@
+# ===- torch_overhead.py - what an operator of torch costs -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""What dispatch and combine of moe_mlir.torch cost on the CPU, beside the exchange.
+
+Entries are replaced by functions that do nothing, so what is left is the time of
+Python, torch's dispatcher, autograd and allocation: for one rank of the host target, or
+with `--device cuda` for one GPU, where torch allocates more slowly. Measured are
+
+- dispatch and combine without and with a gradient, of the functional form and with
+  out=;
+- the operators' kernels alone, below autograd;
+- the allocation of their results alone.
+
+Each figure is the smallest median of several repetitions, in microseconds, since other
+work on the machine only adds. Run with PYTHONPATH=build/python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+import moe_mlir as moe
+from host_dispatch import describe_commit, describe_machine
+
+ROUNDS = 15
+
+
+def measure(call, calls: int) -> float:
+    """Median microseconds of a call."""
+    call()
+    rounds = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter_ns()
+        for _ in range(calls):
+            call()
+        rounds.append((time.perf_counter_ns() - begun) / calls / 1000)
+    return statistics.median(rounds)
+
+
+def figures(ep, calls: int) -> dict[str, float]:
+    plan, binding = ep.plan, ep._binding
+    device = binding.device
+    x = torch.randn(4, plan.hidden, device=device, dtype=binding.dtype)
+    idx = torch.rand(4, plan.num_experts, device=device).topk(plan.top_k)[1].int()
+    weights = torch.rand(4, plan.top_k, device=device)
+    recv, out = ep.dispatch(x, idx, weights), torch.empty_like(x)
+    given = ep.empty_received(4)
+    y, handle, row_weights = recv.x, recv.handle, recv.topk_weights
+
+    binding._into.update(dict.fromkeys(binding._into, lambda outputs, *arguments: None))
+    found = {
+        "dispatch": measure(lambda: ep.dispatch(x, idx, weights), calls),
+        "combine": measure(lambda: ep.combine(y, handle, row_weights), calls),
+        "dispatch_out": measure(lambda: ep.dispatch(x, idx, weights, out=given), calls),
+        "combine_out": measure(lambda: ep.combine(y, handle, row_weights, out=out), calls),
+        "dispatch_kernel": measure(lambda: binding.dispatch(x, idx, weights), calls),
+        "combine_kernel": measure(
+            lambda: binding.combine(y, handle.routes, idx, row_weights), calls
+        ),
+        "dispatch_allocation": measure(
+            lambda: binding.empty_received(x, idx, weights, None), calls
+        ),
+        "combine_allocation": measure(lambda: x.new_empty(x.shape), calls),
+    }
+    x.requires_grad_()
+    y.requires_grad_()
+    found["dispatch_grad"] = measure(lambda: ep.dispatch(x, idx, weights), calls)
+    found["combine_grad"] = measure(lambda: ep.combine(y, handle, row_weights), calls)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--artifact", type=Path, help="the compiled plan, without a compiler")
+    parser.add_argument("--calls", type=int, default=1000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the results here")
+    args = parser.parse_args()
+
+    torch.set_num_threads(1)
+    plan = moe.Exchange(
+        num_experts=8, top_k=2, hidden=64, dtype="bf16", max_tokens=8, layout="expert_major",
+        combine_weights=True, gradients=True,
+    )  # fmt: skip
+    backend = "host" if args.device == "cpu" else "cuda"
+    best: dict[str, float] = {}
+    (group,) = moe.Group.local(1, backend=backend)
+    with group:
+        device = group.device_name or "cpu"
+        for _ in range(args.repeat):
+            ep = moe.torch.ExpertParallel(plan, group, artifact=args.artifact)
+            for name, value in figures(ep, args.calls).items():
+                best[name] = min(value, best.get(name, value))
+    result = {
+        "date": datetime.date.today().isoformat(),
+        "machine": describe_machine(),
+        "commit": describe_commit(),
+        "torch": torch.__version__,
+        "device": device,
+        "us_per_call": {name: round(value, 1) for name, value in best.items()},
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if args.json:
+        args.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

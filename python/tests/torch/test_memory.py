@@ -1,0 +1,106 @@
+# ===- test_memory.py - memory of the caller, and symmetric memory -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""Calls that write to given tensors, without a copy where the plan says so."""
+
+import pytest
+import torch
+from layer import USUAL, case, dense, same
+
+import moe_mlir as moe
+
+ZERO_COPY = {"symmetric_recv": True, "symmetric_y": True}
+
+
+@pytest.mark.parametrize("copies", [{}, ZERO_COPY], ids=["copies", "zero-copy"])
+@pytest.mark.parametrize("form", ["rank_major", "expert_major"])
+def test_given_tensors(threads, copies, form):
+    plan = moe.Exchange(**USUAL, layout=form, dtype="f32", **copies)
+
+    def main(ep):
+        recv, y = ep.empty_received(4), ep.empty_rows()
+        out = torch.empty(4, plan.hidden)
+        for seed in range(3):
+            mine = case(plan, ep.group.rank, seed, 4)
+            got = ep.dispatch(mine.x, mine.idx, mine.weights, out=recv)
+            assert got.x is recv.x and got.handle.routes is recv.handle.routes
+            assert got.handle.topk_idx is mine.idx
+            here = got.topk_idx >= 0
+            ids = got.topk_idx.clamp(min=0, max=plan.num_experts - 1)
+            if plan.is_expert_major:
+                y.copy_(got.x * mine.factor[ids] * got.topk_weights[:, None])
+            else:
+                weights = torch.where(here, got.topk_weights, 0.0)
+                y.copy_(got.x * torch.einsum("ck,ckh->ch", weights, mine.factor[ids]))
+            assert ep.combine(y, got.handle, out=out) is out
+            assert same(out, dense(plan, mine)[0])
+
+    threads(2, plan, main)
+
+
+def test_gradients_with_rows_in_symmetric_memory(threads):
+    """Only received rows that stay where they arrived cannot be part of a graph."""
+    plan = moe.Exchange(**USUAL, dtype="f32", symmetric_y=True, padding="zero", gradients=True)
+
+    def main(ep):
+        mine = case(plan, ep.group.rank, 1, 4)
+        x, *_ = mine.leaves()
+        recv = ep.dispatch(x, mine.idx, mine.weights)
+        y = ep.empty_rows()
+        y = y.copy_(recv.x * 2)
+        out = ep.combine(y, recv.handle)
+        out.backward(mine.grad_out)
+        ranks = (recv.handle.routes[-4 * 2 :].view(4, 2) >= 0).sum(1, keepdim=True)
+        assert same(out.detach(), (2 * ranks * mine.x).double())
+        assert same(x.grad, (2 * ranks * mine.grad_out).double())
+
+    threads(2, plan, main)
+
+
+def test_strided_inputs_and_gradients(threads):
+    plan = moe.Exchange(**USUAL, layout="expert_major", dtype="f32", gradients=True)
+
+    def main(ep):
+        mine = case(plan, ep.group.rank, 1, 4)
+        expected = None
+        wide = torch.zeros(4, 2 * plan.hidden)
+        wide[:, ::2] = mine.x
+        for x in (mine.x.clone(), wide[:, ::2]):
+            x = x.detach().requires_grad_()
+            recv = ep.dispatch(x, mine.idx, mine.weights)
+            out = ep.combine(recv.x, recv.handle)
+            # The gradient of a sum is one value with strides of 0.
+            out.sum().backward()
+            expected = (out.detach(), x.grad) if expected is None else expected
+            assert torch.equal(out, expected[0]) and torch.equal(x.grad, expected[1])
+
+    threads(2, plan, main)
+
+
+def test_what_a_dispatch_says(threads):
+    """The parts of the routes, by name."""
+    plan = moe.Exchange(**USUAL, layout="expert_major", alignment=4, dtype="f32", padding="zero")
+
+    def main(ep):
+        rank, ranks = ep.group.rank, ep.group.size
+        mine = [case(plan, r, 1, 5) for r in range(ranks)]
+        recv = ep.dispatch(mine[rank].x, mine[rank].idx, mine[rank].weights)
+        chosen = [[set(row) - {-1} for row in m.idx.tolist()] for m in mine]
+        counts = [
+            sum(expert in experts for rows in chosen for experts in rows) for expert in ep.experts
+        ]
+        assert recv.expert_counts.tolist()[: len(counts)] == counts
+        offsets = recv.expert_offsets.tolist()
+        assert all(offset % 4 == 0 for offset in offsets)
+        for expert, offset, count in zip(ep.experts, offsets, counts, strict=False):
+            assert (recv.topk_idx[offset : offset + count] == expert).all()
+        assert recv.tokens_from_rank.sum() == sum(counts)
+        to_me = sum(len(experts & set(ep.experts)) for experts in chosen[rank])
+        assert recv.tokens_to_rank[rank] == to_me
+        assert recv.x.shape == (ep.rows, plan.hidden)
+
+    threads(2, plan, main)
