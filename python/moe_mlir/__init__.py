@@ -21,6 +21,7 @@ from moe_mlir._version import __version__
 
 if TYPE_CHECKING:
     from moe_mlir import compiler, runtime, torch, upstream, viz
+    from moe_mlir import jax as jax
     from moe_mlir.compiler import compile  # the name it has here too
     from moe_mlir.exchange import Exchange
     from moe_mlir.runtime import Group, MoEError, run_local
@@ -33,6 +34,7 @@ _LAZY: dict[str, str | None] = {
     "MoEError": "moe_mlir.runtime",
     "compile": "moe_mlir.compiler",
     "compiler": None,
+    "jax": None,
     "run_local": "moe_mlir.runtime",
     "runtime": None,
     "torch": None,
@@ -40,6 +42,7 @@ _LAZY: dict[str, str | None] = {
     "viz": None,
 }
 
+# Without moe_mlir.jax, which needs a package that not everyone has.
 __all__ = [
     "Exchange",
     "Group",

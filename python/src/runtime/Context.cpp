@@ -46,13 +46,28 @@ moert_context *Context::open(const char *what) const {
 }
 
 void Context::close() {
-  if (running)
+  // A call that begins on a thread without the GIL either sees this, or is
+  // seen.
+  bool wasClosed = closed.exchange(true);
+  if (running) {
+    closed = wasClosed;
     refuse("rank " + std::to_string(myRank) +
                ": close: a call on the group is running in another thread",
            myRank);
-  closed = true;
+  }
   if (views == 0)
     destroy();
+}
+
+bool Context::hasFailed() {
+  Running guard(*this);
+  return closed || moert_context_failed_rank(handle) >= 0;
+}
+
+void Context::tellFailure(moert_code code, const std::string &message) {
+  Running guard(*this);
+  if (!closed)
+    (void)moert_context_fail(handle, code, message.c_str());
 }
 
 void Context::dropView() {
@@ -189,12 +204,14 @@ static ContextRef createWithAllGather(int rank, int size, nb::object allGather,
 }
 
 /// All ranks at the same time, on threads that end with this function.
-static std::vector<ContextRef> createInThreads(int size,
-                                               std::optional<double> timeout,
-                                               std::optional<size_t> reserve,
-                                               const std::string &backend,
-                                               std::optional<int> device) {
+static std::vector<ContextRef>
+createInThreads(int size, std::optional<double> timeout,
+                std::optional<size_t> reserve, const std::string &backend,
+                std::optional<int> device, const std::vector<int> &devices) {
   Options options(timeout, reserve, backend, device);
+  if (!devices.empty() && int(devices.size()) != size)
+    refuse("expected a device for each of " + std::to_string(size) +
+           " ranks, got " + std::to_string(devices.size()));
   moert_thread_group *group = nullptr;
   check(moert_thread_group_create(size, &group));
   struct Made {
@@ -207,8 +224,11 @@ static std::vector<ContextRef> createInThreads(int size,
     nb::gil_scoped_release release;
     std::vector<std::thread> threads;
     auto create = [&](int rank) {
-      made[rank].code = moert_context_create_in_threads(
-          group, rank, &options.given, &made[rank].context);
+      moert_options mine = options.given;
+      if (!devices.empty())
+        mine.device = devices[rank];
+      made[rank].code = moert_context_create_in_threads(group, rank, &mine,
+                                                        &made[rank].context);
     };
     try {
       for (int rank = 1; rank < size; ++rank)
@@ -330,5 +350,6 @@ void moe::py::bindContext(nb::module_ &module) {
              nb::arg("nccl") = nb::none());
   module.def("create_in_threads", createInThreads, nb::arg("size"),
              nb::arg("timeout") = nb::none(), nb::arg("reserve") = nb::none(),
-             nb::arg("backend") = "host", nb::arg("device") = nb::none());
+             nb::arg("backend") = "host", nb::arg("device") = nb::none(),
+             nb::arg("devices") = std::vector<int>());
 }

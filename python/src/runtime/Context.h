@@ -34,6 +34,10 @@ public:
 
   void close();
 
+  /// For threads without the GIL, while a Running exists or a call waits.
+  bool hasFailed();
+  void tellFailure(moert_code code, const std::string &message);
+
   /// A view of memory that goes with the context.
   void addView() { ++views; }
   void dropView();
@@ -68,7 +72,7 @@ private:
   nanobind::object allGather; ///< kept for as long as the handle
   int32_t myRank, groupSize;
   DLDevice where;
-  bool closed = false;
+  std::atomic<bool> closed{false};
   std::atomic<int> views{0}, running{0};
 };
 

@@ -42,6 +42,8 @@ public:
   const std::vector<moert_tensor_type> &results() const { return rets; }
   std::string signature() const;
   const Artifact &owner() const { return *artifact; }
+  /// For calls that check the artifact and the context themselves.
+  moert_entry *pointer() const { return handle; }
 
 private:
   struct Order;

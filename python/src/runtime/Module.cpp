@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../jax/Exchange.h"
 #include "Entry.h"
 
 namespace nb = nanobind;
@@ -18,4 +19,5 @@ NB_MODULE(_runtime, module) {
   bindContext(module);
   bindTensor(module);
   bindEntry(module);
+  bindXla(module);
 }

@@ -5,7 +5,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Runs the fenced blocks of docs/Python.md and docs/Embedding.md.
+"""Runs the fenced blocks of docs/Python.md, docs/Embedding.md and docs/JAX.md.
 
 Python of a page runs from top to bottom in one process, as a reader would type it. C
 programs are compiled with warnings as errors and run in order, in one folder; C++ is
@@ -25,7 +25,7 @@ import pytest
 from moe_mlir.__main__ import make_parser
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = ("Python.md", "Embedding.md")
+PAGES = ("Python.md", "Embedding.md", "JAX.md")
 BIN = Path(os.environ["MOE_BIN_DIR"])
 LIB = Path(os.environ.get("MOE_LIB_DIR") or BIN.parent / "lib")
 MAJOR = (ROOT / "cmake" / "llvm-version.txt").read_text().split(".")[0]

@@ -1,0 +1,85 @@
+//===- Exchange.cpp - an exchange whose ranks are devices of XLA ----------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Exchange.h"
+
+#include <algorithm>
+
+using namespace moe::py;
+
+namespace {
+/// Programs name exchanges by numbers, which are never given again.
+struct Published {
+  std::mutex mutex;
+  std::map<int64_t, std::shared_ptr<XlaExchange>> exchanges;
+  int64_t next = 1;
+};
+} // namespace
+
+static Published &published() {
+  // Not destroyed: threads of XLA may ask until the process has ended.
+  static auto *all = new Published;
+  return *all;
+}
+
+void XlaExchange::addGroup(const std::vector<std::pair<int, Entries>> &given,
+                           bool areAllHere) {
+  auto group = std::make_shared<Group>(given.size(), areAllHere);
+  groups.push_back(group);
+  for (size_t i = 0; i < given.size(); ++i) {
+    auto rank = std::make_unique<Rank>();
+    rank->group = group;
+    rank->numInGroup = i;
+    rank->entries = given[i].second;
+    if (!ranks.emplace(given[i].first, std::move(rank)).second)
+      refuse("device " + std::to_string(given[i].first) + " is two ranks");
+  }
+}
+
+int64_t XlaExchange::publish(std::shared_ptr<XlaExchange> exchange) {
+  Published &all = published();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  all.exchanges.emplace(all.next, std::move(exchange));
+  return all.next++;
+}
+
+void XlaExchange::retract(int64_t number) {
+  std::shared_ptr<XlaExchange> last; // destroyed without the mutex
+  Published &all = published();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  auto found = all.exchanges.find(number);
+  if (found == all.exchanges.end())
+    return;
+  last = std::move(found->second);
+  all.exchanges.erase(found);
+}
+
+std::shared_ptr<XlaExchange> XlaExchange::find(int64_t number,
+                                               const std::string &fingerprint) {
+  Published &all = published();
+  std::lock_guard<std::mutex> lock(all.mutex);
+  auto found = all.exchanges.find(number);
+  if (found == all.exchanges.end() || found->second->fingerprint != fingerprint)
+    return nullptr;
+  return found->second;
+}
+
+XlaExchange::Rank *XlaExchange::rankOf(int ordinal) {
+  auto found = ranks.find(ordinal);
+  return found == ranks.end() ? nullptr : found->second.get();
+}
+
+bool XlaExchange::isIdle() {
+  return std::all_of(groups.begin(), groups.end(),
+                     [](const auto &group) { return group->turns.isIdle(); });
+}
+
+void XlaExchange::resetTurns() {
+  for (const auto &group : groups)
+    group->turns.reset();
+}

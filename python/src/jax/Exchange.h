@@ -1,0 +1,74 @@
+//===- Exchange.h - an exchange whose ranks are devices of XLA --*- C++ -*-===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_PYTHON_JAX_EXCHANGE_H
+#define MOE_PYTHON_JAX_EXCHANGE_H
+
+#include "../runtime/Entry.h"
+#include "Turns.h"
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace moe::py {
+
+/// The entries of an artifact as each local device has them.
+class XlaExchange {
+public:
+  using Entries = std::map<std::string, std::shared_ptr<Entry>>;
+
+  /// A group of ranks with those that are of this process. A mesh of several
+  /// axes has several groups.
+  struct Group {
+    Group(size_t numLocal, bool areAllHere) : turns(numLocal, areAllHere) {}
+    Turns turns;
+  };
+  /// A rank of this process.
+  struct Rank {
+    std::shared_ptr<Group> group;
+    size_t numInGroup = 0; ///< among those of this process
+    Entries entries;
+    std::mutex oneCall; ///< a context is used by one thread at a time
+  };
+
+  XlaExchange(std::string fingerprint, double seconds)
+      : fingerprint(std::move(fingerprint)), seconds(seconds) {}
+
+  /// Adds the ranks of a group, each with the number of its device.
+  void addGroup(const std::vector<std::pair<int, Entries>> &ranks,
+                bool areAllHere);
+
+  /// Makes it known to programs under the number that is returned.
+  static int64_t publish(std::shared_ptr<XlaExchange> exchange);
+  static void retract(int64_t number);
+  /// Null when it is closed, or the program was compiled for another one.
+  static std::shared_ptr<XlaExchange> find(int64_t number,
+                                           const std::string &fingerprint);
+
+  /// The rank of a device, or null.
+  Rank *rankOf(int ordinal);
+  /// Whether no call is under way.
+  bool isIdle();
+  void resetTurns();
+
+  const std::string fingerprint;
+  const double seconds; ///< that a call waits for its turn
+
+private:
+  std::map<int, std::unique_ptr<Rank>> ranks; ///< by the number of the device
+  std::vector<std::shared_ptr<Group>> groups;
+};
+
+void bindXla(nanobind::module_ &module);
+
+} // namespace moe::py
+
+#endif // MOE_PYTHON_JAX_EXCHANGE_H
