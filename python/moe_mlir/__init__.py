@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from moe_mlir._version import __version__
 
 if TYPE_CHECKING:
-    from moe_mlir import compiler, runtime, torch, upstream, viz
+    from moe_mlir import compiler, runtime, upstream, viz
     from moe_mlir import jax as jax
+    from moe_mlir import torch as torch
     from moe_mlir.compiler import compile  # the name it has here too
     from moe_mlir.exchange import Exchange
     from moe_mlir.runtime import Group, MoEError, run_local
@@ -42,7 +43,8 @@ _LAZY: dict[str, str | None] = {
     "viz": None,
 }
 
-# Without moe_mlir.jax, which needs a package that not everyone has.
+# Without moe_mlir.jax and moe_mlir.torch, which need packages that not everyone
+# has.
 __all__ = [
     "Exchange",
     "Group",
@@ -52,7 +54,6 @@ __all__ = [
     "compiler",
     "run_local",
     "runtime",
-    "torch",
     "upstream",
     "viz",
 ]
