@@ -257,11 +257,11 @@ def test_outputs_that_one_host_cannot_name(hosts, runner):
     assert (runner.folder / "y0.npy").read_text() == "older"
 
 
-def check_ends(hosts, runner, process, pattern, heard=True):
+def check_ends(hosts, runner, process, pattern, heard=True, launcher=None):
     code, found, _, stderr = finish(process)
     assert code != 0
     assert len(found) <= 1, stderr
-    if heard:
+    if heard and not (launcher and re.search(launcher, stderr)):
         assert found and re.search(pattern, found[0]), stderr
     assert runner.outputs() == []
 
@@ -285,7 +285,9 @@ def test_a_daemon_is_killed(hosts, runner):
     process = start(hosts, runner, endless(runner))
     wait_until_running(hosts)
     assert hosts.kill("moe-b", "orted") == 1
-    check_ends(hosts, runner, process, r"rank [23]: |moe-b")
+    # mpirun may see it first: it then says so, and kills moe-run at once.
+    check_ends(hosts, runner, process, r"rank [23]: |moe-b",
+               launcher=r"lost communication with a remote daemon[\s\S]*moe-b")
 
 
 @pytest.mark.parametrize("host, other", [("moe-a", "moe-b"),
