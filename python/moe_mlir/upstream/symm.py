@@ -131,7 +131,7 @@ def put_each(
     from_ : operand
         Index.
     target : operand
-        Statically shaped memref in symmetric memory (#symm.space).
+        Memref of any type values.
     to : operand
         Index.
     rank : operand
@@ -201,7 +201,7 @@ def grid_barrier(
     ir
         The user's ``ir`` module.
     counter : operand
-        Rank-1 memref of i64 in symmetric memory (#symm.space).
+        Statically shaped rank-1 memref of i64.
     results : sequence of types, optional
         Types of the results, when they are not to be inferred.
     loc, ip : optional
@@ -256,7 +256,7 @@ def post(
     value : operand
         32-bit signless integer.
     words : operand
-        Rank-1 memref of i64 in symmetric memory (#symm.space).
+        Statically shaped rank-1 memref of i64.
     index : operand
         Index.
     epoch : operand
@@ -318,7 +318,7 @@ def collect(
     ir
         The user's ``ir`` module.
     words : operand
-        Rank-1 memref of i64 in symmetric memory (#symm.space).
+        Statically shaped rank-1 memref of i64.
     index : operand
         Index.
     epoch : operand
@@ -374,7 +374,7 @@ def take(
     ir
         The user's ``ir`` module.
     counters : operand
-        Rank-1 memref of i64 in symmetric memory (#symm.space).
+        Statically shaped rank-1 memref of i64.
     index : operand
         Index.
     results : sequence of types, optional
