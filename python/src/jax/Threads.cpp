@@ -8,6 +8,7 @@
 
 #include "Threads.h"
 
+#include <chrono>
 #include <system_error>
 #include <thread>
 
@@ -37,7 +38,10 @@ void Threads::serve() {
   std::unique_lock<std::mutex> lock(mutex);
   while (true) {
     ++numIdle;
-    hasTask.wait(lock, [this] { return !tasks.empty(); });
+    // The wait without a bound is a symbol of GCC 12's libstdc++, which older
+    // systems do not have.
+    while (tasks.empty())
+      (void)hasTask.wait_for(lock, std::chrono::hours(1));
     --numIdle;
     std::function<void()> task = std::move(tasks.front());
     tasks.pop_front();
