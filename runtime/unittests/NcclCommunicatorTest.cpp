@@ -30,8 +30,9 @@ public:
     api = *Library::get();
     UniqueId id{};
     std::vector<UniqueId> all(rank.size());
-    if (number == 0)
+    if (number == 0) {
       EXPECT_EQ(api->getUniqueId(&id), success);
+    }
     EXPECT_OK(rank.context.boot().allGather(&id, sizeof(id), all.data()));
     for (const UniqueId &one : all)
       if (one.bytes[0] && number != 0)
