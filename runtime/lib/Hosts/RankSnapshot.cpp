@@ -37,7 +37,8 @@ public:
   void operator()(uint64_t &value) {
     value = 0;
     std::string_view raw = take(sizeof(value));
-    std::memcpy(&value, raw.data(), raw.size());
+    if (!raw.empty())
+      std::memcpy(&value, raw.data(), raw.size());
   }
   void operator()(std::string &text) {
     uint64_t length = 0;
