@@ -29,6 +29,15 @@ struct ExchangeCase {
 
 const std::vector<ExchangeCase> &exchangeCases();
 
+/// Sanitizers make exchanges up to a hundred times slower. What they look for
+/// shows in few repetitions and small groups; what needs many of them is the
+/// business of the plain build.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr bool isSanitized = true;
+#else
+constexpr bool isSanitized = false;
+#endif
+
 } // namespace moe::rt::cts
 
 #endif // MOE_RUNTIME_CTS_EXCHANGECASES_H

@@ -96,10 +96,11 @@ MemoryKind moe::standin::kindOf(DevicePtr address, size_t bytes) {
   if (at >= end ||
       findAround(s.pinned, address, bytes, sizeOf) != s.pinned.end())
     return MemoryKind::Mapped;
+  // One byte, since other memory may begin where a range ends.
   bool touches =
       at != address ||
-      findAround(s.reserved, address, 0, sizeOf) != s.reserved.end() ||
-      findAround(s.pinned, address, 0, sizeOf) != s.pinned.end();
+      findAround(s.reserved, address, 1, sizeOf) != s.reserved.end() ||
+      findAround(s.pinned, address, 1, sizeOf) != s.pinned.end();
   return touches ? MemoryKind::Broken : MemoryKind::Pageable;
 }
 
