@@ -41,12 +41,18 @@ public:
     EXPECT_EQ(initRank(&handle, size, id, number), success);
   }
   ~ForeignComm() {
+    if (!handle)
+      return;
     // It is as it was: nobody else has destroyed or aborted it.
     int count = 0;
     EXPECT_EQ(api->commCount(handle, &count), success);
     EXPECT_EQ(api->commDestroy(handle), success);
   }
   ForeignComm(const ForeignComm &) = delete;
+  void abort() {
+    EXPECT_EQ(api->commAbort(handle), success);
+    handle = nullptr;
+  }
 
   CommHandle handle = nullptr;
 
@@ -66,7 +72,8 @@ TEST_F(NcclCommunicatorTest, RanksThatFailToConnectFailTogether) {
         << status.message();
     EXPECT_TRUE(contains(status, "reports ncclSystemError (unhandled system "
                                  "error (run with NCCL_DEBUG=INFO for "
-                                 "details)): stand-in: no socket interface "
+                                 "details)); the last warning of NCCL: "
+                                 "stand-in: no socket interface "
                                  "found"))
         << status.message();
   });
@@ -217,5 +224,41 @@ TEST_F(NcclCommunicatorTest, LentByAProgramWithItsOwnNccl) {
     ASSERT_FALSE(made.isOk());
     EXPECT_TRUE(contains(made.status(), "linked into the program"))
         << made.status().message();
+  });
+}
+
+/// Its calls block, so NCCL would wait for the other rank without a bound.
+TEST_F(NcclCommunicatorTest, LentByARankThatConnectsToNobody) {
+  setFault("hang-connect@1");
+  run(2, [](NcclRank &rank) {
+    ForeignComm comm(rank, rank.rank(), 2);
+    auto made = rank.create({/*hasNccl=*/true, comm.handle}, 0.5);
+    ASSERT_FALSE(made.isOk());
+    EXPECT_TRUE(contains(made.status(), "has not connected to all of the 2 "
+                                        "ranks within 0.5 s"))
+        << made.status().message();
+    comm.abort();
+  });
+}
+
+/// What one rank has queued would receive the messages of the next exchange.
+TEST_F(NcclCommunicatorTest, LentOneIsNotResetWhileAnExchangeIsUnderWay) {
+  run(2, [](NcclRank &rank) {
+    ForeignComm comm(rank, rank.rank(), 2);
+    auto made = rank.create({/*hasNccl=*/true, comm.handle});
+    ASSERT_TRUE(made.isOk()) << made.status().message();
+    char *send = rank.allocate(8), *recv = rank.allocate(16);
+    TimeGuard guard;
+    if (rank.rank() == 0) {
+      EXPECT_OK((*made)->allGather(send, recv, 8, StreamRef{}, guard));
+    }
+    Status status = (*made)->reset(rank.context.boot());
+    EXPECT_TRUE(contains(status, "an exchange may still be under way"))
+        << status.message();
+    if (rank.rank() == 1) {
+      EXPECT_OK((*made)->allGather(send, recv, 8, StreamRef{}, guard));
+    }
+    EXPECT_TRUE(rank.isDone(20));
+    EXPECT_OK((*made)->reset(rank.context.boot()));
   });
 }

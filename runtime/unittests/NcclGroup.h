@@ -54,9 +54,11 @@ struct NcclRank {
   nccl::CommunicatorGroup group(double seconds = 20) {
     return {context.boot(), hosts, backend().gpuOfRank(), seconds, seconds};
   }
-  Expected<std::unique_ptr<Exchanger>> create(LentCommunicators lent = {}) {
+  Expected<std::unique_ptr<Exchanger>> create(LentCommunicators lent = {},
+                                              double seconds = 60) {
     return createNcclExchanger({context.boot(), hosts, context.device(),
-                                context.control(), context.heap(), lent});
+                                context.control(), context.heap(), lent,
+                                seconds});
   }
 
   /// Memory of the GPU, all bytes `value`; freed with the process.

@@ -167,8 +167,9 @@ def main():
     made = build / "test" / "GPU" / options.target
     if options.stand_in and "MOE_TEST_GPU_ON_STAND_IN" not in os.environ:
         use_stand_in(options, build)
-    if options.gpus < 2 and options.target == "cuda":
-        die("there is nothing to exchange on fewer than 2 GPUs")
+    if options.gpus < 2 and options.target == "cuda" and options.only != ["nccl/"]:
+        die("there is nothing to exchange on fewer than 2 GPUs, but for ranks that "
+            "use sockets (--only nccl/)")
     capability = 0
     if options.target == "cuda" and not options.prepare:
         capability = use_gpus(options.gpus)

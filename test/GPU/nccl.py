@@ -191,8 +191,8 @@ def expect_error(machine, environments, regex):
                 raise Failure(f"exit codes {codes}, expected 3 and {regex}\n{job.tails()}")
 
 
-def check_no_library(machine):
-    environments = machine.ranks([0, 1])
+def check_no_library(machine, gpus):
+    environments = machine.ranks(gpus, 1 if gpus[0] != gpus[1] else 2)
     environments[1]["MOE_NCCL_LIBRARY"] = "/nowhere/libnccl.so.2"
     expect_error(machine, environments,
                  r"rank 1.*there is no NCCL: /nowhere/libnccl\.so\.2")
@@ -223,16 +223,19 @@ def run(report, settings, _store):
         raise Failure(f"{settings.bin / PROGRAM} is missing")
     machine = Machine(settings, find_library(settings))
     all_gpus = list(range(settings.gpus))
-    for name, gpus, hosts in (
-        ("one_rank", [0], 1),
-        ("one_host", all_gpus, 1),
-        ("two_hosts", all_gpus, 2),
-        ("two_hosts_that_share_gpus", [0, 1, 0, 1], 2),
-    ):
+    groups = [("one_rank", [0], 1)]
+    if settings.gpus > 1:
+        groups += [("one_host", all_gpus, 1), ("two_hosts", all_gpus, 2),
+                   ("two_hosts_that_share_gpus", [0, 1, 0, 1], 2)]
+    else:
+        groups += [("two_hosts_that_share_a_gpu", [0, 0], 2)]
+    for name, gpus, hosts in groups:
         report.test(f"nccl/{name}", check_conformance, machine, gpus, hosts)
-    report.test("nccl/killed_on_one_host", check_killed, machine, all_gpus, 1)
-    report.test("nccl/killed_on_another_host", check_killed, machine, all_gpus, 2)
-    report.test("nccl/no_library", check_no_library, machine)
+    several = all_gpus if settings.gpus > 1 else [0, 0]
+    if settings.gpus > 1:
+        report.test("nccl/killed_on_one_host", check_killed, machine, all_gpus, 1)
+    report.test("nccl/killed_on_another_host", check_killed, machine, several, 2)
+    report.test("nccl/no_library", check_no_library, machine, several)
     report.test("nccl/shared_gpu", check_shared_gpu, machine)
-    for whose in ("torch", "own", "default"):
+    for whose in ("torch", "own", "default") if settings.gpus > 1 else ():
         report.test(f"nccl/communicator_of_torch_{whose}", check_torch, machine, whose)

@@ -113,8 +113,9 @@ public:
   virtual Expected<const void *> startRead(const void *from, size_t &bytes);
   /// Whether all work on the stream is done.
   virtual Expected<bool> isDone(const StreamRef &stream);
-  /// Waits until no work uses memory that is to be freed next.
-  virtual void settle() {}
+  /// Waits until no work uses memory that is to be freed next. Work that has
+  /// not ended after `seconds` never will: it is abandoned.
+  virtual void settle(double seconds) { (void)seconds; }
   /// Some work never ended: what it may use is not to be freed.
   virtual void abandon() {}
   /// @}

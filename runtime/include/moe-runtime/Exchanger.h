@@ -76,6 +76,9 @@ public:
   /// asks for it as well.
   virtual Status poll() { return Status::ok(); }
 
+  /// All work on `stream` has been seen to be done.
+  virtual void finished(const StreamRef &stream) { (void)stream; }
+
   /// Ends operations that are queued on a device, as far as that is possible:
   /// the group has failed, and they may wait for ranks that never come. Only
   /// reset follows. Not collective.
@@ -101,6 +104,8 @@ struct ExchangerSetup {
   GroupControl &control;
   SymmetricHeap &heap;
   LentCommunicators lent;
+  /// How long ranks may take to meet and to connect.
+  double setupSeconds = 60;
 };
 
 /// The transport for the group; MOERT_UNAVAILABLE when there is none, with what

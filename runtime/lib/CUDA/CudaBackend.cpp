@@ -8,9 +8,11 @@
 
 #include "CudaBackend.h"
 
+#include "Core/BoundedCall.h"
 #include "Module.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -223,8 +225,8 @@ std::shared_ptr<Memory> CudaBackend::createMemory() {
   // Results keep the arena alive, and that keeps the GPU.
   std::shared_ptr<Gpu> owner = gpu;
   auto memory = std::make_shared<DeviceArena>(DeviceArena::Source{
-      [owner](size_t bytes) -> char * {
-        auto chunk = owner->mapPrivate(bytes);
+      [owner, type = handleType](size_t bytes) -> char * {
+        auto chunk = owner->mapPrivate(bytes, type);
         return chunk.isOk() ? *chunk : nullptr;
       },
       [owner](char *address, size_t bytes) {
@@ -330,8 +332,19 @@ Expected<bool> CudaBackend::isDone(const StreamRef &ref) {
   return true;
 }
 
-void CudaBackend::settle() {
-  if (!isAbandoned && !gpu->settle())
+/// A kernel of a communicator that is lent may wait for ever, and the driver
+/// would wait with it.
+void CudaBackend::settle(double seconds) {
+  if (isAbandoned)
+    return;
+  auto isSettled = std::make_shared<std::atomic<bool>>(false);
+  auto call = BoundedCall::begin(
+      [isSettled, gpu = gpu] { *isSettled = gpu->settle(); });
+  if (!call.isOk())
+    *isSettled = gpu->settle();
+  else if (!call->wait(seconds))
+    *isSettled = false;
+  if (!*isSettled)
     abandon();
 }
 

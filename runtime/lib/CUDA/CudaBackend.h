@@ -53,7 +53,7 @@ public:
   Status copy(void *to, const void *from, size_t bytes) override;
   Expected<const void *> startRead(const void *from, size_t &bytes) override;
   Expected<bool> isDone(const StreamRef &stream) override;
-  void settle() override;
+  void settle(double seconds) override;
   void abandon() override;
 
   size_t granularity() const override { return gpu->granularity(); }

@@ -154,10 +154,10 @@ bool Gpu::settle() {
   return api.ctxSynchronize() == success;
 }
 
-Expected<char *> Gpu::mapPrivate(size_t bytes) {
+Expected<char *> Gpu::mapPrivate(size_t bytes, int handleTypes) {
   Current current(*this);
   RelaxedCapture relaxed(api);
-  AllocationProp prop = allocationProp(handleNone);
+  AllocationProp prop = allocationProp(handleTypes);
   AllocationHandle memory;
   Result result = api.memCreate(&memory, bytes, &prop, 0);
   if (result == errorOutOfMemory)

@@ -54,7 +54,9 @@ public:
   bool settle();
 
   /// Memory that only this process maps, never moved.
-  Expected<char *> mapPrivate(size_t bytes);
+  /// NCCL shares memory of captured exchanges with other ranks where it can;
+  /// without a handle type it tries and leaks.
+  Expected<char *> mapPrivate(size_t bytes, int handleTypes = handleNone);
   void unmapPrivate(char *address, size_t bytes);
 
   Status check(Result result, const char *what) const;

@@ -119,9 +119,10 @@ Context::~Context() {
     group->leave();
   // A transport ends its kernels itself, with a bound.
   messages.reset();
-  // Kernels may be using what is taken down next.
+  // Kernels may be using what is taken down next. Their waits end by themselves
+  // before this.
   if (backend)
-    backend->settle();
+    backend->settle(2 * options.timeoutSeconds + 6);
 }
 
 /// Every message begins with the rank that has it.

@@ -131,8 +131,11 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
       abandonDevice(done.status());
       return done.status();
     }
-    if (*done)
+    if (*done) {
+      if (messages)
+        messages->exchanger->finished(stream);
       break;
+    }
     int64_t now = nowNs();
     if (now < nextLook)
       continue;

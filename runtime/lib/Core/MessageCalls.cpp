@@ -24,6 +24,7 @@
 #include "PeerWait.h"
 #include "moe-runtime/Context.h"
 
+#include <algorithm>
 #include <cstring>
 #include <thread>
 
@@ -58,8 +59,11 @@ Status Context::checkTransport(const Manifest &manifest) const {
 Status Context::openTransport() {
   if (messages)
     return Status::ok();
-  auto exchanger = createExchanger(
-      {*bootstrap, hostMap, *backend, *group, *symmHeap, options.lent});
+  // Connecting takes longer than a message, and longer the more hosts there
+  // are.
+  auto exchanger =
+      createExchanger({*bootstrap, hostMap, *backend, *group, *symmHeap,
+                       options.lent, std::max(options.timeoutSeconds, 60.0)});
   if (!exchanger.isOk())
     return exchanger.status();
   messages = std::make_unique<MessageCalls>();
@@ -76,15 +80,15 @@ namespace {
 /// Why an exchange of generated code may end early.
 class CallGuard : public ExchangeGuard {
 public:
-  CallGuard(Exchanger &exchanger, const PeerWait &bounds)
-      : exchanger(exchanger), bounds(bounds) {}
+  CallGuard(Exchanger &exchanger, GroupControl &group, double seconds)
+      : exchanger(exchanger), group(group), bounds(group, nullptr, seconds) {}
 
   Status check(int peer) override {
     Status status = bounds.check(peer, "a message");
     if (status.isOk())
       status = exchanger.poll();
     if (status.isOk() && bounds.isTimeUp()) {
-      status = bounds.timeOut(peer, "expected a message, seen none");
+      status = bounds.timeOut(missing(peer), "expected a message, seen none");
       if (status.code() == MOERT_TIMEOUT)
         status = status.detailed([](ErrorDetails &details) {
           details.what = "message";
@@ -92,7 +96,7 @@ public:
           details.seen = "none";
         });
     }
-    hasGivenUp |= !status.isOk();
+    hasGivenUp = !status.isOk();
     return status;
   }
 
@@ -102,7 +106,19 @@ public:
   bool hasGivenUp = false;
 
 private:
+  /// The rank that keeps all others waiting. A transport may not know for whom
+  /// it waits, and one that is here may itself wait for another one.
+  int missing(int peer) const {
+    if (peer != group.rank() && !group.isInSameCollective(peer))
+      return peer;
+    for (int other = 0; other < group.size(); ++other)
+      if (other != group.rank() && !group.isInSameCollective(other))
+        return other;
+    return peer;
+  }
+
   Exchanger &exchanger;
+  GroupControl &group;
   PeerWait bounds;
 };
 } // namespace
@@ -195,7 +211,7 @@ bool Context::spread(Spread kind, const void *send, void *recv, int64_t bytes) {
     return stop(wrong.withPrefix(here()));
 
   Exchanger &exchanger = *messages->exchanger;
-  CallGuard guard(exchanger, PeerWait(*group, nullptr, options.timeoutSeconds));
+  CallGuard guard(exchanger, *group, options.timeoutSeconds);
   auto move = [&](const void *from, void *to, size_t each) {
     return isGather ? exchanger.allGather(from, to, each, runningOn, guard)
                     : exchanger.allToAll(from, to, each, runningOn, guard);
@@ -304,8 +320,7 @@ bool Context::endExchange() {
       *kept = table;
       table += size();
     }
-  CallGuard guard(*messages->exchanger,
-                  PeerWait(*group, nullptr, options.timeoutSeconds));
+  CallGuard guard(*messages->exchanger, *group, options.timeoutSeconds);
   Status status =
       messages->exchanger->exchange(messages->rows, runningOn, guard);
   return endMessages(status, guard.hasGivenUp);

@@ -8,17 +8,13 @@
 
 #include "Process.h"
 
-#include "moe-runtime/Deadline.h"
+#include "Core/BoundedCall.h"
 
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
-#include <csignal>
 #include <cstdlib>
 #include <dlfcn.h>
-#include <functional>
-#include <system_error>
-#include <thread>
+#include <memory>
+#include <mutex>
 #include <unistd.h>
 
 using namespace moe::rt;
@@ -26,48 +22,6 @@ using namespace moe::rt::mpi;
 
 /// How long the exit of a process waits for the others to exit.
 static constexpr double finalizeSeconds = 10;
-
-namespace {
-/// A call on a thread of its own. The thread keeps this alive when nobody waits
-/// for it any more.
-struct BoundedCall {
-  std::mutex mutex;
-  std::condition_variable ended;
-  bool hasEnded = false;
-  int result = 0;
-  int provided = 0;
-};
-} // namespace
-
-/// Whether `body` has ended within `seconds`; an error when it could not begin.
-static Expected<bool>
-runBounded(const std::shared_ptr<BoundedCall> &call, double seconds,
-           const std::function<int(BoundedCall &)> &body) {
-  // Signals of the program are for its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  Status status;
-  try {
-    std::thread([call, body] {
-      int result = body(*call);
-      std::lock_guard<std::mutex> lock(call->mutex);
-      call->result = result;
-      call->hasEnded = true;
-      call->ended.notify_all();
-    }).detach();
-  } catch (const std::system_error &error) {
-    status = makeOsError(MOERT_IO, error.code().value(),
-                         "cannot start a thread for MPI");
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!status.isOk())
-    return status;
-  std::unique_lock<std::mutex> lock(call->mutex);
-  for (Deadline deadline(seconds); !call->hasEnded && !deadline.isOver();)
-    call->ended.wait_for(lock, std::chrono::milliseconds(deadline.sliceMs()));
-  return call->hasEnded;
-}
 
 //===----------------------------------------------------------------------===//
 // The end
@@ -89,9 +43,10 @@ static void endAtExit() {
       isFinalized)
     return;
   // One that has died, or ends otherwise, would be waited for in vain.
-  (void)runBounded(
-      std::make_shared<BoundedCall>(), finalizeSeconds,
-      [finalize = (*library)->finalize](BoundedCall &) { return finalize(); });
+  auto call =
+      BoundedCall::begin([finalize = (*library)->finalize] { finalize(); });
+  if (call.isOk())
+    (void)call->wait(finalizeSeconds);
 }
 
 //===----------------------------------------------------------------------===//
@@ -125,21 +80,23 @@ static Status checkThreads(const Library &library) {
 }
 
 static Status begin(const Library &library, double timeoutSeconds) {
-  auto call = std::make_shared<BoundedCall>();
-  auto ended = runBounded(
-      call, timeoutSeconds, [init = library.initThread](BoundedCall &call) {
-        return init(nullptr, nullptr, Serialized, &call.provided);
-      });
-  if (!ended.isOk())
-    return ended.status();
-  if (!*ended)
+  struct Begun {
+    int result = 0, provided = 0;
+  };
+  auto begun = std::make_shared<Begun>();
+  auto call = BoundedCall::begin([begun, init = library.initThread] {
+    begun->result = init(nullptr, nullptr, Serialized, &begun->provided);
+  });
+  if (!call.isOk())
+    return call.status();
+  if (!call->wait(timeoutSeconds))
     return makeError(MOERT_TIMEOUT,
                      "MPI_Init (%s) did not end within %g s: it waits for all "
                      "processes of the job, and one may have died, be stopped, "
                      "or run a program without MPI; or their hosts do not "
                      "reach each other",
                      library.version.c_str(), timeoutSeconds);
-  if (Status s = library.check(call->result, "MPI_Init_thread"); !s.isOk())
+  if (Status s = library.check(begun->result, "MPI_Init_thread"); !s.isOk())
     return s;
   beganIn = getpid();
   std::atexit(endAtExit);

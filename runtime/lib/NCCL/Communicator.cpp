@@ -8,14 +8,12 @@
 
 #include "Communicator.h"
 
+#include "Core/BoundedCall.h"
 #include "moe-runtime/Deadline.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
-#include <functional>
-#include <mutex>
-#include <system_error>
 #include <thread>
 #include <unistd.h>
 
@@ -35,33 +33,18 @@ static void pauseUs(int us) {
 /// bound says. A call that is still running then is left behind.
 static void runBounded(double seconds, std::shared_ptr<cuda::Gpu> gpu,
                        std::function<void()> call) {
-  struct Shared {
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool isDone = false;
+  auto body = [gpu = std::move(gpu), call = std::move(call)] {
+    cuda::Current here(*gpu);
+    // A thread that captures a stream is not to keep NCCL from freeing memory.
+    cuda::RelaxedCapture relaxed(gpu->driver());
+    call();
   };
-  auto shared = std::make_shared<Shared>();
-  auto body = [shared, gpu = std::move(gpu), call = std::move(call)] {
-    {
-      cuda::Current here(*gpu);
-      call();
-    }
-    std::lock_guard<std::mutex> lock(shared->mutex);
-    shared->isDone = true;
-    shared->changed.notify_all();
-  };
-  try {
-    std::thread(body).detach();
-  } catch (const std::system_error &) {
-    // Without a thread it is better to wait than to leak the communicator.
+  auto begun = BoundedCall::begin(body);
+  // Without a thread it is better to wait than to leak the communicator.
+  if (begun.isOk())
+    (void)begun->wait(seconds);
+  else
     body();
-    return;
-  }
-  Deadline deadline(seconds);
-  std::unique_lock<std::mutex> lock(shared->mutex);
-  while (!shared->isDone && !deadline.isOver())
-    shared->changed.wait_for(lock,
-                             std::chrono::milliseconds(deadline.sliceMs()));
 }
 
 //===----------------------------------------------------------------------===//
@@ -114,30 +97,24 @@ Status Communicator::timeOut() const {
       .of(rank);
 }
 
-/// Collective. Ranks compare how far they are again and again, so that all
-/// leave together when one fails: NCCL would wait for it.
-Status Communicator::connect(const UniqueId &id) {
+Status Communicator::completeTogether(const Look &look, const char *what) {
   enum Progress : int8_t { Done, Waiting, Failed };
   Bootstrap &bootstrap = group.bootstrap;
-  Config config;
-  // A blocking one cannot be given up while it waits for a rank.
-  config.blocking = 0;
-  cuda::Current here(*group.gpu);
-  Result result =
-      library.commInitRankConfig(&handle, bootstrap.size(), id, rank, &config);
+  Result result = look();
   Deadline deadline(group.setupSeconds);
   std::vector<int8_t> all(bootstrap.size());
   for (double seconds = 0.05;; seconds = 0.25) {
     Deadline round(std::min(seconds, group.setupSeconds));
     while (result == inProgress && !round.isOver()) {
       pauseUs(200);
-      result = state();
+      result = look();
     }
     Status status;
     if (result == inProgress && deadline.isOver())
       status = timeOut();
     else if (result != success && result != inProgress)
-      status = error(result, "making a communicator");
+      status = error(result, what);
+    hasFailed |= !status.isOk();
     int8_t mine = !status.isOk() ? Failed : result == success ? Done : Waiting;
     if (Status s = bootstrap.allGather(&mine, sizeof(mine), all.data());
         !s.isOk())
@@ -147,6 +124,17 @@ Status Communicator::connect(const UniqueId &id) {
     if (!std::count(all.begin(), all.end(), Waiting))
       return Status::ok();
   }
+}
+
+/// Collective.
+Status Communicator::connect(const UniqueId &id) {
+  Config config;
+  // A blocking one cannot be given up while it waits for a rank.
+  config.blocking = 0;
+  cuda::Current here(*group.gpu);
+  Result begun = library.commInitRankConfig(&handle, group.bootstrap.size(), id,
+                                            rank, &config);
+  return completeTogether(follow(begun), "making a communicator");
 }
 
 Expected<std::unique_ptr<Communicator>>
@@ -201,13 +189,17 @@ Communicator::~Communicator() {
              [api = &library, handle = handle] { api->commDestroy(handle); });
 }
 
+/// Kernels end early in an abort. The call itself goes on until the last graph
+/// that has captured an exchange is destroyed, which nobody here waits for.
+static constexpr double abortSeconds = 2;
+
 void Communicator::abandon() {
   hasFailed = true;
   CommHandle last = handle;
   if (borrowed || !last || getpid() != process)
     return;
   handle = nullptr;
-  runBounded(group.endSeconds, group.gpu,
+  runBounded(std::min(abortSeconds, group.endSeconds), group.gpu,
              [api = &library, last] { api->commAbort(last); });
 }
 
@@ -229,8 +221,17 @@ Status Communicator::checkLoan() const {
                      "rank %d lends a communicator of NCCL, but no "
                      "libnccl.so.2 had been loaded when the runtime opened "
                      "%s: it belongs to an NCCL that is linked into the "
-                     "program; lend none, so that the runtime makes its own",
+                     "program, or to a library that has been loaded since; "
+                     "load that one before the first group, or lend none, so "
+                     "that the runtime makes its own",
                      rank, library.str().c_str());
+  // NCCL answers no question while it carries out a call.
+  Deadline deadline(group.endSeconds);
+  Result now = state();
+  for (; now == inProgress && !deadline.isOver(); now = state())
+    pauseUs(200);
+  if (now != success)
+    return error(now, "looking at the communicator that is lent");
   struct Fact {
     const char *what;
     Result (*ask)(CommHandle, int *);
@@ -252,10 +253,7 @@ Status Communicator::checkLoan() const {
           .of(rank)
           .expecting(std::to_string(fact.expected), std::to_string(seen));
   }
-  Result now = state();
-  return now == success || now == inProgress
-             ? Status::ok()
-             : error(now, "looking at the communicator that is lent");
+  return Status::ok();
 }
 
 Expected<std::unique_ptr<Communicator>>
@@ -295,10 +293,41 @@ static Status givenUp() {
                                    "after an error: reset the group");
 }
 
+Look Communicator::follow(Result result) const {
+  return [=] { return result == inProgress ? state() : result; };
+}
+
+Look Communicator::onThread(std::function<Result()> call) {
+  struct Call {
+    Result result = inProgress;
+    std::atomic<bool> hasEnded{false};
+  };
+  auto shared = std::make_shared<Call>();
+  auto begun = BoundedCall::begin([shared, gpu = group.gpu, call] {
+    cuda::Current here(*gpu);
+    shared->result = call();
+    shared->hasEnded = true;
+  });
+  if (!begun.isOk())
+    return follow(systemError);
+  return [=]() -> Result {
+    if (!shared->hasEnded)
+      return inProgress;
+    // One that does not block is carried out after its call.
+    return shared->result == inProgress ? state() : shared->result;
+  };
+}
+
 Status Communicator::finish(Result result, const char *what,
+                            ExchangeGuard &guard) {
+  return finish(follow(result), what, guard);
+}
+
+Status Communicator::finish(const Look &look, const char *what,
                             ExchangeGuard &guard) {
   if (!handle)
     return givenUp();
+  Result result = look();
   int size = group.bootstrap.size(), peer = rank;
   WaitClock clock;
   while (result == inProgress) {
@@ -313,7 +342,7 @@ Status Communicator::finish(Result result, const char *what,
     }
     if (waited > spinNs)
       pauseUs(20);
-    result = state();
+    result = look();
   }
   if (result == success)
     return Status::ok();

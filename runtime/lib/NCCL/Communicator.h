@@ -13,6 +13,7 @@
 #include "Library.h"
 #include "moe-runtime/Exchanger.h"
 
+#include <functional>
 #include <memory>
 
 namespace moe::rt::nccl {
@@ -25,6 +26,9 @@ struct CommunicatorGroup {
   double setupSeconds; ///< bounds the set-up
   double endSeconds;   ///< and what it takes to be rid of the communicator
 };
+
+/// How far a call is: ncclInProgress until it has been carried out.
+using Look = std::function<Result()>;
 
 /// A communicator that the runtime has made, and destroys; or one that the
 /// caller lends, which is only used.
@@ -43,10 +47,21 @@ public:
   /// Null once it has been given up.
   CommHandle get() const { return handle; }
   bool isBorrowed() const { return borrowed; }
+  /// A call was left before it had ended, or has failed.
+  bool hasGivenUp() const { return hasFailed; }
 
-  /// Ok once NCCL has queued the work of the call that returned `result`, which
-  /// does not wait where its result is ncclInProgress.
+  /// Collective. Asks `look` how far this rank is until all are done, or one
+  /// has failed: then all leave together, where NCCL would wait for it. The
+  /// error of a rank that is not done in time says that it has not connected.
+  Status completeTogether(const Look &look, const char *what);
+
+  /// Makes a call that may block on a thread that can be left behind, so it has
+  /// to own what it uses. This object outlives the answer.
+  Look onThread(std::function<Result()> call);
+  /// Ok once NCCL has queued the work of a call: of one that returned `result`,
+  /// and does not wait where that is ncclInProgress, or of one on a thread.
   Status finish(Result result, const char *what, ExchangeGuard &guard);
+  Status finish(const Look &look, const char *what, ExchangeGuard &guard);
   /// What NCCL has met outside of calls. Never blocks.
   Status poll();
   /// Ends what is under way on the GPU, and is of no more use afterwards. One
@@ -61,6 +76,7 @@ private:
   Status timeOut() const;
   Status checkLoan() const;
   Result state() const;
+  Look follow(Result result) const;
   Status error(Result result, const char *what) const;
   bool finalize();
 

@@ -14,19 +14,15 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "Agreement.h"
 #include "CUDA/CudaBackend.h"
 #include "Communicator.h"
-#include "moe-runtime/GroupControl.h"
+#include "moe-runtime/SymmetricHeap.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 
 using namespace moe::rt;
 using namespace moe::rt::nccl;
-
-/// Connecting GPUs takes its time, more with more hosts.
-static constexpr double setupSeconds = 60;
 
 namespace {
 /// The calls between ncclGroupStart and ncclGroupEnd. Their first error is
@@ -52,11 +48,14 @@ private:
 class NcclExchanger : public Exchanger {
 public:
   NcclExchanger(const Library &library, const CommunicatorGroup &group,
-                const cuda::CudaBackend &backend,
+                cuda::CudaBackend &backend, SymmetricHeap &heap,
                 std::unique_ptr<Communicator> communicator)
-      : library(library), group(group), backend(backend),
+      : library(library), group(group), backend(backend), heap(heap),
         communicator(std::move(communicator)), rank(group.bootstrap.rank()),
         size(group.bootstrap.size()) {}
+
+  /// Collective: connects every rank with every other one.
+  Status connect();
 
   const char *name() const override { return "NCCL"; }
   Status allGather(const void *send, void *recv, size_t bytes,
@@ -66,6 +65,7 @@ public:
   Status exchange(const std::vector<RowExchange> &rows, const StreamRef &stream,
                   ExchangeGuard &guard) override;
   Status poll() override { return communicator->poll(); }
+  void finished(const StreamRef &stream) override;
   void stop() override { communicator->abandon(); }
   Status reset(Bootstrap &bootstrap) override;
 
@@ -73,13 +73,20 @@ private:
   /// Queues one group of calls, which `add` makes for each distance between
   /// ranks: it sends to rank `to` and receives from rank `from`.
   template <typename Add>
-  Status runGroup(const char *what, ExchangeGuard &guard, Add add);
+  Status runGroup(const char *what, const StreamRef &stream,
+                  ExchangeGuard &guard, Add add);
+  Status moveOneByte(char *memory);
+  void noteUse(const StreamRef &stream);
+  bool mayBeWaiting();
 
   const Library &library;
   CommunicatorGroup group;
-  const cuda::CudaBackend &backend;
+  cuda::CudaBackend &backend;
+  SymmetricHeap &heap;
   std::unique_ptr<Communicator> communicator;
   const int rank, size;
+  /// Streams that had an exchange and were not seen to be done since.
+  std::vector<StreamRef> inUse;
 };
 } // namespace
 
@@ -87,33 +94,49 @@ private:
 // Operations
 //===----------------------------------------------------------------------===//
 
-Status NcclExchanger::allGather(const void *send, void *recv, size_t bytes,
-                                const StreamRef &stream, ExchangeGuard &guard) {
-  if (bytes == 0)
-    return Status::ok();
-  if (!communicator->get())
-    return communicator->poll();
-  cuda::Current here(*group.gpu);
-  return communicator->finish(library.allGather(send, recv, bytes, typeInt8,
-                                                communicator->get(),
-                                                backend.handleOf(stream)),
-                              "an all-gather", guard);
+/// Sends to and receives from each rank, in an order in which not all send to
+/// one at first.
+template <typename Add>
+static Result queueGroup(const Library &library, int rank, int size, Add add) {
+  CallGroup calls(library);
+  for (int distance = 0; distance < size; ++distance)
+    add(calls, (rank + distance) % size, (rank + size - distance) % size);
+  return calls.end();
 }
 
 /// Rows that a rank keeps go through NCCL like all others: its kernel copies
 /// them while it waits for other ranks, where a copy of the driver would come
 /// before or after it, and be one more node of a graph.
 template <typename Add>
-Status NcclExchanger::runGroup(const char *what, ExchangeGuard &guard,
-                               Add add) {
+Status NcclExchanger::runGroup(const char *what, const StreamRef &stream,
+                               ExchangeGuard &guard, Add add) {
   if (!communicator->get())
     return communicator->poll();
   cuda::Current here(*group.gpu);
-  CallGroup calls(library);
-  // Each rank begins with itself, so that not all send to one at first.
-  for (int distance = 0; distance < size; ++distance)
-    add(calls, (rank + distance) % size, (rank + size - distance) % size);
-  return communicator->finish(calls.end(), what, guard);
+  noteUse(stream);
+  return communicator->finish(queueGroup(library, rank, size, add), what,
+                              guard);
+}
+
+/// NCCL connects ranks for an all-gather when it first needs to, by a way that
+/// depends on the size. A communicator that is lent mostly blocks while it does
+/// so, without a bound: hence the thread.
+Status NcclExchanger::allGather(const void *send, void *recv, size_t bytes,
+                                const StreamRef &stream, ExchangeGuard &guard) {
+  if (bytes == 0)
+    return Status::ok();
+  if (!communicator->get())
+    return communicator->poll();
+  noteUse(stream);
+  auto gather = [=, &library = library, comm = communicator->get(),
+                 queue = backend.handleOf(stream)] {
+    return library.allGather(send, recv, bytes, typeInt8, comm, queue);
+  };
+  if (communicator->isBorrowed())
+    return communicator->finish(communicator->onThread(gather), "an all-gather",
+                                guard);
+  cuda::Current here(*group.gpu);
+  return communicator->finish(gather(), "an all-gather", guard);
 }
 
 Status NcclExchanger::allToAll(const void *send, void *recv, size_t bytes,
@@ -124,7 +147,8 @@ Status NcclExchanger::allToAll(const void *send, void *recv, size_t bytes,
   auto *from = static_cast<const char *>(send);
   auto *to = static_cast<char *>(recv);
   return runGroup(
-      "an all-to-all", guard, [&](CallGroup &calls, int target, int source) {
+      "an all-to-all", stream, guard,
+      [&](CallGroup &calls, int target, int source) {
         calls.add(library.send(from + bytes * size_t(target), bytes, typeInt8,
                                target, communicator->get(), queue));
         calls.add(library.recv(to + bytes * size_t(source), bytes, typeInt8,
@@ -136,7 +160,7 @@ Status NcclExchanger::exchange(const std::vector<RowExchange> &rows,
                                const StreamRef &stream, ExchangeGuard &guard) {
   cuda::StreamHandle queue = backend.handleOf(stream);
   return runGroup(
-      "an exchange of rows", guard,
+      "an exchange of rows", stream, guard,
       [&](CallGroup &calls, int target, int source) {
         // Both sides know the counts, and neither takes part in no rows.
         for (const RowExchange &one : rows) {
@@ -153,13 +177,96 @@ Status NcclExchanger::exchange(const std::vector<RowExchange> &rows,
       });
 }
 
+void NcclExchanger::noteUse(const StreamRef &stream) {
+  auto isSame = [&](const StreamRef &other) {
+    return backend.handleOf(other) == backend.handleOf(stream);
+  };
+  if (std::none_of(inUse.begin(), inUse.end(), isSame))
+    inUse.push_back(stream);
+}
+
+void NcclExchanger::finished(const StreamRef &stream) {
+  inUse.erase(std::remove_if(inUse.begin(), inUse.end(),
+                             [&](const StreamRef &other) {
+                               return backend.handleOf(other) ==
+                                      backend.handleOf(stream);
+                             }),
+              inUse.end());
+}
+
+//===----------------------------------------------------------------------===//
+// Connections
+//===----------------------------------------------------------------------===//
+
+/// NCCL connects two ranks when the first of them sends to the other one, in a
+/// call that waits for both; with a communicator that blocks, which one that is
+/// lent mostly is, without a bound. So that is done here, on a thread that can
+/// be left behind. Afterwards calls only queue work.
+Status NcclExchanger::moveOneByte(char *memory) {
+  Look look = communicator->onThread(
+      [&library = library, rank = rank, size = size, memory,
+       comm = communicator->get(), queue = backend.handleOf(StreamRef{})] {
+        return queueGroup(
+            library, rank, size, [&](CallGroup &calls, int target, int source) {
+              calls.add(library.send(memory + target, 1, typeInt8, target, comm,
+                                     queue));
+              calls.add(library.recv(memory + size + source, 1, typeInt8,
+                                     source, comm, queue));
+            });
+      });
+  bool isQueued = false;
+  return communicator->completeTogether(
+      [&]() -> Result {
+        Result now = isQueued ? Result(success) : look();
+        if (now != success)
+          return now;
+        isQueued = true;
+        auto done = backend.isDone(StreamRef{});
+        return !done.isOk() ? Result(unhandledCudaError)
+               : *done      ? Result(success)
+                            : Result(inProgress);
+      },
+      "connecting the ranks");
+}
+
+Status NcclExchanger::connect() {
+  auto memory = heap.allocate(2 * size_t(size));
+  if (Status s = agreeStatus(group.bootstrap, memory.status()); !s.isOk())
+    return s;
+  Status status = moveOneByte(*memory);
+  // A kernel that waits for a rank may write there at any time.
+  if (status.isOk())
+    (void)heap.free(*memory);
+  return status;
+}
+
 //===----------------------------------------------------------------------===//
 // Set-up
 //===----------------------------------------------------------------------===//
 
+/// Whether a kernel of this rank may wait for one that another rank never
+/// queues, and would receive what belongs to a later exchange.
+bool NcclExchanger::mayBeWaiting() {
+  auto isBusy = [&](const StreamRef &stream) {
+    auto done = backend.isDone(stream);
+    return !done.isOk() || !*done;
+  };
+  // Streams of the caller may be gone; those who waited for them said so.
+  return std::any_of(inUse.begin(), inUse.end(), [&](const StreamRef &stream) {
+    return !stream.isOwn || isBusy(stream);
+  });
+}
+
 Status NcclExchanger::reset(Bootstrap &bootstrap) {
   if (communicator->isBorrowed()) {
     Status status = communicator->poll();
+    if (status.isOk() && communicator->hasGivenUp())
+      status = makeError(MOERT_PEER_FAILED,
+                         "a call of NCCL was given up while it was under way");
+    if (status.isOk() && mayBeWaiting())
+      status = makeError(MOERT_PEER_FAILED,
+                         "an exchange may still be under way: wait for its "
+                         "stream with moert_context_synchronize first");
     if (!status.isOk())
       status = status.withMessage(
           status.message() + "; the communicator is lent, so its owner has to "
@@ -171,98 +278,8 @@ Status NcclExchanger::reset(Bootstrap &bootstrap) {
   if (!made.isOk())
     return made.status();
   communicator = made.take();
-  return Status::ok();
-}
-
-namespace {
-/// What ranks tell each other before they meet in NCCL.
-struct RankFacts {
-  int32_t lends;
-  int32_t ordinal;
-  uint64_t host; ///< as NCCL tells hosts apart
-  cuda::Uuid gpu;
-};
-} // namespace
-
-static RankFacts factsOf(const ExchangerSetup &setup) {
-  RankFacts facts{};
-  facts.lends = setup.lent.hasNccl;
-  const char *hostId = std::getenv("NCCL_HOSTID");
-  int host = setup.hosts.hostOf(setup.bootstrap.rank());
-  facts.host = hashText(hostId ? hostId : format("host %d", host));
-  if (std::strcmp(setup.backend.name(), "cuda") != 0)
-    return facts;
-  auto &backend = static_cast<cuda::CudaBackend &>(setup.backend);
-  facts.ordinal = backend.gpuOfRank()->ordinal();
-  facts.gpu = backend.gpuOfRank()->uuid();
-  return facts;
-}
-
-/// Ranks that lend and ranks that do not would wait for each other.
-static Status checkLoans(const std::vector<RankFacts> &all, int rank) {
-  for (size_t other = 0; other < all.size(); ++other)
-    if (all[other].lends != all[rank].lends)
-      return makeError(MOERT_COLLECTIVE_MISMATCH,
-                       "rank %d lends %s communicator of NCCL, but rank %zu "
-                       "lends %s: all ranks lend one, or none does",
-                       rank, all[rank].lends ? "a" : "no", other,
-                       all[other].lends ? "one" : "none")
-          .of(rank)
-          .aboutPeer(static_cast<int>(other));
-  return Status::ok();
-}
-
-/// The ranks of a host have a GPU each, unless NCCL has been told otherwise.
-static Status checkGpus(const std::vector<RankFacts> &all, int rank,
-                        const HostMap &hosts) {
-  const char *allowed = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE");
-  if (allowed && std::strcmp(allowed, "1") == 0)
-    return Status::ok();
-  for (size_t later = 0; later < all.size(); ++later)
-    for (size_t earlier = 0; earlier < later; ++earlier) {
-      const RankFacts &a = all[earlier], &b = all[later];
-      if (a.host != b.host || std::memcmp(&a.gpu, &b.gpu, sizeof(a.gpu)) != 0)
-        continue;
-      int host = hosts.hostOf(static_cast<int>(earlier));
-      return makeError(MOERT_UNAVAILABLE,
-                       "ranks %zu and %zu share GPU %d of host %s, and NCCL "
-                       "needs one for each rank: start as many ranks on a host "
-                       "as it has GPUs",
-                       earlier, later, a.ordinal, hosts.nameOf(host).c_str())
-          .of(rank);
-    }
-  return Status::ok();
-}
-
-/// Collective.
-static Expected<const Library *> openTogether(const ExchangerSetup &setup) {
-  int rank = setup.bootstrap.rank();
-  RankFacts mine = factsOf(setup);
-  std::vector<RankFacts> all(setup.bootstrap.size());
-  if (Status s = setup.bootstrap.allGather(&mine, sizeof(mine), all.data());
-      !s.isOk())
-    return s;
-  const Library *library = nullptr;
-  Status local;
-  if (std::strcmp(setup.backend.name(), "cuda") != 0)
-    local = makeError(MOERT_UNAVAILABLE,
-                      "NCCL exchanges messages between GPUs, and the group is "
-                      "on the %s backend",
-                      setup.backend.name())
-                .expecting("cuda", setup.backend.name());
-  if (local.isOk())
-    local = checkLoans(all, rank);
-  if (local.isOk() && !mine.lends)
-    local = checkGpus(all, rank, setup.hosts);
-  if (local.isOk()) {
-    auto found = Library::get();
-    local = found.status();
-    if (found.isOk())
-      library = *found;
-  }
-  if (Status s = agreeStatus(setup.bootstrap, local); !s.isOk())
-    return s;
-  return library;
+  inUse.clear();
+  return connect();
 }
 
 Expected<std::unique_ptr<Exchanger>>
@@ -273,12 +290,15 @@ moe::rt::createNcclExchanger(const ExchangerSetup &setup) {
   auto &backend = static_cast<cuda::CudaBackend &>(setup.backend);
   double timeout = setup.bootstrap.timeoutSeconds();
   CommunicatorGroup group{setup.bootstrap, setup.hosts, backend.gpuOfRank(),
-                          std::max(timeout, setupSeconds), timeout};
+                          setup.setupSeconds, timeout};
   auto made = setup.lent.hasNccl
                   ? Communicator::borrow(**library, group, setup.lent.nccl)
                   : Communicator::create(**library, group);
   if (!made.isOk())
     return made.status();
-  return std::unique_ptr<Exchanger>(
-      std::make_unique<NcclExchanger>(**library, group, backend, made.take()));
+  auto exchanger = std::make_unique<NcclExchanger>(**library, group, backend,
+                                                   setup.heap, made.take());
+  if (Status s = exchanger->connect(); !s.isOk())
+    return s;
+  return std::unique_ptr<Exchanger>(std::move(exchanger));
 }

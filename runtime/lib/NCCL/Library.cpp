@@ -200,5 +200,6 @@ std::string Library::describe(Result result, CommHandle comm) const {
   std::replace(detail.begin(), detail.end(), '\n', ' ');
   while (!detail.empty() && detail.back() == ' ')
     detail.pop_back();
-  return whole + ": " + detail;
+  // Of any communicator of the process, maybe long ago.
+  return whole + "; the last warning of NCCL: " + detail;
 }

@@ -31,7 +31,8 @@ protected:
     void *library = dlopen(MOE_STANDIN_DRIVER, RTLD_NOW);
     ASSERT_NE(library, nullptr) << dlerror();
 #define LOOK_UP(NAME)                                                          \
-  driver.NAME = reinterpret_cast<decltype(driver.NAME)>(dlsym(library, #NAME)); \
+  driver.NAME =                                                                \
+      reinterpret_cast<decltype(driver.NAME)>(dlsym(library, #NAME));          \
   ASSERT_NE(driver.NAME, nullptr)
     LOOK_UP(cuInit);
     LOOK_UP(cuDevicePrimaryCtxRetain);
@@ -65,10 +66,9 @@ protected:
 } // namespace
 
 TEST_F(StandInMemoryTest, OrdinaryMemoryMayBeginWhereARangeEnds) {
-  void *page =
-      mmap(reinterpret_cast<void *>(range + rangeBytes), 4096,
-           PROT_READ | PROT_WRITE,
-           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  void *page = mmap(reinterpret_cast<void *>(range + rangeBytes), 4096,
+                    PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   ASSERT_EQ(page, reinterpret_cast<void *>(range + rangeBytes));
   std::memset(page, 7, 16);
   auto address = [](void *at) { return reinterpret_cast<uint64_t>(at); };

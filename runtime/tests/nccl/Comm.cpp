@@ -74,11 +74,12 @@ Fault moe::standin::takeFault(int rank) {
   if (again != '+' && !taken.insert({text, rank}).second)
     return {};
   std::string name = kind;
-  return {name == "fail-init"   ? Fault::FailInit
-          : name == "hang-init" ? Fault::HangInit
-          : name == "error"     ? Fault::Error
-          : name == "hang"      ? Fault::Hang
-                                : Fault::None,
+  return {name == "fail-init"      ? Fault::FailInit
+          : name == "hang-init"    ? Fault::HangInit
+          : name == "hang-connect" ? Fault::HangConnect
+          : name == "error"        ? Fault::Error
+          : name == "hang"         ? Fault::Hang
+                                   : Fault::None,
           after};
 }
 
@@ -229,6 +230,25 @@ static bool isCaptured(StreamHandle stream) {
          status != 0;
 }
 
+Result Comm::connect(const std::vector<Message> &messages) {
+  static_assert(Segment::mostRanks <= 64, "a bit for each rank");
+  auto bit = [](int other) { return uint64_t(1) << other; };
+  auto mine = [&](const Message &message) {
+    return message.peer != rank && fault.kind != Fault::HangConnect;
+  };
+  for (const Message &message : messages)
+    if (mine(message))
+      segment->member(rank).connects |= bit(message.peer);
+  for (const Message &message : messages)
+    while (message.peer != rank &&
+           !(segment->member(message.peer).connects & bit(rank))) {
+      if (aborted)
+        return internalError;
+      pauseUs(50);
+    }
+  return success;
+}
+
 Result Comm::enqueue(StreamHandle stream, Operation *operation) {
   operation->isCounted = !isCaptured(stream);
   if (operation->isCounted)
@@ -253,7 +273,10 @@ Result Comm::launch(StreamHandle stream, std::vector<Message> messages) {
   operation->neverEnds = isFaulty && fault.kind == Fault::Hang;
   Operation *it = operation.get();
   operations.push_back(std::move(operation));
-  return later([this, stream, it] { return enqueue(stream, it); });
+  return later([this, stream, it] {
+    Result connected = connect(it->messages);
+    return connected == success ? enqueue(stream, it) : connected;
+  });
 }
 
 /// All that is queued is done before it succeeds.

@@ -12,7 +12,9 @@
 /// processes of one machine; messages go through shared memory, in the order of
 /// the streams.
 ///
-/// It is strict where NCCL on a good day is not: buffers have to be memory of a
+/// As with NCCL, ranks connect when the first of them sends to the other one,
+/// in a call that waits for both. It is strict where NCCL on a good day is not:
+/// buffers have to be memory of a
 /// device, a communicator that does not block may not be used before its last
 /// call has been carried out, and messages that do not fit are an asynchronous
 /// error. Two ranks of one host may not share a GPU; NCCL_HOSTID names the
@@ -24,6 +26,7 @@
 ///   kinds
 ///                               fail-init  making a communicator fails
 ///                               hang-init  the rank never comes to that
+///                               hang-connect  it connects to no other rank
 ///                               error      after N operations, the connection
 ///                                          is lost
 ///                               hang       after N operations, the next one
@@ -77,6 +80,7 @@ public:
   };
   struct Member {
     std::atomic<uint32_t> isHere;
+    std::atomic<uint64_t> connects; ///< a bit for each rank
     int32_t ranks, device;
     uint64_t host;
   };
@@ -106,7 +110,7 @@ struct Message {
 };
 
 struct Fault {
-  enum Kind { None, FailInit, HangInit, Error, Hang } kind = None;
+  enum Kind { None, FailInit, HangInit, HangConnect, Error, Hang } kind = None;
   int afterOperations = 0;
 };
 
@@ -151,6 +155,7 @@ public:
 private:
   friend struct Operation;
   Result meet();
+  Result connect(const std::vector<Message> &messages);
   Result enqueue(StreamHandle stream, Operation *operation);
   Result later(std::function<Result()> work);
 
