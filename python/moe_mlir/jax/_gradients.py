@@ -48,6 +48,12 @@ def dispatch(plain: Plain, entries: dict[str, _calls.Entry]) -> Callable[..., Re
                 "dispatch: expected scales without a derivative, which is not defined "
                 "(jax.lax.stop_gradient)"
             )
+        if x.perturbed and back.itemsize == 1 < x.value.dtype.itemsize:
+            raise TypeError(
+                "dispatch: expected x without a derivative, since it would come back as "
+                f"{back.name}, the combine_dtype of the plan, and x is {x.value.dtype.name}; "
+                "choose a combine_dtype of 16 bits or more (or jax.lax.stop_gradient)"
+            )
         received = call(*(None if p is None else p.value for p in primals))
         # Of x its type alone is needed.
         return received, (received.handle, x.value[:0])

@@ -88,7 +88,9 @@ class Binding:
         self._written = Pieces(self.layout, routes)
         self._read = Pieces(self.layout, ["send_row", "recv_src_idx", "n_tokens_from_rank"])
         # What does not have to be looked at again in each call.
-        self.is_differentiable = plan.gradients and self.dtype.itemsize > 1
+        self.is_differentiable = (
+            plan.gradients and self.dtype.itemsize > 1 and self.combine_dtype.itemsize > 1
+        )
         self._into = {name: loaded[name].into for name in plan.entries}
         _bindings[self.name] = self
 

@@ -175,7 +175,7 @@ def _setup_combine(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     y, routes, topk_idx, weights, _, name = inputs
     binding = find(name)
     if not binding.is_differentiable:
-        _check_differentiable(binding, "combine", y=y)
+        _check_differentiable(binding, "combine", y=y, weights=weights)
     if weights is None:
         ctx.save_for_backward(routes, topk_idx)
     else:
@@ -281,6 +281,12 @@ def _check_differentiable(
             raise RuntimeError(
                 f"{op}: expected {name} without a gradient, since 8-bit floats and their scales "
                 f"have none, got {tensor.dtype} that requires one; detach() it"
+            )
+        if binding.combine_dtype.itemsize == 1:
+            raise RuntimeError(
+                f"{op}: expected {name} without a gradient, since it would come back as "
+                f"{binding.combine_dtype}, the combine_dtype of the plan, got one that requires "
+                "it; choose a combine_dtype of 16 bits or more, or detach() it"
             )
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import torch
+from torch.autograd import forward_ad
 
 from moe_mlir.exchange import Exchange
 from moe_mlir.runtime import Group
@@ -34,6 +35,17 @@ def _needs_gradient(a: torch.Tensor, b: torch.Tensor | None, c: torch.Tensor | N
         or (b is not None and b.requires_grad)
         or (c is not None and c.requires_grad)
     )
+
+
+def _check_no_tangent(op: object, inputs: tuple[Any, ...]) -> None:
+    """Refuse derivatives of forward mode, which torch would take for zero."""
+    for tensor in inputs:
+        if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
+            raise RuntimeError(
+                f"{op}: expected no input with a tangent, since derivatives of forward mode "
+                "(torch.func.jvp, torch.autograd.forward_ad) are not defined, got one; use "
+                "gradients, or detach()"
+            )
 
 
 def _join(process_group: Any) -> Group:
@@ -152,7 +164,7 @@ class ExpertParallel:
             A tensor of another type or shape, more tokens than `max_tokens`, an id out
             of range; on all ranks.
         RuntimeError
-            A tensor requires a gradient that there is none of.
+            A tensor requires a gradient that there is none of, or has a tangent.
         TypeError
             `scales` are missing, or the plan has none.
         ValueError
@@ -186,6 +198,8 @@ class ExpertParallel:
     @staticmethod
     def _call(op: Any, with_gradient: Any, needs_gradient: bool, inputs: tuple[Any, ...]) -> Any:
         """Call an operator by the way that costs least."""
+        if forward_ad._current_level >= 0:
+            _check_no_tangent(op, inputs)
         if torch.compiler.is_compiling():
             return op(*inputs)
         if needs_gradient:
@@ -319,6 +333,8 @@ class ExpertParallel:
         raise TypeError(f"{op}: expected {expected}, as the plan says, got {got}")
 
     def _check_no_gradient(self, op: str, *inputs: torch.Tensor | None) -> None:
+        if forward_ad._current_level >= 0:
+            _check_no_tangent(op, inputs)
         if torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in inputs
         ):

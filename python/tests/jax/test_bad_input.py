@@ -155,6 +155,8 @@ def test_derivatives_that_are_not_defined(ep, generator):
 
     text = message(TypeError, jax.grad(lambda x: jax.grad(loss)(x).sum()), x)
     assert "expected a first derivative" in text
+    text = message(TypeError, jax.jvp, loss, (x,), (x,))
+    assert "(jvp) to a custom_vjp" in text
     scaled = Exchange(**layers.USUAL, dtype="f8E4M3FN", scales=1)
     with moe_mlir.jax.ExpertParallel(scaled, layers.mesh_of(2), "ep") as other:
         x8 = x.astype(layers.numpy_type("f8E4M3FN"))
@@ -164,6 +166,19 @@ def test_derivatives_that_are_not_defined(ep, generator):
             np.ones((len(x), 1), np.float32),
         )
     assert text.startswith("dispatch: expected scales without a derivative")
+
+
+def test_derivatives_that_come_back_with_8_bits(generator):
+    """Wider ones would be rounded; those of 8-bit rows have 8 bits in all of JAX."""
+    x, idx, weights, _ = layers.inputs(generator, PLAN, 2)
+    plan = Exchange(**layers.USUAL, dtype="f32", combine_dtype="f8E4M3FN")
+    with moe_mlir.jax.ExpertParallel(plan, layers.mesh_of(2), "ep") as ep:
+        text = message(TypeError, jax.grad(lambda x: ep.dispatch(x, idx, weights).x.sum()), x)
+    assert text == (
+        "dispatch: expected x without a derivative, since it would come back as float8_e4m3fn, "
+        "the combine_dtype of the plan, and x is float32; choose a combine_dtype of 16 bits or "
+        "more (or jax.lax.stop_gradient)"
+    )
 
 
 def test_errors_of_ranks(generator):

@@ -74,6 +74,68 @@ def test_gradients_that_would_be_rounded_to_8_bits(threads):
     on_each(threads, plan, main)
 
 
+def test_gradients_that_come_back_with_8_bits(threads):
+    plan = moe.Exchange(**F32, combine_dtype="f8E4M3FN", gradients=True)
+
+    def main(ep, mine):
+        x, weights, _ = mine.leaves()
+        message = (
+            "dispatch: expected x without a gradient, since it would come back as "
+            r"torch.float8_e4m3fn, the combine_dtype of the plan, got one that requires it; choose"
+        )
+        refused(RuntimeError, message, ep.dispatch, x, mine.idx, mine.weights)
+        recv = ep.dispatch(mine.x, mine.idx, weights)
+        y = recv.x.to(ep.combine_dtype).requires_grad_()
+        refused(RuntimeError, "combine: expected y without a grad", ep.combine, y, recv.handle)
+        # Those of the weights are float32.
+        recv.topk_weights.sum().backward()
+        assert weights.grad.abs().max() > 0
+
+    on_each(threads, plan, main)
+
+
+def test_derivatives_of_forward_mode(threads):
+    """torch takes the tangent of what has no rule for one for zero."""
+    plan = moe.Exchange(**F32, gradients=True)
+
+    def main(ep, mine):
+        message = (
+            "moe_mlir.dispatch.default: expected no input with a tangent, since derivatives of "
+            r"forward mode \(torch.func.jvp, torch.autograd.forward_ad\) are not defined, got one"
+        )
+
+        def rows(x):
+            return ep.dispatch(x, mine.idx, mine.weights).x
+
+        refused(RuntimeError, message, torch.func.jvp, rows, (mine.x,), (mine.x,))
+        with torch.autograd.forward_ad.dual_level():
+            dual = torch.autograd.forward_ad.make_dual(mine.x, mine.x)
+            refused(RuntimeError, message, rows, dual)
+            out = ep.empty_received(len(mine.x))
+            refused(
+                RuntimeError, "dispatch: expected no input with a tangent",
+                ep.dispatch, dual, mine.idx, mine.weights, out=out,
+            )  # fmt: skip
+            recv = ep.dispatch(mine.x, mine.idx, mine.weights)
+            y = torch.autograd.forward_ad.make_dual(recv.x, recv.x)
+            refused(RuntimeError, "combine.default: exp", ep.combine, y, recv.handle)
+
+    on_each(threads, plan, main, ranks=1)
+
+
+def test_transforms_of_torch_func(threads):
+    """torch has no rule for them and says so; gradients are right or refused."""
+    plan = moe.Exchange(**F32, gradients=True)
+
+    def main(ep, mine):
+        def loss(x):
+            return ep.dispatch(x, mine.idx, mine.weights).x.sum()
+
+        refused(RuntimeError, "functorch transforms", torch.func.grad(loss), mine.x)
+
+    on_each(threads, plan, main, ranks=1)
+
+
 def test_gradients_of_gradients(threads):
     plan = moe.Exchange(**F32, gradients=True)
 
@@ -101,6 +163,23 @@ def test_a_second_backward_pass(threads):
         out = ep.combine(recv.x, recv.handle)
         out.backward(mine.grad_out)
         refused(RuntimeError, "backward through the graph a second time", out.backward, mine.x)
+
+    on_each(threads, plan, main)
+
+
+def test_a_graph_that_is_kept_for_a_second_backward_pass(threads):
+    """The second pass exchanges again, and adds the same gradients."""
+    plan = moe.Exchange(**F32, gradients=True, padding="zero")
+
+    def main(ep, mine):
+        x, weights, _ = mine.leaves()
+        recv = ep.dispatch(x, mine.idx, weights)
+        out = ep.combine(recv.x * recv.topk_weights.sum(1)[:, None], recv.handle)
+        out.backward(mine.grad_out, retain_graph=True)
+        once = [x.grad.clone(), weights.grad.clone()]
+        out.backward(mine.grad_out)
+        assert torch.equal(x.grad, 2 * once[0]) and torch.equal(weights.grad, 2 * once[1])
+        assert once[0].abs().max() > 0
 
     on_each(threads, plan, main)
 
