@@ -31,7 +31,8 @@ from modules import CUDA_SCENES, EXCHANGE  # noqa: E402
 
 OF_TORCH = (
     "gradients", "checkpointing", "captured_forward", "captured_training_step",
-    "side_stream", "given_tensors", "strided_tensors", "compiled", "host_tensors",
+    "side_stream", "mixed_streams", "given_tensors", "strided_tensors", "compiled",
+    "host_tensors",
 )
 
 KEY = "exchange"  # locations in messages name it

@@ -25,6 +25,7 @@ from moe_mlir.exchange import Exchange
 from moe_mlir.runtime import Code, Group, LoadedArtifact, MoEError
 from moe_mlir.runtime.dtypes import torch_dtype
 from moe_mlir.torch.routes import Layout, Pieces
+from moe_mlir.torch.streams import streams_of
 
 _numbers = itertools.count()
 _bindings: dict[str, Binding] = {}
@@ -70,6 +71,7 @@ class Binding:
         self.name = f"{next(_numbers)}-{hashlib.sha256(what).hexdigest()[:12]}"
         self.device = torch.device(group.device)
         self.on_gpu = self.device.type == "cuda"
+        self.streams = streams_of(group, self.device)
         self.is_expert_major = plan.is_expert_major
         self.layout = Layout.of(plan, self.ranks, self.device.type)
         self.dtype = torch_dtype(plan.dtype)
@@ -115,6 +117,8 @@ class Binding:
         for tensor in given:
             if tensor.is_cuda is not self.on_gpu:
                 self._refuse_device(entry, given)
+        if self.on_gpu:
+            self.streams.follow()
         try:
             self._into[entry](outputs, *given)
         except MoEError as error:

@@ -172,6 +172,25 @@ def side_stream():
     on_ranks(main, "rank_major")
 
 
+def mixed_streams():
+    """Without events between them, calls on several streams run one after the other."""
+
+    def main(ep, stream):
+        others = [torch.cuda.Stream() for _ in range(3)]
+        given = [of(ep, seed) for seed in range(6)]
+        stream.synchronize()
+        outs = []
+        for number, (mine, _) in enumerate(given):
+            with torch.cuda.stream(others[number % 3]):
+                outs.append(layer(ep, mine.x, mine.idx, mine.weights, mine.factor))
+        for other in others:
+            other.synchronize()
+        for out, (_, expected) in zip(outs, given, strict=True):
+            assert same(out.cpu(), expected[0])
+
+    on_ranks(main, "rank_major")
+
+
 def given_tensors():
     def main(ep, stream):
         recv, y = ep.empty_received(4), ep.empty_rows()

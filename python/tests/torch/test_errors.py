@@ -16,6 +16,7 @@ import torch
 from layer import USUAL, case
 
 import moe_mlir as moe
+from moe_mlir.torch.streams import streams_of
 
 F32 = {**USUAL, "dtype": "f32"}
 
@@ -293,6 +294,33 @@ def test_devices(threads):
         refused(ValueError, message, ep.dispatch, mine.x, mine.idx, mine.weights)
 
     on_each(threads, plan, main, ranks=1)
+
+
+def test_calls_on_several_streams(monkeypatch):
+    """The current stream waits for the last call; cuda_scenes.py has real streams."""
+    waits = []
+
+    class Stream:
+        def __init__(self, name):
+            self.name = name
+
+        def wait_stream(self, other):
+            waits.append((self.name, other.name))
+
+    streams = {1: Stream("one"), 2: Stream("two"), 3: Stream("captured")}
+    current = [1]
+    monkeypatch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda index: current[0])
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: streams[current[0]])
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: current[0] == 3)
+    (group,) = moe.Group.local(1)
+    with group:
+        device = torch.device("cuda", 0)
+        mine = streams_of(group, device)
+        assert streams_of(group, device) is mine
+        for stream in (1, 1, 2, 3, 2, 2, 1):
+            current[0] = stream
+            mine.follow()
+    assert waits == [("two", "one"), ("one", "two")]
 
 
 def test_symmetric_results_are_not_handed_out_as_new_ones(threads):
