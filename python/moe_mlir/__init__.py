@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from moe_mlir import compiler, runtime, upstream, viz
     from moe_mlir import jax as jax
     from moe_mlir import torch as torch
+    from moe_mlir import torchtitan as torchtitan
     from moe_mlir.compiler import compile  # the name it has here too
     from moe_mlir.exchange import Exchange
     from moe_mlir.runtime import Group, MoEError, run_local
@@ -39,12 +40,13 @@ _LAZY: dict[str, str | None] = {
     "run_local": "moe_mlir.runtime",
     "runtime": None,
     "torch": None,
+    "torchtitan": None,
     "upstream": None,
     "viz": None,
 }
 
-# Without moe_mlir.jax and moe_mlir.torch, which need packages that not everyone
-# has.
+# Without moe_mlir.jax, moe_mlir.torch and moe_mlir.torchtitan, which need packages
+# that not everyone has.
 __all__ = [
     "Exchange",
     "Group",

@@ -5,8 +5,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""The scenes of python/tests/runtime and python/tests/torch, each in a process of
-its own. Their ranks are threads, on however many GPUs there are."""
+"""The scenes of python/tests/runtime, python/tests/torch and python/tests/torchtitan,
+each in a process of its own. Their ranks are threads, on however many GPUs there are."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ TESTS = ROOT / "python" / "tests" / "runtime"
 sys.path.append(str(TESTS))
 
 TORCH_TESTS = ROOT / "python" / "tests" / "torch"
+TITAN_TESTS = ROOT / "python" / "tests" / "torchtitan"
 
 from modules import CUDA_SCENES, EXCHANGE  # noqa: E402
 
@@ -34,6 +35,7 @@ OF_TORCH = (
     "side_stream", "mixed_streams", "given_tensors", "strided_tensors", "compiled",
     "host_tensors",
 )
+OF_TORCHTITAN = ("layer", "captured_layer")
 
 KEY = "exchange"  # locations in messages name it
 SECONDS = 120
@@ -69,9 +71,9 @@ def check_scene(settings, store, scene):
                          store.path(KEY).parent))
 
 
-def check_torch_scene(settings, store, scene):
+def check_torch_scene(settings, store, tests, scene):
     folder = store.path("torch-alone").parent
-    check_end(run_python(settings, TORCH_TESTS / "cuda_scenes.py", scene, folder))
+    check_end(run_python(settings, tests / "cuda_scenes.py", scene, folder))
 
 
 def check_end(result):
@@ -93,4 +95,7 @@ def run(report, settings, store):
         report.test(f"package/{scene}", check_scene, settings, store, scene)
     for scene in OF_TORCH:
         report.test(f"package/torch/{scene}", check_torch_scene, settings,
-                    store, scene)
+                    store, TORCH_TESTS, scene)
+    for scene in OF_TORCHTITAN:
+        report.test(f"package/torchtitan/{scene}", check_torch_scene, settings,
+                    store, TITAN_TESTS, scene)

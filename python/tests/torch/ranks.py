@@ -45,9 +45,16 @@ def _serve(rank, size, store, connection):
     dist.destroy_process_group()
 
 
+def forking(*modules):
+    """A context whose processes have imported these modules once, together."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(modules))
+    return context
+
+
 class Pool:
-    def __init__(self, size, store):
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, size, store, context=None):
+        context = context or multiprocessing.get_context("spawn")
         self.connections, self.processes = [], []
         for rank in range(size):
             here, there = context.Pipe()

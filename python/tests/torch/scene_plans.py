@@ -35,6 +35,14 @@ PLANS: dict[str, tuple[Exchange, int]] = {
     "scales": (training(layout="expert_major", dtype="f8E4M3FN", scales=2), 2),
     "i64": (training(layout="rank_major", dtype="f32", index_dtype="i64"), 2),
     "alone": (training(**WEIGHTS), 1),
+    # What moe_mlir.torchtitan makes of the layer of tests/torchtitan.
+    "titan": (
+        Exchange(
+            num_experts=8, top_k=3, hidden=16, max_tokens=8, index_dtype="i64",
+            gradients=True, **WEIGHTS,
+        ),
+        2,
+    ),
     "zero_copy": (Exchange(**USUAL, layout="expert_major", dtype="f32", **ZERO_COPY), 2),
 }
 
