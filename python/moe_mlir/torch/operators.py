@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from moe_mlir.torch.binding import Binding, find
 
@@ -32,11 +33,49 @@ def _define(schema: str, kernel: Any, fake: Any) -> None:
     torch.library.register_fake(f"moe_mlir::{name}", fake, lib=_library)
 
 
-def _differentiate(name: str, setup: Any, backward: Any) -> Any:
+def check_no_tangent(op: object, inputs: tuple[Any, ...]) -> None:
+    """Refuse derivatives of forward mode, which torch would take for zero."""
+    for tensor in inputs:
+        if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
+            raise RuntimeError(
+                f"{op}: expected no input with a tangent, since derivatives of forward mode "
+                "(torch.func.jvp, torch.autograd.forward_ad) are not defined, got one; use "
+                "gradients, or detach()"
+            )
+
+
+class Call:
+    """An operator, called by the way that costs least.
+
+    Parameters
+    ----------
+    op : OpOverload
+        What compilers have to see.
+    kernel : function
+        What the operator runs below autograd.
+    with_gradient : function
+        The same with a gradient.
+    """
+
+    def __init__(self, op: Any, kernel: Any, with_gradient: Any) -> None:
+        self.op, self.kernel, self.with_gradient = op, kernel, with_gradient
+
+    def __call__(self, needs_gradient: bool, *inputs: Any) -> Any:
+        """Call it; `needs_gradient` says whether an input that counts requires one."""
+        if forward_ad._current_level >= 0:
+            check_no_tangent(self.op, inputs)
+        if torch.compiler.is_compiling():
+            return self.op(*inputs)
+        if needs_gradient:
+            return self.with_gradient(*inputs)
+        return _run(self.op, self.kernel, inputs)
+
+
+def _differentiate(name: str, kernel: Any, setup: Any, backward: Any) -> Call:
     """Give an operator a gradient.
 
-    Returns what calls the operator with the same gradient and without the dispatcher's
-    layer of autograd, which costs a third of a call. Tracers have to call the operator.
+    The same gradient is given to a function that leaves out the dispatcher's layer of
+    autograd, which costs a third of a call.
     """
     torch.library.register_autograd(
         f"moe_mlir::{name}", backward, setup_context=setup, lib=_library
@@ -44,19 +83,44 @@ def _differentiate(name: str, setup: Any, backward: Any) -> Any:
     op = getattr(OPS, name).default
 
     def forward(ctx: Any, *inputs: Any) -> Any:
-        with without_autograd():
-            output = op(*inputs)
+        output = _run(op, kernel, inputs)
         setup(ctx, inputs, output)
         return output
 
     members = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
     function: Any = type(f"moe_mlir_{name}", (torch.autograd.Function,), members)
-    return function.apply
+    return Call(op, kernel, function.apply)
 
 
-# Leaves out the dispatcher's layer of autograd, which is written in Python, where it
-# would do nothing.
-without_autograd = torch._C._AutoDispatchBelowAutograd
+def _run(op: Any, kernel: Any, inputs: tuple[Any, ...]) -> Any:
+    """Call an operator below autograd; its kernel alone where nobody can tell."""
+    if not _is_observed(inputs):
+        return kernel(*inputs)
+    # The dispatcher's layer of autograd is written in Python, and would do nothing.
+    with torch._C._AutoDispatchBelowAutograd():
+        return op(*inputs)
+
+
+_PLAIN = frozenset((torch.Tensor, torch.nn.Parameter, type(None), str))
+_observers = (
+    torch._C._len_torch_dispatch_stack,
+    torch._C._len_torch_function_stack,
+    torch._C._functorch.peek_interpreter_stack,
+    torch._C._get_tracing_state,
+    torch.autograd._profiler_enabled,
+)
+
+
+def _is_observed(inputs: tuple[Any, ...]) -> bool:
+    """Whether something of torch wants to see the operator.
+
+    That is a mode (fake tensors, checkpoints, tracers), a transformation of
+    functions, a profiler, or a subclass of tensors.
+    """
+    for observer in _observers:
+        if observer():
+            return True
+    return not _PLAIN.issuperset(map(type, inputs))
 
 
 # -------------------------------------------------------------------------------- #
@@ -371,9 +435,11 @@ _define(
     _fake_combine_backward_weighted,
 )
 
-dispatch = _differentiate("dispatch", _setup_dispatch, _backward_dispatch)
-dispatch_scaled = _differentiate("dispatch_scaled", _setup_dispatch, _backward_dispatch)
-combine = _differentiate("combine", _setup_combine, _backward_combine)
+dispatch = _differentiate("dispatch", _dispatch, _setup_dispatch, _backward_dispatch)
+dispatch_scaled = _differentiate(
+    "dispatch_scaled", _dispatch_scaled, _setup_dispatch, _backward_dispatch
+)
+combine = _differentiate("combine", _combine, _setup_combine, _backward_combine)
 for _name in (
     "dispatch_again",
     "dispatch_again_scaled",
@@ -382,4 +448,9 @@ for _name in (
     "combine_backward",
     "combine_backward_weighted",
 ):
-    _differentiate(_name, _setup_nothing, _refuse_backward(_name))
+    torch.library.register_autograd(
+        f"moe_mlir::{_name}",
+        _refuse_backward(_name),
+        setup_context=_setup_nothing,
+        lib=_library,
+    )

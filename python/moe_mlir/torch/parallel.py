@@ -22,10 +22,7 @@ from moe_mlir.torch.binding import Binding, forget_with
 from moe_mlir.torch.received import Handle, Received
 
 _OPS = operators.OPS
-_DISPATCH = _OPS.dispatch.default
-_DISPATCH_SCALED = _OPS.dispatch_scaled.default
 _DISPATCH_OUT = _OPS.dispatch_out.default
-_COMBINE = _OPS.combine.default
 _COMBINE_OUT = _OPS.combine_out.default
 
 
@@ -35,17 +32,6 @@ def _needs_gradient(a: torch.Tensor, b: torch.Tensor | None, c: torch.Tensor | N
         or (b is not None and b.requires_grad)
         or (c is not None and c.requires_grad)
     )
-
-
-def _check_no_tangent(op: object, inputs: tuple[Any, ...]) -> None:
-    """Refuse derivatives of forward mode, which torch would take for zero."""
-    for tensor in inputs:
-        if isinstance(tensor, torch.Tensor) and forward_ad.unpack_dual(tensor).tangent is not None:
-            raise RuntimeError(
-                f"{op}: expected no input with a tangent, since derivatives of forward mode "
-                "(torch.func.jvp, torch.autograd.forward_ad) are not defined, got one; use "
-                "gradients, or detach()"
-            )
 
 
 def _join(process_group: Any) -> Group:
@@ -180,32 +166,18 @@ class ExpertParallel:
                 "rows stay where they arrived, and a later call writes over them"
             )
         if scales is None:
-            made = self._call(
-                _DISPATCH, operators.dispatch, _needs_gradient(x, topk_weights, None),
-                (x, topk_idx, topk_weights, self._name),
-            )  # fmt: skip
+            made = operators.dispatch(
+                _needs_gradient(x, topk_weights, None), x, topk_idx, topk_weights, self._name
+            )
         else:
-            made = self._call(
-                _DISPATCH_SCALED, operators.dispatch_scaled,
+            made = operators.dispatch_scaled(
                 _needs_gradient(x, topk_weights, scales),
-                (x, topk_idx, topk_weights, scales, self._name),
+                x, topk_idx, topk_weights, scales, self._name,
             )  # fmt: skip
         recv_x, recv_weights, routes = made[:3]
         recv_scales = None if scales is None else made[3]
         handle = Handle(routes, topk_idx, recv_weights)
         return Received(recv_x, recv_weights, recv_scales, handle, self._layout)
-
-    @staticmethod
-    def _call(op: Any, with_gradient: Any, needs_gradient: bool, inputs: tuple[Any, ...]) -> Any:
-        """Call an operator by the way that costs least."""
-        if forward_ad._current_level >= 0:
-            _check_no_tangent(op, inputs)
-        if torch.compiler.is_compiling():
-            return op(*inputs)
-        if needs_gradient:
-            return with_gradient(*inputs)
-        with operators.without_autograd():
-            return op(*inputs)
 
     def _dispatch_out(
         self,
@@ -268,9 +240,9 @@ class ExpertParallel:
             self._refuse("combine", "weights", self._has_weights)
         routes, topk_idx, recv_topk_weights = handle
         if out is None:
-            result: torch.Tensor = self._call(
-                _COMBINE, operators.combine, _needs_gradient(y, weights, recv_topk_weights),
-                (y, routes, topk_idx, weights, recv_topk_weights, self._name),
+            result: torch.Tensor = operators.combine(
+                _needs_gradient(y, weights, recv_topk_weights),
+                y, routes, topk_idx, weights, recv_topk_weights, self._name,
             )  # fmt: skip
             return result
         self._check_no_gradient("combine", y, weights)
@@ -334,7 +306,7 @@ class ExpertParallel:
 
     def _check_no_gradient(self, op: str, *inputs: torch.Tensor | None) -> None:
         if forward_ad._current_level >= 0:
-            _check_no_tangent(op, inputs)
+            operators.check_no_tangent(op, inputs)
         if torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in inputs
         ):

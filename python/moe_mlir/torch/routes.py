@@ -130,8 +130,10 @@ class Pieces:
         ]
 
     def of(self, routes: torch.Tensor) -> list[torch.Tensor]:
-        """The parts as views."""
-        pieces = routes.split_with_sizes([*self._sizes, routes.shape[0] - self._fixed])
+        """The parts, in the memory of the routes; autograd does not know that they are."""
+        sizes = [*self._sizes, routes.shape[0] - self._fixed]
+        # Integers have no gradients that a view would be needed for.
+        pieces = torch.unsafe_split_with_sizes(routes, sizes)
         parts = [pieces[number] for number in self._numbers]
         parts[self._at] = parts[self._at].view(-1, self._slots)
         for i, part in self._shaped:

@@ -7,8 +7,10 @@
 # ===----------------------------------------------------------------------===#
 """``torch.library.opcheck`` on every operator, on two processes."""
 
+import pytest
 import torch
 from layer import USUAL, case
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import moe_mlir as moe
 from moe_mlir.torch import operators
@@ -98,3 +100,55 @@ def test_handles_are_plain_tensors(threads):
         assert handle.routes.dtype == torch.int32 and handle.routes.ndim == 1
 
     threads(2, plan, main)
+
+
+class Named(TorchDispatchMode):
+    """Notes the operators of moe_mlir that it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == "moe_mlir":
+            self.seen.append(func._schema.name.partition("::")[2])
+        return func(*args, **(kwargs or {}))
+
+
+class Wrapped(torch.Tensor):
+    """A subclass that sees every call with it."""
+
+    seen = ()
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        Wrapped.seen = (*Wrapped.seen, str(func))
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+@pytest.mark.parametrize("has_gradient", [False, True])
+def test_modes_profilers_and_subclasses_see_operators(threads, has_gradient):
+    """Other calls run their kernels without the dispatcher."""
+    plan = moe.Exchange(**USUAL, dtype="f32", gradients=True)
+
+    def main(ep):
+        mine = case(plan, ep.group.rank, 1, 4)
+        x = mine.x.requires_grad_(has_gradient)
+
+        def exchange(x):
+            recv = ep.dispatch(x, mine.idx, mine.weights)
+            return ep.combine(recv.x, recv.handle)
+
+        expected = exchange(x)
+        with Named() as mode:
+            assert torch.equal(exchange(x), expected)
+        assert mode.seen == ["dispatch", "combine"]
+        with torch.autograd.profiler.profile(use_kineto=False) as profile:
+            assert torch.equal(exchange(x), expected)
+        names = {event.name for event in profile.function_events}
+        assert {"moe_mlir::dispatch", "moe_mlir::combine"} <= names
+        Wrapped.seen = ()
+        exchange(x.detach().as_subclass(Wrapped).requires_grad_(has_gradient))
+        assert any("moe_mlir.dispatch" in name for name in Wrapped.seen)
+
+    threads(1, plan, main)
