@@ -60,6 +60,8 @@ class ExpertParallel:
         On GPUs, the name of XLA's stream to run on. By default XLA's main stream;
         ``"collective"`` keeps exchanges in order with XLA's own collectives, where
         both together would not fit on the GPUs and wait for each other.
+    artifact : str, os.PathLike, bytes or object, optional
+        The compiled plan, where there is no compiler; see `Group.load`.
     **options
         Options of the compiler, such as ``blocks=16``.
 
@@ -92,6 +94,7 @@ class ExpertParallel:
         timeout: float | None = None,
         reserve: int | None = None,
         stream: str | None = None,
+        artifact: Any = None,
         **options: Any,
     ) -> None:
         _check(plan, mesh, axis)
@@ -107,7 +110,7 @@ class ExpertParallel:
         self._is_closed = False
         self._owns_groups = group is None
         try:
-            self._join(group, {"timeout": timeout, "reserve": reserve}, options)
+            self._join(group, {"timeout": timeout, "reserve": reserve}, artifact, options)
             number = self._exchange.publish()
         except BaseException:
             self._close_groups()
@@ -127,7 +130,11 @@ class ExpertParallel:
         self._combine = jax.jit(_gradients.combine(plain), inline=True)
 
     def _join(
-        self, given: Group | Sequence[Group] | None, how: dict[str, Any], options: dict[str, Any]
+        self,
+        given: Group | Sequence[Group] | None,
+        how: dict[str, Any],
+        artifact: Any,
+        options: dict[str, Any],
     ) -> None:
         """Makes the groups of this process, or takes those given, and loads the plan."""
         backend = _groups.backend_of(self.mesh)
@@ -148,8 +155,11 @@ class ExpertParallel:
                 self._groups = members
 
             def load(i: int, members: list[Group] = members) -> dict[str, Any]:
-                bound = members[i].load(self.plan, **options)
-                return dict(bound.loaded)
+                if artifact is not None:
+                    loaded = members[i].load(artifact, **options)
+                else:
+                    loaded = members[i].load(self.plan, **options).loaded
+                return {name: loaded[name] for name in self.plan.entries}
 
             loaded = _groups.together(load, len(members))
             ordinals = [_groups.ordinal_of(line.devices[rank]) for rank in line.local]

@@ -7,6 +7,7 @@
 # ===------------------------------------------------------------------------===#
 """Order of exchanges, loops, recomputation, and what XLA makes of the calls."""
 
+import dataclasses
 import re
 
 import jax
@@ -161,3 +162,17 @@ def test_xla_copies_nothing(ep, generator):
     text = jax.jit(step).lower(x, idx, weights).compile().as_text()
     assert len(re.findall(r"custom-call\(", text)) == 2
     assert not re.findall(r" (?:copy|transpose|copy-start)\(", text)
+
+
+def test_compiled_before(generator, tmp_path):
+    """An artifact takes the place of the compiler, where it has the plan's entries."""
+    ranks, path = 2, tmp_path / "plan.so"
+    moe_mlir.compile(PLAN.mlir(ranks)).save(path)
+    x, idx, weights, factor = layers.inputs(generator, PLAN, ranks)
+    with moe_mlir.jax.ExpertParallel(PLAN, layers.mesh_of(ranks), "ep", artifact=path) as ep:
+        step = jax.jit(layers.spread(ep, lambda *a: layers.layer(ep, *a)))
+        expected = layers.dense(jnp.asarray(x), idx, weights, jnp.asarray(factor))
+        assert layers.same(step(x, idx, weights, factor), expected)
+    moe_mlir.compile(dataclasses.replace(PLAN, gradients=False).mlir(ranks)).save(path)
+    with pytest.raises(KeyError, match="has no entry 'dispatch_backward'; its entries are"):
+        moe_mlir.jax.ExpertParallel(PLAN, layers.mesh_of(ranks), "ep", artifact=path)
