@@ -5,10 +5,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""Train a small language model of experts on two processes, and on one without.
+"""Train a small language model of experts on two processes, and a dense one on one.
 
-The text is this project's documentation; the model predicts the next character. Both
-runs see the same characters in the same order, so the losses have to agree::
+The dense model computes every expert for every token. Both begin with the same values and see the
+same characters, so their losses have to agree step by step::
 
     python examples/torch_moe/train.py                    # CPU, 2 processes, 200 steps
     python examples/torch_moe/train.py --device cuda      # 2 GPUs
@@ -22,109 +22,129 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
+from torch.nn import functional
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import language_model as lm
+from layers import DenseLayer, MoELayer, Outcome
 
 import moe_mlir as moe
-from layers import DenseLayer, MoELayer
-
-ROOT = Path(__file__).resolve().parents[2]
-HIDDEN, INNER, EXPERTS, TOP_K, LAYERS = 32, 64, 8, 2, 2
-CONTEXT, BATCH, CHARACTERS = 8, 256, 128  # BATCH is that of all ranks together
-# Losses are means in f32, whose sums differ in their order. What they differ by grows
-# with the steps, and jumps where two experts are as good as equal for a token.
-TOLERANCE = 2e-3
 
 
-def plan_of(ranks: int, dtype: str = "f32") -> moe.Exchange:
-    return moe.Exchange(
-        num_experts=EXPERTS, top_k=TOP_K, hidden=HIDDEN, dtype=dtype,
-        max_tokens=BATCH // ranks, layout="expert_major", combine_weights=True, gradients=True,
-    )  # fmt: skip
+class Block(nn.Module):
+    """Attention, and experts."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.qkv = nn.Parameter(torch.empty(lm.HIDDEN, 3 * lm.HIDDEN))
+        self.out = nn.Parameter(torch.empty(lm.HIDDEN, lm.HIDDEN))
+        self.moe = layer
+
+    def forward(self, x: torch.Tensor, chosen: torch.Tensor | None) -> Outcome:
+        heads = (normalize(x) @ self.qkv).unflatten(-1, (3, lm.HEADS, -1)).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(*heads, is_causal=True)
+        x = x + attended.transpose(1, 2).flatten(2) @ self.out
+        found = self.moe(normalize(x).flatten(0, 1), chosen)
+        return found._replace(out=x + found.out.view_as(x))
 
 
 class Model(nn.Module):
-    """Characters to a vector, layers of experts, and back to a character."""
+    """A transformer of characters, whose layers of experts `make_layer` makes."""
 
-    def __init__(self, make_layer: Callable[[int], nn.Module]) -> None:
+    def __init__(self, make_layer: Callable[[], nn.Module], experts: range) -> None:
         super().__init__()
-        torch.manual_seed(0)
-        self.embedding = nn.Embedding(CHARACTERS, HIDDEN)
-        self.mix = nn.Linear(CONTEXT * HIDDEN, HIDDEN)
-        self.head = nn.Linear(HIDDEN, CHARACTERS)
-        self.norms = nn.ModuleList(nn.LayerNorm(HIDDEN) for _ in range(LAYERS))
-        self.layers = nn.ModuleList(make_layer(i) for i in range(LAYERS))
+        self.embedding = nn.Parameter(torch.empty(lm.CHARACTERS, lm.HIDDEN))
+        self.position = nn.Parameter(torch.empty(lm.CONTEXT, lm.HIDDEN))
+        self.head = nn.Parameter(torch.empty(lm.HIDDEN, lm.CHARACTERS))
+        self.blocks = nn.ModuleList(Block(make_layer()) for _ in range(lm.BLOCKS))
+        self.load_state_dict(
+            {
+                name: torch.from_numpy(value[experts] if lm.is_expert(name) else value)
+                for name, value in lm.initial_values().items()
+            }
+        )
 
-    def forward(self, text: torch.Tensor) -> torch.Tensor:
-        x = self.mix(self.embedding(text).flatten(1))
-        for norm, layer in zip(self.norms, self.layers, strict=True):
-            x = x + layer(norm(x))
-        return self.head(x)
+    def forward(self, text: torch.Tensor, chosen: torch.Tensor | None) -> Outcome:
+        """Logits, the imbalance of all blocks, and the rest of each of them."""
+        x = self.embedding[text] + self.position
+        found = []
+        for number, block in enumerate(self.blocks):
+            found.append(block(x, None if chosen is None else chosen[number]))
+            x = found[-1].out
+        _, imbalances, loads, choices, doubts = map(torch.stack, zip(*found, strict=True))
+        return Outcome(normalize(x) @ self.head, imbalances.sum(), loads, choices, doubts.max())
 
 
-def batches(steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Contexts and the characters that follow them, of all ranks."""
-    pages = sorted((ROOT / "docs").glob("*.md"))
-    text = "".join(page.read_text(encoding="utf-8") for page in pages)
-    codes = torch.tensor([code for code in text.encode() if code < CHARACTERS])
-    windows = codes.unfold(0, CONTEXT + 1, 1)
-    generator = torch.Generator().manual_seed(0)
-    made = []
-    for _ in range(steps):
-        chosen = windows[torch.randint(len(windows), (BATCH,), generator=generator)]
-        made.append((chosen[:, :-1], chosen[:, -1]))
-    return made
+def normalize(x: torch.Tensor) -> torch.Tensor:
+    return functional.rms_norm(x, x.shape[-1:], eps=1e-6)
 
 
 def train(
     model: nn.Module,
-    data: list[tuple[torch.Tensor, torch.Tensor]],
-    synchronize: Callable[[torch.Tensor], float],
-) -> list[float]:
-    """The loss of each step, over the tokens of all ranks."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    losses = []
-    for text, follows in data:
-        loss = nn.functional.cross_entropy(model(text), follows, reduction="sum") / BATCH
+    data: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    synchronize: Callable[[torch.Tensor], torch.Tensor],
+    chosen: Iterable[torch.Tensor | None],
+) -> tuple[list[float], list[Outcome]]:
+    """The loss of each step over the tokens of all ranks, and what the model returned.
+
+    `chosen` has the experts of each token, of each block, of each step, or None.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lm.RATE, lm.BETAS, lm.EPSILON)
+    losses, outcomes = [], []
+    for (text, follows), experts in zip(data, chosen, strict=True):
+        found = model(text, experts)
+        logits = found.out.flatten(0, 1)
+        loss = functional.cross_entropy(logits, follows.flatten(), reduction="sum")
+        loss = loss / lm.TOKENS + lm.BALANCE * found.imbalance
         optimizer.zero_grad()
         loss.backward()
-        losses.append(synchronize(loss.detach()))
+        losses.append(synchronize(loss.detach()).item())
+        outcomes.append(found._replace(out=None, imbalance=None))
         optimizer.step()
-    return losses
+    return losses, outcomes
 
 
-def on_rank(rank: int, ranks: int, folder: str, steps: int, device: str) -> None:
+def on_rank(rank: int, options: argparse.Namespace, folder: str) -> None:
     """One process of the parallel run."""
     torch.set_num_threads(1)
-    backend = "nccl" if device == "cuda" else "gloo"
-    if device == "cuda":
-        torch.cuda.set_device(rank)
+    ranks, device = options.ranks, torch.device(options.device)
+    if device.type == "cuda":
+        device = torch.device("cuda", rank)
+        torch.cuda.set_device(device)
     dist.init_process_group(
-        backend, init_method=f"file://{folder}/store", rank=rank, world_size=ranks
-    )
-    with moe.torch.ExpertParallel(plan_of(ranks)) as ep:
-        model = Model(lambda seed: MoELayer(ep, INNER, seed)).to(device)
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=f"file://{folder}/store", rank=rank, world_size=ranks,
+    )  # fmt: skip
+    plan = lm.plan_of(ranks)
+    with moe.torch.ExpertParallel(plan, artifact=options.artifact) as ep:
+        model = Model(lambda: MoELayer(ep, lm.INNER), ep.experts).to(device)
         # Experts are on one rank each; all else is on every rank.
-        shared = [p for name, p in model.named_parameters() if ".experts." not in name]
+        shared = [p for name, p in model.named_parameters() if not lm.is_expert(name)]
 
-        def synchronize(loss: torch.Tensor) -> float:
+        def synchronize(loss: torch.Tensor) -> torch.Tensor:
             for parameter in shared:
                 dist.all_reduce(parameter.grad)
             dist.all_reduce(loss)
-            return loss.item()
+            return loss
 
-        mine = [
-            (text.chunk(ranks)[rank].to(device), follows.chunk(ranks)[rank].to(device))
-            for text, follows in batches(steps)
+        data = [
+            [torch.from_numpy(part).chunk(ranks)[rank].to(device) for part in batch]
+            for batch in lm.batches(options.steps)
         ]
-        losses = train(model, mine, synchronize)
+        losses, outcomes = train(model, data, synchronize, [None] * len(data))
+    torch.save([found.chosen.cpu() for found in outcomes], f"{folder}/chosen.{rank}")
     if rank == 0:
-        Path(folder, "losses.json").write_text(json.dumps(losses), encoding="utf-8")
+        found = losses, [found.load.tolist() for found in outcomes]
+        Path(folder, "found.json").write_text(json.dumps(found), encoding="utf-8")
+    dist.barrier()
     dist.destroy_process_group()
 
 
@@ -133,35 +153,33 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--json", type=Path, help="write the losses here")
-    parser.add_argument("--plot", type=Path, help="draw the losses here (needs matplotlib)")
-    args = parser.parse_args()
+    parser.add_argument("--artifact", help="the compiled plan, without a compiler")
+    parser.add_argument(
+        "--json", type=Path, help="write losses and loads here (plot.py draws them)"
+    )
+    options = parser.parse_args()
+    if options.device == "cuda" and torch.cuda.device_count() < options.ranks:
+        parser.error(f"expected {options.ranks} GPUs, found {torch.cuda.device_count()}")
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(on_rank, (args.ranks, folder, args.steps, args.device), nprocs=args.ranks)
-        parallel = json.loads(Path(folder, "losses.json").read_text(encoding="utf-8"))
-    plan = plan_of(args.ranks)
-    model = Model(lambda seed: DenseLayer(plan, INNER, seed))
-    dense = train(model, batches(args.steps), torch.Tensor.item)
-
-    difference = [abs(a - b) for a, b in zip(parallel, dense, strict=True)]
-    for step in range(0, args.steps, max(args.steps // 10, 1)):
-        print(f"step {step:4}: loss {parallel[step]:.6f}, dense {dense[step]:.6f}")
-    print(
-        f"step {args.steps - 1:4}: loss {parallel[-1]:.6f}, dense {dense[-1]:.6f}; they differ by "
-        f"at most {max(difference):.1e}"
-    )
-    if args.json:
-        args.json.write_text(json.dumps({"parallel": parallel, "dense": dense}), encoding="utf-8")
-    if args.plot:
-        from plot import draw
-
-        draw(parallel, dense, args.ranks, args.plot)
-    if not max(difference) <= TOLERANCE:
-        print(f"expected losses that differ by at most {TOLERANCE}", file=sys.stderr)
-        return 1
-    return 0
+        mp.spawn(on_rank, (options, folder), nprocs=options.ranks)
+        parallel, load = json.loads(Path(folder, "found.json").read_text(encoding="utf-8"))
+        parts = [torch.load(f"{folder}/chosen.{rank}") for rank in range(options.ranks)]
+    chosen = [torch.cat(step, 1).to(options.device) for step in zip(*parts, strict=True)]
+    plan = lm.plan_of(options.ranks)
+    model = Model(lambda: DenseLayer(plan, lm.INNER), range(lm.EXPERTS)).to(options.device)
+    data = [
+        [torch.from_numpy(part).to(options.device) for part in batch]
+        for batch in lm.batches(options.steps)
+    ]
+    dense, outcomes = train(model, data, lambda loss: loss, chosen)
+    result = {
+        "framework": "torch", "device": options.device, "ranks": options.ranks,
+        "parallel": parallel, "dense": dense, "load": load,
+        "doubt": max(found.doubt.item() for found in outcomes),
+    }  # fmt: skip
+    return lm.conclude(result, options.json)
 
 
 if __name__ == "__main__":
