@@ -5,8 +5,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""The scenes of python/tests/runtime, python/tests/torch and python/tests/torchtitan,
-each in a process of its own. Their ranks are threads, on however many GPUs there are."""
+"""The scenes of python/tests/{runtime,torch,torchtitan,jax}, and the two examples that
+train, each in a process of its own. The ranks of the first three folders are threads,
+on however many GPUs there are; the rest takes two GPUs."""
 
 from __future__ import annotations
 
@@ -27,6 +28,8 @@ sys.path.append(str(TESTS))
 
 TORCH_TESTS = ROOT / "python" / "tests" / "torch"
 TITAN_TESTS = ROOT / "python" / "tests" / "torchtitan"
+JAX_TESTS = ROOT / "python" / "tests" / "jax"
+EXAMPLES = ROOT / "examples"
 
 from modules import CUDA_SCENES, EXCHANGE  # noqa: E402
 
@@ -37,8 +40,26 @@ OF_TORCH = (
 )
 OF_TORCHTITAN = ("layer", "captured_layer")
 
+OF_JAX = (
+    "threads", "processes", "threads_collective", "processes_collective",
+)
+
+# Whether a framework is there and finds two GPUs; else why not, as the last line.
+PROBES = {
+    "torch": "import sys, torch\n"
+             "found = torch.cuda.device_count()\n"
+             "sys.exit(f'torch finds {found} GPUs' if found < 2 else 0)\n",
+    "jax": "import sys, jax\n"
+           "found = sum(d.platform == 'gpu' for d in jax.devices())\n"
+           "sys.exit(f'JAX finds {found} GPUs' if found < 2 else 0)\n",
+}
+EXAMPLE_OPTIONS = {"torch": ("--device", "cuda"), "jax": ("--gpu",)}
+EXAMPLE_STEPS = 20
+
 KEY = "exchange"  # locations in messages name it
+EXAMPLE_KEY = "language-model"
 SECONDS = 120
+EXAMPLE_SECONDS = 300  # JAX compiles for most of it
 
 
 def modules(settings):
@@ -46,24 +67,31 @@ def modules(settings):
     ranks that share a GPU have to run at the same time."""
     options = ["--blocks=2", "--threads=64"]
     made = {KEY: with_options(textwrap.dedent(EXCHANGE), options)}
-    plans = run_python(settings, TORCH_TESTS / "scene_plans.py")
-    if plans.returncode == 0:
-        made.update((f"torch-{name}", with_options(text, options))
-                    for name, text in json.loads(plans.stdout).items())
+    folders = {"torch": TORCH_TESTS}
+    if not settings.stand_in:  # which has nothing that a framework could use
+        folders["jax"] = JAX_TESTS
+        example = run_python(settings, EXAMPLES / "language_model.py", 2)
+        if example.returncode == 0:
+            made[EXAMPLE_KEY] = with_options(example.stdout, options)
+    for framework, folder in folders.items():
+        plans = run_python(settings, folder / "scene_plans.py")
+        if plans.returncode == 0:
+            made.update((f"{framework}-{name}", with_options(text, options))
+                        for name, text in json.loads(plans.stdout).items())
     return made
 
 
-def run_python(settings, *arguments):
+def run_python(settings, *arguments, seconds=SECONDS):
     environment = dict(os.environ, PYTHONPATH=str(settings.bin.parent / "python"),
                        PYTHONDONTWRITEBYTECODE="1")
     try:
         return subprocess.run(
             [sys.executable, *map(str, arguments)], env=environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, timeout=SECONDS, check=False,
+            stderr=subprocess.PIPE, timeout=seconds, check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise Failure(f"did not end within {SECONDS} s\n{error.stderr}") from None
+        raise Failure(f"did not end within {seconds} s\n{error.stderr}") from None
 
 
 def check_scene(settings, store, scene):
@@ -74,6 +102,40 @@ def check_scene(settings, store, scene):
 def check_torch_scene(settings, store, tests, scene):
     folder = store.path("torch-alone").parent
     check_end(run_python(settings, tests / "cuda_scenes.py", scene, folder))
+
+
+def check_jax_scene(settings, store, scene, missing):
+    if missing:
+        raise Skip(missing)
+    folder = store.path("jax-weights").parent
+    check_end(run_python(settings, JAX_TESTS / "gpu_scenes.py", scene, folder))
+
+
+def check_example(settings, store, framework, missing):
+    """A few steps of it: it compares losses with those of a dense model itself."""
+    if missing:
+        raise Skip(missing)
+    found = settings.work / f"{framework}-example.json"
+    result = run_python(
+        settings, EXAMPLES / f"{framework}_moe" / "train.py",
+        *EXAMPLE_OPTIONS[framework], "--steps", EXAMPLE_STEPS, "--artifact",
+        store.path(EXAMPLE_KEY), "--json", found, seconds=EXAMPLE_SECONDS,
+    )
+    if result.returncode:
+        raise Failure(f"exit status {result.returncode}\n{result.stdout[-2000:]}"
+                      f"{result.stderr[-4000:]}")
+    losses = json.loads(found.read_text())["parallel"]
+    if not losses[-1] < losses[0] - 1:
+        raise Failure(f"expected losses that fall, got {losses}")
+
+
+def missing_framework(settings, framework):
+    """Why a framework cannot be used on two GPUs; None when it can."""
+    probe = run_python(settings, "-c", PROBES[framework])
+    if probe.returncode == 0:
+        return None
+    return (probe.stderr.strip().rpartition("\n")[2]
+            or f"{framework} ended with exit status {probe.returncode}")
 
 
 def check_end(result):
@@ -99,3 +161,11 @@ def run(report, settings, store):
     for scene in OF_TORCHTITAN:
         report.test(f"package/torchtitan/{scene}", check_torch_scene, settings,
                     store, TITAN_TESTS, scene)
+    for framework, scenes in (("torch", ()), ("jax", OF_JAX)):
+        names = [f"package/{framework}/{scene}" for scene in (*scenes, "example")]
+        if not any(map(report.wants, names)):
+            continue
+        missing = missing_framework(settings, framework)
+        for name, scene in zip(names, scenes):
+            report.test(name, check_jax_scene, settings, store, scene, missing)
+        report.test(names[-1], check_example, settings, store, framework, missing)

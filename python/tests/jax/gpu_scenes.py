@@ -5,17 +5,18 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""What needs GPUs and a JAX with CUDA, so no test of this folder runs it.
+"""``python gpu_scenes.py SCENE FOLDER``, by scripts/test-gpu: moe_mlir.jax on two GPUs.
 
-``python gpu_scenes.py threads GPUS [STREAM]`` takes GPUs of one process, and
-``python gpu_scenes.py processes GPUS [STREAM]`` a process for each. Layers and gradients
-in each layout are compared bit by bit with dense ones, errors are shown, and a program of
-4096 tokens is timed. STREAM is the name of one of XLA's, such as ``collective``.
+FOLDER has the artifacts of scene_plans.py as jax-NAME.so. In the scene ``threads`` both
+GPUs are those of one process, and in ``processes`` each has one. With ``_collective``
+at the end of their names exchanges run on XLA's stream of that name. Gradients of layers
+are compared bit by bit with those of dense ones, and errors reach all ranks.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -28,42 +29,50 @@ import jax.numpy as jnp
 import layers
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from scene_plans import PLANS, RANKS
 
 import moe_mlir.jax
-from moe_mlir.exchange import Exchange
 
-ADDRESS = "127.0.0.1:9476"
-STREAM = sys.argv[3] if len(sys.argv) > 3 else None
+SECONDS = 100
 ALONG = PartitionSpec("ep")
-LAYOUTS = (
-    {"layout": "rank_major"},
-    {"layout": "slab"},
-    {"layout": "expert_major", "alignment": 4},
-    {"layout": "expert_major", "combine_weights": True},
-    {"layout": "expert_major", "dtype": "bf16"},
-    {"layout": "expert_major", "dtype": "f8E4M3FN"},
-)
 
 
-def spread_over(mesh: Mesh, arrays):
-    """Arrays of all processes; each puts its own part on its devices."""
-    specs = (ALONG, ALONG, ALONG, PartitionSpec())
-    return [
-        jax.make_array_from_callback(a.shape, NamedSharding(mesh, s), lambda i, a=a: a[i])
-        for a, s in zip(arrays, specs, strict=False)
-    ]
+class Scene:
+    """Two GPUs, and how exchanges run on them."""
+
+    def __init__(self, folder: str, stream: str | None) -> None:
+        devices = [device for device in jax.devices() if device.platform == "gpu"]
+        self.mesh = Mesh(np.array(devices[:RANKS]), ("ep",))
+        self.folder, self.stream = folder, stream
+
+    def join(self, name: str, **options):
+        """An ExpertParallel of a plan."""
+        artifact = f"{self.folder}/jax-{name}.so"
+        return moe_mlir.jax.ExpertParallel(
+            PLANS[name], self.mesh, "ep", stream=self.stream, artifact=artifact, **options
+        )
+
+    def spread(self, arrays):
+        """Arrays of all processes; each puts its own part on its devices."""
+        specs = (ALONG, ALONG, ALONG, PartitionSpec())
+        return [
+            jax.make_array_from_callback(
+                a.shape, NamedSharding(self.mesh, s), lambda i, a=a: np.asarray(a)[i]
+            )
+            for a, s in zip(arrays, specs, strict=True)
+        ]
 
 
-def mine(array) -> list[tuple[object, np.ndarray]]:
-    return [(shard.index, np.asarray(shard.data)) for shard in array.addressable_shards]
+def check_mine(array, wanted) -> None:
+    """The parts that this process has."""
+    for shard in array.addressable_shards:
+        assert layers.same(shard.data, np.asarray(wanted)[shard.index])
 
 
-def gradients(mesh: Mesh) -> None:
-    ranks = mesh.size
-    for options in LAYOUTS:
-        plan = Exchange(**{**layers.USUAL, "dtype": "f32", **options})
-        arrays = layers.inputs(np.random.default_rng(3), plan, ranks)
-        with moe_mlir.jax.ExpertParallel(plan, mesh, "ep", stream=STREAM) as ep:
+def gradients(scene: Scene) -> None:
+    for name, plan in PLANS.items():
+        arrays = layers.inputs(np.random.default_rng(3), plan, RANKS)
+        with scene.join(name) as ep:
             by_rank = layers.spread(ep, lambda *a, ep=ep: layers.layer(ep, *a))
 
             def value(function):
@@ -72,7 +81,7 @@ def gradients(mesh: Mesh) -> None:
                 )
 
             step = jax.jit(value(by_rank))
-            given = spread_over(mesh, arrays)
+            given = scene.spread(arrays)
             for _, found in [step(*given) for _ in range(10)]:
                 jax.block_until_ready(found)
             ep.check()
@@ -80,91 +89,62 @@ def gradients(mesh: Mesh) -> None:
         with jax.default_device(cpu):
             _, wanted = value(layers.dense)(*map(jnp.asarray, arrays))
         for got, want in zip(found, wanted, strict=True):
-            for index, part in mine(got):
-                assert layers.same(part, np.asarray(want)[index]), options
-        print(f"{ranks} GPUs, {options}: gradients are equal", flush=True)
+            check_mine(got, want)
 
 
-def errors(mesh: Mesh) -> None:
+def errors(scene: Scene) -> None:
     """A wrong id on the last rank: every rank hears of it, and goes on after a reset."""
-    plan = Exchange(**layers.USUAL, dtype="f32", layout="expert_major")
-    x, idx, weights, factor = layers.inputs(np.random.default_rng(4), plan, mesh.size)
+    plan = PLANS["aligned"]
+    x, idx, weights, factor = layers.inputs(np.random.default_rng(4), plan, RANKS)
     wrong = idx.copy()
     wrong[-1, 1] = 9
-    with moe_mlir.jax.ExpertParallel(plan, mesh, "ep", stream=STREAM, timeout=5) as ep:
+    with scene.join("aligned", timeout=5) as ep:
         step = jax.jit(layers.spread(ep, lambda *a: layers.layer(ep, *a)))
         try:
-            jax.block_until_ready(step(*spread_over(mesh, (x, wrong, weights, factor))))
+            jax.block_until_ready(step(*scene.spread((x, wrong, weights, factor))))
             time.sleep(1)
             ep.check()
-        except (jax.errors.JaxRuntimeError, moe_mlir.MoEError) as error:
-            print(f"{type(error).__name__}: {error}", flush=True)
+        except (jax.errors.JaxRuntimeError, moe_mlir.MoEError):
+            pass
         else:
             raise AssertionError("nothing was raised")
         if jax.process_count() == 1:
             ep.reset()
-            out = step(*spread_over(mesh, (x, idx, weights, factor)))
-            for index, part in mine(out):
-                dense = np.asarray(layers.dense(jnp.asarray(x), idx, weights, jnp.asarray(factor)))
-                assert layers.same(part, dense[index])
-            print("after a reset results are equal", flush=True)
+            out = step(*scene.spread((x, idx, weights, factor)))
+            check_mine(out, layers.dense(jnp.asarray(x), idx, weights, jnp.asarray(factor)))
 
 
-def times(mesh: Mesh) -> None:
-    """Dispatch and combine of 4096 tokens per rank: many of them in one program."""
-    tokens, steps = 4096, 20
-    plan = Exchange(
-        num_experts=256, top_k=8, hidden=7168, dtype="bf16", max_tokens=tokens, layout="rank_major"
-    )
-    arrays = layers.inputs(np.random.default_rng(6), plan, mesh.size, tokens)[:3]
-    with moe_mlir.jax.ExpertParallel(plan, mesh, "ep", stream=STREAM) as ep:
-
-        def on_rank(x, idx, weights):
-            def step(x, _):
-                recv = ep.dispatch(x, idx, weights)
-                return ep.combine(recv.x, recv.handle), None
-
-            return jax.lax.scan(step, x, None, length=steps)[0]
-
-        program = jax.jit(layers.spread(ep, on_rank, factor_last=False))
-        given = spread_over(mesh, arrays)
-        jax.block_until_ready(program(*given))
-        best = min(timed(lambda: jax.block_until_ready(program(*given))) for _ in range(5))
-        ep.check()
-    print(
-        f"{mesh.size} GPUs: dispatch and combine of {tokens} tokens: {best / steps * 1e6:.0f} us "
-        "(compare with python -m moe_mlir bench of the same plan)",
-        flush=True,
-    )
-
-
-def timed(function) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+def start_processes(scene: str, folder: str) -> None:
+    """This program again, for each GPU."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    running = [
+        subprocess.Popen([sys.executable, __file__, scene, folder, f"{rank}", f"{port}"])
+        for rank in range(RANKS)
+    ]
+    try:
+        end = time.monotonic() + SECONDS
+        codes = [one.wait(timeout=max(end - time.monotonic(), 0)) for one in running]
+    finally:
+        for one in running:
+            one.kill()
+    assert not any(codes), f"exit statuses {codes}"
 
 
 def main() -> None:
-    how, count = sys.argv[1], int(sys.argv[2])
-    if how == "processes":
-        running = [
-            subprocess.Popen([sys.executable, __file__, f"process{i}", *sys.argv[2:]])
-            for i in range(count)
-        ]
-        codes = [one.wait(timeout=500) for one in running]
-        sys.exit(max(map(abs, codes)))
-    if how != "threads":
-        number = int(how.removeprefix("process"))
-        jax.distributed.initialize(ADDRESS, count, number, local_device_ids=number)
-    devices = [device for device in jax.devices() if device.platform == "gpu"]
-    if not devices:
-        sys.exit("skipped: JAX has no GPUs")
-    mesh = Mesh(np.array(devices[:count]), ("ep",))
-    gradients(mesh)
-    times(mesh)
-    errors(mesh)
-    print("done", flush=True)
+    scene, folder, *member = sys.argv[1:]
+    if scene.startswith("processes"):
+        if not member:
+            return start_processes(scene, folder)
+        rank, port = map(int, member)
+        jax.distributed.initialize(f"127.0.0.1:{port}", RANKS, rank, local_device_ids=rank)
+    of_name = Scene(folder, "collective" if scene.endswith("_collective") else None)
+    gradients(of_name)
+    errors(of_name)
 
 
 if __name__ == "__main__":
     main()
+    if len(sys.argv) == 3:
+        print("done")
