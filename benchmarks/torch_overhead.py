@@ -34,6 +34,7 @@ import torch
 
 import moe_mlir as moe
 from host_dispatch import describe_commit, describe_machine
+from overhead_plan import PLAN
 
 ROUNDS = 15
 
@@ -92,17 +93,13 @@ def main() -> int:
     args = parser.parse_args()
 
     torch.set_num_threads(1)
-    plan = moe.Exchange(
-        num_experts=8, top_k=2, hidden=64, dtype="bf16", max_tokens=8, layout="expert_major",
-        combine_weights=True, gradients=True,
-    )  # fmt: skip
     backend = "host" if args.device == "cpu" else "cuda"
     best: dict[str, float] = {}
     (group,) = moe.Group.local(1, backend=backend)
     with group:
         device = group.device_name or "cpu"
         for _ in range(args.repeat):
-            ep = moe.torch.ExpertParallel(plan, group, artifact=args.artifact)
+            ep = moe.torch.ExpertParallel(PLAN, group, artifact=args.artifact)
             for name, value in figures(ep, args.calls).items():
                 best[name] = min(value, best.get(name, value))
     result = {

@@ -15,6 +15,7 @@ import torch.distributed as dist
 
 from . import data, handwritten, modules, package, shapes
 from .abi import Exchange
+from .by_torch import ByTorch
 from .problem import Problem
 from .runtime import Call
 
@@ -150,34 +151,15 @@ def alltoall(this, unit):
 
 
 def nccl(this, unit):
-    """What one writes with torch: gather rows, exchange counts, exchange rows,
-    expert ids and weights; and back, adding up in f32. Ids are sent as they are,
-    and those of other ranks' experts too. A second dispatch sends rows only."""
+    """What one writes with torch. A second dispatch sends rows only."""
     p = Problem(this, unit, "rank_major")
-    ranks, local = this.ranks, p.model.experts // this.ranks
-    state = {}
-
-    def exchange(rows, send, receive):
-        received = rows.new_empty((sum(receive), *rows.shape[1:]))
-        dist.all_to_all_single(received, rows, receive, send)
-        return received
+    code, state = ByTorch(p, this.ranks), {}
 
     def dispatch(rows_only):
-        owner = torch.nn.functional.one_hot((p.mine.idx // local).long(), ranks).amax(1)
-        counts = owner.sum(0)
-        received_counts = torch.empty_like(counts)
-        dist.all_to_all_single(received_counts, counts)
-        token = owner.t().nonzero()[:, 1]
-        parts = [p.mine.x] if rows_only else [p.mine.x, p.mine.idx, p.mine.weights]
-        parts = [part.index_select(0, token) for part in parts]
-        send, receive = torch.stack([counts, received_counts]).tolist()
-        received = [exchange(part, send, receive) for part in parts]
-        state.update(token=token, send=send, receive=receive, received=received)
+        state["received"], state["route"] = code.dispatch(p.mine.x, p.mine.idx, p.mine.weights, rows_only)
 
     def combine():
-        rows = exchange(state["y"], state["receive"], state["send"])
-        total = torch.zeros((p.tokens, p.model.hidden), dtype=torch.float32, device=this.device)
-        state["out"] = total.index_add_(0, state["token"], rows.float()).bfloat16()
+        state["out"] = code.combine(state["y"], state["route"])
 
     key = {**p.key, "series": "nccl"}
     source = p.expected.source.long()

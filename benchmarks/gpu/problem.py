@@ -14,7 +14,7 @@ class Problem:
     """Inputs, expected results and bytes of one shape."""
 
     def __init__(self, this, unit, layout):
-        self.model = next(m for m in shapes.models() if m.name == unit["model"])
+        self.model = shapes.find(unit["model"])
         self.tokens, self.layout = unit["tokens"], layout
         self.inputs = [data.Inputs(self.model, self.tokens, this.config["seed"], r, this.device)
                        for r in range(this.ranks)]

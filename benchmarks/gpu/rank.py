@@ -42,6 +42,10 @@ class Rank:
         self.groups = []
         self.start_group = self.group(self.memory.symmetric(BARRIER_BYTES))
 
+    def describe(self):
+        return {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda,
+                "nccl": ".".join(map(str, torch.cuda.nccl.version())), "processors": self.processors}
+
     def open_memory(self):
         return runtime.Runtime(self.config["runtime"], self.rank, self.ranks, self.device, self.all_gather)
 
@@ -147,16 +151,19 @@ class Rank:
 
 
 def serve(rank, ranks, config, connection):
-    """The process's main function: reads units until None comes."""
+    """The process's main function."""
+    serve_units(Rank, cases.run, rank, ranks, config, connection)
+
+
+def serve_units(join, run, rank, ranks, config, connection):
+    """Reads units until None comes, and runs each on the rank that `join` makes."""
     for library in ("GLOO", "NCCL"):
         os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
     try:
-        this = Rank(rank, ranks, config, connection.send)
-        connection.send(("ready", None, {
-            "gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda,
-            "nccl": ".".join(map(str, torch.cuda.nccl.version())), "processors": this.processors}))
+        this = join(rank, ranks, config, connection.send)
+        connection.send(("ready", None, this.describe()))
         while (unit := connection.recv()) is not None:
-            cases.run(this, unit)
+            run(this, unit)
             this.meet()
             gc.collect()
             torch.cuda.empty_cache()

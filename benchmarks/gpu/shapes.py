@@ -38,6 +38,8 @@ class Model:
     hidden: int
 
 
+SMALLEST = Model("smallest", experts=8, top_k=2, hidden=32)
+
 DISPATCH = re.compile(
     r"moe\.dispatch.*?num_experts = (\d+).*?\(tensor<[\d?]+x(\d+)x\w+>,\s*tensor<[\d?]+x(\d+)x",
     re.DOTALL)
@@ -55,6 +57,11 @@ def models(folder=ROOT / "examples" / "models"):
     """The shapes of the examples, the one of the quick run first."""
     found = [parse_model(f.stem, f.read_text()) for f in sorted(folder.glob("*.mlir"))]
     return sorted(found, key=lambda m: m.name != QUICK_MODEL)
+
+
+def find(name):
+    """A model by its name; the smallest one is for tests."""
+    return next(m for m in (*models(), SMALLEST) if m.name == name)
 
 
 def choose_models(names, quick):

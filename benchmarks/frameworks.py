@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# ===- frameworks.py - exchanges called from torch and JAX -*- python -*-===#
+#
+# Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+# Exceptions. See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+#
+# ===----------------------------------------------------------------------===#
+"""What dispatch and combine cost when torch or JAX calls them, beside the compiled entries that they
+call and beside torch with NCCL.
+
+    frameworks.py prepare --out DIR     compiles the artifacts; needs moe-compile
+    frameworks.py run --artifacts DIR   measures; needs GPUs, torch and nvcc, and JAX for its row
+    frameworks.py tables RESULT.json    prints the tables of a result again
+
+Inputs are random, results are checked before they are timed, and a figure is the median of the
+slowest rank. On one GPU there is what the calls cost the CPU. With `--target host` everything runs
+on the CPU, which tries the program and measures nothing. docs/Benchmarks.md says more.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from gpu import goals, group, modules, report, shapes  # pylint: disable=wrong-import-position
+
+ROOT = Path(__file__).resolve().parent.parent
+OVERHEAD = Path(__file__).with_name("torch_overhead.py")
+OVERHEAD_ARTIFACT = "overhead.so"
+OVERHEAD_SECONDS = 120
+KINDS = ("cpu", "training", "captured", "jax")
+
+
+def units_of(args):
+    from gpu import plans  # pylint: disable=import-outside-toplevel
+    units = plans.units(shapes.find(args.model), args.quick, *args.tokens)
+    return [unit for unit in units if unit["kind"] in args.kinds]
+
+
+def prepare(args):
+    from gpu import plans  # pylint: disable=import-outside-toplevel
+    import overhead_plan  # pylint: disable=import-outside-toplevel
+    artifacts = plans.wanted(args.ranks, plans.units(shapes.find(args.model), args.quick, *args.tokens))
+    artifacts.append(modules.Artifact(OVERHEAD_ARTIFACT, overhead_plan.PLAN.mlir(1)))
+    count, failed = modules.prepare(args.moe_compile, args.target, args.option, args.out, artifacts, args.jobs)
+    for name, why in failed.items():
+        print(f"{name}: {why}", file=sys.stderr)
+    print(f"{count - len(failed)} of {count} artifacts in {args.out}")
+    return 1 if failed else 0
+
+
+def cpu_cost(args):
+    """Records of torch_overhead.py, in a process of its own."""
+    device = "cpu" if args.target == "host" else "cuda"
+    command = [sys.executable, OVERHEAD, "--device", device, "--artifact", args.artifacts / OVERHEAD_ARTIFACT]
+    command += ["--calls", "100", "--repeat", "2"] if args.quick else []
+    environment = dict(os.environ, PYTHONPATH=str(args.package.absolute()))
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "overhead.json"
+        try:
+            done = subprocess.run([*command, "--json", written], env=environment, text=True, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, timeout=OVERHEAD_SECONDS)
+        except subprocess.TimeoutExpired:
+            return [{"kind": "cpu", "failed": f"did not end within {OVERHEAD_SECONDS} s"}]
+        if done.returncode:
+            return [{"kind": "cpu", "failed": done.stderr.strip()[-2000:] or "ended without a word"}]
+        found = json.loads(written.read_text())["us_per_call"]
+    return [{"series": "cpu", "op": name, "median_us": value} for name, value in found.items()]
+
+
+def run(args):
+    try:
+        import torch  # pylint: disable=import-outside-toplevel
+    except ImportError:
+        sys.exit("frameworks.py run needs torch")
+    from gpu import handwritten, jax_ranks, training  # pylint: disable=import-outside-toplevel
+    gpus, is_host = torch.cuda.device_count(), args.target == "host"
+    if not is_host and gpus < 1:
+        sys.exit("found no GPU")
+    kinds = args.kinds
+    if not is_host and gpus < args.ranks:
+        print(f"found {gpus} GPUs, {args.ranks} asked for: only what calls cost the CPU is measured")
+        kinds = [kind for kind in kinds if kind == "cpu"]
+    if not is_host and kinds != ["cpu"] and not args.baselines.exists():
+        print(f"building {args.baselines}")
+        handwritten.build(args.baselines, args.nvcc, args.arch)
+    config = {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
+              "package": str(args.package.absolute()), "seed": args.seed, "target": args.target,
+              "rounds": args.rounds, "samples": args.samples}
+    arguments = {name: getattr(args, name) for name in (
+        "commit", "ranks", "quick", "model", "tokens", "rounds", "samples", "seed", "target")}
+    records, machine, end = [], {}, time.monotonic() + args.seconds
+
+    # A run may be cut off: what was measured by then is kept.
+    def keep(more, machine, complete=False):
+        if args.json:
+            report.write(args.json, report.document(records + more, machine, arguments, complete))
+
+    if "cpu" in kinds:
+        records += cpu_cost(args)
+        keep([], machine)
+    units = [unit for unit in units_of(args) if unit["kind"] in kinds]
+    if units:
+        measured, machine = group.measure(units, args.ranks, config, training.serve, end - time.monotonic(), keep=keep)
+        records += measured
+    if "jax" in kinds:
+        unit = {"model": args.model, "tokens": args.tokens[0]}
+        left = min(jax_ranks.SECONDS, end - time.monotonic())
+        records.append(jax_ranks.record(unit, args.ranks, config, left))
+    keep([], machine, complete=True)
+    print("\n".join(goals.tables(records, *args.tokens)))
+    return 1 if any(r.get("correct") is False for r in records) else 0
+
+
+def tables(args):
+    document = json.loads(args.result.read_text())
+    print("\n".join(goals.tables(document["records"], *document["arguments"]["tokens"])))
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    both = argparse.ArgumentParser(add_help=False)
+    both.add_argument("--ranks", type=int, default=2)
+    both.add_argument("--quick", action="store_true", help="rank_major only, and fewer calls")
+    both.add_argument("--model", default=shapes.QUICK_MODEL, help="a shape of examples/models")
+    both.add_argument("--tokens", type=int, nargs=2, default=[4096, 128], metavar=("TRAINING", "CAPTURED"),
+                      help="tokens per rank of training and of CUDA graphs")
+    both.add_argument("--package", type=Path, default=ROOT / "build" / "python", help="folder of the Python package")
+    both.add_argument("--target", default="cuda:sm_90", help="host: try it without a GPU")
+
+    sub = commands.add_parser("prepare", parents=[both])
+    sub.add_argument("--out", type=Path, required=True)
+    sub.add_argument("--moe-compile", type=Path, default=ROOT / "build" / "bin" / "moe-compile")
+    sub.add_argument("--option", action="append", default=[], metavar="OPTION", help="a further option of moe-compile")
+    sub.add_argument("--jobs", type=int, default=os.cpu_count())
+
+    sub = commands.add_parser("run", parents=[both])
+    sub.add_argument("--artifacts", type=Path, required=True)
+    sub.add_argument("--runtime", type=Path, default=ROOT / "build" / "lib" / "libmoe_runtime.so")
+    sub.add_argument("--baselines", type=Path, default=Path("libmoe_baselines.so"), help="built when missing")
+    sub.add_argument("--nvcc", default="/usr/local/cuda/bin/nvcc")
+    sub.add_argument("--arch", default="sm_90")
+    sub.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help=",".join(KINDS))
+    sub.add_argument("--rounds", type=int, default=6, help="how often series take turns")
+    sub.add_argument("--samples", type=int, default=10, help="of a series in a round")
+    sub.add_argument("--seconds", type=float, default=300, help="what is not measured by then is left out")
+    sub.add_argument("--seed", type=int, default=1)
+    sub.add_argument("--commit", default="unknown")
+    sub.add_argument("--json", type=Path, help="write the result here, after each unit what there is")
+
+    sub = commands.add_parser("tables")
+    sub.add_argument("result", type=Path, help="what --json wrote")
+
+    args = parser.parse_args()
+    if args.command != "tables":
+        sys.path.insert(0, str(args.package.absolute()))
+    return {"prepare": prepare, "run": run, "tables": tables}[args.command](args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
