@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from moe_mlir._version import __version__
 
 if TYPE_CHECKING:
+    from moe_mlir import compat as compat
     from moe_mlir import compiler, runtime, upstream, viz
     from moe_mlir import jax as jax
     from moe_mlir import torch as torch
@@ -34,6 +35,7 @@ _LAZY: dict[str, str | None] = {
     "Exchange": "moe_mlir.exchange",
     "Group": "moe_mlir.runtime",
     "MoEError": "moe_mlir.runtime",
+    "compat": None,
     "compile": "moe_mlir.compiler",
     "compiler": None,
     "jax": None,
@@ -45,8 +47,8 @@ _LAZY: dict[str, str | None] = {
     "viz": None,
 }
 
-# Without moe_mlir.jax, moe_mlir.torch and moe_mlir.torchtitan, which need packages
-# that not everyone has.
+# Without moe_mlir.compat, moe_mlir.jax, moe_mlir.torch and moe_mlir.torchtitan, which
+# need packages that not everyone has.
 __all__ = [
     "Exchange",
     "Group",
