@@ -5,9 +5,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""The scenes of python/tests/{runtime,torch,torchtitan,jax}, and the two examples that
-train, each in a process of its own. The ranks of the first three folders are threads,
-on however many GPUs there are; the rest takes two GPUs."""
+"""The scenes of python/tests/{runtime,torch,torchtitan,compat,jax}, and the two
+examples that train, each in a process of its own. The ranks of all folders but the last
+are threads, on however many GPUs there are; the rest takes two GPUs."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ sys.path.append(str(TESTS))
 
 TORCH_TESTS = ROOT / "python" / "tests" / "torch"
 TITAN_TESTS = ROOT / "python" / "tests" / "torchtitan"
+COMPAT_TESTS = ROOT / "python" / "tests" / "compat"
 JAX_TESTS = ROOT / "python" / "tests" / "jax"
 EXAMPLES = ROOT / "examples"
 
@@ -39,6 +40,10 @@ OF_TORCH = (
     "host_tensors",
 )
 OF_TORCHTITAN = ("layer", "captured_layer")
+OF_COMPAT = (
+    "rows", "expanded", "combined", "reused", "overlapped", "normal", "low_latency",
+    "captured",
+)
 
 OF_JAX = (
     "threads", "processes", "threads_collective", "processes_collective",
@@ -69,7 +74,7 @@ def modules(settings):
     made = {KEY: with_options(textwrap.dedent(EXCHANGE), options)}
     folders = {"torch": TORCH_TESTS}
     if not settings.stand_in:  # which has nothing that a framework could use
-        folders["jax"] = JAX_TESTS
+        folders |= {"compat": COMPAT_TESTS, "jax": JAX_TESTS}
         example = run_python(settings, EXAMPLES / "language_model.py", 2)
         if example.returncode == 0:
             made[EXAMPLE_KEY] = with_options(example.stdout, options)
@@ -102,6 +107,13 @@ def check_scene(settings, store, scene):
 def check_torch_scene(settings, store, tests, scene):
     folder = store.path("torch-alone").parent
     check_end(run_python(settings, tests / "cuda_scenes.py", scene, folder))
+
+
+def check_compat_scene(settings, store, scene):
+    if settings.stand_in:
+        raise Skip("torch cannot use the stand-in driver")
+    folder = store.path("compat-counts-1").parent
+    check_end(run_python(settings, COMPAT_TESTS / "cuda_scenes.py", scene, folder))
 
 
 def check_jax_scene(settings, store, scene, missing):
@@ -161,6 +173,9 @@ def run(report, settings, store):
     for scene in OF_TORCHTITAN:
         report.test(f"package/torchtitan/{scene}", check_torch_scene, settings,
                     store, TITAN_TESTS, scene)
+    for scene in OF_COMPAT:
+        report.test(f"package/compat/{scene}", check_compat_scene, settings, store,
+                    scene)
     for framework, scenes in (("torch", ()), ("jax", OF_JAX)):
         names = [f"package/{framework}/{scene}" for scene in (*scenes, "example")]
         if not any(map(report.wants, names)):
