@@ -126,8 +126,9 @@ def check_case(pool, key, text, case, way):
 class Session:
     """A pool that is made anew when a failure has ended it."""
 
-    def __init__(self, settings, size):
+    def __init__(self, settings, size, environment=None):
         self.settings, self.size, self.pool = settings, size, None
+        self.environment = environment
 
     def group(self, ranks):
         if self.pool and self.pool.alive and self.pool.group == ranks:
@@ -136,7 +137,7 @@ class Session:
             if self.pool.group:
                 self.pool.leave()
         else:
-            self.pool = Pool(self.settings, self.size)
+            self.pool = Pool(self.settings, self.size, environment=self.environment)
         self.pool.join(ranks, self.settings.timeout)
         self.loaded = None
         return self.pool
@@ -166,6 +167,10 @@ class Session:
 
 def run(report, settings, artifacts, members):
     session = Session(settings, MOST_RANKS)
+    run_cases(report, settings, artifacts, members, session, "differential")
+
+
+def run_cases(report, settings, artifacts, members, session, place):
     ways = WAYS if settings.target == "cuda" else WAYS[:1]
     number = 0
     for key, group in sorted(members.items()):
@@ -177,10 +182,10 @@ def run(report, settings, artifacts, members):
                 pool = session.module(case.ranks, key, artifacts.path(key))
                 check_case(pool, key, artifacts.texts[key], case, way)
 
-            name = f"differential/{case.name}/{way}"
+            name = f"{place}/{case.name}/{way}"
             if not report.test(name, test):
                 session.recover()
-    report.test("differential/end", session.close)
+    report.test(f"{place}/end", session.close)
 
 
 # --- moe-run ---------------------------------------------------------------- #

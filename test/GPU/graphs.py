@@ -85,10 +85,10 @@ def check_assembled(settings, path):
         raise Failure(f"{path.name} has PTX")
 
 
-def run_group(report, settings, artifacts, ranks, kind):
+def run_group(report, settings, artifacts, ranks, kind, place=None, environment=None):
     """The scenes of a kind, and with the usual ones "error"."""
     key = f"{kind}{ranks}"
-    names, place = [*scenes.MODULES[kind][0]], f"graphs/{key}"
+    names, place = [*scenes.MODULES[kind][0]], place or f"graphs/{key}"
     if kind == "graphs":
         names, place = [*names, "error"], f"graphs/{ranks}"
     pool = None
@@ -101,7 +101,7 @@ def run_group(report, settings, artifacts, ranks, kind):
                 check_assembled(settings, path)
             scenes.check_purpose(kind, name, path)
             if pool is None or not pool.alive:
-                pool = Pool(settings, ranks)
+                pool = Pool(settings, ranks, environment=environment)
                 pool.join(ranks, settings.timeout)
                 pool.all("load", key, str(path), seconds=120)
             if name == "error":
@@ -120,7 +120,7 @@ def run_group(report, settings, artifacts, ranks, kind):
                 for number in range(INPUT_SETS)
             ]
             check_replays(cases, capture(pool, key, name, cases))
-            if kind == "graphs":
+            if kind in ("graphs", "padded"):
                 given = capture(pool, key, name, cases, into=True)
                 check_replays(cases, given)
 

@@ -49,6 +49,7 @@ import differential  # noqa: E402
 import drivers  # noqa: E402
 import faults  # noqa: E402
 import graphs  # noqa: E402
+import messages  # noqa: E402
 import nccl  # noqa: E402
 import package  # noqa: E402
 import sanitizers  # noqa: E402
@@ -62,6 +63,7 @@ class Settings:
     target: str
     gpus: int
     seed: int
+    cases: int  # random ones
     bin: Path
     library: str
     test_artifacts: Path
@@ -180,7 +182,7 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="moe-test-gpu-") as work:
         settings = Settings(
-            options.target, options.gpus, seed, build / "bin",
+            options.target, options.gpus, seed, cases, build / "bin",
             str(build / "lib" / "libmoe_runtime.so"),
             build / "runtime" / "tests" / "artifacts", made, Path(work),
             capability, options.stand_in,
@@ -214,6 +216,9 @@ def main():
             wanted.update(
                 scenes.modules(sizes or scenes.group_sizes(options.gpus))
             )
+        if options.target == "cuda" and (options.prepare or wants("nccl")):
+            for gpus in (2, 4) if options.prepare else (options.gpus,):
+                wanted.update(messages.modules(gpus, seed, cases))
         begin = time.monotonic()
         store.prepare(wanted)
         print(f"{store.num_found} artifacts found, {store.num_compiled} compiled "

@@ -21,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 
+import messages
 from pool import Failure
 from report import Skip
 
@@ -216,7 +217,7 @@ def check_torch(machine, whose):
         job.expect_success()
 
 
-def run(report, settings, _store):
+def run(report, settings, store):
     if settings.target != "cuda":
         raise Skip("NCCL is for GPUs")
     if not os.access(settings.bin / PROGRAM, os.X_OK):
@@ -239,3 +240,4 @@ def run(report, settings, _store):
     report.test("nccl/shared_gpu", check_shared_gpu, machine)
     for whose in ("torch", "own", "default") if settings.gpus > 1 else ():
         report.test(f"nccl/communicator_of_torch_{whose}", check_torch, machine, whose)
+    messages.run(report, settings, store, machine.library)

@@ -162,6 +162,24 @@ TICKET_SCENES = for_purposes("tickets", t_max=200)
 PUSH = ["--blocks=4", "--threads=128", "--team=2"]
 PUSH_SCENES = for_purposes("push", algorithm="push", t_max=200)
 
+# Messages of fixed length, which need no CPU and so can be captured.
+PADDED = ["--transport=messages", "--schedule=padded"]
+PADDED_SCENES = {
+    name: GRAPH_SCENES[name]
+    for name in GRAPH_SCENES
+    if name not in ("long_rows", "compute", "round_trip_slab", "gradients_slab")
+}
+# With room for some of the rows.
+ROOM = 8
+TIGHT = [*PADDED, f"--pair-capacity={ROOM}"]
+TIGHT_SCENES = {
+    "dispatch_rank_major": GRAPH_SCENES["dispatch_rank_major"],
+    "dispatch_expert_major": GRAPH_SCENES["dispatch_expert_major"],
+    "combine": (build_combine, dict(layout="rank_major")),
+    "alltoallv": GRAPH_SCENES["alltoallv"],
+}
+KINDS_OF_MESSAGES = ("padded", "tight")
+
 # Kind of modules to its scenes and options.
 MODULES = {
     "graphs": (GRAPH_SCENES, []),
@@ -171,6 +189,8 @@ MODULES = {
     "faults": (FAULT_SCENES, []),
     "few": (FEW_SCENES, FEW_THREADS),
     "cubin": (CUBIN_SCENES, CUBIN),
+    "padded": (PADDED_SCENES, PADDED),
+    "tight": (TIGHT_SCENES, TIGHT),
 }
 
 
@@ -202,10 +222,12 @@ def scene(kind, name, ranks, seed, number):
     return builder.case()
 
 
-def modules(sizes):
-    """{key: text} of all of them, for groups of these sizes."""
+def modules(sizes, kinds=None):
+    """{key: text} of those of `kinds`, or of all that put rows, for groups of
+    these sizes."""
     texts = {}
-    for kind, (scenes, options) in MODULES.items():
+    for kind in kinds or [kind for kind in MODULES if kind not in KINDS_OF_MESSAGES]:
+        scenes, options = MODULES[kind]
         for ranks in sizes:
             entries = [scene(kind, name, ranks, 0, 0).entry for name in scenes]
             text = module_text(ranks, entries)

@@ -110,18 +110,20 @@ def ConvertMoEToCollPass : Pass<"convert-moe-to-coll", "::mlir::ModuleOp"> {
 
     Equal ops share one lowering, as in `convert-moe-to-symm`.
 
-    With `schedule=padded` all messages of rows have room for the same number of
-    rows, `pair-capacity`, so that nothing about them depends on the counts: a
-    device can send them without its CPU, and replay them. Rows then always go
-    through boxes with a place for each rank: every op has *pack* and *unpack*. More
-    rows for a peer than fit are an error that every rank reports (coll_s8).
+    An op with `schedule = #moe.schedule<padded>` has messages with room for the
+    same number of rows, `pair-capacity`, so that nothing about them depends on the
+    counts: their tables are constants (`coll.table`), and a device can send them
+    without its CPU, and replay them. Rows then always go through boxes with a place
+    for each rank: every op has *pack* and *unpack*. More rows for a peer than fit
+    are an error that every rank reports (coll_s8). The option `schedule` is for ops
+    that do not say.
 
     With `target=cuda` the steps are kernels of the shape that the op's `kernel`
     says, none of which waits for another rank, and the exchanges between them work
     on device memory. Blocks are placed by kernels as well; host code reads the
-    tables of an exchange (`coll.read`) and nothing else. A dispatch has two or
-    three kernels (*pack*, which also counts; *place*; *unpack*), a combine three or
-    four. They have the exact schedule only.
+    tables of an exact exchange (`coll.read`) and nothing else. A dispatch has two
+    or three kernels (*pack*, which also counts; *place*; *unpack*), a combine three
+    or four, with `padded` one more.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::coll::CollDialect",
@@ -134,8 +136,9 @@ def ConvertMoEToCollPass : Pass<"convert-moe-to-coll", "::mlir::ModuleOp"> {
     Option<"target", "target", "std::string", "\"host\"",
            "who executes the protocol: host (one thread) or cuda (kernels)">,
     Option<"schedule", "schedule", "std::string", "\"exact\"",
-           "length of messages: exact (that of their rows) or padded (one that "
-           "is known when they are compiled)">,
+           "length of messages, for ops without a schedule of their own: exact "
+           "(that of their rows) or padded (one that is known when they are "
+           "compiled)">,
     Option<"pairCapacity", "pair-capacity", "int64_t", "0",
            "with schedule=padded: rows from a rank to another one, at most; 0 "
            "for as many as there can be">,
@@ -154,8 +157,9 @@ def ConvertCollToLLVMPass : Pass<"convert-coll-to-llvm", "::mlir::ModuleOp"> {
     `coll.all_gather` becomes a call of `moert_all_gather`, `coll.all_to_all` one of
     `moert_all_to_all`. A `coll.exchange` becomes `moert_exchange_begin`,
     `moert_exchange_rows` for each `coll.rows`, and `moert_exchange_end`. The
-    runtime chooses the transport. With `target=cuda`, a `coll.read` becomes a call of
-    `moert_read`, to memory of the function around it.
+    runtime chooses the transport. A `coll.table` becomes a constant. With
+    `target=cuda`, a `coll.read` becomes a call of `moert_read`, to memory of the
+    function around it.
 
     Runs while loops are still structured (`scf`), before the memref dialect is
     lowered.

@@ -128,6 +128,23 @@ struct ExchangeOpLowering : public CollOpLowering<coll::ExchangeOp> {
   }
 };
 
+struct TableOpLowering : public CollOpLowering<coll::TableOp> {
+  using CollOpLowering::CollOpLowering;
+
+  LogicalResult
+  matchAndRewrite(coll::TableOp op, OpAdaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    FailureOr<Value> address =
+        createTableConstant(rewriter, op.getLoc(), op.getNumbers());
+    if (failed(address))
+      return rewriter.notifyMatchFailure(op, "clash with a constant");
+    rewriter.replaceOp(op, Value(MemRefDescriptor::fromStaticShape(
+                               rewriter, op.getLoc(), *getTypeConverter(),
+                               op.getTable().getType(), *address)));
+    return success();
+  }
+};
+
 /// Where buffers are host memory, so is a table.
 struct HostReadOpLowering : public OpConversionPattern<coll::ReadOp> {
   using OpConversionPattern::OpConversionPattern;
@@ -208,7 +225,7 @@ void moe::populateCollToLLVMConversionPatterns(
     const LLVMTypeConverter &converter, RewritePatternSet &patterns,
     bool hasDevice) {
   patterns.add<AllGatherOpLowering, AllToAllOpLowering, RowsOpLowering,
-               ExchangeOpLowering>(converter);
+               ExchangeOpLowering, TableOpLowering>(converter);
   if (hasDevice)
     patterns.add<DeviceReadOpLowering>(converter);
   else

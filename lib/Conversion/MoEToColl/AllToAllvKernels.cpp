@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "KernelMessages.h"
+#include "KernelBlocks.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -28,8 +28,14 @@ public:
 
 private:
   Value checkedCounts(Value numRows);
+  void checkCounts(Value all);
   void place(Value all, KernelTables &tables);
   Value keptOf(Value start, Value rows);
+  void moveThroughBoxes(Value send, Value all);
+  void placeInBoxes(Value all, KernelBlocks &blocks,
+                    const KernelBlocks::Box &outbox,
+                    const KernelBlocks::Box &inbox);
+  void checkPairs(Value all);
 
   AllToAllvOp op;
   KernelMessages &b;
@@ -50,6 +56,8 @@ void AllToAllvKernels::lower() {
   b.phase("exchange");
   Value all = b.allGatherCounts(counts);
   b.phase("place");
+  if (b.pairRows())
+    return moveThroughBoxes(send, all);
   KernelTables tables(b);
   place(all, tables);
   tables.read();
@@ -99,39 +107,135 @@ Value AllToAllvKernels::keptOf(Value start, Value rows) {
   return arith::MinSIOp::create(b, rows, room);
 }
 
+/// A thread per rank. Stores the counts of the rows that come here.
+void AllToAllvKernels::checkCounts(Value all) {
+  b.forThreads(b.index(b.numRanks()), [&](Value peer) {
+    Value isAlive = b.cmp(Pred::sge, b.load(all, {peer, b.index(0)}), b.i32(0));
+    b.check(isAlive, symm::Failure::peer_failed, "status of a peer", b.i64(0),
+            b.i64(-1), peer);
+    b.noteError(isAlive);
+    if (op.getOverflow() == Overflow::error) {
+      Value total = b.sumOfSenders(all, peer).second;
+      Value fits = b.cmp(Pred::sle, total, b.index(capacity));
+      b.check(fits, symm::Failure::capacity_exceeded, kRowsReceivedText,
+              b.index(capacity), total, peer);
+      b.noteError(fits);
+    }
+    b.store(b.load(all, {peer, b.me()}), recvCounts, {peer});
+  });
+}
+
 void AllToAllvKernels::place(Value all, KernelTables &tables) {
   b.launch(/*stageBytes=*/0, [&] {
     b.onFirstBlock([&] {
-      Value zero = b.index(0), ranks = b.index(b.numRanks());
+      Value ranks = b.index(b.numRanks());
+      checkCounts(all);
       b.forThreads(ranks, [&](Value peer) {
-        Value isAlive = b.cmp(Pred::sge, b.load(all, {peer, zero}), b.i32(0));
-        b.check(isAlive, symm::Failure::peer_failed, "status of a peer",
-                b.i64(0), b.i64(-1), peer);
-        auto [before, total] = b.sumOfSenders(all, peer);
-        if (op.getOverflow() == Overflow::error)
-          b.check(b.cmp(Pred::sle, total, b.index(capacity)),
-                  symm::Failure::capacity_exceeded, kRowsReceivedText,
-                  b.index(capacity), total, peer);
         Value rows = b.loadIndex(all, {b.me(), peer});
+        Value before = b.sumOfSenders(all, peer).first;
         tables.set(KernelTables::SendCount, peer, keptOf(before, rows));
-        b.store(b.load(all, {peer, b.me()}), recvCounts, {peer});
       });
       // Rows lie in `send` in the order of the ranks, whatever is left out.
-      b.ifThen(b.cmp(Pred::eq, b.subgroup(), zero), [&] {
-        b.scanInLanes(
-            zero, ranks, zero,
-            [&](Value peer) { return b.loadIndex(all, {b.me(), peer}); },
-            [&](Value peer, Value before, Value) {
-              tables.set(KernelTables::SendStart, peer, before);
-            });
-        b.scanInLanes(
-            zero, ranks, zero,
-            [&](Value sender) { return b.loadIndex(all, {sender, b.me()}); },
-            [&](Value sender, Value before, Value rows) {
-              tables.set(KernelTables::RecvStart, sender, before);
-              tables.set(KernelTables::RecvCount, sender, keptOf(before, rows));
-            });
+      b.layOut(
+          ranks, [&](Value peer) { return b.loadIndex(all, {b.me(), peer}); },
+          [&](Value peer, Value before, Value) {
+            tables.set(KernelTables::SendStart, peer, before);
+          });
+      b.layOut(
+          ranks,
+          [&](Value sender) { return b.loadIndex(all, {sender, b.me()}); },
+          [&](Value sender, Value before, Value rows) {
+            tables.set(KernelTables::RecvStart, sender, before);
+            tables.set(KernelTables::RecvCount, sender, keptOf(before, rows));
+          });
+    });
+  });
+}
+
+//===----------------------------------------------------------------------===//
+// Padding
+//===----------------------------------------------------------------------===//
+
+/// Rows that lie on their receiver where others may lie: packed, and unpacked.
+void AllToAllvKernels::moveThroughBoxes(Value send, Value all) {
+  // A block for each rank.
+  KernelBlocks blocks(b, Layout::rank_major,
+                      ExpertPlacement{b.numRanks(), b.numRanks()});
+  KernelBlocks::Box outbox = blocks.allocateBox(), inbox = blocks.allocateBox();
+  placeInBoxes(all, blocks, outbox, inbox);
+  b.phase("pack");
+  Value numRows = b.index(b.numPaddedRows());
+  Value packed = b.rowsLike(send, numRows);
+  Value received = b.rowsLike(recv, numRows);
+  blocks.pack(outbox, {{send, packed}});
+  b.phase("move");
+  KernelTables(b).exchange({{packed, received}});
+  b.phase("unpack");
+  Value rows = b.withAlignedRows(recv);
+  blocks.unpack(inbox, {{received, rows}}, capacity);
+  b.copyBack(rows, recv);
+}
+
+/// After an error the blocks have no rows, since the kernels that follow run in
+/// any case.
+void AllToAllvKernels::placeInBoxes(Value all, KernelBlocks &blocks,
+                                    const KernelBlocks::Box &outbox,
+                                    const KernelBlocks::Box &inbox) {
+  b.launch(/*stageBytes=*/0, [&] {
+    b.onFirstBlock([&] {
+      b.trackErrors();
+      b.syncBlock();
+      checkCounts(all);
+      if (b.mayExceedPairRows())
+        checkPairs(all);
+      b.syncBlock();
+      Value zero = b.index(0), ranks = b.index(b.numRanks());
+      Value isFine = b.hasNoError();
+      auto sent = [&](Value peer) { return b.loadIndex(all, {b.me(), peer}); };
+      auto received = [&](Value sender) {
+        return b.loadIndex(all, {sender, b.me()});
+      };
+      auto storePlaces = [&](const KernelBlocks::Box &box,
+                             llvm::function_ref<Value(Value)> rowsOf) {
+        b.layOut(ranks, rowsOf, [&](Value rank, Value before, Value) {
+          b.storeIndex(before, box.places, {rank});
+        });
+      };
+      storePlaces(outbox, sent);
+      storePlaces(inbox, received);
+      auto storeBox = [&](const KernelBlocks::Box &box,
+                          llvm::function_ref<Value(Value)> rowsOf,
+                          llvm::function_ref<Value(Value)> startOf) {
+        blocks.storeBox(box, [&](Value rank) {
+          Value kept = keptOf(startOf(rank), rowsOf(rank));
+          return b.select(isFine, kept, zero);
+        });
+      };
+      storeBox(outbox, sent,
+               [&](Value peer) { return b.sumOfSenders(all, peer).first; });
+      b.syncBlock();
+      storeBox(inbox, received, [&](Value sender) {
+        return b.loadIndex(inbox.places, {sender});
       });
     });
+  });
+}
+
+/// A thread per receiver. All ranks see all counts, and so report the same.
+void AllToAllvKernels::checkPairs(Value all) {
+  Value zero = b.index(0), ranks = b.index(b.numRanks());
+  Value room = b.index(*b.pairRows());
+  b.forThreads(ranks, [&](Value receiver) {
+    b.reduce(zero, ranks, zero,
+             [&](Value sender, ValueRange before) -> SmallVector<Value> {
+               Value rows = b.loadIndex(all, {sender, receiver});
+               Value kept = keptOf(before[0], rows);
+               Value hasRoom = b.cmp(Pred::sle, kept, room);
+               Value isMine = b.cmp(Pred::eq, sender, b.me());
+               b.check(hasRoom, symm::Failure::capacity_exceeded, kPairRowsText,
+                       room, kept, b.select(isMine, receiver, sender));
+               b.noteError(hasRoom);
+               return {b.add(before[0], rows)};
+             });
   });
 }

@@ -14,13 +14,13 @@ using namespace mlir::moe;
 
 /// Rows that lie on their receiver where others may lie: packed, and unpacked.
 static void moveThroughBoxes(Value send, Blocks &sent, Value recv,
-                             Blocks &theirs, int64_t pairRows, CollBuilder &b) {
+                             Blocks &theirs, CollBuilder &b) {
   b.phase("pack");
-  Blocks::Box outbox = sent.box(/*mayBeTooMany=*/false, pairRows);
+  Blocks::Box outbox = sent.box(/*mayBeTooMany=*/false);
   Value packed = b.rowsLike(send, outbox.numRows);
   sent.pack(outbox, send, packed);
   b.phase("move");
-  Blocks::Box inbox = theirs.box(/*mayBeTooMany=*/false, pairRows);
+  Blocks::Box inbox = theirs.box(/*mayBeTooMany=*/false);
   Value received = b.rowsLike(recv, inbox.numRows);
   b.exchange(CollBuilder::Rows{packed, outbox.table, received, inbox.table});
   b.phase("unpack");
@@ -59,11 +59,8 @@ void moe::lowerAllToAllvToColl(AllToAllvOp op, CollBuilder &b) {
              return {b.add(sum[0], rows)};
            });
 
-  int64_t most = capacity;
-  if (!op.getSend().getType().isDynamicDim(0))
-    most = std::min(most, op.getSend().getType().getDimSize(0));
-  if (std::optional<int64_t> pairRows = b.pairRows(most))
-    return moveThroughBoxes(send, sent, recv, theirs, *pairRows, b);
+  if (b.pairRows())
+    return moveThroughBoxes(send, sent, recv, theirs, b);
   CollBuilder::Table from = sent.inPlace(), to = theirs.inPlace();
   b.phase("move");
   Value rows = b.withAlignedRows(recv);

@@ -62,10 +62,8 @@ Blocks Blocks::exchange(int64_t capacity) {
     Value isBlock = b.both(b.cmp(Pred::sge, first, b.index(0)),
                            b.cmp(Pred::sge, end, first));
     b.check(b.both(isBlock, b.cmp(Pred::sle, end, b.index(capacity))),
-            symm::Failure::invalid_count,
-            "end of the rows that the peer's send_row names, bounded by the "
-            "capacity",
-            b.index(capacity), end, rank);
+            symm::Failure::invalid_count, kRowsAskedForText, b.index(capacity),
+            end, rank);
   });
   return theirs;
 }
@@ -98,12 +96,12 @@ CollBuilder::Table Blocks::inPlace() {
   return result;
 }
 
-Blocks::Box Blocks::box(bool mayBeTooMany, std::optional<int64_t> pairRows) {
+Blocks::Box Blocks::box(bool mayBeTooMany) {
   Box box;
   box.shift = b.scratch({b.numRanks(), numParts}, b.getI32Type());
+  if (b.pairRows())
+    return paddedBox(box);
   box.table = b.table();
-  if (pairRows)
-    return paddedBox(box, *pairRows);
   box.numRows =
       b.reduce(b.index(0), b.index(b.numRanks()), b.index(0),
                [&](Value rank, ValueRange start) -> SmallVector<Value> {
@@ -121,18 +119,16 @@ Blocks::Box Blocks::box(bool mayBeTooMany, std::optional<int64_t> pairRows) {
 }
 
 /// coll_s8
-Blocks::Box Blocks::paddedBox(Box box, int64_t pairRows) {
-  Value room = b.index(pairRows);
+Blocks::Box Blocks::paddedBox(Box box) {
+  Value room = b.index(*b.pairRows());
   b.loop(b.numRanks(), [&](Value rank) {
     Value start = b.mul(rank, room);
     Value rows = b.sub(shiftParts(box, rank, start), start);
     b.check(b.cmp(Pred::ule, rows, room), symm::Failure::capacity_exceeded,
-            "rows between two ranks, bounded by the pair capacity", room, rows,
-            rank);
-    b.storeIndex(start, box.table.starts, {rank});
-    b.storeIndex(room, box.table.counts, {rank});
+            kPairRowsText, room, rows, rank);
   });
-  box.numRows = b.index(pairRows * b.numRanks());
+  box.table = b.paddedTable();
+  box.numRows = b.index(b.numPaddedRows());
   return box;
 }
 

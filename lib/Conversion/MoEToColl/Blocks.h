@@ -48,8 +48,8 @@ public:
   /// With one block for each rank: its rows where they are.
   CollBuilder::Table inPlace();
   /// A box for the rows. Too many of them for an exchange are refused. With
-  /// `pairRows` there is room for that many rows of each rank.
-  Box box(bool mayBeTooMany, std::optional<int64_t> pairRows);
+  /// padding there is room for the same number of rows of each rank.
+  Box box(bool mayBeTooMany);
   /// The row in `box` of `row` of block `part` of `rank`.
   Value rowInBox(const Box &box, Value rank, Value part, Value row);
 
@@ -66,7 +66,7 @@ private:
   /// Fills `box.shift` of `rank`, whose rows are in the box from `start` on;
   /// returns their end.
   Value shiftParts(const Box &box, Value rank, Value start);
-  Box paddedBox(Box box, int64_t pairRows);
+  Box paddedBox(Box box);
 
   Value load(Value rank, Value part, int64_t field) const;
   void store(Value value, Value rank, Value part, int64_t field);

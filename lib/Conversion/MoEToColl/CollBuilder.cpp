@@ -8,52 +8,12 @@
 
 #include "CollBuilder.h"
 
-#include <limits>
-
 using namespace mlir;
 using namespace mlir::moe;
-
-std::optional<int64_t> CollBuilder::pairRows(int64_t most) const {
-  if (!schedule.isPadded)
-    return std::nullopt;
-  // Tables are i32; what does not fit is found when it comes.
-  most = std::min(most, std::numeric_limits<int32_t>::max() / numRanks());
-  return schedule.pairCapacity ? std::min(schedule.pairCapacity, most) : most;
-}
-
-Value CollBuilder::allGatherCounts(Value counts) {
-  auto type = cast<MemRefType>(counts.getType());
-  Value all = scratch({numRanks(), type.getDimSize(1)}, type.getElementType());
-  coll::AllGatherOp::create(*this, counts, all);
-  return all;
-}
-
-Value CollBuilder::allToAll(Value send) {
-  auto type = cast<MemRefType>(send.getType());
-  Value recv = scratch(type.getShape(), type.getElementType());
-  coll::AllToAllOp::create(*this, send, recv);
-  return recv;
-}
-
-void CollBuilder::exchange(ArrayRef<Rows> rows) {
-  coll::ExchangeOp::create(*this, [&](OpBuilder &body) {
-    for (const Rows &pair : rows)
-      coll::RowsOp::create(body, getLoc(), pair.send, pair.from.starts,
-                           pair.from.counts, pair.recv, pair.to.starts,
-                           pair.to.counts);
-  });
-}
 
 CollBuilder::Table CollBuilder::table() {
   return {scratch({numRanks()}, getI32Type()),
           scratch({numRanks()}, getI32Type())};
-}
-
-Value CollBuilder::rowsLike(Value memref, Value numRows) {
-  auto type = cast<MemRefType>(memref.getType());
-  SmallVector<int64_t> shape = llvm::to_vector(type.getShape());
-  shape.front() = ShapedType::kDynamic;
-  return scratch(shape, type.getElementType(), numRows);
 }
 
 std::pair<Value, Value> CollBuilder::clip(Value first, Value count,

@@ -91,7 +91,7 @@ void CombineKernels::fetch(KernelBlocks::Exchanged &known) {
   if (op.getWeights())
     buffers.push_back(b.withContiguousRows(op.getWeights()));
   SmallVector<std::pair<Value, Value>> packed, moved;
-  if (op.isExpertMajor()) {
+  if (blocks.needsBox()) {
     b.phase("pack");
     Value numRows = known.tables.numRows(KernelTables::SendStart);
     for (Value &buffer : buffers) {
@@ -102,8 +102,11 @@ void CombineKernels::fetch(KernelBlocks::Exchanged &known) {
   }
   b.phase("move");
   // What is read in place of a row that is not there is the first one.
-  Value numRows = known.tables.numRows(KernelTables::RecvStart);
-  numRows = arith::MaxUIOp::create(b, numRows, b.index(1));
+  Value numRows =
+      messages.pairRows()
+          ? b.index(std::max<int64_t>(messages.numPaddedRows(), 1))
+          : Value(arith::MaxUIOp::create(
+                b, known.tables.numRows(KernelTables::RecvStart), b.index(1)));
   for (Value buffer : buffers)
     moved.push_back({buffer, messages.rowsLike(buffer, numRows)});
   known.tables.exchange(moved);
@@ -122,8 +125,5 @@ void CombineKernels::sum() {
 }
 
 Value CombineKernels::placeOf(Value row, Value key) {
-  Value isRow = b.cmp(Pred::sge, row, b.index(0));
-  Value block = blocks.blockOf(b.select(isRow, key, b.index(0)));
-  Value place = b.add(row, b.loadIndex(shift, {block}));
-  return b.select(isRow, place, b.index(-1));
+  return blocks.rowInBox(shift, row, key);
 }

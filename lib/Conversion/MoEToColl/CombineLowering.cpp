@@ -33,10 +33,6 @@ public:
 
 private:
   int64_t numParts() { return op.isExpertMajor() ? placement.maxPerRank() : 1; }
-  std::optional<int64_t> pairRows() {
-    return messages.pairRows(getMaxPairRows());
-  }
-  int64_t getMaxPairRows();
   Value partOf(Value peer, Value key);
 
   void findBlocks();
@@ -67,14 +63,6 @@ void CombineLowering::lower() {
   fetch(theirs);
   b.phase("reduce");
   reduceTokens();
-}
-
-/// The most rows of this rank's tokens that another one can hold.
-int64_t CombineLowering::getMaxPairRows() {
-  int64_t perToken = op.isExpertMajor()
-                         ? std::min(op.getNumSlots(), placement.maxPerRank())
-                         : 1;
-  return op.getTokenBound() * perToken;
 }
 
 Value CombineLowering::partOf(Value peer, Value key) {
@@ -108,9 +96,9 @@ void CombineLowering::fetch(Blocks &theirs) {
   if (op.getWeights())
     buffers.push_back(b.withContiguousRows(op.getWeights()));
   CollBuilder::Table from;
-  if (op.isExpertMajor() || pairRows()) {
+  if (op.isExpertMajor() || messages.pairRows()) {
     b.phase("pack");
-    Blocks::Box outbox = theirs.box(/*mayBeTooMany=*/true, pairRows());
+    Blocks::Box outbox = theirs.box(/*mayBeTooMany=*/true);
     from = outbox.table;
     for (Value &buffer : buffers) {
       Value packed = messages.rowsLike(buffer, outbox.numRows);
@@ -121,7 +109,7 @@ void CombineLowering::fetch(Blocks &theirs) {
     from = theirs.inPlace();
   }
   b.phase("move");
-  inbox = mine.box(/*mayBeTooMany=*/true, pairRows());
+  inbox = mine.box(/*mayBeTooMany=*/true);
   SmallVector<CollBuilder::Rows> rows;
   for (Value buffer : buffers)
     rows.push_back(

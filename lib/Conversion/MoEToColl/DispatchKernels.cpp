@@ -10,7 +10,7 @@
 /// \file
 /// A dispatch on a GPU, between ranks that exchange messages: a kernel counts
 /// and packs, a second one places the rows once the counts of all ranks are
-/// there, and with expert_major a third one sorts what has come.
+/// there, and with expert_major or padding a third one sorts what has come.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -56,8 +56,7 @@ void DispatchKernels::lower() {
   if (op.isReuse())
     return lowerReuse();
   Value numTokens = packKernel.getNumTokens();
-  packKernel.allocateOutbox(
-      b.mul(numTokens, b.index(packKernel.rowsPerToken())));
+  packKernel.allocateOutbox(packKernel.numOutboxRows());
   b.phase("count");
   Value counts = packKernel.countAndPack();
   b.phase("exchange");
@@ -65,7 +64,7 @@ void DispatchKernels::lower() {
   b.phase("place");
   KernelTables tables(b);
   KernelBlocks::Box inbox;
-  if (op.isExpertMajor())
+  if (blocks.needsBox())
     inbox = blocks.allocateBox();
   DispatchPlaceKernel placeKernel(op, b, numTokens, all);
   placeKernel.lower(tables, blocks, inbox);
@@ -106,14 +105,14 @@ void DispatchKernels::move(KernelTables &tables,
       continue;
     Value target = b.withAlignedRows(buffer);
     Value received = target;
-    if (op.isExpertMajor())
+    if (blocks.needsBox())
       received = b.rowsLike(buffer, tables.numRows(KernelTables::RecvStart));
     sent.push_back({packKernel.rowTarget(kind), received});
     placed.push_back({received, target});
     copied.push_back({target, buffer});
   }
   tables.exchange(sent);
-  if (op.isExpertMajor()) {
+  if (blocks.needsBox()) {
     b.phase("unpack");
     blocks.unpack(inbox, placed, op.getNumRows(b.numRanks()));
   }

@@ -39,11 +39,8 @@ private:
 
   int64_t numParts() { return op.isExpertMajor() ? placement.maxPerRank() : 1; }
   Value partOf(const RowPlace &place);
-  std::optional<int64_t> pairRows() {
-    return messages.pairRows(getMaxPairRows());
-  }
-  int64_t getMaxPairRows();
   std::optional<int64_t> getDropBound();
+  void checkPairs();
 
   void count();
   void findBlocksByRank(Value all);
@@ -94,18 +91,24 @@ Value DispatchLowering::partOf(const RowPlace &place) {
   return b.sub(place.key, b.firstExpert(place.peer, placement));
 }
 
-/// The most rows that this rank can send to another one.
-int64_t DispatchLowering::getMaxPairRows() {
-  int64_t perToken =
-      op.isExpertMajor() ? std::min(topK, placement.maxPerRank()) : 1;
-  return op.getTokenBound() * perToken;
-}
-
 /// Rows past it are not sent (dispatch_s9).
 std::optional<int64_t> DispatchLowering::getDropBound() {
   if (op.getOverflow() == Overflow::drop && !isSlab())
     return capacity;
   return std::nullopt;
+}
+
+/// Rows that are left out later have a place in a message like all others.
+void DispatchLowering::checkPairs() {
+  Value room = b.index(*messages.pairRows());
+  b.loop(b.numRanks(), [&](Value peer) {
+    for (Output counts : {Output::TokensToRank, Output::TokensFromRank}) {
+      Value rows = b.loadIndex(op.getOutput(counts), {peer});
+      b.check(b.cmp(arith::CmpIPredicate::ule, rows, room),
+              symm::Failure::capacity_exceeded, kPairRowsText, room, rows,
+              peer);
+    }
+  });
 }
 
 void DispatchLowering::count() {
@@ -125,6 +128,8 @@ void DispatchLowering::count() {
     findBlocksByExpert(all);
   else
     findBlocksByRank(all);
+  if (getDropBound() && messages.mayExceedPairRows())
+    checkPairs();
 }
 
 /// rank_major and slab; `all` is R×R.
@@ -194,7 +199,7 @@ void DispatchLowering::allocateFields() {
 }
 
 void DispatchLowering::pack() {
-  outbox = mine->box(/*mayBeTooMany=*/op.isReuse(), pairRows());
+  outbox = mine->box(/*mayBeTooMany=*/op.isReuse());
   allocateFields();
   auto packRow = [&](const RowPlace &place) { this->packRow(place); };
   if (!op.isReuse())
@@ -225,8 +230,8 @@ void DispatchLowering::packRow(const RowPlace &place) {
 /// Rows of a sender that lie together are received where they belong.
 void DispatchLowering::move() {
   SmallVector<CollBuilder::Rows> rows;
-  if (op.isExpertMajor() || pairRows()) {
-    Blocks::Box inbox = theirs->box(/*mayBeTooMany=*/op.isReuse(), pairRows());
+  if (op.isExpertMajor() || messages.pairRows()) {
+    Blocks::Box inbox = theirs->box(/*mayBeTooMany=*/op.isReuse());
     for (const Field &field : fields)
       rows.push_back({field.sent, outbox.table,
                       messages.rowsLike(field.out, inbox.numRows),

@@ -18,6 +18,16 @@ int64_t DispatchPackKernel::rowsPerToken() {
   return std::min(most, op.isReuse() ? kMaxTopK : topK);
 }
 
+int64_t DispatchPackKernel::rowLimit() {
+  return messages.pairRows() ? messages.numPaddedRows()
+                             : op.getTokenBound() * rowsPerToken();
+}
+
+Value DispatchPackKernel::numOutboxRows() {
+  return messages.pairRows() ? b.index(messages.numPaddedRows())
+                             : b.mul(numTokens, b.index(rowsPerToken()));
+}
+
 void DispatchPackKernel::allocateOutbox(Value numRows) {
   for (Output kind : {Output::RecvX, Output::RecvScales, Output::RecvTopkIdx,
                       Output::RecvTopkWeights, Output::RecvSrcIdx})
@@ -85,19 +95,26 @@ void DispatchPackKernel::placeInOutbox() {
     });
     b.syncBlock();
   }
-  b.ifThen(b.cmp(Pred::eq, b.subgroup(), zero), [&] {
-    b.scanInLanes(
-        zero, keys, zero,
-        [&](Value key) {
-          return isCountedByBlocks ? loadEntry(rows, key) : totalOf(key);
-        },
-        [&](Value key, Value before, Value) {
-          Value row =
-              isCountedByBlocks ? b.add(before, loadEntry(start, key)) : before;
-          storeEntry(row, start, key);
-        });
-  });
+  auto rowsOf = [&](Value key) {
+    return isCountedByBlocks ? loadEntry(rows, key) : totalOf(key);
+  };
+  auto emit = [&](Value key, Value before, Value) {
+    Value row =
+        isCountedByBlocks ? b.add(before, loadEntry(start, key)) : before;
+    storeEntry(row, start, key);
+  };
+  if (messages.pairRows())
+    messages.layOutPadded([&](Value rank) { return keysOf(rank); }, rowsOf,
+                          emit);
+  else
+    messages.layOut(keys, rowsOf, emit);
   b.syncBlock();
+}
+
+std::pair<Value, Value> DispatchPackKernel::keysOf(Value rank) {
+  if (keyIsExpert())
+    return expertsOf(rank);
+  return {rank, b.add(rank, b.index(1))};
 }
 
 //===----------------------------------------------------------------------===//
@@ -162,7 +179,5 @@ void DispatchPackKernel::padReused(KernelBlocks &blocks, Value theirs) {
 }
 
 Value DispatchPackKernel::placeOfReused(Value row, Value key) {
-  Value isRow = b.cmp(Pred::sge, row, b.index(0));
-  Value shift = b.loadIndex(reusedShift, {reusedBlocks->blockOf(key)});
-  return b.select(isRow, b.add(row, shift), b.index(-1));
+  return reusedBlocks->rowInBox(reusedShift, row, key);
 }

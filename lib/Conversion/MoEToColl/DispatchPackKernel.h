@@ -16,8 +16,9 @@ namespace mlir::moe {
 
 /// The kernel that counts the rows of this rank and packs them, with what goes
 /// with each, into an outbox: a buffer for each output, in which the rows of
-/// each key follow one another, in the order of keys. `send_row` is the row in
-/// the outbox afterwards. With `reuse`, `send_row` is given and nothing
+/// each key follow one another, in the order of keys; with padding those of
+/// each rank have a place of their own. `send_row` is the row in the outbox
+/// afterwards. With `reuse`, `send_row` is given and nothing
 /// counted. The kernel waits for no other rank.
 class DispatchPackKernel : public DispatchRows {
 public:
@@ -29,8 +30,8 @@ public:
   Value getNumTokens() { return numTokens; }
 
   void allocateOutbox(Value numRows);
-  /// Most rows that a token has.
-  int64_t rowsPerToken();
+  /// Rows that `countAndPack` needs room for.
+  Value numOutboxRows();
   /// Returns the counts of this rank per rank or, with expert_major, expert:
   /// 1×keys; -1 after an error.
   Value countAndPack();
@@ -45,7 +46,11 @@ public:
   Value rowTarget(Output kind) override { return outbox.lookup(kind); }
 
 private:
-  int64_t rowLimit() override { return op.getTokenBound() * rowsPerToken(); }
+  int64_t rowLimit() override;
+  /// Most rows that a token has.
+  int64_t rowsPerToken();
+  /// Of the rows of `rank`: [first, end).
+  std::pair<Value, Value> keysOf(Value rank);
   Value placeOfReused(Value row, Value key) override;
 
   void launch(llvm::function_ref<void()> body);

@@ -33,15 +33,17 @@ Value DispatchPlaceKernel::place() {
   return checkNeeds();
 }
 
-void DispatchPlaceKernel::lower(KernelTables &tables,
-                                const KernelBlocks &blocks,
+void DispatchPlaceKernel::lower(KernelTables &tables, KernelBlocks &blocks,
                                 const KernelBlocks::Box &inbox) {
   allocate();
   b.launch(/*stageBytes=*/0, [&] {
-    place();
+    Value areFine = place();
     b.onFirstBlock([&] {
-      storeTables(tables);
-      if (op.isExpertMajor())
+      if (messages.pairRows())
+        checkPairs(areFine);
+      else
+        storeTables(tables);
+      if (blocks.needsBox())
         storeInbox(blocks, inbox);
     });
     finishSendRow();
@@ -86,13 +88,14 @@ Value DispatchPlaceKernel::sumOverExpertsOf(Value sender, Value rank) {
                   })[0];
 }
 
+Value DispatchPlaceKernel::rowsBetween(Value sender, Value receiver) {
+  return op.isExpertMajor() ? sumOverExpertsOf(sender, receiver)
+                            : b.loadIndex(all, {sender, receiver});
+}
+
 /// A lane per rank.
 void DispatchPlaceKernel::storeTables(KernelTables &tables) {
   Value zero = b.index(0), ranks = b.index(b.numRanks());
-  auto rowsBetween = [&](Value sender, Value receiver) {
-    return op.isExpertMajor() ? sumOverExpertsOf(sender, receiver)
-                              : b.loadIndex(all, {sender, receiver});
-  };
   b.ifThen(b.cmp(Pred::eq, b.subgroup(), zero), [&] {
     b.scanInLanes(
         zero, ranks, zero,
@@ -116,32 +119,74 @@ void DispatchPlaceKernel::storeTables(KernelTables &tables) {
   });
 }
 
-/// The blocks that come, in the order of senders and experts, and where they
-/// go: behind one another in the group of their expert.
-void DispatchPlaceKernel::storeInbox(const KernelBlocks &blocks,
+/// With padding: notes whether the counts `areFine` and the rows of all pairs
+/// of ranks have room (coll_s8). All ranks see all counts, and so report the
+/// same.
+void DispatchPlaceKernel::checkPairs(Value areFine) {
+  b.trackErrors();
+  b.syncBlock();
+  b.noteError(areFine);
+  if (!messages.mayExceedPairRows())
+    return b.syncBlock();
+  Value ranks = b.index(b.numRanks()), room = b.index(*messages.pairRows());
+  b.forThreads(b.index(b.numRanks() * b.numRanks()), [&](Value pair) {
+    Value sender = arith::DivUIOp::create(b, pair, ranks);
+    Value receiver = arith::RemUIOp::create(b, pair, ranks);
+    Value rows = rowsBetween(sender, receiver);
+    Value hasRoom = b.cmp(Pred::sle, rows, room);
+    b.check(hasRoom, symm::Failure::capacity_exceeded, kPairRowsText, room,
+            rows, b.select(b.cmp(Pred::eq, sender, b.me()), receiver, sender));
+    b.noteError(hasRoom);
+  });
+  b.syncBlock();
+}
+
+/// The blocks that come, in the order of senders and experts. With padding the
+/// kernel that unpacks them runs in any case: after an error there are none.
+void DispatchPlaceKernel::storeInbox(KernelBlocks &blocks,
                                      const KernelBlocks::Box &inbox) {
   Value zero = b.index(0), parts = b.index(blocks.numParts());
   Value first, last;
   std::tie(first, last) = expertsOf(b.me());
   Value owned = b.sub(last, first);
-  b.ifThen(b.cmp(Pred::eq, b.subgroup(), zero), [&] {
-    Value total = b.scanInLanes(
-        zero, b.index(blocks.numBlocks()), zero,
-        [&](Value block) {
-          Value sender = arith::DivUIOp::create(b, block, parts);
-          Value part = arith::RemUIOp::create(b, block, parts);
-          Value isOwned = b.cmp(Pred::ult, part, owned);
-          Value expert = b.select(isOwned, b.add(first, part), zero);
-          return b.select(isOwned, b.loadIndex(all, {sender, expert}), zero);
-        },
-        [&](Value block, Value before, Value) {
-          b.storeIndex(before, inbox.begins, {block});
-        });
-    b.onFirstLane([&] { b.storeIndex(total, inbox.numRows, {zero}); });
+  Value isFine = messages.pairRows() ? b.hasNoError() : Value();
+  blocks.storeBox(inbox, [&](Value block) {
+    Value rows;
+    if (op.isExpertMajor()) {
+      Value sender = arith::DivUIOp::create(b, block, parts);
+      Value part = arith::RemUIOp::create(b, block, parts);
+      Value isOwned = b.cmp(Pred::ult, part, owned);
+      Value expert = b.select(isOwned, b.add(first, part), zero);
+      rows = b.select(isOwned, b.loadIndex(all, {sender, expert}), zero);
+    } else {
+      rows = b.loadIndex(all, {block, b.me()});
+    }
+    return isFine ? b.select(isFine, rows, zero) : rows;
   });
-  b.forThreads(owned, [&](Value part) {
+  storePlaces(blocks, inbox);
+}
+
+/// With expert_major blocks go behind one another in the group of their expert.
+void DispatchPlaceKernel::storePlaces(KernelBlocks &blocks,
+                                      const KernelBlocks::Box &inbox) {
+  Value zero = b.index(0), ranks = b.index(b.numRanks());
+  if (isSlab())
+    return b.forThreads(ranks, [&](Value sender) {
+      b.storeIndex(b.mul(sender, b.index(op.getTokenBound())), inbox.places,
+                   {sender});
+    });
+  if (!op.isExpertMajor())
+    return messages.layOut(
+        ranks, [&](Value sender) { return b.loadIndex(all, {sender, b.me()}); },
+        [&](Value sender, Value before, Value) {
+          b.storeIndex(before, inbox.places, {sender});
+        });
+  Value parts = b.index(blocks.numParts());
+  Value first, last;
+  std::tie(first, last) = expertsOf(b.me());
+  b.forThreads(b.sub(last, first), [&](Value part) {
     Value expert = b.add(first, part);
-    b.reduce(zero, b.index(b.numRanks()), loadEntry(groups, expert),
+    b.reduce(zero, ranks, loadEntry(groups, expert),
              [&](Value sender, ValueRange row) -> SmallVector<Value> {
                b.storeIndex(row[0], inbox.places,
                             {b.add(b.mul(sender, parts), part)});
@@ -154,14 +199,19 @@ void DispatchPlaceKernel::storeInbox(const KernelBlocks &blocks,
 void DispatchPlaceKernel::finishSendRow() {
   Value zero = b.index(0), slots = b.index(numSlots());
   b.syncBlock();
-  b.ifThen(b.cmp(Pred::eq, b.subgroup(), zero), [&] {
-    b.scanInLanes(
-        zero, b.index(numExchanged()), zero,
-        [&](Value key) { return b.loadIndex(all, {b.me(), key}); },
-        [&](Value key, Value before, Value) {
-          storeEntry(b.sub(loadEntry(start, key), before), start, key);
-        });
-  });
+  auto rowsOf = [&](Value key) { return b.loadIndex(all, {b.me(), key}); };
+  auto emit = [&](Value key, Value before, Value) {
+    storeEntry(b.sub(loadEntry(start, key), before), start, key);
+  };
+  auto keysOf = [&](Value rank) -> std::pair<Value, Value> {
+    if (op.isExpertMajor())
+      return expertsOf(rank);
+    return {rank, b.add(rank, b.index(1))};
+  };
+  if (messages.pairRows())
+    messages.layOutPadded(keysOf, rowsOf, emit);
+  else
+    messages.layOut(b.index(numExchanged()), rowsOf, emit);
   b.syncBlock();
   Value sendRow = op.getOutput(Output::SendRow);
   auto [first, end] = b.blockRange(numTokens);

@@ -22,13 +22,13 @@ public:
   /// `all` has the counts of all ranks: R×R or, with expert_major, R×E.
   DispatchPlaceKernel(DispatchOp op, KernelMessages &b, Value numTokens,
                       Value all)
-      : DispatchTables(op, b) {
+      : DispatchTables(op, b), messages(b) {
     this->numTokens = numTokens;
     this->all = all;
   }
 
-  /// `inbox` is that of the rows that come, with expert_major.
-  void lower(KernelTables &tables, const KernelBlocks &blocks,
+  /// `inbox` is that of the rows that come, where they need one.
+  void lower(KernelTables &tables, KernelBlocks &blocks,
              const KernelBlocks::Box &inbox);
   /// A kernel for what comes after the exchange: fills the rows that no token
   /// was sent to.
@@ -41,11 +41,16 @@ private:
   void placeInSlabs();
   /// In the first block.
   void storeTables(KernelTables &tables);
-  void storeInbox(const KernelBlocks &blocks, const KernelBlocks::Box &inbox);
+  void checkPairs(Value areFine);
+  void storeInbox(KernelBlocks &blocks, const KernelBlocks::Box &inbox);
+  void storePlaces(KernelBlocks &blocks, const KernelBlocks::Box &inbox);
   void finishSendRow();
   /// Of `rows` rows from `start` on, those that have room.
   Value keptOf(Value start, Value rows);
   Value sumOverExpertsOf(Value sender, Value rank);
+  Value rowsBetween(Value sender, Value receiver);
+
+  KernelMessages &messages;
 };
 
 } // namespace mlir::moe

@@ -15,10 +15,6 @@ using namespace mlir::moe;
 
 using Pred = ProtocolBuilder::Pred;
 
-/// What errors call the blocks that a peer has told.
-static constexpr StringLiteral kRowsAskedForText =
-    "end of the rows that the peer's send_row names, bounded by the capacity";
-
 Value KernelBlocks::blockOf(Value key) {
   if (!isExpertMajor)
     return key;
@@ -41,8 +37,41 @@ std::pair<Value, Value> KernelBlocks::rowsOf(Value table, Value block) {
 
 KernelBlocks::Box KernelBlocks::allocateBox() {
   Type i32 = b.getI32Type();
-  return {b.scratch({numBlocks()}, i32), b.scratch({numBlocks()}, i32),
-          b.scratch({1}, i32)};
+  Box box;
+  box.begins = b.scratch({numBlocks()}, i32);
+  box.places = b.scratch({numBlocks()}, i32);
+  box.numRows = b.scratch({1}, i32);
+  if (b.pairRows())
+    box.inBox = b.scratch({numBlocks()}, i32);
+  return box;
+}
+
+void KernelBlocks::storeBox(const Box &box,
+                            llvm::function_ref<Value(Value)> rowsOf,
+                            llvm::function_ref<void(Value, Value)> emit,
+                            llvm::function_ref<void(Value)> emitTotal) {
+  b.layOut(
+      b.index(numBlocks()), rowsOf,
+      [&](Value block, Value before, Value) {
+        b.storeIndex(before, box.begins, {block});
+        if (emit)
+          emit(block, before);
+      },
+      [&](Value total) {
+        b.storeIndex(total, box.numRows, {b.index(0)});
+        if (emitTotal)
+          emitTotal(total);
+      });
+  if (b.pairRows())
+    b.layOutPadded([&](Value rank) { return blocksOf(rank); }, rowsOf,
+                   [&](Value block, Value row, Value) {
+                     b.storeIndex(row, box.inBox, {block});
+                   });
+}
+
+std::pair<Value, Value> KernelBlocks::blocksOf(Value rank) {
+  Value parts = b.index(numParts()), first = b.mul(rank, parts);
+  return {first, b.add(first, parts)};
 }
 
 /// The last block that begins at `row` or before: blocks without rows begin
@@ -87,6 +116,8 @@ void KernelBlocks::copy(const Box &box,
              Value inBlock = b.sub(row, b.loadIndex(box.begins, {block}));
              Value place = b.add(b.loadIndex(box.places, {block}), inBlock);
              Value isKept = b.cmp(Pred::ult, place, b.index(limit));
+             if (box.inBox)
+               row = b.add(b.loadIndex(box.inBox, {block}), inBlock);
              Value from = toBox ? place : row, to = toBox ? row : place;
              Value target = b.select(isKept, to, b.index(-1));
              for (auto [source, buffer] : buffers) {
@@ -122,6 +153,8 @@ Value KernelBlocks::cover(Value count,
     b.step(b.block(), b.index(numKeys()), b.numBlocks(),
            [&](Value key) { coverKey(mine, partial, key, count, rowAt); });
   });
+  if (b.pairRows())
+    seal(mine);
   return mine;
 }
 
@@ -181,6 +214,84 @@ Value KernelBlocks::sumOfParts(Value table, Value rank) {
                   })[0];
 }
 
+/// The rows of two ranks have to have room in a message (coll_s8). After an
+/// error of any kind this rank says so in place of its blocks, so that all
+/// ranks learn of it.
+void KernelBlocks::seal(Value mine) {
+  b.launch(/*stageBytes=*/0, [&] {
+    b.onFirstBlock([&] {
+      b.trackErrors();
+      b.syncBlock();
+      checkPairRows(mine);
+      b.onThread(b.index(b.launchShape().threads - 1), [&] {
+        Value failed = symm::FailedOp::create(b, b.getI1Type());
+        b.noteError(b.cmp(Pred::eq, failed, b.integer(b.getI1Type(), 0)));
+      });
+      b.syncBlock();
+      storeUnlessFine(mine, b.index(-1));
+    });
+  });
+}
+
+void KernelBlocks::checkPairRows(Value table) {
+  Value room = b.index(*b.pairRows());
+  b.forThreads(b.index(b.numRanks()), [&](Value rank) {
+    Value rows = sumOfParts(table, rank);
+    Value hasRoom = b.cmp(Pred::sle, rows, room);
+    b.check(hasRoom, symm::Failure::capacity_exceeded, kPairRowsText, room,
+            rows, rank);
+    b.noteError(hasRoom);
+  });
+}
+
+/// `value` for first rows and numbers of rows, if this block has noted an
+/// error.
+void KernelBlocks::storeUnlessFine(Value table, Value value) {
+  Value no = b.integer(b.getI1Type(), 0), parts = b.index(numParts());
+  b.ifThen(b.cmp(Pred::eq, b.hasNoError(), no), [&] {
+    b.forThreads(b.index(numBlocks()), [&](Value block) {
+      Value rank = arith::DivUIOp::create(b, block, parts);
+      Value part = arith::RemUIOp::create(b, block, parts);
+      b.storeIndex(value, table, {rank, part, b.index(0)});
+      b.storeIndex(value, table, {rank, part, b.index(1)});
+    });
+  });
+}
+
+/// With padding the kernels that follow run in any case, so that blocks which
+/// are not fine are to have no rows.
+void KernelBlocks::checkBlocks(Value theirs, int64_t capacity) {
+  Value zero = b.index(0), limit = b.index(capacity);
+  if (b.pairRows()) {
+    b.trackErrors();
+    b.syncBlock();
+  }
+  b.forThreads(b.index(numBlocks()), [&](Value block) {
+    Value rank = arith::DivUIOp::create(b, block, b.index(numParts()));
+    auto [start, rows] = rowsOf(theirs, block);
+    Value end = b.add(start, rows);
+    Value isBlock =
+        b.both(b.cmp(Pred::sge, start, zero), b.cmp(Pred::sge, rows, zero));
+    Value isFine = b.both(isBlock, b.cmp(Pred::sle, end, limit));
+    Value isChecked = isFine;
+    if (b.pairRows()) {
+      Value failed = b.cmp(Pred::slt, rows, zero);
+      b.check(b.cmp(Pred::sge, rows, zero), symm::Failure::peer_failed,
+              "status of a peer", b.i64(0), b.i64(-1), rank);
+      isChecked = arith::OrIOp::create(b, isFine, failed);
+    }
+    b.check(isChecked, symm::Failure::invalid_count, kRowsAskedForText, limit,
+            end, rank);
+    b.noteError(isFine);
+  });
+  if (!b.pairRows())
+    return;
+  checkPairRows(theirs);
+  b.syncBlock();
+  storeUnlessFine(theirs, zero);
+  b.syncBlock();
+}
+
 /// One block does it.
 KernelBlocks::Exchanged KernelBlocks::exchange(Value mine,
                                                KernelTables::Field boxIs,
@@ -195,54 +306,48 @@ KernelBlocks::Exchanged KernelBlocks::exchange(Value mine,
   };
   Exchanged result{mine, b.allToAll(mine),
                    b.scratch({numBlocks()}, b.getI32Type()), Tables(b), Box()};
-  if (isExpertMajor)
+  if (needsBox())
     result.box = allocateBox();
   Tables &tables = result.tables;
   Value theirs = result.theirs;
+  auto rowsIn = [&](Value table) {
+    return [this, table](Value block) { return rowsOf(table, block).second; };
+  };
   b.launch(/*stageBytes=*/0, [&] {
     b.onFirstBlock([&] {
       Value zero = b.index(0), parts = b.index(numParts());
-      Value blocks = b.index(numBlocks()), limit = b.index(capacity);
-      b.forThreads(blocks, [&](Value block) {
-        auto [start, rows] = rowsOf(theirs, block);
-        Value end = b.add(start, rows);
-        Value isBlock =
-            b.both(b.cmp(Pred::sge, start, zero), b.cmp(Pred::sge, rows, zero));
-        b.check(b.both(isBlock, b.cmp(Pred::sle, end, limit)),
-                symm::Failure::invalid_count, kRowsAskedForText, limit, end,
-                arith::DivUIOp::create(b, block, parts));
-      });
-      // The begin of each block in its box, and of the first of each rank.
-      auto layOut = [&](Value table, bool isBox,
-                        llvm::function_ref<void(Value, Value)> emit) {
-        Value total = b.scanInLanes(
-            zero, blocks, zero,
-            [&](Value block) { return rowsOf(table, block).second; },
-            [&](Value block, Value before, Value) {
-              emit(block, before);
-              Value part = arith::RemUIOp::create(b, block, parts);
-              b.ifThen(b.cmp(Pred::eq, part, zero), [&] {
-                tables.set(startOf(isBox),
-                           arith::DivUIOp::create(b, block, parts), before);
-              });
-            });
-        b.onFirstLane([&] { tables.setNumRows(startOf(isBox), total); });
-        if (!isBox)
-          b.onFirstLane(
-              [&] { b.storeIndex(total, result.box.numRows, {zero}); });
-      };
-      b.ifThen(b.cmp(Pred::eq, b.subgroup(), zero), [&] {
-        layOut(mine, /*isBox=*/true, [&](Value block, Value before) {
-          b.storeIndex(b.sub(before, rowsOf(mine, block).first), result.shift,
-                       {block});
+      checkBlocks(theirs, capacity);
+      auto setStart = [&](bool isBox, Value block, Value row) {
+        if (b.pairRows())
+          return;
+        Value part = arith::RemUIOp::create(b, block, parts);
+        b.ifThen(b.cmp(Pred::eq, part, zero), [&] {
+          tables.set(startOf(isBox), arith::DivUIOp::create(b, block, parts),
+                     row);
         });
-        if (isExpertMajor)
-          layOut(theirs, /*isBox=*/false, [&](Value block, Value before) {
-            b.storeIndex(before, result.box.begins, {block});
-            b.storeIndex(rowsOf(theirs, block).first, result.box.places,
-                         {block});
-          });
-      });
+      };
+      auto emitMine = [&](Value block, Value row, Value) {
+        b.storeIndex(b.sub(row, rowsOf(mine, block).first), result.shift,
+                     {block});
+        setStart(/*isBox=*/true, block, row);
+      };
+      if (b.pairRows())
+        b.layOutPadded([&](Value rank) { return blocksOf(rank); }, rowsIn(mine),
+                       emitMine);
+      else
+        b.layOut(b.index(numBlocks()), rowsIn(mine), emitMine,
+                 [&](Value total) { tables.setNumRows(startOf(true), total); });
+      if (needsBox())
+        storeBox(
+            result.box, rowsIn(theirs),
+            [&](Value block, Value row) {
+              b.storeIndex(rowsOf(theirs, block).first, result.box.places,
+                           {block});
+              setStart(/*isBox=*/false, block, row);
+            },
+            [&](Value total) { tables.setNumRows(startOf(false), total); });
+      if (b.pairRows())
+        return;
       b.forThreads(b.index(b.numRanks()), [&](Value rank) {
         tables.set(countOf(true), rank, sumOfParts(mine, rank));
         tables.set(countOf(false), rank, sumOfParts(theirs, rank));
@@ -253,4 +358,14 @@ KernelBlocks::Exchanged KernelBlocks::exchange(Value mine,
   });
   tables.read();
   return result;
+}
+
+/// After an error with padding there may be no such row in the box.
+Value KernelBlocks::rowInBox(Value shift, Value row, Value key) {
+  Value isRow = b.cmp(Pred::sge, row, b.index(0));
+  Value block = blockOf(b.select(isRow, key, b.index(0)));
+  Value place = b.add(row, b.loadIndex(shift, {block}));
+  if (b.pairRows())
+    isRow = b.both(isRow, b.cmp(Pred::ult, place, b.index(b.numPaddedRows())));
+  return b.select(isRow, place, b.index(-1));
 }

@@ -36,13 +36,25 @@ public:
   /// First row and number of rows of a block in a table of blocks.
   std::pair<Value, Value> rowsOf(Value table, Value block);
 
-  /// Where the blocks of a box begin in it, and where their rows lie in the
-  /// buffer that the box is packed from, or unpacked to.
+  /// Whether rows are moved from box to box; if not, those of a rank lie
+  /// together where they belong.
+  bool needsBox() const { return isExpertMajor || b.pairRows(); }
+  /// The rows of the blocks of a box, counted from 0 without gaps: the number
+  /// of the first one of each, and of all. Where they lie in the box, and in
+  /// the buffer that the box is packed from, or unpacked to.
   struct Box {
-    Value begins, places, numRows;
+    Value begins, numRows;
+    Value places;
+    Value inBox; ///< null where rows lie in the box as they are counted
   };
   /// Allocates its tables.
   Box allocateBox();
+  /// In a kernel, in one block: fills all but `places`. `emit(block, row)` is
+  /// called for each block that begins at row `row`, `emitTotal(rows)` for the
+  /// number of all.
+  void storeBox(const Box &box, llvm::function_ref<Value(Value)> rowsOf,
+                llvm::function_ref<void(Value, Value)> emit = nullptr,
+                llvm::function_ref<void(Value)> emitTotal = nullptr);
   /// Copies the rows of each `buffers`: from where they lie to the box, or
   /// back. Rows that would lie past `limit` are left out. A kernel of its own.
   void pack(const Box &box, ArrayRef<std::pair<Value, Value>> buffers);
@@ -65,12 +77,19 @@ public:
   /// that moves the rows of `mine` out of a box, or into one, which `boxIs`
   /// says.
   Exchanged exchange(Value mine, KernelTables::Field boxIs, int64_t capacity);
+  /// The row in the box of `row` of key `key`; -1 for -1.
+  Value rowInBox(Value shift, Value row, Value key);
 
 private:
   void copy(const Box &box, ArrayRef<std::pair<Value, Value>> buffers,
             bool toBox, int64_t limit);
   Value findBlock(const Box &box, Value row);
   Value sumOfParts(Value table, Value rank);
+  std::pair<Value, Value> blocksOf(Value rank);
+  void seal(Value mine);
+  void checkPairRows(Value table);
+  void storeUnlessFine(Value table, Value value);
+  void checkBlocks(Value theirs, int64_t capacity);
   void coverKey(Value mine, Value partial, Value key, Value count,
                 llvm::function_ref<Value(Value, Value)> rowAt);
 

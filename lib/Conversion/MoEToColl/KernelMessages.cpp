@@ -21,48 +21,58 @@ Value KernelMessages::counters(int64_t count) {
   return words;
 }
 
-Value KernelMessages::allGatherCounts(Value counts) {
-  auto type = cast<MemRefType>(counts.getType());
-  Value all = scratch({numRanks(), type.getDimSize(1)}, type.getElementType());
-  coll::AllGatherOp::create(*this, counts, all);
-  return all;
+/// The first subgroup does it.
+void KernelMessages::layOut(Value count,
+                            llvm::function_ref<Value(Value)> rowsOf,
+                            llvm::function_ref<void(Value, Value, Value)> emit,
+                            llvm::function_ref<void(Value)> emitTotal) {
+  ifThen(cmp(Pred::eq, subgroup(), index(0)), [&] {
+    Value total = scanInLanes(index(0), count, index(0), rowsOf, emit);
+    if (emitTotal)
+      onFirstLane([&] { emitTotal(total); });
+  });
 }
 
-Value KernelMessages::allToAll(Value send) {
-  auto type = cast<MemRefType>(send.getType());
-  Value recv = scratch(type.getShape(), type.getElementType());
-  coll::AllToAllOp::create(*this, send, recv);
-  return recv;
-}
-
-Value KernelMessages::rowsLike(Value memref, Value numRows) {
-  auto type = cast<MemRefType>(memref.getType());
-  SmallVector<int64_t> shape = llvm::to_vector(type.getShape());
-  shape.front() = ShapedType::kDynamic;
-  return scratch(shape, type.getElementType(), numRows);
+/// The subgroups share the ranks out.
+void KernelMessages::layOutPadded(
+    llvm::function_ref<std::pair<Value, Value>(Value)> itemsOf,
+    llvm::function_ref<Value(Value)> rowsOf,
+    llvm::function_ref<void(Value, Value, Value)> emit) {
+  forSubgroups(index(0), index(numRanks()), [&](Value rank) {
+    auto [first, end] = itemsOf(rank);
+    scanInLanes(first, end, mul(rank, index(*pairRows())), rowsOf, emit);
+  });
 }
 
 //===----------------------------------------------------------------------===//
 // KernelTables
 //===----------------------------------------------------------------------===//
 
-KernelTables::KernelTables(KernelMessages &b)
-    : b(b), device(b.scratch({4, b.numRanks()}, b.getI32Type())),
-      sizes(b.scratch({2}, b.getI32Type())) {}
+KernelTables::KernelTables(KernelMessages &b) : b(b) {
+  if (b.pairRows())
+    return;
+  device = b.scratch({4, b.numRanks()}, b.getI32Type());
+  sizes = b.scratch({2}, b.getI32Type());
+}
 
 void KernelTables::set(Field field, Value rank, Value value) {
-  b.storeIndex(value, device, {b.index(field), rank});
+  if (device)
+    b.storeIndex(value, device, {b.index(field), rank});
 }
 
 void KernelTables::setNumRows(Field start, Value value) {
-  b.storeIndex(value, sizes, {b.index(start / 2)});
+  if (sizes)
+    b.storeIndex(value, sizes, {b.index(start / 2)});
 }
 
 void KernelTables::read() {
-  host = coll::ReadOp::create(b, device.getType(), device);
+  if (device)
+    host = coll::ReadOp::create(b, device.getType(), device);
 }
 
 Value KernelTables::numRows(Field start) {
+  if (b.pairRows())
+    return b.index(b.numPaddedRows());
   return b.loadIndex(sizes, {b.index(start / 2)});
 }
 
@@ -83,11 +93,15 @@ Value KernelTables::row(Field field) {
 }
 
 void KernelTables::exchange(ArrayRef<std::pair<Value, Value>> buffers) {
-  Value sendStarts = row(SendStart), sendCounts = row(SendCount);
-  Value recvStarts = row(RecvStart), recvCounts = row(RecvCount);
-  coll::ExchangeOp::create(b, [&](OpBuilder &body) {
-    for (auto [send, recv] : buffers)
-      coll::RowsOp::create(body, b.getLoc(), send, sendStarts, sendCounts, recv,
-                           recvStarts, recvCounts);
-  });
+  MessageBuilder::Table from, to;
+  if (b.pairRows()) {
+    from = to = b.paddedTable();
+  } else {
+    from = {row(SendStart), row(SendCount)};
+    to = {row(RecvStart), row(RecvCount)};
+  }
+  SmallVector<MessageBuilder::Rows> rows;
+  for (auto [send, recv] : buffers)
+    rows.push_back({send, from, recv, to});
+  b.MessageBuilder::exchange(rows);
 }

@@ -47,8 +47,8 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
     if (op.getNumRanks() == 0)
       return rewriter.notifyMatchFailure(op, "its grid is not resolved");
     if (kernels) {
-      KernelMessages builder(op, rewriter, sites.lookup(op),
-                             getLaunchShape(op));
+      KernelMessages builder(op, rewriter, sites.lookup(op), getLaunchShape(op),
+                             schedule);
       lowerToKernels(op, builder);
       builder.end();
     } else {
@@ -137,9 +137,6 @@ private:
                  "convert-moe-to-coll expects 'pair-capacity' to be positive, "
                  "with schedule padded (")
              << pairCapacity.getValue() << ", schedule " << schedule << ")";
-    if (target != "host" && schedule == "padded")
-      return getOperation().emitError("convert-moe-to-coll expects schedule "
-                                      "exact with target cuda (padded)");
     return success();
   }
 };

@@ -162,22 +162,22 @@ FailureOr<Value> moe::callRuntime(OpBuilder &builder, Location loc,
   return call.getNumResults() == 0 ? Value() : call.getResult();
 }
 
-FailureOr<Value> moe::createStringConstant(OpBuilder &builder, Location loc,
-                                           StringRef text) {
+/// Address of a constant whose name is `prefix` and a hash of its contents,
+/// `bytes`. Equal ones are one.
+static FailureOr<Value> createConstant(OpBuilder &builder, Location loc,
+                                       StringRef prefix, StringRef bytes,
+                                       Type type, Attribute value) {
   auto module = builder.getBlock()->getParentOp()->getParentOfType<ModuleOp>();
-  std::string bytes = (text + Twine('\0')).str();
-  std::string name = "moe_str_" + llvm::utohexstr(llvm::xxh3_64bits(text),
-                                                  /*LowerCase=*/true);
-  StringAttr value = builder.getStringAttr(bytes);
+  std::string name = (prefix + llvm::utohexstr(llvm::xxh3_64bits(bytes),
+                                               /*LowerCase=*/true))
+                         .str();
   if (Operation *existing = module.lookupSymbol(name)) {
     auto global = dyn_cast<LLVM::GlobalOp>(existing);
     if (!global || global.getValueOrNull() != value)
-      return existing->emitOpError("takes a name that a string constant needs");
+      return existing->emitOpError("takes a name that a constant needs");
   } else {
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(module.getBody());
-    auto type =
-        LLVM::LLVMArrayType::get(builder.getIntegerType(8), bytes.size());
     LLVM::GlobalOp::create(builder, loc, type, /*isConstant=*/true,
                            LLVM::Linkage::Internal, name, value);
   }
@@ -185,4 +185,21 @@ FailureOr<Value> moe::createStringConstant(OpBuilder &builder, Location loc,
              builder, loc, LLVM::LLVMPointerType::get(builder.getContext()),
              name)
       .getResult();
+}
+
+FailureOr<Value> moe::createStringConstant(OpBuilder &builder, Location loc,
+                                           StringRef text) {
+  std::string bytes = (text + Twine('\0')).str();
+  auto type = LLVM::LLVMArrayType::get(builder.getIntegerType(8), bytes.size());
+  return createConstant(builder, loc, "moe_str_", text, type,
+                        builder.getStringAttr(bytes));
+}
+
+FailureOr<Value> moe::createTableConstant(OpBuilder &builder, Location loc,
+                                          ArrayRef<int32_t> numbers) {
+  StringRef bytes(reinterpret_cast<const char *>(numbers.data()),
+                  numbers.size() * sizeof(int32_t));
+  auto type = LLVM::LLVMArrayType::get(builder.getI32Type(), numbers.size());
+  return createConstant(builder, loc, "moe_table_", bytes, type,
+                        builder.getI32TensorAttr(numbers));
 }

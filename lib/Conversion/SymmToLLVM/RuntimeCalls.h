@@ -51,6 +51,10 @@ FailureOr<Value> callRuntime(OpBuilder &builder, Location loc,
 FailureOr<Value> createStringConstant(OpBuilder &builder, Location loc,
                                       StringRef text);
 
+/// Address of a constant with these numbers. Equal tables share it.
+FailureOr<Value> createTableConstant(OpBuilder &builder, Location loc,
+                                     ArrayRef<int32_t> numbers);
+
 } // namespace mlir::moe
 
 #endif // MOE_LIB_CONVERSION_SYMMTOLLVM_RUNTIMECALLS_H

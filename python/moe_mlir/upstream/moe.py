@@ -41,6 +41,7 @@ __all__ = [
     "overflow_attr",
     "padding_attr",
     "reduce_attr",
+    "schedule_attr",
 ]
 
 
@@ -92,6 +93,14 @@ def algorithm_attr(ir: Any, value: str) -> Any:
     return enum_attribute(ir, "#moe.algorithm<{}>", ("pull", "push"), value)
 
 
+def schedule_attr(ir: Any, value: str) -> Any:
+    """``#moe.schedule``: how long the messages of an op are.
+
+    `value` is one of: exact, padded.
+    """
+    return enum_attribute(ir, "#moe.schedule<{}>", ("exact", "padded"), value)
+
+
 def kernel_attr(
     ir: Any,
     *,
@@ -136,6 +145,7 @@ _DISPATCH = OpSpec(
         Attr("padding", "enum", "#moe.padding<{}>", ("none", "zero")),
         Attr("capacity", "i64", minimum=1),
         Attr("max_tokens", "i64", minimum=1),
+        Attr("schedule", "enum", "#moe.schedule<{}>", ("exact", "padded")),
         Attr("kernel", "any"),
     ),
     results=(Result("outputs", "variadic"),),
@@ -161,6 +171,7 @@ def dispatch(
     padding: str | None = None,
     capacity: int | None = None,
     max_tokens: int | None = None,
+    schedule: str | None = None,
     kernel: Any = None,
     results: Sequence[Any] | None = None,
     ranks: int | None = None,
@@ -207,6 +218,8 @@ def dispatch(
         64-bit signless integer attribute.
     max_tokens : int | None, optional
         64-bit signless integer attribute.
+    schedule : str | None, optional
+        How long the messages of an op are: exact, padded.
     kernel : Any, optional
         Shape of the kernel of an op.
     results : sequence of types, optional
@@ -242,6 +255,7 @@ def dispatch(
             "padding": padding,
             "capacity": capacity,
             "max_tokens": max_tokens,
+            "schedule": schedule,
             "kernel": kernel,
         },
         results=results,
@@ -271,6 +285,7 @@ _COMBINE = OpSpec(
         Attr("max_tokens", "i64", minimum=1),
         Attr("defer_release", "unit"),
         Attr("algorithm", "enum", "#moe.algorithm<{}>", ("pull", "push")),
+        Attr("schedule", "enum", "#moe.schedule<{}>", ("exact", "padded")),
         Attr("kernel", "any"),
     ),
     results=(Result("outputs", "variadic"),),
@@ -295,6 +310,7 @@ def combine(
     max_tokens: int | None = None,
     defer_release: bool = False,
     algorithm: str | None = None,
+    schedule: str | None = None,
     kernel: Any = None,
     results: Sequence[Any] | None = None,
     ranks: int | None = None,
@@ -338,6 +354,8 @@ def combine(
         Unit attribute.
     algorithm : str | None, optional
         How a combine moves rows: pull, push.
+    schedule : str | None, optional
+        How long the messages of an op are: exact, padded.
     kernel : Any, optional
         Shape of the kernel of an op.
     results : sequence of types, optional
@@ -372,6 +390,7 @@ def combine(
             "max_tokens": max_tokens,
             "defer_release": defer_release,
             "algorithm": algorithm,
+            "schedule": schedule,
             "kernel": kernel,
         },
         results=results,
@@ -392,6 +411,7 @@ _ALLTOALLV = OpSpec(
     attributes=(
         Attr("grid", "symbol"),
         Attr("overflow", "enum", "#moe.overflow<{}>", ("error", "drop")),
+        Attr("schedule", "enum", "#moe.schedule<{}>", ("exact", "padded")),
         Attr("kernel", "any"),
     ),
     results=(Result("outputs", "variadic"),),
@@ -406,6 +426,7 @@ def alltoallv(
     *,
     grid: str,
     overflow: str | None = None,
+    schedule: str | None = None,
     kernel: Any = None,
     results: Sequence[Any] | None = None,
     ranks: int | None = None,
@@ -429,6 +450,8 @@ def alltoallv(
         Flat symbol reference attribute: the name of a shard.grid.
     overflow : str | None, optional
         What happens to rows beyond the capacity: error, drop; error when not given.
+    schedule : str | None, optional
+        How long the messages of an op are: exact, padded.
     kernel : Any, optional
         Shape of the kernel of an op.
     results : sequence of types, optional
@@ -454,6 +477,7 @@ def alltoallv(
         {
             "grid": grid,
             "overflow": overflow,
+            "schedule": schedule,
             "kernel": kernel,
         },
         results=results,

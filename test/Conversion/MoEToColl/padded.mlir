@@ -14,12 +14,13 @@ shard.grid @ep(shape = 4)
 // CHECK-LABEL: func.func @dispatch
 // CHECK: symm.phase "pack"
 // CHECK: symm.check {{.*}}, capacity_exceeded, "rows between two ranks, bounded by the pair capacity" expected %c16{{.*}} peer
-// CHECK: memref.store %c16{{.*}}, %[[NUMBERS:[-a-z0-9_]+]]
+// CHECK: %[[STARTS:.*]] = coll.table [0, 16, 32, 48] : memref<4xi32>
+// CHECK: %[[NUMBERS:.*]] = coll.table [16, 16, 16, 16] : memref<4xi32>
 // CHECK: %[[OX:[-a-z0-9_]+]] = memref.alloc() : memref<64x8xf32>
 // CHECK: symm.phase "move"
 // CHECK: %[[IX:[-a-z0-9_]+]] = memref.alloc() : memref<64x8xf32>
 // CHECK: coll.exchange {
-// CHECK-NEXT: coll.rows %{{.*}}[%{{.*}}, %[[NUMBERS]]] to
+// CHECK-NEXT: coll.rows %{{.*}}[%[[STARTS]], %[[NUMBERS]]] to %{{.*}}[%[[STARTS]], %[[NUMBERS]]]
 // CHECK: symm.phase "unpack"
 // FIVE-LABEL: func.func @dispatch
 // FIVE: symm.check {{.*}}, capacity_exceeded, {{.*}} expected %c5
@@ -35,6 +36,38 @@ func.func @dispatch(%x: memref<16x8xf32>, %idx: memref<16x2xi32>,
     : (memref<16x8xf32>, memref<16x2xi32>, memref<16x2xf32>, memref<64x8xf32>,
        memref<64x2xi32>, memref<64x2xf32>, memref<64xi32>, memref<4xi32>,
        memref<4xi32>, memref<16x4xi32>) -> ()
+  return
+}
+
+// Rows that are left out have a place in a message like all others.
+// CHECK-LABEL: func.func @drop
+// FIVE-LABEL: func.func @drop
+// FIVE: symm.phase "place"
+// FIVE: symm.check {{.*}}, capacity_exceeded, "rows between two ranks, bounded by the pair capacity" expected %c5
+// FIVE: symm.phase "pack"
+func.func @drop(%x: memref<16x8xf32>, %idx: memref<16x2xi32>,
+    %w: memref<16x2xf32>, %recv_x: memref<20x8xf32>,
+    %recv_idx: memref<20x2xi32>, %recv_w: memref<20x2xf32>,
+    %src: memref<20xi32>, %to: memref<4xi32>, %from: memref<4xi32>,
+    %rows: memref<16x4xi32>) {
+  moe.dispatch %x, %idx, %w outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from,
+      %rows)
+      on @ep {num_experts = 8 : i64, overflow = #moe.overflow<drop>, capacity = 20 : i64}
+    : (memref<16x8xf32>, memref<16x2xi32>, memref<16x2xf32>, memref<20x8xf32>,
+       memref<20x2xi32>, memref<20x2xf32>, memref<20xi32>, memref<4xi32>,
+       memref<4xi32>, memref<16x4xi32>) -> ()
+  return
+}
+
+// An op may have a schedule of its own.
+// CHECK-LABEL: func.func @own
+// CHECK-NOT: coll.table
+// CHECK: coll.exchange
+func.func @own(%send: memref<16x8xf32>, %counts: memref<4xi32>,
+    %recv: memref<9x8xf32>, %recv_counts: memref<4xi32>) {
+  moe.alltoallv %send, %counts outs(%recv, %recv_counts) on @ep
+      {schedule = #moe.schedule<exact>}
+    : (memref<16x8xf32>, memref<4xi32>, memref<9x8xf32>, memref<4xi32>) -> ()
   return
 }
 

@@ -61,3 +61,19 @@ func.func @loop(%n: memref<1x4xi32>, %all: memref<4x4xi32>, %times: index) {
   }
   return
 }
+
+// Equal tables are one, which nobody writes to (coll_s9).
+// CHECK-LABEL: func.func @tables
+// CHECK: %[[T:.*]] = coll.table [0, 4] : memref<2xi32>
+// CHECK-NOT: coll.table
+// CHECK: coll.rows %{{.*}}[%[[T]], %[[T]]] to %{{.*}}[%[[T]], %[[T]]]
+func.func @tables(%x: memref<8x4xf32>, %recv: memref<8x4xf32>) {
+  %0 = coll.table [0, 4] : memref<2xi32>
+  %1 = coll.table [0, 4] : memref<2xi32>
+  %unused = coll.table [1, 2] : memref<2xi32>
+  coll.exchange {
+    coll.rows %x[%0, %1] to %recv[%1, %0]
+      : memref<8x4xf32> to memref<8x4xf32> by memref<2xi32>
+  }
+  return
+}

@@ -184,3 +184,38 @@ func.func @rows_table(%x: memref<8xf32>, %y: memref<8xf32>, %t: memref<4xi64>) {
   }
   return
 }
+
+// -----
+
+// coll_c7
+func.func @table_numbers() {
+  // expected-error @+1 {{'coll.table' op expects as many numbers as the table has elements (3, 'memref<4xi32>')}}
+  %0 = coll.table [0, 1, 2] : memref<4xi32>
+  return
+}
+
+// -----
+
+// coll_c7
+func.func @table_negative() {
+  // expected-error @+1 {{'coll.table' op expects no negative number (-1)}}
+  %0 = coll.table [0, 1, -1, 2] : memref<4xi32>
+  return
+}
+
+// -----
+
+// coll_c7
+func.func @table_layout() {
+  // expected-error @+1 {{'coll.table' op expects the table ('memref<4xi32, strided<[1], offset: 4>>') to have no layout}}
+  %0 = coll.table [0, 1, 2, 3] : memref<4xi32, strided<[1], offset: 4>>
+  return
+}
+
+// -----
+
+func.func @table_type() {
+  // expected-error @+1 {{'coll.table' op result #0 must be statically shaped rank-1 memref of i32 with contiguous rows, but got 'memref<4xi64>'}}
+  %0 = coll.table [0, 1, 2, 3] : memref<4xi64>
+  return
+}

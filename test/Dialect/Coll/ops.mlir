@@ -49,3 +49,15 @@ func.func @read(%table: memref<4x8xi32>) {
   %host = coll.read %table : memref<4x8xi32>
   return
 }
+
+// CHECK-LABEL: func.func @table
+// CHECK: %[[T:.*]] = coll.table [0, 16, 32, 48] : memref<4xi32>
+// CHECK: coll.rows %{{.*}}[%[[T]], %[[T]]] to %{{.*}}[%[[T]], %[[T]]]
+func.func @table(%x: memref<64x4xf32>, %recv: memref<64x4xf32>) {
+  %starts = coll.table [0, 16, 32, 48] : memref<4xi32>
+  coll.exchange {
+    coll.rows %x[%starts, %starts] to %recv[%starts, %starts]
+      : memref<64x4xf32> to memref<64x4xf32> by memref<4xi32>
+  }
+  return
+}

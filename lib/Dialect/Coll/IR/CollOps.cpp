@@ -81,5 +81,20 @@ LogicalResult ExchangeOp::verifyRegions() {
   return success();
 }
 
+/// coll_c7
+LogicalResult TableOp::verify() {
+  auto type = cast<MemRefType>(getTable().getType());
+  if (!type.getLayout().isIdentity())
+    return emitOpError("expects the table (") << type << ") to have no layout";
+  ArrayRef<int32_t> numbers = getNumbers();
+  if (static_cast<int64_t>(numbers.size()) != type.getDimSize(0))
+    return emitOpError("expects as many numbers as the table has elements (")
+           << numbers.size() << ", " << type << ")";
+  for (int32_t number : numbers)
+    if (number < 0)
+      return emitOpError("expects no negative number (") << number << ")";
+  return success();
+}
+
 /// coll_c5
 LogicalResult RowsOp::verify() { return verifyRowShape(*this); }

@@ -158,6 +158,13 @@ int64_t DispatchOp::getNumRows(int64_t numRanks) {
   return rows;
 }
 
+int64_t DispatchOp::getMaxPairRows(int64_t numRanks) {
+  ExpertPlacement placement{static_cast<int64_t>(getNumExperts()), numRanks};
+  int64_t perToken =
+      isExpertMajor() ? std::min(getTopK(), placement.maxPerRank()) : 1;
+  return getTokenBound() * perToken;
+}
+
 void DispatchOp::getExpectedOutputTypes(
     int64_t numRanks, SmallVectorImpl<RankedTensorType> &types) {
   ShapedType x = getX().getType();
@@ -238,6 +245,13 @@ int64_t CombineOp::getTokenBound() {
   return ::getTokenBound(getSendRow().getType(), getMaxTokens());
 }
 
+int64_t CombineOp::getMaxPairRows(int64_t numRanks) {
+  ExpertPlacement placement{static_cast<int64_t>(getNumExperts()), numRanks};
+  int64_t perToken =
+      isExpertMajor() ? std::min(getNumSlots(), placement.maxPerRank()) : 1;
+  return getTokenBound() * perToken;
+}
+
 StringRef CombineOp::getOutputName(unsigned) { return "out"; }
 
 void CombineOp::getExpectedOutputTypes(
@@ -276,6 +290,14 @@ CombineOp::reifyResultShapes(OpBuilder &builder,
 //===----------------------------------------------------------------------===//
 // AllToAllvOp
 //===----------------------------------------------------------------------===//
+
+/// A rank receives no more than `recv` has room for.
+int64_t AllToAllvOp::getMaxPairRows(int64_t) {
+  ShapedType send = getSend().getType();
+  int64_t rows =
+      cast<ShapedType>(getOutputValues().front().getType()).getDimSize(0);
+  return send.isDynamicDim(0) ? rows : std::min(rows, send.getDimSize(0));
+}
 
 StringRef AllToAllvOp::getOutputName(unsigned index) {
   return index == 0 ? "recv" : "recv_counts";

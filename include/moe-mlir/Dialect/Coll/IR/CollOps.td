@@ -175,4 +175,27 @@ def Coll_ReadOp : Coll_Op<"read", [
   let assemblyFormat = "$table attr-dict `:` type($table)";
 }
 
+def Coll_TableOp : Coll_Op<"table", [Pure]> {
+  let summary = "a table that is known when it is compiled";
+  let description = [{
+    A table for `coll.rows` whose numbers do not depend on data. It is host memory
+    on every target, and nobody writes to it. Exchanges that have no other tables
+    can be captured and replayed by a device (coll_s9).
+
+    Example, with four ranks, and room for 16 rows of each:
+
+    ```mlir
+    %starts = coll.table [0, 16, 32, 48] : memref<4xi32>
+    %counts = coll.table [16, 16, 16, 16] : memref<4xi32>
+    ```
+
+    **Constraints:**
+    - coll_c7: as many numbers as the table has elements, none of them negative.
+  }];
+  let arguments = (ins DenseI32ArrayAttr:$numbers);
+  let results = (outs Coll_Table:$table);
+  let assemblyFormat = "$numbers attr-dict `:` type($table)";
+  let hasVerifier = 1;
+}
+
 #endif // MOE_MLIR_DIALECT_COLL_IR_COLLOPS_TD

@@ -165,6 +165,23 @@ def MoE_AlgorithmAttr : EnumAttr<MoE_Dialect, MoE_AlgorithmEnum, "algorithm"> {
   let assemblyFormat = "`<` $value `>`";
 }
 
+def MoE_ScheduleEnum : I32EnumAttr<"Schedule",
+    "how long the messages of an op are", [
+    I32EnumAttrCase<"exact", 0>, I32EnumAttrCase<"padded", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    Set by `moe-plan{transport=messages}`. Of no meaning where ranks write to each
+    other's memory. It makes no difference to results (coll_s6).
+    - `exact`: as long as their rows, of which a CPU has to know the number.
+    - `padded`: with room for a number of rows that is known when the op is
+      compiled (coll_s8).
+  }];
+}
+def MoE_ScheduleAttr : EnumAttr<MoE_Dialect, MoE_ScheduleEnum, "schedule"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
 def MoE_TransferEnum : I32EnumAttr<"Transfer", "how a kernel moves rows", [
     I32EnumAttrCase<"stores", 0>, I32EnumAttrCase<"bulk", 1>]> {
   let cppNamespace = "::mlir::moe";

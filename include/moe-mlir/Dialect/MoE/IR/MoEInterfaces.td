@@ -27,6 +27,18 @@ def MoE_CollectiveOpInterface : OpInterface<"CollectiveOpInterface"> {
       "::mlir::moe::KernelAttr", "getKernelAttr">,
     InterfaceMethod<"Sets the shape of its kernel.",
       "void", "setKernelAttr", (ins "::mlir::moe::KernelAttr":$kernel)>,
+    InterfaceMethod<[{
+        How long its messages are, where ranks exchange such; null when not
+        planned.
+      }],
+      "::mlir::moe::ScheduleAttr", "getScheduleAttr">,
+    InterfaceMethod<"Sets how long its messages are.",
+      "void", "setScheduleAttr", (ins "::mlir::moe::ScheduleAttr":$schedule)>,
+    InterfaceMethod<[{
+        The most rows that a rank can have for another one (coll_s8). Only valid
+        once the op is verified.
+      }],
+      "int64_t", "getMaxPairRows", (ins "int64_t":$numRanks)>,
     InterfaceMethod<"The outputs: results, or the buffers of `outs`.",
       "::mlir::ValueRange", "getOutputValues", (ins), /*methodBody=*/[{}],
       /*defaultImplementation=*/[{

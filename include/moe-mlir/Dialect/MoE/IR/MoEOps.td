@@ -129,6 +129,7 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     DefaultValuedAttr<MoE_PaddingAttr, "Padding::none">:$padding,
     OptionalAttr<MoE_PositiveI64>:$capacity,
     OptionalAttr<MoE_PositiveI64>:$max_tokens,
+    OptionalAttr<MoE_ScheduleAttr>:$schedule,
     OptionalAttr<MoE_KernelAttr>:$kernel);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
 
@@ -254,6 +255,7 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     OptionalAttr<MoE_PositiveI64>:$max_tokens,
     UnitAttr:$defer_release,
     OptionalAttr<MoE_AlgorithmAttr>:$algorithm,
+    OptionalAttr<MoE_ScheduleAttr>:$schedule,
     OptionalAttr<MoE_KernelAttr>:$kernel);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
 
@@ -328,6 +330,7 @@ def MoE_AllToAllvOp : MoE_CollectiveOp<"alltoallv", []> {
     Variadic<AnyMemRef>:$outs,
     FlatSymbolRefAttr:$grid,
     DefaultValuedAttr<MoE_OverflowAttr, "Overflow::error">:$overflow,
+    OptionalAttr<MoE_ScheduleAttr>:$schedule,
     OptionalAttr<MoE_KernelAttr>:$kernel);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
 
