@@ -34,6 +34,8 @@ void moe::buildMoEToSymmKernelsPipeline(OpPassManager &pm,
   if (hasMessages) {
     ConvertMoEToCollPassOptions kernels;
     kernels.target = "cuda";
+    kernels.schedule = options.schedule == "padded" ? "padded" : "exact";
+    kernels.pairCapacity = options.pairCapacity;
     pm.addPass(createConvertMoEToCollPass(kernels));
   } else {
     ConvertMoEToSymmPassOptions kernels;

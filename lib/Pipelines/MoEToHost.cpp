@@ -32,11 +32,10 @@ using namespace mlir::moe;
 
 /// All of the first part, with the choices of `plan`.
 static void buildBufferizationPipeline(OpPassManager &pm,
-                                       const MoEPlanPassOptions &plan,
-                                       StringRef transport = "direct") {
+                                       const MoEPlanPassOptions &plan) {
   pm.addPass(createMoERenameSymbolsPass());
   MoEPrepareEntriesPassOptions entries;
-  entries.transport = transport.str();
+  entries.transport = plan.transport;
   pm.addPass(createMoEPrepareEntriesPass(entries));
   MoECheckEntriesPassOptions check;
   check.target = plan.target;
@@ -74,7 +73,7 @@ static void buildBufferizationPipeline(OpPassManager &pm,
       bufferization::createOptimizeAllocationLivenessPass());
 
   pm.addPass(createMoEPlanPass(plan));
-  if (transport != "messages")
+  if (plan.transport != "messages")
     pm.addPass(createMoEPlaceSymmetricBuffersPass());
   pm.addPass(createMoEAllocResultsPass());
 }
@@ -83,13 +82,17 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
                                         const MoEToHostOptions &options) {
   MoEPlanPassOptions plan;
   plan.combineAlgorithm = options.combineAlgorithm;
-  buildBufferizationPipeline(pm, plan, options.transport);
+  plan.transport = options.transport;
+  plan.schedule = options.schedule;
+  buildBufferizationPipeline(pm, plan);
 }
 
 void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
                                         const MoEToCUDAOptions &options) {
   MoEPlanPassOptions plan;
   plan.combineAlgorithm = options.combineAlgorithm;
+  plan.transport = options.transport;
+  plan.schedule = options.schedule;
   plan.target = "cuda";
   plan.chip = options.chip;
   plan.blocks = options.blocks;
@@ -97,7 +100,7 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
   plan.transfer = options.transfer;
   plan.stages = options.stages;
   plan.team = options.team;
-  buildBufferizationPipeline(pm, plan, options.transport);
+  buildBufferizationPipeline(pm, plan);
 }
 
 void moe::buildMoEToProtocolPipeline(OpPassManager &pm,
@@ -105,7 +108,7 @@ void moe::buildMoEToProtocolPipeline(OpPassManager &pm,
   bool hasMessages = options.transport == "messages";
   if (hasMessages) {
     ConvertMoEToCollPassOptions messages;
-    messages.schedule = options.schedule;
+    messages.schedule = options.schedule == "padded" ? "padded" : "exact";
     messages.pairCapacity = options.pairCapacity;
     pm.addPass(createConvertMoEToCollPass(messages));
   } else {

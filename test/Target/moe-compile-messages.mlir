@@ -64,7 +64,7 @@ func.func @roundtrip(%x: tensor<?x64xbf16>, %idx: tensor<?x2xi32>, %w: tensor<?x
 // RUN: not moe-compile %s --schedule=padded -o %t.no.so 2>&1 | FileCheck %s --check-prefix=SCHEDULE
 // SCHEDULE: moe-compile: error: option 'schedule' is for transport messages ('direct' given)
 // RUN: not moe-compile %s --transport=messages --pair-capacity=5 -o %t.no.so 2>&1 | FileCheck %s --check-prefix=EXACT
-// EXACT: moe-compile: error: option 'pair-capacity' is for schedule padded ('exact' given)
+// EXACT: moe-compile: error: option 'pair-capacity' is for schedule padded ('auto' given)
 // RUN: not moe-compile %s --transport=messages --schedule=padded --pair-capacity=-1 -o %t.no.so 2>&1 | FileCheck %s --check-prefix=NEGATIVE
 // NEGATIVE: moe-compile: error: option 'pair-capacity' expects a number of rows, got '-1'
 // RUN: moe-compile %s --transport=messages --schedule=padded --pair-capacity=7 --emit=coll | FileCheck %s --check-prefix=PADDED

@@ -28,8 +28,8 @@ struct MoEToHostOptions : public PassPipelineOptions<MoEToHostOptions> {
       llvm::cl::init("direct")};
   Option<std::string> schedule{
       *this, "schedule",
-      llvm::cl::desc("With messages, how long they are: exact or padded"),
-      llvm::cl::init("exact")};
+      llvm::cl::desc("With messages, how long they are: auto, exact or padded"),
+      llvm::cl::init("auto")};
   Option<int64_t> pairCapacity{
       *this, "pair-capacity",
       llvm::cl::desc(
@@ -57,6 +57,16 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
       llvm::cl::desc("How ranks exchange rows: direct, into each other's "
                      "memory, or messages"),
       llvm::cl::init("direct")};
+  Option<std::string> schedule{
+      *this, "schedule",
+      llvm::cl::desc("With messages, how long they are: auto, exact or padded"),
+      llvm::cl::init("auto")};
+  Option<int64_t> pairCapacity{
+      *this, "pair-capacity",
+      llvm::cl::desc(
+          "With schedule=padded, rows from a rank to another one, at "
+          "most; 0 for as many as there can be"),
+      llvm::cl::init(0)};
   Option<std::string> chip{*this, "chip",
                            llvm::cl::desc("Compute capability of the device"),
                            llvm::cl::init("sm_90")};

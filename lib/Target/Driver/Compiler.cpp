@@ -196,6 +196,8 @@ static Parts getParts(const CompileOptions &options) {
   cuda->gpuFormat = options.gpu.format;
   cuda->ptxas = options.gpu.ptxas;
   cuda->transport = options.transport;
+  cuda->schedule = options.schedule;
+  cuda->pairCapacity = options.pairCapacity;
   cuda->blocks = options.kernel.blocks;
   cuda->threads = options.kernel.threads;
   cuda->transfer = options.kernel.transfer;

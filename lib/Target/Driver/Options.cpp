@@ -52,9 +52,9 @@ ArrayRef<OptionInfo> moe::getOptionInfos() {
        "memory that they "
        "share, or messages, which also reach ranks of other hosts"},
       {"schedule",
-       "How long messages are: exact (the default), as long as their rows, or "
-       "padded, with room for pair-capacity rows (transport messages, target "
-       "host)"},
+       "How long messages are: auto (the default), exact, as long as their "
+       "rows, "
+       "or padded, with room for pair-capacity rows (transport messages)"},
       {"pair-capacity",
        "Rows from a rank to another one, at most (schedule padded; default: 0, "
        "as many as there can be)",
@@ -235,22 +235,17 @@ LogicalResult OptionReader::readTransport() {
     if (!hasMessages && find(name))
       return fail("option '" + name + "' is for transport messages ('" +
                   compile.transport + "' given)");
-  if (failed(readChoice("schedule", "schedule", {"exact", "padded"},
+  if (failed(readChoice("schedule", "schedule", {"auto", "exact", "padded"},
                         compile.schedule)) ||
       failed(readInteger("pair-capacity", compile.pairCapacity)))
     return failure();
   if (compile.pairCapacity < 0)
     return fail("option 'pair-capacity' expects a number of rows, got '" +
                 Twine(compile.pairCapacity) + "'");
-  if (compile.schedule == "exact" && compile.pairCapacity != 0)
-    return fail(
-        "option 'pair-capacity' is for schedule padded ('exact' given)");
-  bool hasKernels = compile.target != TargetKind::Host ||
-                    compile.kernelPlace == KernelPlace::Fibers;
-  if (compile.schedule == "padded" && hasKernels)
-    return fail("option 'schedule' (padded) is for target host without kernels "
-                "('" +
-                target + "' given)");
+  // What does not have room for all rows is to be asked for.
+  if (compile.schedule != "padded" && compile.pairCapacity != 0)
+    return fail("option 'pair-capacity' is for schedule padded ('" +
+                compile.schedule + "' given)");
   // The protocol is in one dialect or the other.
   if (compile.stage == (hasMessages ? Stage::Symm : Stage::Coll))
     return fail("transport '" + compile.transport + "' has no stage '" +

@@ -64,9 +64,9 @@ struct CompileOptions {
   /// How ranks exchange rows: "direct" or "messages".
   std::string transport = "direct";
   /// See `convert-moe-to-coll`.
-  std::string schedule = "exact";
   int64_t pairCapacity = 0;
   /// See `moe-plan`.
+  std::string schedule = "auto";
   std::string combineAlgorithm = "auto";
   /// Called for each pass manager before it runs; may fail.
   std::function<LogicalResult(PassManager &)> configure;

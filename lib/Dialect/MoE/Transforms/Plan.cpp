@@ -9,6 +9,7 @@
 #include "moe-mlir/Dialect/MoE/Transforms/Passes.h"
 
 #include "KernelPlan.h"
+#include "SchedulePlan.h"
 
 #include "mlir/IR/Remarks.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -37,6 +38,8 @@ struct MoEPlanPass : public moe::impl::MoEPlanPassBase<MoEPlanPass> {
         explainRelease(op);
       ++(op.getAlgorithm() == Algorithm::pull ? numPull : numPush);
     });
+    if (transport == "messages")
+      getOperation()->walk([&](CollectiveOpInterface op) { planMessages(op); });
     if (target != "cuda")
       return;
     WalkResult walked = getOperation()->walk([&](CollectiveOpInterface op) {
@@ -61,6 +64,12 @@ private:
     if (combineAlgorithm != "auto" && !symbolizeAlgorithm(combineAlgorithm))
       return emitOptionError("combine-algorithm", "auto, pull or push")
              << combineAlgorithm << ")";
+    if (transport != "direct" && transport != "messages")
+      return emitOptionError("transport", "direct or messages")
+             << transport << ")";
+    if (schedule != "auto" && !symbolizeSchedule(schedule))
+      return emitOptionError("schedule", "auto, exact or padded")
+             << schedule << ")";
     if (target != "host" && target != "cuda")
       return emitOptionError("target", "host or cuda") << target << ")";
     if (target == "host")
@@ -128,6 +137,26 @@ private:
       remark::missed(op.getLoc(), opts)
           << "combine has nothing to put off: it pushes, so that no rank reads "
              "the rows of another one, and ends when no row is on its way";
+  }
+
+  void planMessages(CollectiveOpInterface op) {
+    if (op.getNumRanks() == 0)
+      return;
+    if (!op.getScheduleAttr()) {
+      ScheduleChoice choice = {Schedule::exact, "asked for by 'schedule'"};
+      if (std::optional<Schedule> pinned = symbolizeSchedule(schedule))
+        choice.schedule = *pinned;
+      else
+        choice = chooseSchedule(op, target == "cuda");
+      op.setScheduleAttr(ScheduleAttr::get(&getContext(), choice.schedule));
+      remark::passed(op.getLoc(), getRemarkOptions("schedule", op))
+          << llvm::formatv("{0} has {1} messages: {2}",
+                           op->getName().stripDialect(),
+                           stringifySchedule(choice.schedule), choice.reason)
+                 .str();
+    }
+    bool isExact = op.getScheduleAttr().getValue() == Schedule::exact;
+    ++(isExact ? numExact : numPadded);
   }
 
   LogicalResult planKernelOf(CollectiveOpInterface op) {

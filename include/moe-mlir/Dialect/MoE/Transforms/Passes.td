@@ -43,6 +43,17 @@ def MoEPlanPass : Pass<"moe-plan"> {
 
     An op that already has an `algorithm` keeps it.
 
+    With `transport=messages` it chooses the `schedule` of each op that has none:
+
+    - `exact` on the host, whose CPU knows the counts in any case, and on GPUs
+      where much is moved.
+    - `padded` on GPUs where the rows that may come are few: where sending room for
+      all of them costs less than a CPU that waits for the counts. Nothing can
+      exceed that room, so the choice is safe for all inputs.
+
+    docs/Coll.md has the rule. It depends on nothing but the module and the
+    options, so that all ranks choose alike.
+
     With `target=cuda` it also chooses the shape of each op's kernel, `kernel`
     (`#moe.kernel`), unless the op has one. Each part of it can be pinned by an
     option; where an op cannot take a pinned value, a remark says so, and it gets
@@ -67,6 +78,10 @@ def MoEPlanPass : Pass<"moe-plan"> {
   let options = [
     Option<"combineAlgorithm", "combine-algorithm", "std::string", "\"auto\"",
            "how combines move rows: auto, pull or push">,
+    Option<"transport", "transport", "std::string", "\"direct\"",
+           "how ranks exchange rows: direct or messages">,
+    Option<"schedule", "schedule", "std::string", "\"auto\"",
+           "messages: how long they are: auto, exact or padded">,
     Option<"target", "target", "std::string", "\"host\"",
            "what to plan for: host or cuda">,
     Option<"chip", "chip", "std::string", "\"sm_90\"",
@@ -86,6 +101,8 @@ def MoEPlanPass : Pass<"moe-plan"> {
   let statistics = [
     Statistic<"numPull", "num-pull", "combines that pull">,
     Statistic<"numPush", "num-push", "combines that push">,
+    Statistic<"numExact", "num-exact", "ops with messages as long as their rows">,
+    Statistic<"numPadded", "num-padded", "ops with messages of fixed length">,
     Statistic<"numBulk", "num-bulk", "kernels that move rows by bulk copies">,
     Statistic<"numStores", "num-stores", "kernels that move rows by stores">
   ];
