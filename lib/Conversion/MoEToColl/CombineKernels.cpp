@@ -15,7 +15,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
-#include "../MoEToSymm/CombineSum.h"
+#include "../MoEProtocols/CombineSum.h"
 #include "KernelBlocks.h"
 
 using namespace mlir;

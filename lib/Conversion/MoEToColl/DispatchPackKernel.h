@@ -9,7 +9,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOCOLL_DISPATCHPACKKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOCOLL_DISPATCHPACKKERNEL_H
 
-#include "../MoEToSymm/DispatchRows.h"
+#include "../MoEProtocols/DispatchRows.h"
 #include "KernelBlocks.h"
 
 namespace mlir::moe {

@@ -9,7 +9,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOCOLL_DISPATCHPLACEKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOCOLL_DISPATCHPLACEKERNEL_H
 
-#include "../MoEToSymm/DispatchTables.h"
+#include "../MoEProtocols/DispatchTables.h"
 #include "KernelBlocks.h"
 
 namespace mlir::moe {

@@ -9,7 +9,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOCOLL_KERNELMESSAGES_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOCOLL_KERNELMESSAGES_H
 
-#include "../MoEToSymm/KernelBuilder.h"
+#include "../MoEProtocols/KernelBuilder.h"
 #include "MessageBuilder.h"
 
 namespace mlir::moe {

@@ -8,6 +8,8 @@
 
 #include "CombineKernel.h"
 
+#include "Lowerings.h"
+
 using namespace mlir;
 using namespace mlir::moe;
 

@@ -9,7 +9,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
 
-#include "CombineSum.h"
+#include "../MoEProtocols/CombineSum.h"
 
 namespace mlir::moe {
 

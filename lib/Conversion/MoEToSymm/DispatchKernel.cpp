@@ -8,6 +8,8 @@
 
 #include "DispatchKernel.h"
 
+#include "Lowerings.h"
+
 using namespace mlir;
 using namespace mlir::moe;
 

@@ -9,7 +9,7 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 
-#include "DispatchRows.h"
+#include "../MoEProtocols/DispatchRows.h"
 
 namespace mlir::moe {
 
@@ -42,6 +42,7 @@ private:
   void publishCounts();
   void complete();
 
+  // DispatchKernelPad.cpp
   /// With `reuse`: fills the rows that no rank has put.
   void padByRuns();
 
@@ -55,7 +56,7 @@ private:
     return arith::ShLIOp::create(b, epoch, b.i64(slabCountBits()));
   }
 
-  // DispatchPlace.cpp
+  // DispatchKernelPlace.cpp
   void place();
   void placeInExpertOrder();
   void addLowerBlocks() override;

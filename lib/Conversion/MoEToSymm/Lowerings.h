@@ -1,4 +1,4 @@
-//===- Lowerings.h - collectives as the work of one thread ---- -*- C++ -*-===//
+//===- Lowerings.h - collectives between ranks that share memory *- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -9,14 +9,19 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_LOWERINGS_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_LOWERINGS_H
 
-#include "../MoEProtocols/ProtocolBuilder.h"
+#include "../MoEProtocols/KernelBuilder.h"
 
 namespace mlir::moe {
 
-/// Lowerings, one file each.
+/// Lowerings to the work of one thread, one file each.
 void lowerDispatch(DispatchOp op, ProtocolBuilder &b);
 void lowerCombine(CombineOp op, ProtocolBuilder &b);
 void lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b);
+
+/// Lowerings to kernels, one file each.
+void lowerDispatchToKernel(DispatchOp op, KernelBuilder &b);
+void lowerCombineToKernel(CombineOp op, KernelBuilder &b);
+void lowerAllToAllvToKernel(AllToAllvOp op, KernelBuilder &b);
 
 } // namespace mlir::moe
 

@@ -9,7 +9,6 @@
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
 
 #include "../MoEProtocols/OutlineCollectives.h"
-#include "KernelBuilder.h"
 #include "Lowerings.h"
 #include "moe-mlir/Conversion/Passes.h"
 

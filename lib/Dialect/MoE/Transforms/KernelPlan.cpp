@@ -16,7 +16,7 @@
 #include "KernelPlan.h"
 
 #include "KernelTraffic.h"
-#include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
+#include "moe-mlir/Conversion/KernelShape.h"
 #include "moe-mlir/Conversion/SymmToNVVM/SymmToNVVM.h"
 
 #include "llvm/Support/FormatVariadic.h"

@@ -6,10 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINESUM_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINESUM_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_COMBINESUM_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_COMBINESUM_H
 
-#include "../MoEProtocols/CombineProtocol.h"
+#include "CombineProtocol.h"
 #include "KernelBuilder.h"
 
 namespace mlir::moe {
@@ -214,4 +214,4 @@ protected:
 
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINESUM_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_COMBINESUM_H

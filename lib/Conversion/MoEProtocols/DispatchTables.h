@@ -6,11 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHTABLES_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHTABLES_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHTABLES_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHTABLES_H
 
-#include "../MoEProtocols/DispatchPadding.h"
-#include "../MoEProtocols/DispatchProtocol.h"
+#include "DispatchPadding.h"
+#include "DispatchProtocol.h"
 #include "KernelBuilder.h"
 
 namespace mlir::moe {
@@ -86,4 +86,4 @@ private:
 
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHTABLES_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHTABLES_H

@@ -1,5 +1,4 @@
-//===- DispatchRows.h - rows of a dispatch, in a kernel ----------*- C++
-//-*-===//
+//===- DispatchRows.h - rows of a dispatch, in a kernel --------*- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -7,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHROWS_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHROWS_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHROWS_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHROWS_H
 
 #include "DispatchTables.h"
 
@@ -246,4 +245,4 @@ protected:
 
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHROWS_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHROWS_H

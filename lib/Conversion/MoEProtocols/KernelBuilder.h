@@ -6,11 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_KERNELBUILDER_H
-#define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_KERNELBUILDER_H
+#ifndef MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_KERNELBUILDER_H
+#define MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_KERNELBUILDER_H
 
-#include "../MoEProtocols/ProtocolBuilder.h"
-#include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
+#include "ProtocolBuilder.h"
+#include "moe-mlir/Conversion/KernelShape.h"
 
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 
@@ -211,11 +211,6 @@ private:
   Value blockId, gridDim, threadId, subgroupId, laneId;
 };
 
-/// Lowerings to kernels, one file each.
-void lowerDispatchToKernel(DispatchOp op, KernelBuilder &b);
-void lowerCombineToKernel(CombineOp op, KernelBuilder &b);
-void lowerAllToAllvToKernel(AllToAllvOp op, KernelBuilder &b);
-
 } // namespace mlir::moe
 
-#endif // MOE_MLIR_LIB_CONVERSION_MOETOSYMM_KERNELBUILDER_H
+#endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_KERNELBUILDER_H
