@@ -8,16 +8,11 @@
 
 #include "moe-mlir/Conversion/MoEToColl/MoEToColl.h"
 
+#include "../MoEProtocols/CollectiveLowering.h"
 #include "../MoEProtocols/OutlineCollectives.h"
 #include "CollBuilder.h"
 #include "KernelMessages.h"
 #include "moe-mlir/Conversion/Passes.h"
-
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/Transforms/DialectConversion.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_CONVERTMOETOCOLLPASS
@@ -28,42 +23,6 @@ using namespace mlir;
 using namespace mlir::moe;
 
 namespace {
-
-/// What the lowerings of all collectives share: they need the memref form and a
-/// resolved grid.
-template <typename OpTy, void (*lower)(OpTy, CollBuilder &),
-          void (*lowerToKernels)(OpTy, KernelMessages &)>
-struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
-  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
-                       bool kernels, MessageSchedule schedule)
-      : OpConversionPattern<OpTy>(context), sites(sites), kernels(kernels),
-        schedule(schedule) {}
-
-  LogicalResult
-  matchAndRewrite(OpTy op, typename OpTy::Adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    if (op.isTensorForm())
-      return rewriter.notifyMatchFailure(op, "not in memref form");
-    if (op.getNumRanks() == 0)
-      return rewriter.notifyMatchFailure(op, "its grid is not resolved");
-    if (kernels) {
-      KernelMessages builder(op, rewriter, sites.lookup(op), getLaunchShape(op),
-                             schedule);
-      lowerToKernels(op, builder);
-      builder.end();
-    } else {
-      CollBuilder builder(op, rewriter, sites.lookup(op), schedule);
-      lower(op, builder);
-      builder.end();
-    }
-    rewriter.eraseOp(op);
-    return success();
-  }
-
-  const SiteNumbers &sites;
-  bool kernels;
-  MessageSchedule schedule;
-};
 
 /// Far ranks have no memory that this one could address (coll_s5).
 LogicalResult checkReachesNoMemory(Operation *op) {
@@ -112,12 +71,8 @@ struct ConvertMoEToCollPass
                          {/*site=*/kernels, /*handshake=*/false});
 
     ConversionTarget target(getContext());
-    target.addIllegalDialect<MoEDialect>();
-    target.addLegalDialect<
-        arith::ArithDialect, coll::CollDialect, func::FuncDialect,
-        gpu::GPUDialect, linalg::LinalgDialect, math::MathDialect,
-        memref::MemRefDialect, NVVM::NVVMDialect, scf::SCFDialect,
-        symm::SymmDialect, vector::VectorDialect>();
+    addProtocolDialects(target);
+    target.addLegalDialect<coll::CollDialect>();
     RewritePatternSet patterns(&getContext());
     populateMoEToCollConversionPatterns(patterns, sites, kernels,
                                         {schedule == "padded", pairCapacity});
@@ -143,15 +98,36 @@ private:
 
 } // namespace
 
+/// Adds the lowering of an op: to the work of one thread, or to kernels.
+template <typename OpTy>
+static void addLowering(RewritePatternSet &patterns, const SiteNumbers &sites,
+                        bool kernels, MessageSchedule schedule,
+                        void (*lower)(OpTy, CollBuilder &),
+                        void (*lowerToKernels)(OpTy, KernelMessages &)) {
+  patterns.add<CollectiveLowering<OpTy>>(
+      patterns.getContext(), sites,
+      [=](OpTy op, OpBuilder &rewriter, int64_t site) {
+        if (kernels) {
+          KernelMessages builder(op, rewriter, site, getLaunchShape(op),
+                                 schedule);
+          lowerToKernels(op, builder);
+          return builder.end();
+        }
+        CollBuilder builder(op, rewriter, site, schedule);
+        lower(op, builder);
+        builder.end();
+      });
+}
+
 void moe::populateMoEToCollConversionPatterns(RewritePatternSet &patterns,
                                               const SiteNumbers &sites,
                                               bool kernels,
                                               MessageSchedule schedule) {
-  patterns.add<CollectiveOpLowering<DispatchOp, lowerDispatchToColl,
-                                    lowerDispatchToMessageKernels>,
-               CollectiveOpLowering<CombineOp, lowerCombineToColl,
-                                    lowerCombineToMessageKernels>,
-               CollectiveOpLowering<AllToAllvOp, lowerAllToAllvToColl,
-                                    lowerAllToAllvToMessageKernels>>(
-      patterns.getContext(), sites, kernels, schedule);
+  addLowering<DispatchOp>(patterns, sites, kernels, schedule,
+                          lowerDispatchToColl, lowerDispatchToMessageKernels);
+  addLowering<CombineOp>(patterns, sites, kernels, schedule, lowerCombineToColl,
+                         lowerCombineToMessageKernels);
+  addLowering<AllToAllvOp>(patterns, sites, kernels, schedule,
+                           lowerAllToAllvToColl,
+                           lowerAllToAllvToMessageKernels);
 }

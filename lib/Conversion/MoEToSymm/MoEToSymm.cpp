@@ -8,15 +8,10 @@
 
 #include "moe-mlir/Conversion/MoEToSymm/MoEToSymm.h"
 
+#include "../MoEProtocols/CollectiveLowering.h"
 #include "../MoEProtocols/OutlineCollectives.h"
 #include "Lowerings.h"
 #include "moe-mlir/Conversion/Passes.h"
-
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
-#include "mlir/Transforms/DialectConversion.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_CONVERTMOETOSYMMPASS
@@ -28,22 +23,13 @@ using namespace mlir::moe;
 
 namespace {
 
-/// What the lowerings of all collectives share: they need the memref form, a
-/// resolved grid, and symmetric memory wherever peers reach.
-template <typename OpTy, void (*lower)(OpTy, ProtocolBuilder &),
-          void (*lowerToKernel)(OpTy, KernelBuilder &)>
-struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
-  CollectiveOpLowering(MLIRContext *context, const SiteNumbers &sites,
-                       bool kernels)
-      : OpConversionPattern<OpTy>(context), sites(sites), kernels(kernels) {}
+/// Buffers have to be symmetric memory wherever peers reach.
+template <typename OpTy>
+struct SymmetricLowering : public CollectiveLowering<OpTy> {
+  using CollectiveLowering<OpTy>::CollectiveLowering;
 
   LogicalResult
-  matchAndRewrite(OpTy op, typename OpTy::Adaptor,
-                  ConversionPatternRewriter &rewriter) const override {
-    if (op.isTensorForm())
-      return rewriter.notifyMatchFailure(op, "not in memref form");
-    if (op.getNumRanks() == 0)
-      return rewriter.notifyMatchFailure(op, "its grid is not resolved");
+  checkOperands(OpTy op, ConversionPatternRewriter &rewriter) const override {
     SmallVector<OpOperand *> operands;
     op.getSymmetricOperands(operands);
     for (OpOperand *operand : operands)
@@ -52,21 +38,8 @@ struct CollectiveOpLowering : public OpConversionPattern<OpTy> {
           diag << "operand #" << operand->getOperandNumber()
                << " is not in symmetric memory";
         });
-    if (kernels) {
-      KernelBuilder builder(op, rewriter, sites.lookup(op), getLaunchShape(op));
-      lowerToKernel(op, builder);
-      builder.end();
-    } else {
-      ProtocolBuilder builder(op, rewriter, sites.lookup(op));
-      lower(op, builder);
-      builder.end();
-    }
-    rewriter.eraseOp(op);
     return success();
   }
-
-  const SiteNumbers &sites;
-  bool kernels;
 };
 
 /// Whether the caller of the entry owns the memory of `buffer`. Arguments of
@@ -138,12 +111,7 @@ struct ConvertMoEToSymmPass
                          {/*site=*/kernels, /*handshake=*/kernels});
 
     ConversionTarget target(getContext());
-    target.addIllegalDialect<MoEDialect>();
-    target.addLegalDialect<arith::ArithDialect, func::FuncDialect,
-                           gpu::GPUDialect, linalg::LinalgDialect,
-                           math::MathDialect, memref::MemRefDialect,
-                           NVVM::NVVMDialect, scf::SCFDialect,
-                           symm::SymmDialect, vector::VectorDialect>();
+    addProtocolDialects(target);
     RewritePatternSet patterns(&getContext());
     populateMoEToSymmConversionPatterns(patterns, sites, kernels);
     if (failed(applyPartialConversion(getOperation(), target,
@@ -154,13 +122,32 @@ struct ConvertMoEToSymmPass
 
 } // namespace
 
+/// Adds the lowering of an op: to the work of one thread, or to a kernel.
+template <typename OpTy>
+static void addLowering(RewritePatternSet &patterns, const SiteNumbers &sites,
+                        bool kernels, void (*lower)(OpTy, ProtocolBuilder &),
+                        void (*lowerToKernel)(OpTy, KernelBuilder &)) {
+  patterns.add<SymmetricLowering<OpTy>>(
+      patterns.getContext(), sites,
+      [=](OpTy op, OpBuilder &rewriter, int64_t site) {
+        if (kernels) {
+          KernelBuilder builder(op, rewriter, site, getLaunchShape(op));
+          lowerToKernel(op, builder);
+          return builder.end();
+        }
+        ProtocolBuilder builder(op, rewriter, site);
+        lower(op, builder);
+        builder.end();
+      });
+}
+
 void moe::populateMoEToSymmConversionPatterns(RewritePatternSet &patterns,
                                               const SiteNumbers &sites,
                                               bool kernels) {
-  patterns.add<
-      CollectiveOpLowering<DispatchOp, lowerDispatch, lowerDispatchToKernel>,
-      CollectiveOpLowering<CombineOp, lowerCombine, lowerCombineToKernel>,
-      CollectiveOpLowering<AllToAllvOp, lowerAllToAllv,
-                           lowerAllToAllvToKernel>>(patterns.getContext(),
-                                                    sites, kernels);
+  addLowering<DispatchOp>(patterns, sites, kernels, lowerDispatch,
+                          lowerDispatchToKernel);
+  addLowering<CombineOp>(patterns, sites, kernels, lowerCombine,
+                         lowerCombineToKernel);
+  addLowering<AllToAllvOp>(patterns, sites, kernels, lowerAllToAllv,
+                           lowerAllToAllvToKernel);
 }
