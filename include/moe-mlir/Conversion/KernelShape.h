@@ -1,4 +1,5 @@
-//===- KernelShape.h - what kernels of moe ops can be ---------- -*- C++ -*-===//
+//===- KernelShape.h - what kernels of moe ops can be ---------- -*- C++
+//-*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.

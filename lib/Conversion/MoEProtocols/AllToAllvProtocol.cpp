@@ -49,3 +49,56 @@ Value moe::placeSentRows(AllToAllvOp op, Value all, ProtocolBuilder &b) {
   });
   return start;
 }
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+/// Counts are few. The first bad one is reported after the loop, whose loads
+/// then need not wait for one another.
+Value moe::areSendCountsFine(AllToAllvOp op, Value numRows,
+                             ProtocolBuilder &b) {
+  Value zero = b.index(0), none = b.index(-1);
+  SmallVector<Value> found =
+      b.reduce(zero, b.index(b.numRanks()), {zero, none, zero, zero},
+               [&](Value rank, ValueRange carried) -> SmallVector<Value> {
+                 Value rows = b.loadIndex(op.getSendCounts(), {rank});
+                 Value left = b.sub(numRows, carried[0]);
+                 Value isFine = b.both(b.cmp(Pred::sge, rows, zero),
+                                       b.cmp(Pred::sle, rows, left));
+                 Value isLater = b.cmp(Pred::sge, carried[1], zero);
+                 Value keeps = arith::OrIOp::create(b, isFine, isLater);
+                 return {b.add(carried[0], b.select(isFine, rows, zero)),
+                         b.select(keeps, carried[1], rank),
+                         b.select(keeps, carried[2], carried[0]),
+                         b.select(keeps, carried[3], rows)};
+               });
+  Value ok = b.cmp(Pred::slt, found[1], zero);
+  b.check(ok, symm::Failure::invalid_count, kSendCountsText,
+          {numRows, b.add(found[2], found[3]), found[1], found[2]});
+  return ok;
+}
+
+PeerCounts moe::countsOf(AllToAllvOp op, Value all, Value peer, Value total,
+                         ProtocolBuilder &b) {
+  int64_t capacity = cast<MemRefType>(op.getOuts()[0].getType()).getDimSize(0);
+  PeerCounts counts;
+  counts.isAlive = b.cmp(Pred::sge, b.load(all, {peer, b.index(0)}), b.i32(0));
+  counts.fits = b.cmp(Pred::sle, total, b.index(capacity));
+  counts.total = total;
+  counts.isFine = op.getOverflow() == Overflow::error
+                      ? b.both(counts.isAlive, counts.fits)
+                      : counts.isAlive;
+  return counts;
+}
+
+void moe::checkCounts(AllToAllvOp op, Value all, Value peer,
+                      const PeerCounts &counts, ProtocolBuilder &b) {
+  int64_t capacity = cast<MemRefType>(op.getOuts()[0].getType()).getDimSize(0);
+  b.check(counts.isAlive, symm::Failure::peer_failed, "status of a peer",
+          b.i64(0), b.i64(-1), peer);
+  if (op.getOverflow() == Overflow::error)
+    b.check(counts.fits, symm::Failure::capacity_exceeded, kRowsReceivedText,
+            b.index(capacity), counts.total, peer);
+  b.store(b.load(all, {peer, b.me()}), op.getOuts()[1], {peer});
+}

@@ -1,4 +1,5 @@
-//===- CollectiveLowering.h - patterns of collectives ---------- -*- C++ -*-===//
+//===- CollectiveLowering.h - patterns of collectives ---------- -*- C++
+//-*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.

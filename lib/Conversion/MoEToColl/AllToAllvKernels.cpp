@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../MoEProtocols/AllToAllvProtocol.h"
 #include "KernelBlocks.h"
 
 using namespace mlir;
@@ -21,7 +22,7 @@ namespace {
 class AllToAllvKernels {
 public:
   AllToAllvKernels(AllToAllvOp op, KernelMessages &b)
-      : op(op), b(b), recv(op.getOuts()[0]), recvCounts(op.getOuts()[1]),
+      : op(op), b(b), recv(op.getOuts()[0]),
         capacity(cast<MemRefType>(recv.getType()).getDimSize(0)) {}
 
   void lower();
@@ -39,7 +40,7 @@ private:
 
   AllToAllvOp op;
   KernelMessages &b;
-  Value recv, recvCounts;
+  Value recv;
   int64_t capacity;
 };
 
@@ -73,24 +74,11 @@ Value AllToAllvKernels::checkedCounts(Value numRows) {
   b.launch(/*stageBytes=*/0, [&] {
     b.onFirstBlock([&] {
       b.onThread(b.index(0), [&] {
-        Value zero = b.index(0), yes = b.integer(b.getI1Type(), 1);
-        Value areFine = b.reduce(
-            zero, b.index(b.numRanks()), {zero, yes},
-            [&](Value peer, ValueRange carried) -> SmallVector<Value> {
-              Value rows = b.loadIndex(op.getSendCounts(), {peer});
-              Value end = b.add(carried[0], rows);
-              Value isFine = b.both(b.cmp(Pred::sge, rows, zero),
-                                    b.cmp(Pred::sle, end, numRows));
-              // Of several the first one: what comes after it is of no meaning.
-              b.ifThen(carried[1], [&] {
-                b.check(isFine, symm::Failure::invalid_count, kSendCountsText,
-                        {numRows, end, peer, carried[0]});
-              });
-              return {end, b.both(carried[1], isFine)};
-            })[1];
+        Value areFine = areSendCountsFine(op, numRows, b);
         b.loop(b.numRanks(), [&](Value peer) {
           Value rows = b.load(op.getSendCounts(), {peer});
-          b.store(b.select(areFine, rows, b.i32(-1)), counts, {zero, peer});
+          b.store(b.select(areFine, rows, b.i32(-1)), counts,
+                  {b.index(0), peer});
         });
       });
     });
@@ -107,21 +95,13 @@ Value AllToAllvKernels::keptOf(Value start, Value rows) {
   return arith::MinSIOp::create(b, rows, room);
 }
 
-/// A thread per rank. Stores the counts of the rows that come here.
+/// A thread per rank.
 void AllToAllvKernels::checkCounts(Value all) {
   b.forThreads(b.index(b.numRanks()), [&](Value peer) {
-    Value isAlive = b.cmp(Pred::sge, b.load(all, {peer, b.index(0)}), b.i32(0));
-    b.check(isAlive, symm::Failure::peer_failed, "status of a peer", b.i64(0),
-            b.i64(-1), peer);
-    b.noteError(isAlive);
-    if (op.getOverflow() == Overflow::error) {
-      Value total = b.sumOfSenders(all, peer).second;
-      Value fits = b.cmp(Pred::sle, total, b.index(capacity));
-      b.check(fits, symm::Failure::capacity_exceeded, kRowsReceivedText,
-              b.index(capacity), total, peer);
-      b.noteError(fits);
-    }
-    b.store(b.load(all, {peer, b.me()}), recvCounts, {peer});
+    Value total = b.sumOfSenders(all, peer).second;
+    PeerCounts counts = countsOf(op, all, peer, total, b);
+    moe::checkCounts(op, all, peer, counts, b);
+    b.noteError(counts.isFine);
   });
 }
 

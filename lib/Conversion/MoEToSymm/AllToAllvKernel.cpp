@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../MoEProtocols/AllToAllvProtocol.h"
 #include "Lowerings.h"
 
 using namespace mlir;
@@ -117,28 +118,9 @@ void AllToAllvKernel::lower() {
 /// Checks the counts (alltoallv_s4) and sends them; bad ones are sent as -1,
 /// which tells all ranks to put nothing.
 void AllToAllvKernel::sendCounts() {
-  Value zero = b.index(0), none = b.index(-1);
   b.forPeers([&](Value peer) {
-    // Every thread checks all counts: they are few. It looks for the first bad
-    // one and reports that after the loop, whose loads then need not wait for
-    // one another.
-    SmallVector<Value> found =
-        b.reduce(zero, b.index(b.numRanks()), {zero, none, zero, zero},
-                 [&](Value rank, ValueRange carried) -> SmallVector<Value> {
-                   Value rows = b.loadIndex(op.getSendCounts(), {rank});
-                   Value left = b.sub(numRows, carried[0]);
-                   Value isFine = b.both(b.cmp(Pred::sge, rows, zero),
-                                         b.cmp(Pred::sle, rows, left));
-                   Value isLater = b.cmp(Pred::sge, carried[1], zero);
-                   Value keeps = arith::OrIOp::create(b, isFine, isLater);
-                   return {b.add(carried[0], b.select(isFine, rows, zero)),
-                           b.select(keeps, carried[1], rank),
-                           b.select(keeps, carried[2], carried[0]),
-                           b.select(keeps, carried[3], rows)};
-                 });
-    Value ok = b.cmp(Pred::slt, found[1], zero);
-    b.check(ok, symm::Failure::invalid_count, kSendCountsText,
-            {numRows, b.add(found[2], found[3]), found[1], found[2]});
+    // Every thread checks all of them.
+    Value ok = areSendCountsFine(op, numRows, b);
     b.loop(b.numRanks(), [&](Value rank) {
       Value count = b.load(op.getSendCounts(), {rank});
       b.store(b.select(ok, count, b.i32(-1)),
@@ -171,11 +153,7 @@ Value AllToAllvKernel::place() {
   b.setInsertionPointToEnd(peers.getBody());
   Value peer = peers.getInductionVar();
   auto [before, total] = b.sumOfSenders(all, peer);
-  Value isAlive = b.cmp(Pred::sge, b.load(all, {peer, zero}), b.i32(0));
-  Value fits = b.cmp(Pred::sle, total, b.index(capacity));
-  Value ok = isAlive;
-  if (op.getOverflow() == Overflow::error)
-    ok = b.both(ok, fits);
+  PeerCounts counts = countsOf(op, all, peer, total, b);
   // Only `drop` exceeds the capacity.
   Value room =
       arith::MaxSIOp::create(b, b.sub(b.index(capacity), before), zero);
@@ -183,15 +161,8 @@ Value AllToAllvKernel::place() {
   b.storeIndex(rowsBefore(peer), from, {peer});
   b.storeIndex(before, to, {peer});
   b.storeIndex(arith::MinSIOp::create(b, count, room), rows, {peer});
-  b.onFirstBlock([&, total = total] {
-    b.check(isAlive, symm::Failure::peer_failed, "status of a peer", b.i64(0),
-            b.i64(-1), peer);
-    if (op.getOverflow() == Overflow::error)
-      b.check(fits, symm::Failure::capacity_exceeded, kRowsReceivedText,
-              b.index(capacity), total, peer);
-    b.store(b.load(all, {peer, b.me()}), op.getOuts()[1], {peer});
-  });
-  scf::YieldOp::create(b, b.both(peers.getRegionIterArg(0), ok));
+  b.onFirstBlock([&] { checkCounts(op, all, peer, counts, b); });
+  scf::YieldOp::create(b, b.both(peers.getRegionIterArg(0), counts.isFine));
   b.setInsertionPointAfter(peers);
   return b.syncBlockAll(peers.getResult(0));
 }
