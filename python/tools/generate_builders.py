@@ -6,7 +6,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Writes python/moe_mlir/upstream/{moe,symm}.py from the .td files.
+"""Writes python/moe_mlir/upstream/{moe,symm,coll}.py from the .td files.
 
 llvm-tblgen prints the records of a dialect as JSON; each op becomes an OpSpec
 and a typed function, each attribute of the dialect a function. `--check`
@@ -32,12 +32,27 @@ MAJOR = (ROOT / "cmake" / "llvm-version.txt").read_text().split(".")[0]
 DIALECTS = {
     "moe": "Dialect/MoE/IR/MoEOps.td",
     "symm": "Dialect/Symm/IR/SymmOps.td",
+    "coll": "Dialect/Coll/IR/CollOps.td",
 }
+# What builders are made of, as ruff sorts imports.
+PARTS = (
+    "Attr",
+    "Body",
+    "Operand",
+    "OpSpec",
+    "Result",
+    "Results",
+    "attribute",
+    "build",
+    "enum_attribute",
+)
 OUTPUT = ROOT / "python" / "moe_mlir" / "upstream"
 # Ops whose result types are stated in docs/Spec.md, and inferred in _infer.py.
 INFERRED = ("moe.dispatch", "moe.combine", "moe.alltoallv")
 # Types that a definition fixes.
 FIXED_TYPES = {"Index": "index", "I1": "i1", "I32": "i32", "I64": "i64"}
+# Traits of ops whose regions have one block, without arguments and a terminator.
+BARE_REGIONS = {"NoRegionArguments", "NoTerminator", "SingleBlock"}
 # Names of parameters that every builder has.
 RESERVED = {"ir", "results", "ranks", "loc", "ip"}
 
@@ -222,6 +237,7 @@ def docstring(
     op: dict[str, Any],
     name: str,
     parameters: list[Parameter],
+    regions: list[str],
     inferred: bool,
 ) -> str:
     """The description of the op is in docs/generated; this says how to call."""
@@ -241,6 +257,8 @@ def docstring(
             lines += wrapped(parameter.text[:1].upper() + parameter.text[1:] + ".", "    ").split(
                 "\n"
             )
+    for region in regions:
+        lines += [f"{region} : callable", "    Called to build the ops of the region."]
     lines += ["results : sequence of types, optional"]
     lines += ["    Types of the results, when they are not to be inferred."]
     if inferred:
@@ -270,8 +288,13 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
     for argument, argument_name in op["arguments"]["args"]:
         make = attribute_parameter if is_attribute(records, argument["def"]) else operand_parameter
         parameters.append(make(records, argument["def"], argument_name))
-    if op["regions"]["args"] or op["successors"]["args"]:
-        sys.exit(f"{name} has regions or successors, which have no builder yet")
+    regions = [region_name for _, region_name in op["regions"]["args"]]
+    traits = {trait["def"] for trait in op["traits"]}
+    if op["successors"]["args"] or (regions and not traits >= BARE_REGIONS):
+        sys.exit(
+            f"{name} has successors, or regions with arguments, terminators or several "
+            "blocks, which have no builder yet"
+        )
     operands = [p for p in parameters if p.is_operand]
     attributes = [p for p in parameters if not p.is_operand]
     results = [
@@ -291,6 +314,8 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
     ):
         if items:
             spec.append(f"{field}={tuple_text(items, '    ')}")
+    if regions:
+        spec.append(f"regions=({', '.join(map(repr, regions))},)")
     if segmented:
         spec.append("has_operand_segments=True")
 
@@ -308,6 +333,7 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
             continue
         seen_default |= bool(p.default)
         signature.append(f"{p.python}: {p.type}" + (f" = {p.default}" if p.default else ""))
+    signature += [f"{region}: Body" for region in regions]
     signature.append("*")
     named = keyword_operands + attributes
     for p in sorted(named, key=lambda p: bool(p.default)):
@@ -317,13 +343,19 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
         signature.append("ranks: int | None = None")
     signature += ["loc: Any = None", "ip: Any = None"]
 
-    def dictionary(items: list[Parameter]) -> str:
-        if not items:
+    def dictionary_of(names: list[str], values: list[str] | None = None) -> str:
+        if not names:
             return "{}"
-        inner = "".join(f'\n            "{p.name}": {p.python},' for p in items)
+        pairs = zip(names, values or names, strict=True)
+        inner = "".join(f'\n            "{name}": {value},' for name, value in pairs)
         return f"{{{inner}\n        }}"
 
+    def dictionary(items: list[Parameter]) -> str:
+        return dictionary_of([p.name for p in items], [p.python for p in items])
+
     extra = ["results=results"]
+    if regions:
+        extra.insert(0, f"regions={dictionary_of(regions)}")
     if inferred:
         extra += [f"infer=_infer.{op['opName']}", "ranks=ranks"]
     extra += ["loc=loc", "ip=ip"]
@@ -333,7 +365,7 @@ def op_text(records: Records, op: dict[str, Any], dialect: str) -> str:
     return (
         f"\n\n{constant} = OpSpec({fields}\n)\n\n\n"
         f"def {function}({params}\n) -> Results:\n"
-        f"{docstring(op, name, parameters, inferred)}\n"
+        f"{docstring(op, name, parameters, regions, inferred)}\n"
         f"    return build(\n        ir,\n        {constant},\n"
         f"        {dictionary(operands)},\n        {dictionary(attributes)},"
         f"{options}\n    )\n"
@@ -388,6 +420,9 @@ def module_text(records: Records, dialect: str) -> str:
         if any(f"{dialect}.{op['opName']}" in INFERRED for op in ops)
         else ""
     )
+    body = "".join(attribute_text(records, record, dialect) for record in attributes)
+    body += "".join(op_text(records, op, dialect) for op in ops)
+    imported = "\n".join(f"    {part}," for part in PARTS if re.search(rf"\b{part}\b", body))
     header = f"# ===- {dialect}.py - builders of the {dialect} dialect -*- python -*-===#"
     text = f'''{header}
 #
@@ -398,7 +433,7 @@ def module_text(records: Records, dialect: str) -> str:
 # ===------------------------------------------------------------------------===#
 # Made by python/tools/generate_builders.py from
 # {source}; do not edit.
-"""Builders of the ops and attributes of the ``{dialect}`` dialect.
+"""Builders of the {"ops and attributes" if attributes else "ops"} of the ``{dialect}`` dialect.
 
 Each takes the ``ir`` module of the user's own MLIR build. What the ops mean is
 in the op reference, docs/generated.
@@ -410,24 +445,13 @@ from collections.abc import Sequence
 from typing import Any
 
 {infer}from ._build import (
-    Attr,
-    Operand,
-    OpSpec,
-    Result,
-    Results,
-    attribute,
-    build,
-    enum_attribute,
+{imported}
 )
 
 __all__ = [{exported}
 ]
 '''
-    for record in attributes:
-        text += attribute_text(records, record, dialect)
-    for op in ops:
-        text += op_text(records, op, dialect)
-    return text
+    return text + body
 
 
 def formatted(text: str, name: str) -> str:

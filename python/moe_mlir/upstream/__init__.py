@@ -24,8 +24,15 @@ registered there; text or bytecode of the module carries them to our compiler.
 ...     # recv = upstream.moe.dispatch(ir, x, idx, w, grid="ep", num_experts=8)
 ...     # recv.recv_x, recv.send_row, ...
 
-``upstream.moe`` and ``upstream.symm`` have one builder per op of the dialect,
-generated from the op definitions, and one function per attribute. Memrefs in
+``upstream.moe``, ``upstream.symm`` and ``upstream.coll`` have one builder per op of
+the dialect, generated from the op definitions, and one function per attribute. The
+region of ``coll.exchange`` is built by a function:
+
+>>> def rows():
+...     upstream.coll.rows(ir, x, starts, counts, recv, to, expected)
+>>> # upstream.coll.exchange(ir, rows)
+
+Memrefs in
 ``#symm.space``, which most ops of ``symm`` work on, exist only in builds of MLIR
 that have the dialect: a memref takes no memory space of an unknown one.
 """
@@ -35,10 +42,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from . import moe, symm
+from . import coll, moe, symm
 from ._build import Attr, OpSpec, Results, build
 
-__all__ = ["Results", "grid", "mark_symmetric", "moe", "symm"]
+__all__ = ["Results", "coll", "grid", "mark_symmetric", "moe", "symm"]
 
 _GRID = OpSpec(name="shard.grid", attributes=(Attr("sym_name", "string"), Attr("shape", "any")))
 

@@ -21,6 +21,7 @@ from typing import Any
 
 __all__ = [
     "Attr",
+    "Body",
     "OpSpec",
     "Operand",
     "Result",
@@ -80,6 +81,8 @@ class OpSpec:
     operands: tuple[Operand, ...] = ()
     attributes: tuple[Attr, ...] = ()
     results: tuple[Result, ...] = ()
+    regions: tuple[str, ...] = ()
+    """Names of regions, each of one block without arguments and terminator."""
     has_operand_segments: bool = False
 
 
@@ -261,6 +264,26 @@ def _names_of(spec: OpSpec, count: int) -> list[str]:
     return fixed + [f"{rest}_{i}" for i in range(count - len(fixed))]
 
 
+Body = Callable[[], object]
+"""Builds the ops of a region, at the insertion point that is current then."""
+
+
+def _fill_regions(ir: Any, spec: OpSpec, operation: Any, bodies: Mapping[str, Body]) -> None:
+    """Builds the ops of the regions. What goes wrong there leaves no op behind."""
+    try:
+        for region, name in zip(operation.regions, spec.regions, strict=True):
+            if not callable(bodies[name]):
+                raise TypeError(
+                    f"{spec.name}: expected '{name}' to be a function that builds the ops of "
+                    f"the region, got {bodies[name]!r}"
+                )
+            with ir.InsertionPoint(region.blocks.append()):
+                bodies[name]()
+    except BaseException:
+        operation.erase()
+        raise
+
+
 Infer = Callable[
     [Any, Mapping[str, list[Any]], Mapping[str, Any], int | None],
     tuple[list[str], list[Any]],
@@ -273,6 +296,7 @@ def build(
     operands: Mapping[str, Any],
     attributes: Mapping[str, Any],
     *,
+    regions: Mapping[str, Body] | None = None,
     results: Sequence[Any] | None = None,
     infer: Infer | None = None,
     ranks: int | None = None,
@@ -289,6 +313,8 @@ def build(
         The op.
     operands, attributes
         By name. None, or an empty sequence, leaves an optional one out.
+    regions : mapping from names to callables, optional
+        What builds the ops of each region.
     results : sequence of types, optional
         Types of the results. Without it they are inferred.
     infer : callable, optional
@@ -338,9 +364,11 @@ def build(
             results=types,
             operands=values,
             attributes=named,
+            regions=len(spec.regions),
             loc=loc,
             ip=ip,
         )
+        _fill_regions(ir, spec, operation, regions or {})
     return Results(operation, names)
 
 

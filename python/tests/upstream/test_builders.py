@@ -8,6 +8,7 @@
 """Builders: every op is accepted by moe-opt, and mistakes are named."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from moe_mlir import upstream
 from moe_mlir.upstream import _build
 
+DIALECTS = (upstream.moe, upstream.symm, upstream.coll)
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "generate_builders.py"
 # Memory spaces of dialects that jaxlib does not have: its memrefs cannot have them,
 # so numbers stand for them until the module is text.
@@ -156,10 +158,20 @@ def test_every_op_verifies(ir, body):
             results=[parse("tensor<9x16xf32>"), parse("tensor<2xi32>")],
         )
     )
+    coll = upstream.coll
+    mine, theirs = value("memref<2x4xi32>"), value("memref<2x4xi32>")
+    add(coll.all_to_all(ir, mine, theirs))
+    add(coll.all_gather(ir, value("memref<1x4xi32>"), theirs))
+    table = add(coll.read(ir, value("memref<2xi32>")))
+    assert str(table.result.type) == "memref<2xi32>"
+    tables = [value("memref<2xi32>") for _ in range(3)]
+    pair = (source, table, tables[0], value("memref<?x16xf32>"), *tables[1:])
+    add(coll.exchange(ir, lambda: add(coll.rows(ir, *pair))))
+
     # Every builder was used.
     every = {
         f"{dialect.__name__.rsplit('.', 1)[1]}.{name}"
-        for dialect in (upstream.moe, upstream.symm)
+        for dialect in DIALECTS
         for name in dialect.__all__
         if not name.endswith("_attr")
     }
@@ -168,6 +180,7 @@ def test_every_op_verifies(ir, body):
     checks = [line for line in text.splitlines() if "symm.check" in line]
     assert r'invalid_count, "rows \22here\22\0A" expected %arg1 seen' in checks[0], checks
     assert "#moe.kernel<blocks = 4, threads = 64, team = 2>" in text
+    assert re.search(r"coll.exchange \{\n +coll.rows %\w+\[%\w+, %\w+\] to ", text), text
 
 
 def test_memref_form_has_no_results(ir, body):
@@ -343,6 +356,24 @@ def test_a_strict_context_is_named(ir):
     )
 
 
+def test_region_that_cannot_be_built_leaves_nothing_behind(ir, body):
+    table, buffer = body.value("memref<2xi32>"), body.value("memref<4x16xf32>")
+
+    def stop():
+        upstream.coll.rows(ir, buffer, table, table, buffer, table, table)
+        raise KeyError("no such buffer")
+
+    with pytest.raises(KeyError, match="no such buffer"):
+        upstream.coll.exchange(ir, stop)
+    with pytest.raises(TypeError) as caught:
+        upstream.coll.exchange(ir, [])
+    assert str(caught.value) == (
+        "coll.exchange: expected 'body' to be a function that builds the ops of the region, "
+        "got []"
+    )
+    assert "coll." not in opt(body.text())
+
+
 def test_ranks_need_no_grid_when_given(ir, body):
     x, idx, w = (body.value(f"tensor<3x{t}>") for t in ("16xf32", "2xi32", "2xf32"))
     recv = upstream.moe.dispatch(ir, x, idx, w, grid="later", num_experts=4, ranks=5)
@@ -350,7 +381,7 @@ def test_ranks_need_no_grid_when_given(ir, body):
 
 
 def test_builders_say_what_they_take():
-    for dialect in (upstream.moe, upstream.symm):
+    for dialect in DIALECTS:
         for name in dialect.__all__:
             builder = getattr(dialect, name)
             assert inspect.getdoc(builder)
@@ -362,7 +393,7 @@ def test_builders_say_what_they_take():
 
 
 def test_specs_have_no_attribute_that_builders_cannot_make():
-    for dialect in (upstream.moe, upstream.symm):
+    for dialect in DIALECTS:
         for spec in vars(dialect).values():
             if isinstance(spec, _build.OpSpec):
                 for attr in spec.attributes:
