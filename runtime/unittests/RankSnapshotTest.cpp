@@ -80,6 +80,42 @@ TEST(RankSnapshotTest, RecordsThatAreNotTheLastStayAtHome) {
   EXPECT_EQ(snapshot.ordinal, 0u);
 }
 
+/// Else it would count as one without collectives, and its rank as one that
+/// calls others.
+TEST(RankSnapshotTest, EndOfAnOperationThatWasNotSeenIsNotGuessed) {
+  auto from = makeMemory(), to = makeMemory();
+  RankBlock &block = from->ranks()[1], &copy = to->ranks()[1];
+  auto begin = [&](uint64_t ordinal) {
+    GroupOpRecord &op = block.groupOpRing[ordinal % RankBlock::groupOpSlots];
+    op.ordinal = ordinal;
+    op.collectivesBefore = op.collectivesAfter = ordinal - 1;
+    block.groupOps = ordinal;
+  };
+  auto end = [&](uint64_t ordinal) {
+    block.collectives = ordinal;
+    block.groupOpRing[ordinal % RankBlock::groupOpSlots].collectivesAfter =
+        ordinal;
+    block.groupOpsQueued = ordinal;
+  };
+  auto tell = [&] { RankSnapshot::read(*from, 1, false).apply(*to); };
+  begin(1);
+  tell();
+  EXPECT_EQ(copy.groupOpRing[1].ordinal, 1u);
+  end(1);
+  begin(2);
+  tell();
+  EXPECT_EQ(copy.groupOpsQueued, 1u);
+  EXPECT_EQ(copy.groupOpRing[1].ordinal, 0u);
+  EXPECT_EQ(copy.groupOpRing[2].ordinal, 2u);
+  end(2);
+  tell();
+  begin(3);
+  tell();
+  // This end was seen.
+  EXPECT_EQ(copy.groupOpRing[2].ordinal, 2u);
+  EXPECT_EQ(copy.groupOpRing[2].collectivesAfter, 2u);
+}
+
 TEST(RankSnapshotTest, AnOriginWithoutAnErrorIsOfThePast) {
   auto memory = makeMemory();
   fill(*memory, 1);

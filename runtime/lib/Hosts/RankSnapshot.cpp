@@ -186,8 +186,21 @@ RankSnapshot RankSnapshot::read(ControlMemory &memory, int rank, bool hasDied) {
   return s;
 }
 
+/// An operation that was running when it was last heard of, and is not the last
+/// one any more: how many collectives it had in the end is not known here.
+static void forgetUnfinished(RankBlock &block, uint64_t groupOps) {
+  uint64_t last = block.groupOps.load(acquire);
+  if (last == groupOps || last <= block.groupOpsQueued.load(acquire))
+    return;
+  GroupOpRecord &record = block.groupOpRing[last % RankBlock::groupOpSlots];
+  if (record.ordinal.load(acquire) == last)
+    record.ordinal.store(0, release);
+}
+
 void RankSnapshot::apply(ControlMemory &memory) const {
   RankBlock &block = memory.ranks()[rank];
+  // Before it counts as ended.
+  forgetUnfinished(block, groupOps);
   if (opOrdinal != 0) {
     GroupOpRecord &record =
         block.groupOpRing[opOrdinal % RankBlock::groupOpSlots];
