@@ -53,6 +53,11 @@ TEST(CApiThreadGroupTest, RanksOfThreads) {
   runThreads(3, options, [&](moert_context *context) {
     EXPECT_EQ(moert_context_size(context), 3);
     EXPECT_STREQ(moert_context_target(context), "host");
+    EXPECT_EQ(moert_context_num_hosts(context), 1);
+    EXPECT_EQ(moert_context_host_of(context, 2), 0);
+    EXPECT_EQ(moert_context_host_of(context, 3), -1);
+    EXPECT_STRNE(moert_context_host_name(context, 0), "");
+    EXPECT_STREQ(moert_context_host_name(context, 1), "");
     seen[moert_context_rank(context)] = 1;
     void *block = nullptr;
     ASSERT_EQ(moert_symm_alloc(context, 64, &block), MOERT_OK);

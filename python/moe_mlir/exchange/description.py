@@ -417,12 +417,15 @@ class Exchange:
         ranks : int
             Number of ranks.
         target : str, default "host"
-            ``"host"``, ``"cuda"``, or ``"cuda:sm_90"`` for a chip.
+            ``"host"``, ``"cuda"``, or ``"cuda:sm_90"`` for a chip; ``"nccl:sm_90"`` is
+            the latter with the option ``transport="messages"``.
         compiler : callable, optional
             Takes the text of the module, `target=` and `options`, and returns
             the artifact; ``moe_mlir.compiler.compile`` by default.
         **options
-            Options of the compiler, such as ``blocks=16``.
+            Options of the compiler, such as ``blocks=16``. Ranks of several hosts need
+            ``transport="messages"``, which `Group.load` gives by itself; messages have
+            ``schedule="padded"`` and `pair_capacity` besides.
 
         Returns
         -------

@@ -56,7 +56,7 @@ class OpCost:
     row_bytes : int
         Bytes of a row with all that travels with it.
     symmetric_bytes : int
-        Symmetric memory of its buffers.
+        Symmetric memory of its buffers; 0 for ranks that exchange messages.
     wire_bytes_max : int or None
         Most bytes that leave the rank, or come to it for a combine: `token_bound`
         tokens whose rows all go to other ranks. None when the compiler does not
@@ -66,6 +66,9 @@ class OpCost:
         choices being as likely.
     kernel : KernelShape or None
         On GPUs.
+    table_bytes : int or None
+        Bytes that a rank tells the others about its rows; None for ranks that share
+        memory.
     """
 
     entry: str
@@ -76,6 +79,7 @@ class OpCost:
     wire_bytes_max: int | None
     wire_bytes_expected: float
     kernel: KernelShape | None = None
+    table_bytes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +115,8 @@ class ExchangeReport:
     ----------
     ranks : int
     target : str
+    transport : str
+        ``"direct"``, through memory that ranks share, or ``"messages"``.
     rows : int
         Rows each rank has room for.
     symmetric_bytes : int
@@ -128,6 +134,7 @@ class ExchangeReport:
 
     ranks: int
     target: str
+    transport: str
     rows: int
     symmetric_bytes: int
     artifact_bytes: int
@@ -150,13 +157,14 @@ class ExchangeReport:
         raise KeyError(entry)
 
     def __str__(self) -> str:
+        has_messages = self.transport == "messages"
         lines = [
             (
                 "entry",
                 "op",
                 "rows",
                 "row bytes",
-                "symmetric bytes",
+                "table bytes" if has_messages else "symmetric bytes",
                 "wire bytes expected",
                 "at most",
             )
@@ -169,15 +177,16 @@ class ExchangeReport:
                     op.op,
                     f"{op.rows:,}",
                     f"{op.row_bytes:,}",
-                    f"{op.symmetric_bytes:,}",
+                    f"{op.table_bytes if has_messages else op.symmetric_bytes:,}",
                     f"{op.wire_bytes_expected:,.0f}",
                     most,
                 )
             )
         text = _columns(lines, names=2)
-        text += (
-            f"\n{self.ranks} ranks, target {self.target}: "
-            f"{self.symmetric_bytes:,} symmetric bytes per rank"
+        text += f"\n{self.ranks} ranks, target {self.target}: " + (
+            "messages, no symmetric memory"
+            if has_messages
+            else f"{self.symmetric_bytes:,} symmetric bytes per rank"
         )
         if self.kernels:
             rows = [("kernel", "registers", "spill bytes", "shared bytes")]
@@ -244,11 +253,13 @@ def make(plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]) -> Exc
                 wire_bytes_max=cost["wire_bytes"],
                 wire_bytes_expected=cost["row_bytes"] * plan.token_bound * remote,
                 kernel=KernelShape(**kernel) if kernel else None,
+                table_bytes=cost.get("table_bytes"),
             )
         )
     return ExchangeReport(
         ranks=ranks,
         target=target,
+        transport=raw["transport"],
         rows=plan.rows(ranks),
         symmetric_bytes=raw["workspace_bytes"],
         artifact_bytes=raw.get("artifact_bytes", 0),

@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import datetime
+import sys
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["AllGather", "lend_nccl", "of_mpi", "of_torch"]
+__all__ = ["AllGather", "handle_of_mpi", "lend_nccl", "of_mpi", "of_torch"]
 
 AllGather = Callable[[bytes, float], bytes]
 """``gather(mine, timeout)`` returns the bytes of all ranks in rank order. All
@@ -45,8 +46,22 @@ def of_torch(process_group: Any) -> AllGather:
     return gather
 
 
+def handle_of_mpi(communicator: Any) -> int | None:
+    """Return where the `MPI_Comm` of a communicator is; None where it cannot be used.
+
+    That is so for communicators of mpi4py on an Open MPI, whose interface the runtime
+    knows. No MPI library is loaded to find out.
+    """
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is None or not isinstance(communicator, mpi.Comm):
+        return None
+    if mpi.get_vendor()[0] != "Open MPI":
+        return None
+    return int(mpi._addressof(communicator))
+
+
 def of_mpi(communicator: Any) -> AllGather:
-    """Return the all-gather of an mpi4py communicator, which knows no time-out."""
+    """Return the all-gather of a communicator's objects, which knows no time-out."""
 
     def gather(mine: bytes, timeout: float) -> bytes:
         return b"".join(communicator.allgather(mine))
@@ -66,8 +81,8 @@ def nccl_of_torch(process_group: Any, device: int | None) -> int:
         with torch.cuda.device(device):
             backend = process_group._get_backend(torch.device("cuda", device))
             return int(backend._comm_ptr())
-    except (AttributeError, RuntimeError):
-        # A torch without that function, or a group without NCCL.
+    except (AssertionError, AttributeError, RuntimeError):
+        # A torch without CUDA or without that function, or a group without NCCL.
         return 0
 
 

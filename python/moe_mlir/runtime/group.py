@@ -99,8 +99,9 @@ class Group:
 
         Rank and size are what the environment says that mpirun, mpiexec (Open MPI,
         MPICH, Intel MPI, MVAPICH), srun or torchrun have set. A process that was
-        started alone is a group of one. No library of theirs is needed. A program
-        may make several groups, all processes in the same order.
+        started alone is a group of one. On one host no library of theirs is needed; on
+        several the ranks meet by MPI, which torchrun does not start. A program may make
+        several groups, all processes in the same order.
         """
         return cls(_runtime.create_from_environment(timeout, reserve, backend, device))
 
@@ -136,6 +137,12 @@ class Group:
             GPU, or at once where `init_process_group` was given `device_id`. One of
             torch's is only used, never aborted or destroyed; the process group must not
             run a collective in another thread at the same time.
+
+        Notes
+        -----
+        Between hosts, rows of GPUs travel by NCCL, and those of CPUs by MPI. torchrun
+        starts no MPI, but processes of mpirun can have a process group of torch, too;
+        it has to be that of all processes then.
 
         Raises
         ------
@@ -182,12 +189,30 @@ class Group:
         Parameters
         ----------
         communicator
-            An mpi4py communicator, or what has its `Get_rank`, `Get_size` and
-            `allgather`. MPI knows no time-out, so a rank that never comes to an
-            all-gather is waited for until MPI gives up.
+            An mpi4py communicator of a single group. It is copied, and may be freed
+            afterwards. MPI has to allow calls from the threads that use the group, as
+            it does unless ``mpi4py.rc.thread_level`` was lowered, and is not to be
+            finalized before the group is closed.
         timeout, reserve, backend, device : optional
             See `Group`.
+
+        Notes
+        -----
+        With Open MPI ranks meet, and several hosts exchange rows, by MPI itself, and
+        every wait is bounded. With another MPI library, or another object that has
+        `Get_rank`, `Get_size` and mpi4py's `allgather`, ranks meet by that all-gather.
+        It knows no time-out, so a rank that never comes to it is waited for until MPI
+        gives up; rows between hosts then travel between GPUs alone, by NCCL.
+
+        Raises
+        ------
+        MoEError
+            Also for ``MPI.COMM_NULL``, an inter-communicator, and an MPI that was
+            finalized.
         """
+        address = gather.handle_of_mpi(communicator)
+        if address is not None:
+            return cls(_runtime.create_with_mpi(address, timeout, reserve, backend, device))
         return cls.from_allgather(
             communicator.Get_rank(),
             communicator.Get_size(),
@@ -209,6 +234,7 @@ class Group:
         reserve: int | None = None,
         backend: str = "host",
         device: int | None = None,
+        nccl_comm: int | None = None,
     ) -> Self:
         """Join processes that have an all-gather of bytes. Collective.
 
@@ -221,10 +247,16 @@ class Group:
             about `timeout` seconds. What it raises becomes the text of an error.
         timeout, reserve, backend, device : optional
             See `Group`.
+        nccl_comm : int, optional
+            A communicator of the program's, an ``ncclComm_t``, for artifacts that
+            exchange messages by NCCL; all ranks lend one, or none does. It has the same
+            ranks, each with its GPU, and outlives the group, which never aborts or
+            destroys it. No other thread may use it meanwhile. By default the runtime
+            makes one.
         """
         return cls(
             _runtime.create_with_allgather(
-                rank, size, allgather, timeout, reserve, backend, device
+                rank, size, allgather, timeout, reserve, backend, device, nccl_comm
             )
         )
 
@@ -269,6 +301,15 @@ class Group:
         return self._context.size
 
     @property
+    def hosts(self) -> dict[str, tuple[int, ...]]:
+        """The ranks on each host, by the host's name, in the order of its lowest rank.
+
+        Ranks of one host can share memory. ``MOE_HOSTID`` in the environment of ranks
+        names their host, and makes several of one machine, for tests.
+        """
+        return dict(self._context.hosts)
+
+    @property
     def device(self) -> str:
         """Where results are: ``"cpu"``, or ``"cuda:0"`` with the number of the GPU."""
         kind, index = self._context.device
@@ -281,7 +322,10 @@ class Group:
 
     @property
     def target(self) -> str:
-        """What to compile for: ``"host"``, or ``"cuda:sm_90"`` for this GPU."""
+        """What to compile for: ``"host"``, or ``"cuda:sm_90"`` for this GPU.
+
+        A group of several hosts needs the option ``transport="messages"`` besides.
+        """
         return self._context.target
 
     @property
@@ -310,7 +354,9 @@ class Group:
             A path; the bytes of an artifact; an object with `data: bytes`, such as
             `moe_mlir.compile` returns; or one with a method
             ``build(ranks, target, **options)`` that returns such an object, such as
-            `Exchange`: it is built for this group's number of ranks and target.
+            `Exchange`: it is built for this group's number of ranks and target, on
+            several `hosts` with the option ``transport="messages"`` unless `options`
+            say otherwise.
         name : str, optional
             Stands for bytes in messages.
         **options
@@ -326,11 +372,15 @@ class Group:
         ------
         MoEError
             No artifact, or one of another version, CPU, number of ranks or GPU;
-            artifacts that differ between ranks; too little memory.
+            artifacts that differ between ranks; too little memory; ranks of several
+            hosts, and an artifact that does not exchange messages, or no library to do
+            so.
         TypeError
             `source` is none of these, or has no `build` but options are given.
         """
         if hasattr(source, "build"):
+            if len(self.hosts) > 1:
+                options = {"transport": "messages"} | options
             built = artifact.build(source, self.size, self.target, options)
             loaded = artifact.LoadedArtifact(artifact.load(self._context, built, name))
             return source.bind(loaded) if hasattr(source, "bind") else loaded

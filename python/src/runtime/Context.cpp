@@ -139,6 +139,24 @@ static ContextRef createFromEnvironment(std::optional<double> timeout,
   return adopt(context);
 }
 
+/// `communicator` is the address of a variable of type MPI_Comm.
+static ContextRef createWithMpi(uintptr_t communicator,
+                                std::optional<double> timeout,
+                                std::optional<size_t> reserve,
+                                const std::string &backend,
+                                std::optional<int> device) {
+  Options options(timeout, reserve, backend, device);
+  moert_context *context = nullptr;
+  moert_code code;
+  {
+    nb::gil_scoped_release release;
+    code = moert_context_create_mpi(
+        reinterpret_cast<const void *>(communicator), &options.given, &context);
+  }
+  check(code);
+  return adopt(context);
+}
+
 /// Calls the all-gather of Python: `function(bytes, timeout)` returns the bytes
 /// of all ranks in rank order. What it raises becomes the error's text.
 static int32_t gatherInPython(void *user, const void *in, size_t bytes,
@@ -280,6 +298,19 @@ static nb::list timings(Context &self) {
   return rows;
 }
 
+/// The hosts' names, each with its ranks.
+static nb::list hosts(Context &self) {
+  moert_context *context = self.open("hosts");
+  std::vector<nb::list> ranks(size_t(moert_context_num_hosts(context)));
+  for (int32_t rank = 0; rank < self.size(); ++rank)
+    ranks[size_t(moert_context_host_of(context, rank))].append(rank);
+  nb::list all;
+  for (size_t host = 0; host < ranks.size(); ++host)
+    all.append(nb::make_tuple(moert_context_host_name(context, int32_t(host)),
+                              nb::tuple(ranks[host])));
+  return all;
+}
+
 static void *streamOf(nb::object stream) {
   if (stream.is_none())
     return nullptr;
@@ -308,6 +339,9 @@ void moe::py::bindContext(nb::module_ &module) {
                    [](Context &self) {
                      return nb::str(moert_context_target(self.open("target")));
                    })
+      .def_prop_ro(
+          "hosts", hosts,
+          nb::sig("def hosts(self) -> list[tuple[str, tuple[int, ...]]]"))
       .def_prop_ro("failed_rank",
                    [](Context &self) {
                      return moert_context_failed_rank(self.open("failed_rank"));
@@ -341,6 +375,9 @@ void moe::py::bindContext(nb::module_ &module) {
         moert_context_clear_timings(self.open("clear_timings"));
       });
   module.def("create_from_environment", createFromEnvironment,
+             nb::arg("timeout") = nb::none(), nb::arg("reserve") = nb::none(),
+             nb::arg("backend") = "host", nb::arg("device") = nb::none());
+  module.def("create_with_mpi", createWithMpi, nb::arg("communicator"),
              nb::arg("timeout") = nb::none(), nb::arg("reserve") = nb::none(),
              nb::arg("backend") = "host", nb::arg("device") = nb::none());
   module.def("create_with_allgather", createWithAllGather, nb::arg("rank"),

@@ -53,6 +53,7 @@ def test_figures_of_a_layer(compiler):
     assert dispatch.wire_bytes_max == 148 * 16 * 2
     assert dispatch.wire_bytes_expected == pytest.approx(148 * 16 * 3 * 13 / 28)
     assert combine.wire_bytes_expected == pytest.approx(128 * 16 * 3 * 13 / 28)
+    assert report.transport == "direct" and dispatch.table_bytes is None
     assert report.symmetric_bytes == report.raw["workspace_bytes"] > 0
     assert report.artifact_bytes > 0
     assert [entry.name for entry in report.entries] == ["dispatch", "combine"]
@@ -98,11 +99,33 @@ def test_print_is_a_table(compiler):
     )
 
 
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("host", {"transport": "messages"}),
+        ("host", {"transport": "messages", "schedule": "padded", "pair_capacity": 8}),
+        ("nccl:sm_90", {}),
+    ],
+)
+def test_messages_take_no_symmetric_memory(compiler, target, options):
+    plan = Exchange(num_experts=8, top_k=2, hidden=64, max_tokens=16)
+    report = plan.report(4, target, compiler=compiler, **options)
+    assert (report.transport, report.symmetric_bytes) == ("messages", 0)
+    dispatch = report.op("dispatch")
+    assert (dispatch.row_bytes, dispatch.symmetric_bytes) == (148, 0)
+    assert dispatch.table_bytes > 0
+    lines = str(report).splitlines()
+    assert "table bytes" in lines[0]
+    assert f"{dispatch.table_bytes:,}" in lines[1].split()
+    assert f"4 ranks, target {target}: messages, no symmetric memory" in lines
+
+
 def test_resources_of_kernels_are_listed():
     plan = Exchange(num_experts=4, top_k=1, hidden=16, max_tokens=4)
     op = {"location": "-:1:1", "rows": 8, "row_bytes": 44, "symmetric_bytes": 1, "wire_bytes": None}
     raw = {
         "ops": [{**op, "op": "moe.dispatch"}, {**op, "op": "moe.combine"}],
+        "transport": "direct",
         "workspace_bytes": 2,
         "entries": [],
         "kernels": [

@@ -122,6 +122,9 @@ struct ContextOptions {
   /// For tests: stands for MOE_HOSTID, which all ranks of a process share.
   std::string hostId;
   LentCommunicators lent;
+
+  /// What can be said before the ranks meet.
+  Status check() const;
 };
 
 /// A rank's membership in a group. Used by one thread at a time, and by the

@@ -170,6 +170,17 @@ MOERT_API const char *moert_context_device_name(const moert_context *context);
 /// What to compile for, in the words of moe-compile: "host", or "cuda:sm_90"
 /// with the compute capability of the GPU. Valid as long as the context.
 MOERT_API const char *moert_context_target(const moert_context *context);
+/// Number of hosts that the ranks are on. Ranks of several load artifacts that
+/// exchange messages.
+MOERT_API int32_t moert_context_num_hosts(const moert_context *context);
+/// Number of the host that a rank is on, -1 where there is no such rank. Hosts
+/// are numbered in the order of their lowest ranks.
+MOERT_API int32_t moert_context_host_of(const moert_context *context,
+                                        int32_t rank);
+/// What messages call a host: its name, or the MOE_HOSTID of its ranks; ""
+/// where there is no such host. Valid as long as the context.
+MOERT_API const char *moert_context_host_name(const moert_context *context,
+                                              int32_t host);
 /// Rank whose error made the group fail, or -1.
 MOERT_API int32_t moert_context_failed_rank(const moert_context *context);
 /// Collective. After an error the group refuses calls until all ranks have

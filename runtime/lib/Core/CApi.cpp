@@ -120,7 +120,7 @@ Status moe::rt::readOptions(const moert_options *given, ContextOptions &out) {
     out.symmReserveBytes = given->symm_reserve_bytes;
   if (given->backend)
     out.backend = given->backend;
-  return Status::ok();
+  return out.check();
 }
 
 Status moe::rt::createContext(std::unique_ptr<Bootstrap> bootstrap,

@@ -1,4 +1,4 @@
-//===- CApiGroups.cpp - groups that need no all-gather of the caller ------===//
+//===- CApiGroups.cpp - how groups are made, and what they consist of -----===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -114,3 +114,24 @@ moert_code moert_context_create_in_threads(moert_thread_group *group,
 }
 
 void moert_thread_group_destroy(moert_thread_group *group) { delete group; }
+
+//===----------------------------------------------------------------------===//
+// Hosts of a group
+//===----------------------------------------------------------------------===//
+
+int32_t moert_context_num_hosts(const moert_context *context) {
+  return context ? context->context->hosts().numHosts() : 0;
+}
+
+int32_t moert_context_host_of(const moert_context *context, int32_t rank) {
+  if (!context || rank < 0 || rank >= context->context->size())
+    return -1;
+  return context->context->hosts().hostOf(rank);
+}
+
+const char *moert_context_host_name(const moert_context *context,
+                                    int32_t host) {
+  if (!context || host < 0 || host >= context->context->hosts().numHosts())
+    return "";
+  return context->context->hosts().nameOf(host).c_str();
+}

@@ -51,14 +51,20 @@ static Expected<HostMap> findHosts(Bootstrap &bootstrap,
   return HostMap::create(bootstrap, HostIdentity::find(hostId.c_str()));
 }
 
+Status ContextOptions::check() const {
+  if (std::isfinite(timeoutSeconds) && timeoutSeconds > 0 &&
+      timeoutSeconds <= 1e6)
+    return Status::ok();
+  return makeError(MOERT_INVALID_ARGUMENT,
+                   "the time-out is not a positive number of seconds: %g",
+                   timeoutSeconds);
+}
+
 Expected<std::unique_ptr<Context>>
 Context::create(std::unique_ptr<Bootstrap> bootstrap,
                 const ContextOptions &options) {
-  if (!std::isfinite(options.timeoutSeconds) || options.timeoutSeconds <= 0 ||
-      options.timeoutSeconds > 1e6)
-    return makeError(MOERT_INVALID_ARGUMENT,
-                     "the time-out is not a positive number of seconds: %g",
-                     options.timeoutSeconds);
+  if (Status s = options.check(); !s.isOk())
+    return s;
   std::unique_ptr<Context> context(new Context());
   context->options = options;
   context->bootstrap = std::move(bootstrap);

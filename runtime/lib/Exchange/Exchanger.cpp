@@ -20,6 +20,8 @@ namespace {
 /// A transport, as `MOE_TRANSPORT` calls it.
 struct Transport {
   const char *name;
+  /// For messages.
+  const char *title;
   /// The backend whose memory it moves.
   const char *backend;
   Expected<std::unique_ptr<Exchanger>> (*create)(const ExchangerSetup &setup);
@@ -27,9 +29,9 @@ struct Transport {
 } // namespace
 
 static constexpr Transport transports[] = {
-    {"shared", "host", createSharedMemoryExchanger},
-    {"mpi", "host", createMpiExchanger},
-    {"nccl", "cuda", createNcclExchanger}};
+    {"shared", "shared memory", "host", createSharedMemoryExchanger},
+    {"mpi", "MPI", "host", createMpiExchanger},
+    {"nccl", "NCCL", "cuda", createNcclExchanger}};
 
 static const Transport *findTransport(const std::string &name) {
   for (const Transport &transport : transports)
@@ -95,9 +97,16 @@ moe::rt::createExchanger(const ExchangerSetup &setup) {
   // All ranks agree so far, so they come to the same here.
   if (Status s = checkChoice(setup, name); !s.isOk())
     return s;
-  Expected<std::unique_ptr<Exchanger>> made =
-      findTransport(name)->create(setup);
-  if (Status s = agreeStatus(setup.bootstrap, made.status()); !s.isOk())
+  const Transport &transport = *findTransport(name);
+  Expected<std::unique_ptr<Exchanger>> made = transport.create(setup);
+  Status status = made.status();
+  // Why the group, which was made without it, needs the library now.
+  if (!setup.hosts.isOneHost())
+    status = status.withPrefix(
+        format("between the group's %d hosts, %s, rows travel by %s",
+               setup.hosts.numHosts(), setup.hosts.describe().c_str(),
+               transport.title));
+  if (Status s = agreeStatus(setup.bootstrap, status); !s.isOk())
     return s;
   return made;
 }
