@@ -38,11 +38,16 @@ Context::~Context() {
 }
 
 moert_context *Context::open(const char *what) const {
-  if (closed)
-    refuse("rank " + std::to_string(myRank) + ": " + what +
-               ": the group is closed",
-           myRank);
-  return handle;
+  if (!closed)
+    return handle;
+  std::string message =
+      "rank " + std::to_string(myRank) + ": " + what + ": the group is closed";
+  if (graphsAtEnd)
+    message += (graphsAtEnd == 1
+                    ? std::string("; a CUDA graph")
+                    : "; " + std::to_string(graphsAtEnd) + " CUDA graphs") +
+               " had calls of it, whose replays give no results any more";
+  refuse(message, myRank, "an open group", "a closed one");
 }
 
 void Context::close() {
@@ -55,6 +60,8 @@ void Context::close() {
                ": close: a call on the group is running in another thread",
            myRank);
   }
+  if (!wasClosed)
+    graphsAtEnd = moert_context_num_graphs(handle);
   if (views == 0)
     destroy();
 }

@@ -73,6 +73,7 @@ private:
   int32_t myRank, groupSize;
   DLDevice where;
   std::atomic<bool> closed{false};
+  int64_t graphsAtEnd = 0; ///< that had launches when it was closed
   std::atomic<int> views{0}, running{0};
 };
 

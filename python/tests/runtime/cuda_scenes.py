@@ -6,6 +6,7 @@ same on GPUs. Three ranks share what GPUs there are.
 
 import pathlib
 import sys
+import time
 from typing import NoReturn
 
 import numpy as np
@@ -131,6 +132,45 @@ def replayed_graph():
             group.synchronize(stream.value)
             np.testing.assert_array_equal(outs[0].numpy(), expected(group.rank) * factor)
         driver.destroy_graph(graph)
+
+    run_local(3, main, backend="cuda")
+
+
+def graph_of_a_closed_group():
+    """A replay touches nothing that was freed, waits for nobody, and the group says so."""
+
+    def main(group):
+        entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
+        # The memory is another group's: what it has of a group keeps that.
+        gpu = group.rank % GPUS
+        owner = Group.local(1, backend="cuda", device=gpu)[0]
+        given = [on_device(owner, a) for a in arguments(group.rank)]
+        outs = [on_device(owner, np.zeros((3, 4), F32)), on_device(owner, np.zeros(3, np.int32))]
+        driver = cuda.Driver()
+        driver.use(gpu)
+        stream = driver.stream()
+        entry.into(outs, *given, stream=stream.value)
+        group.synchronize(stream.value)
+        driver.begin_capture(stream)
+        entry.into(outs, *given, stream=stream.value)
+        graph = driver.end_capture(stream)
+        driver.launch_graph(graph, stream)
+        group.synchronize(stream.value)
+        np.testing.assert_array_equal(outs[0].numpy(), expected(group.rank))
+        group.close()
+        begun = time.monotonic()
+        for _ in range(3):
+            driver.launch_graph(graph, stream)
+        owner.synchronize(stream.value)
+        assert time.monotonic() - begun < 15
+        error = refused(group.check)
+        assert error.message == (
+            f"rank {group.rank}: check: the group is closed; a CUDA graph had calls of it, whose "
+            "replays give no results any more"
+        )
+        assert (error.expected, error.seen) == ("an open group", "a closed one")
+        driver.destroy_graph(graph)
+        owner.close()
 
     run_local(3, main, backend="cuda")
 

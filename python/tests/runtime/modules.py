@@ -5,6 +5,7 @@ CUDA_SCENES = [
     "host_arrays",
     "launches_into",
     "replayed_graph",
+    "graph_of_a_closed_group",
     "refusals",
     "failed_check",
     "plan_is_built_for_the_gpu",

@@ -116,6 +116,9 @@ public:
   /// Waits until no work uses memory that is to be freed next. Work that has
   /// not ended after `seconds` never will: it is abandoned.
   virtual void settle(double seconds) { (void)seconds; }
+  /// How many graphs have captured launches, and may be replayed at any time:
+  /// what these use is not to be freed.
+  virtual int64_t numGraphs() const { return 0; }
   /// Some work never ended: what it may use is not to be freed.
   virtual void abandon() {}
   /// @}

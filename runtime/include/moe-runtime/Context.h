@@ -196,6 +196,8 @@ public:
   Memory &memory() { return *arena; }
   /// An error in a child of the process that made the context.
   Status refuseIfForked() const;
+  /// How many graphs have captured launches.
+  int64_t numGraphs() const { return backend->numGraphs(); }
   /// Rank whose error the group stopped for, or -1.
   int originRank() const { return group->originRank(); }
 
@@ -260,6 +262,8 @@ private:
   Status timeOutOfStream(double seconds) const;
   Status deviceError();
   void stopAllKernels();
+  void leaveToGraphs();
+  Status findGraphs(bool &areNone) const;
   void abandonDevice(const Status &reason);
   Status refuseIfLost() const;
   Status refuseIfIncomplete() const;
@@ -285,6 +289,8 @@ private:
   std::unique_ptr<SymmetricHeap> symmHeap;
   std::unique_ptr<MessageCalls> messages; ///< once an artifact needs it
   std::vector<std::unique_ptr<Artifact>> artifacts;
+  /// Unloaded while there were graphs, which may have launches of them.
+  std::vector<std::unique_ptr<Artifact>> retired;
   uint64_t numLoads = 0; ///< of artifacts, also of those that are gone
   std::shared_ptr<Memory> arena;
   Timings times;

@@ -157,8 +157,14 @@ MOERT_API moert_code moert_context_create_in_threads(
 /// for them end with an error. NULL is fine.
 MOERT_API void moert_thread_group_destroy(moert_thread_group *group);
 
+/// How many CUDA graphs have launches of this rank, counting captures that are
+/// under way. One counts until it, and what was instantiated of it, is
+/// destroyed.
+MOERT_API int64_t moert_context_num_graphs(const moert_context *context);
 /// Unloads all artifacts. Results of calls stay valid. On a GPU waits for what
-/// this process has given it to do. NULL is fine.
+/// this process has given it to do. What the launches of graphs use stays as
+/// long as these, so a replay touches nothing that was freed; but it waits for
+/// no rank any more, and its results are unspecified. NULL is fine.
 MOERT_API void moert_context_destroy(moert_context *context);
 MOERT_API int32_t moert_context_rank(const moert_context *context);
 MOERT_API int32_t moert_context_size(const moert_context *context);
@@ -267,8 +273,9 @@ MOERT_API moert_code moert_entry_call(moert_entry *entry,
 /// The launches of a context share flags and workspaces. The stream keeps their
 /// order; on different streams the caller does, by events or by waiting.
 ///
-/// Temporaries and results of a captured call stay reserved for the graph as
-/// long as the context lives, also when a result's deleter has run.
+/// Temporaries and results of a captured call stay reserved for the graph, also
+/// when a result's deleter has run. What becomes of graphs when the context
+/// ends stands at moert_context_destroy.
 ///
 /// Memory of a result serves later work on the same stream once its deleter
 /// has run, so run that when what reads it is done or on that stream.

@@ -58,13 +58,15 @@ public:
 private:
   SymmetricHeap(Backend &backend, Bootstrap &bootstrap, char *base,
                 size_t sliceBytes, size_t roomBytes)
-      : backend(backend), bootstrap(bootstrap), base(base),
-        sliceBytes(sliceBytes), roomBytes(roomBytes) {}
+      : backend(backend), bootstrap(bootstrap), numRanks(bootstrap.size()),
+        base(base), sliceBytes(sliceBytes), roomBytes(roomBytes) {}
   Status grow(size_t bytes);
   void release(size_t offset, size_t bytes);
 
   Backend &backend;
+  /// The heap's end needs it no more.
   Bootstrap &bootstrap;
+  int numRanks;
   char *base;
   size_t sliceBytes; ///< the stride
   size_t roomBytes;  ///< what every rank can grow to

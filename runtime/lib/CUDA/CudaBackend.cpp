@@ -280,17 +280,20 @@ Status CudaBackend::beginCall(const StreamRef &ref) {
   if (stream && !ref.isOwn) {
     int state = 0;
     unsigned long long id = 0;
-    if (Status s =
-            gpu->check(gpu->driver().streamGetCaptureInfo(
-                           stream, &state, &id, nullptr, nullptr, nullptr),
-                       "looking at the stream");
-        !s.isOk()) {
-      current.reset();
-      return s;
-    }
-    isCapturing = state == int(captureActive);
-    if (isCapturing)
+    GraphHandle graph = nullptr;
+    Status status =
+        gpu->check(gpu->driver().streamGetCaptureInfo(stream, &state, &id,
+                                                      &graph, nullptr, nullptr),
+                   "looking at the stream");
+    isCapturing = status.isOk() && state == int(captureActive);
+    if (isCapturing) {
       user.capture = id;
+      status = graphs.add(*gpu, graph, id);
+    }
+    if (!status.isOk()) {
+      current.reset();
+      return status;
+    }
   }
   if (std::shared_ptr<DeviceArena> memory = arena.lock())
     memory->setUser(user);

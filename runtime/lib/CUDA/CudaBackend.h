@@ -12,6 +12,7 @@
 #include "AddressSpace.h"
 #include "DeviceArena.h"
 #include "Gpu.h"
+#include "GraphHolds.h"
 #include "moe-runtime/Backend.h"
 
 #include <optional>
@@ -54,6 +55,7 @@ public:
   Expected<const void *> startRead(const void *from, size_t &bytes) override;
   Expected<bool> isDone(const StreamRef &stream) override;
   void settle(double seconds) override;
+  int64_t numGraphs() const override { return graphs.count(); }
   void abandon() override;
 
   size_t granularity() const override { return gpu->granularity(); }
@@ -109,6 +111,7 @@ private:
   int ranksOnGpu = 1;
   StreamHandle ownStream = nullptr;
   void *bounce = nullptr; ///< pinned memory for reads
+  GraphHolds graphs;
   bool isAbandoned = false;
 
   // The running call.

@@ -35,6 +35,7 @@ using FunctionHandle = struct OpaqueFunction *;
 using StreamHandle = struct OpaqueStream *;
 using GraphHandle = struct OpaqueGraph *;
 using GraphExecHandle = struct OpaqueGraphExec *;
+using UserObjectHandle = struct OpaqueUserObject *;
 
 enum : Result {
   success = 0,
@@ -95,6 +96,8 @@ enum : unsigned {
   captureActive = 1,
   captureThreadLocal = 1,
   captureRelaxed = 2,
+  userObjectNoDestructorSync = 1,
+  graphUserObjectMove = 1,
 };
 
 /// name in the table, symbol of the library, type.
@@ -158,6 +161,12 @@ enum : unsigned {
   X(graphLaunch, cuGraphLaunch, Result(GraphExecHandle, StreamHandle))         \
   X(graphExecDestroy, cuGraphExecDestroy, Result(GraphExecHandle))             \
   X(graphDestroy, cuGraphDestroy, Result(GraphHandle))                         \
+  X(userObjectCreate, cuUserObjectCreate,                                      \
+    Result(UserObjectHandle *, void *, void (*)(void *), unsigned, unsigned))  \
+  X(userObjectRelease, cuUserObjectRelease,                                    \
+    Result(UserObjectHandle, unsigned))                                        \
+  X(graphRetainUserObject, cuGraphRetainUserObject,                            \
+    Result(GraphHandle, UserObjectHandle, unsigned, unsigned))                 \
   X(moduleLoadDataEx, cuModuleLoadDataEx,                                      \
     Result(ModuleHandle *, const void *, unsigned, int *, void **))            \
   X(moduleUnload, cuModuleUnload, Result(ModuleHandle))                        \

@@ -172,6 +172,10 @@ const char *moert_context_target(const moert_context *context) {
   return context ? context->context->device().target() : "";
 }
 
+int64_t moert_context_num_graphs(const moert_context *context) {
+  return context ? context->context->numGraphs() : 0;
+}
+
 int32_t moert_context_failed_rank(const moert_context *context) {
   return context ? context->context->originRank() : -1;
 }

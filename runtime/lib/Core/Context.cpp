@@ -10,6 +10,7 @@
 
 #include "DeviceRecord.h"
 #include "MessageCalls.h"
+#include "Remains.h"
 #include "moe-runtime/HostBootstrap.h"
 
 #include <algorithm>
@@ -65,6 +66,7 @@ Context::create(std::unique_ptr<Bootstrap> bootstrap,
                 const ContextOptions &options) {
   if (Status s = options.check(); !s.isOk())
     return s;
+  sweepRemains();
   std::unique_ptr<Context> context(new Context());
   context->options = options;
   context->bootstrap = std::move(bootstrap);
@@ -115,8 +117,9 @@ Context::~Context() {
     (void)messages.release();
     (void)hostBootstrap.release();
     (void)bootstrap.release();
-    for (std::unique_ptr<Artifact> &artifact : artifacts)
-      (void)artifact.release();
+    for (auto *list : {&artifacts, &retired})
+      for (std::unique_ptr<Artifact> &artifact : *list)
+        (void)artifact.release();
     new std::shared_ptr<Memory>(std::move(arena));
     return;
   }
@@ -129,6 +132,20 @@ Context::~Context() {
   // before this.
   if (backend)
     backend->settle(2 * options.timeoutSeconds + 6);
+  if (backend && backend->numGraphs() > 0)
+    leaveToGraphs();
+  sweepRemains();
+}
+
+/// A graph may be replayed after the context is gone: what its launches use
+/// stays. Their kernels do not wait for ranks that may never come.
+void Context::leaveToGraphs() {
+  stopAllKernels();
+  Remains remains{std::move(backend), std::move(symmHeap), std::move(artifacts),
+                  std::move(arena)};
+  for (std::unique_ptr<Artifact> &artifact : retired)
+    remains.artifacts.push_back(std::move(artifact));
+  keepRemains(std::move(remains));
 }
 
 /// Every message begins with the rank that has it.
@@ -289,18 +306,44 @@ Status Context::unload(Artifact *artifact) {
   if (it == artifacts.end())
     return prefixed(Status(MOERT_INVALID_ARGUMENT, "no such artifact"));
   // In a group that has failed nobody can be met, and the workspace stays
-  // with the heap until the context ends.
+  // with the heap until the context ends. So it does where a graph of some rank
+  // may have launches of the artifact.
   Status status;
   if (group->groupError().isOk()) {
     status = runGroupOp({GroupOp::Unload, artifact->identity(),
                          "unloading of " + artifact->label(), Status::ok()});
-    if (status.isOk() && artifact->workspace)
+    bool isFree = true;
+    if (status.isOk())
+      status = prefixed(findGraphs(isFree));
+    if (status.isOk() && isFree && artifact->workspace)
       status = prefixed(symmHeap->free(artifact->workspace));
     group->endGroupOp();
   }
   times.forgetStrings();
+  if (backend->numGraphs() == 0) {
+    retired.clear();
+  } else {
+    if (artifact->program)
+      stopKernels(artifact->program->record());
+    retired.push_back(std::move(*it));
+  }
   artifacts.erase(it);
   return status;
+}
+
+/// Whether no rank has graphs, since heaps of all ranks do the same. Collective
+/// where there can be graphs.
+Status Context::findGraphs(bool &areNone) const {
+  if (!backend->isAsynchronous())
+    return Status::ok();
+  int64_t mine = backend->numGraphs();
+  std::vector<int64_t> all(size());
+  if (Status s = bootstrap->allGather(&mine, sizeof(mine), all.data());
+      !s.isOk())
+    return s;
+  areNone = std::all_of(all.begin(), all.end(),
+                        [](int64_t number) { return number == 0; });
+  return Status::ok();
 }
 
 /// A group cannot go on without one of its ranks.

@@ -52,11 +52,10 @@ SymmetricHeap::create(Backend &backend, Bootstrap &bootstrap,
 }
 
 SymmetricHeap::~SymmetricHeap() {
-  int ranks = bootstrap.size();
   for (auto &[offset, bytes] : chunks)
-    for (int r = 0; r < ranks; ++r)
+    for (int r = 0; r < numRanks; ++r)
       backend.unmapChunk(slice(r) + offset, bytes);
-  backend.release(base, sliceBytes * ranks);
+  backend.release(base, sliceBytes * numRanks);
 }
 
 /// Commits at least `bytes` more in every slice.

@@ -24,12 +24,24 @@ using Task = std::function<void()>;
 
 enum CaptureMode : int { Global = 0, ThreadLocal = 1, Relaxed = 2 };
 
+/// A graph, or one that can be launched: a list of tasks, and what it owns.
+struct Graph {
+  std::vector<Task> tasks;
+  std::vector<std::shared_ptr<void>> objects;
+};
+
+/// An object of the program's, and the references to it that no graph has.
+struct UserObject {
+  std::shared_ptr<void> object;
+  unsigned numReferences;
+};
+
 struct Capture {
   unsigned long long id;
   int mode;
   std::thread::id thread;
   bool isInvalid = false;
-  std::vector<Task> tasks;
+  std::unique_ptr<Graph> graph = std::make_unique<Graph>();
 };
 
 struct Stream {
@@ -122,7 +134,7 @@ static Result append(const std::shared_ptr<Stream> &stream,
   std::lock_guard<std::mutex> lock(stream->mutex);
   auto &target = stream->tasks;
   if (stream->capture) {
-    auto &captured = stream->capture->tasks;
+    auto &captured = stream->capture->graph->tasks;
     captured.insert(captured.end(), tasks.begin(), tasks.end());
     return stream->capture->isInvalid ? errorCaptureInvalidated : success;
   }
@@ -265,7 +277,7 @@ Result cuThreadExchangeStreamCaptureMode(int *mode) {
 }
 
 Result cuStreamGetCaptureInfo_v2(StreamHandle handle, int *status,
-                                 unsigned long long *id, GraphHandle *,
+                                 unsigned long long *id, GraphHandle *graph,
                                  const void **, size_t *) {
   if (Result r = checkContext())
     return r;
@@ -276,6 +288,8 @@ Result cuStreamGetCaptureInfo_v2(StreamHandle handle, int *status,
   *status = !stream->capture ? 0 : stream->capture->isInvalid ? 2 : 1;
   if (stream->capture)
     *id = stream->capture->id;
+  if (stream->capture && graph)
+    *graph = reinterpret_cast<GraphHandle>(stream->capture->graph.get());
   return success;
 }
 
@@ -297,10 +311,7 @@ Result cuStreamBeginCapture_v2(StreamHandle handle, int mode) {
   return success;
 }
 
-// A graph, and one that can be launched, are lists of tasks.
-static std::vector<Task> *tasksOf(void *graph) {
-  return static_cast<std::vector<Task> *>(graph);
-}
+static Graph *graphOf(void *handle) { return static_cast<Graph *>(handle); }
 
 Result cuStreamEndCapture(StreamHandle handle, GraphHandle *out) {
   *out = nullptr;
@@ -315,8 +326,7 @@ Result cuStreamEndCapture(StreamHandle handle, GraphHandle *out) {
     return errorInvalidValue;
   if (capture->isInvalid)
     return errorCaptureInvalidated;
-  *out = reinterpret_cast<GraphHandle>(
-      new std::vector<Task>(std::move(capture->tasks)));
+  *out = reinterpret_cast<GraphHandle>(capture->graph.release());
   return success;
 }
 
@@ -324,23 +334,64 @@ Result cuGraphInstantiateWithFlags(GraphExecHandle *out, GraphHandle graph,
                                    unsigned long long) {
   if (Result r = checkContext())
     return r;
-  *out =
-      reinterpret_cast<GraphExecHandle>(new std::vector<Task>(*tasksOf(graph)));
+  *out = reinterpret_cast<GraphExecHandle>(new Graph(*graphOf(graph)));
   return success;
 }
 
 Result cuGraphLaunch(GraphExecHandle graph, StreamHandle stream) {
   if (Result r = checkContext())
     return r;
-  return append(find(stream), *tasksOf(graph));
+  std::vector<Task> tasks = graphOf(graph)->tasks;
+  // A run has what the graph has, until it ends.
+  if (!graphOf(graph)->objects.empty())
+    tasks.push_back([objects = graphOf(graph)->objects] {});
+  return append(find(stream), std::move(tasks));
 }
 
 Result cuGraphExecDestroy(GraphExecHandle graph) {
-  delete tasksOf(graph);
+  delete graphOf(graph);
   return success;
 }
 
 Result cuGraphDestroy(GraphHandle graph) {
-  delete tasksOf(graph);
+  delete graphOf(graph);
   return success;
+}
+
+//===----------------------------------------------------------------------===//
+// Objects of graphs
+//===----------------------------------------------------------------------===//
+
+Result cuUserObjectCreate(UserObjectHandle *out, void *user,
+                          void (*destroy)(void *), unsigned numReferences,
+                          unsigned flags) {
+  if (Result r = checkContext())
+    return r;
+  if (!destroy || !numReferences || flags != userObjectNoDestructorSync)
+    return errorInvalidValue;
+  *out = reinterpret_cast<UserObjectHandle>(
+      new UserObject{std::shared_ptr<void>(user, destroy), numReferences});
+  return success;
+}
+
+Result cuUserObjectRelease(UserObjectHandle handle, unsigned count) {
+  auto *object = reinterpret_cast<UserObject *>(handle);
+  if (count > object->numReferences)
+    return errorInvalidValue;
+  object->numReferences -= count;
+  if (!object->numReferences)
+    delete object;
+  return success;
+}
+
+/// As long as a graph is a capture's, only its thread of the program uses it.
+Result cuGraphRetainUserObject(GraphHandle graph, UserObjectHandle handle,
+                               unsigned count, unsigned flags) {
+  if (Result r = checkContext())
+    return r;
+  if (count != 1 || flags != graphUserObjectMove)
+    return errorInvalidValue;
+  auto *object = reinterpret_cast<UserObject *>(handle);
+  graphOf(graph)->objects.push_back(object->object);
+  return cuUserObjectRelease(handle, count);
 }
