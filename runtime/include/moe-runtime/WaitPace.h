@@ -20,9 +20,12 @@ namespace moe::rt {
 /// others run, then sleeps for longer and longer.
 class WaitPace {
 public:
-  /// How long each of these lasts, for so many ranks on this machine.
+  /// How long each of these lasts, for so many ranks on this machine. Sleeps
+  /// double from the first to the longest.
   struct Limits {
-    explicit Limits(int ranks) {
+    explicit Limits(int ranks, int64_t firstSleepNs = 500000,
+                    int64_t longestSleepNs = 4000000)
+        : firstSleepNs(firstSleepNs), longestSleepNs(longestSleepNs) {
       // More ranks than processors: the awaited rank cannot run while we spin,
       // and each round of yields takes longer.
       int processors = static_cast<int>(std::thread::hardware_concurrency());
@@ -31,9 +34,11 @@ public:
       yields = isCrowded ? 8 : 200;
     }
     int spins, yields;
+    int64_t firstSleepNs, longestSleepNs;
   };
 
-  explicit WaitPace(const Limits &limits) : limits(limits) {}
+  explicit WaitPace(const Limits &limits)
+      : limits(limits), sleepNs(limits.firstSleepNs) {}
 
   /// The next pause. `sleep(ns)` sleeps for at most so long, or until what is
   /// awaited is likely to be there. True when it is time to look for errors.
@@ -50,7 +55,7 @@ public:
       return round % 32 == 31;
     }
     sleep(sleepNs);
-    sleepNs = std::min(2 * sleepNs, longestSleepNs);
+    sleepNs = std::min(2 * sleepNs, limits.longestSleepNs);
     return true;
   }
 
@@ -64,10 +69,9 @@ private:
 #endif
   }
 
-  static constexpr int64_t longestSleepNs = 4000000;
   Limits limits;
   int step = 0;
-  int64_t sleepNs = 500000;
+  int64_t sleepNs;
 };
 
 } // namespace moe::rt

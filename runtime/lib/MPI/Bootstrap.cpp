@@ -26,8 +26,9 @@ static constexpr int mostCalled = 256;
 static int tagOf(uint64_t sequence) { return 2 + int(sequence % 16000) * 2; }
 
 MpiBootstrap::MpiBootstrap(std::unique_ptr<Communicator> communicator)
-    : communicator(std::move(communicator)), messenger(*this->communicator),
-      rollCall(*this->communicator) {}
+    : communicator(std::move(communicator)),
+      // Nobody knows yet how many are on this host.
+      messenger(*this->communicator, size()), rollCall(*this->communicator) {}
 
 namespace {
 /// What each message begins with.

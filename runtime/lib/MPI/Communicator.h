@@ -10,6 +10,7 @@
 #define MOE_RUNTIME_LIB_MPI_COMMUNICATOR_H
 
 #include "Library.h"
+#include "moe-runtime/WaitPace.h"
 
 #include <memory>
 #include <vector>
@@ -72,7 +73,9 @@ public:
     virtual void progressed() {}
   };
 
-  explicit Messenger(Communicator &communicator);
+  /// `ranksHere` share the processors of this machine: with more than there are
+  /// a rank that waits does not keep the others from theirs.
+  Messenger(Communicator &communicator, int ranksHere);
   ~Messenger();
 
   /// Transfers all of both lists. Between two ranks the pieces of a list of
@@ -93,6 +96,7 @@ private:
 
   Communicator &communicator;
   std::unique_ptr<Pool> pool;
+  WaitPace::Limits limits;
 };
 
 } // namespace moe::rt::mpi

@@ -44,9 +44,9 @@ private:
 class MpiExchanger : public Exchanger {
 public:
   MpiExchanger(std::unique_ptr<Communicator> communicator,
-               std::vector<int> processes)
+               std::vector<int> processes, int ranksHere)
       : communicator(std::move(communicator)), processes(std::move(processes)),
-        messenger(*this->communicator) {}
+        messenger(*this->communicator, ranksHere) {}
 
   const char *name() const override { return "MPI"; }
   Status allGather(const void *send, void *recv, size_t bytes,
@@ -263,7 +263,10 @@ moe::rt::createMpiExchanger(const ExchangerSetup &setup) {
       Communicator::copy(*mpi, original, setup.bootstrap.timeoutSeconds());
   if (Status s = agreeStatus(setup.bootstrap, copy.status()); !s.isOk())
     return s;
-  auto made = std::make_unique<MpiExchanger>(copy.take(), std::move(processes));
-  made->myRank = setup.bootstrap.rank();
+  int rank = setup.bootstrap.rank();
+  size_t ranksHere = setup.hosts.ranksOf(setup.hosts.hostOf(rank)).size();
+  auto made = std::make_unique<MpiExchanger>(copy.take(), std::move(processes),
+                                             int(ranksHere));
+  made->myRank = rank;
   return std::unique_ptr<Exchanger>(std::move(made));
 }

@@ -15,7 +15,6 @@
 
 #include <ctime>
 #include <optional>
-#include <sched.h>
 
 using namespace moe::rt;
 using namespace moe::rt::mpi;
@@ -289,8 +288,13 @@ void Messenger::Run::cancel() {
 // The messenger
 //===----------------------------------------------------------------------===//
 
-Messenger::Messenger(Communicator &communicator)
-    : communicator(communicator), pool(std::make_unique<Pool>()) {}
+/// Messages move in this process's calls of MPI alone, so it never sleeps for
+/// long.
+static constexpr int64_t firstSleepNs = 20000, longestSleepNs = 500000;
+
+Messenger::Messenger(Communicator &communicator, int ranksHere)
+    : communicator(communicator), pool(std::make_unique<Pool>()),
+      limits(ranksHere, firstSleepNs, longestSleepNs) {}
 
 Messenger::~Messenger() = default;
 
@@ -304,14 +308,11 @@ static void sleepFor(int64_t ns) {
 Status Messenger::transfer(const std::vector<Outbound> &sends,
                            const std::vector<Inbound> &receives, int tag,
                            Watch &watch) {
-  constexpr int looks = 256, yields = 4096;
-  constexpr int64_t longestSleepNs = 500000;
   Run run(*this, sends, receives, tag);
   run.begin();
   Status status;
   std::optional<Deadline> lastWords;
-  int idle = 0;
-  int64_t sleepNs = 20000;
+  WaitPace pace(limits);
   while (!run.isDone()) {
     auto any = run.step();
     if (!any.isOk()) {
@@ -321,19 +322,10 @@ Status Messenger::transfer(const std::vector<Outbound> &sends,
     if (*any) {
       watch.progressed();
       lastWords.reset();
-      idle = 0;
-      sleepNs = 20000;
+      pace.restart();
       continue;
     }
-    // Messages move in this process's calls of MPI alone, so it looks again
-    // soon, but lets others run who share its core.
-    if (++idle > yields) {
-      sleepFor(sleepNs);
-      sleepNs = std::min(2 * sleepNs, longestSleepNs);
-    } else if (idle > looks) {
-      sched_yield();
-    }
-    if (idle % 32 != 0 && idle <= yields)
+    if (!pace.pause(sleepFor))
       continue;
     Status seen = watch.check(run.awaited());
     if (seen.isOk()) {
