@@ -5,8 +5,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""--moe-seed, --moe-cases, --moe-target, --moe-transport, --moe-schedule and
---moe-kernels; without a seed every run takes a fresh one."""
+"""--moe-seed, --moe-cases, --moe-target, --moe-transport, --moe-schedule,
+--moe-kernels, --moe-job-sizes and --moe-job-cases; without a seed every run takes
+a fresh one."""
 
 import random
 
@@ -41,6 +42,14 @@ def pytest_addoption(parser):
     group.addoption(
         "--moe-kernels", action="store_true",
         help="run the kernels of the CUDA target, on fibers of the CPU",
+    )
+    group.addoption(
+        "--moe-job-sizes", type=int, default=2, metavar="N",
+        help="how many numbers of ranks test_jobs.py draws (default: %(default)s)",
+    )
+    group.addoption(
+        "--moe-job-cases", type=int, default=12, metavar="N",
+        help="how many cases it draws for each, at most (default: %(default)s)",
     )
 
 

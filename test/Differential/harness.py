@@ -245,30 +245,7 @@ class Run:
     def check_results(self, expected):
         if self.code != 0:
             raise Failure(f"exited with {self.code}\n{self.err[:4000]}")
-        wanted = set()
-        for value, data in zip(self.case.entry.returned, expected):
-            for rank in range(self.case.ranks):
-                name = f"{value.name}.{rank}.npy"
-                wanted.add(name)
-                path = self.outputs / name
-                if not path.is_file():
-                    raise Failure(f"wrote no {name}")
-                seen = read_npy(path, DTYPES[value.type.dtype])
-                what = f"%{value.name} of rank {rank}"
-                compare(what, seen, data, rank)
-                if self.is_given and value in self.received():
-                    check_untouched(what, seen, data, rank)
-        extra = {p.name for p in self.outputs.iterdir()} - wanted
-        if extra:
-            raise Failure(f"left other files behind: {sorted(extra)}")
-
-    def received(self):
-        """Returned values whose rows an op of the entry receives."""
-        return [
-            value for op in self.case.entry.body
-            if isinstance(op, (Dispatch, Alltoallv)) for value in op.results
-            if self.case.entry.returned.count(value) == 1
-        ]
+        check_outputs(self.case, expected, self.outputs, self.is_given)
 
     def check_error(self, error):
         """One clear error, a failing exit, and no file."""
@@ -290,6 +267,36 @@ class Run:
         )
         if missing:
             raise Failure(f"{want}; the report lacks {missing}{said}")
+
+
+def received(case):
+    """Returned values whose rows an op of the entry receives."""
+    return [
+        value for op in case.entry.body
+        if isinstance(op, (Dispatch, Alltoallv)) for value in op.results
+        if case.entry.returned.count(value) == 1
+    ]
+
+
+def check_outputs(case, expected, folder: Path, is_given):
+    """A folder has the results of all ranks, NAME.RANK.npy, and nothing else. With
+    `is_given` they were written to memory that was UNTOUCHED before."""
+    wanted = set()
+    for value, data in zip(case.entry.returned, expected):
+        for rank in range(case.ranks):
+            name = f"{value.name}.{rank}.npy"
+            wanted.add(name)
+            path = folder / name
+            if not path.is_file():
+                raise Failure(f"wrote no {name}")
+            seen = read_npy(path, DTYPES[value.type.dtype])
+            what = f"%{value.name} of rank {rank}"
+            compare(what, seen, data, rank)
+            if is_given and value in received(case):
+                check_untouched(what, seen, data, rank)
+    extra = {p.name for p in folder.iterdir()} - wanted
+    if extra:
+        raise Failure(f"left other files behind: {sorted(extra)}")
 
 
 def check_untouched(what, seen, data: Data, rank):
@@ -316,6 +323,34 @@ def missing_in_report(report, error, mnemonic, place):
     ):
         missing.append(f"one of the ranks {error.ranks}")
     return missing
+
+
+def check_refusals(case, error, answers, again, place):
+    """Every rank reports a specified error, and the origin tells all about it.
+
+    An answer has `ok`, the name of a `code`, and a `text`. A rank whose combine
+    pulls may find its bad row when others are through already. They are told at
+    their next call, `again`.
+    """
+    said = "\n".join(f"rank {r}: {a}" for r, a in enumerate(answers))
+    want = f"expected '{error.kind}' ({error}) on every rank"
+    mnemonic = case.failing_op.mnemonic
+    if mnemonic == "moe.combine":
+        answers = [a if not a.ok else b for a, b in zip(answers, again)]
+    if any(answer.ok for answer in answers):
+        raise Failure(f"{want}\n{said}")
+    if any(answer.ok for answer in again):
+        raise Failure(f"the group goes on after an error\n{said}")
+    origins = [a for a in answers if a.code != "PEER_FAILED"]
+    if not origins:
+        raise Failure(f"{want}, but no rank says that it is its own\n{said}")
+    reports = [f"{a.code} {a.text}" for a in origins]
+    missing = [missing_in_report(r, error, mnemonic, place) for r in reports]
+    if all(missing):
+        raise Failure(f"{want}; the report lacks {missing[0]}\n{said}")
+    for rank, answer in enumerate(answers):
+        if mnemonic not in answer.text:
+            raise Failure(f"{want}; rank {rank} does not name {mnemonic}\n{said}")
 
 
 def has_number(text, numbers) -> bool:

@@ -18,7 +18,7 @@ import shutil
 
 import scenes
 from artifacts import with_options
-from harness import Modules, Run, compare, group_cases, line_of, missing_in_report
+from harness import Modules, Run, check_refusals, compare, group_cases, line_of
 from harness import Failure as HarnessFailure
 from cases import make_cases
 from kernels import make_kernel_cases, shape_options
@@ -77,33 +77,6 @@ def check_results(case, expected, values):
                 raise Failure(str(failure)) from None
 
 
-def check_error(case, error, answers, again, place):
-    """Every rank reports an error; the origin tells all about it.
-
-    A combine pulls: a rank that finds a bad row in its own send_row may find it
-    when others are through already. They are told at their next call, `again`.
-    """
-    said = "\n".join(f"rank {r}: {a}" for r, a in enumerate(answers))
-    want = f"expected '{error.kind}' ({error}) on every rank"
-    mnemonic = case.failing_op.mnemonic
-    if mnemonic == "moe.combine":
-        answers = [a if not a.ok else b for a, b in zip(answers, again)]
-    if any(answer.ok for answer in answers):
-        raise Failure(f"{want}\n{said}")
-    if any(answer.ok for answer in again):
-        raise Failure(f"the group goes on after an error\n{said}")
-    origins = [a for a in answers if a.code != "PEER_FAILED"]
-    if not origins:
-        raise Failure(f"{want}, but no rank says that it is its own\n{said}")
-    reports = [f"{a.code} {a.text}" for a in origins]
-    missing = [missing_in_report(r, error, mnemonic, place) for r in reports]
-    if all(missing):
-        raise Failure(f"{want}; the report lacks {missing[0]}\n{said}")
-    for rank, answer in enumerate(answers):
-        if mnemonic not in answer.text:
-            raise Failure(f"{want}; rank {rank} does not name {mnemonic}\n{said}")
-
-
 def check_case(pool, key, text, case, way):
     try:
         expected = case.expected()
@@ -112,7 +85,9 @@ def check_case(pool, key, text, case, way):
         again = call(pool, key, case, way)
         place = f"{key}.mlir:{line_of(text, case)}:"
         try:
-            check_error(case, error, answers, again, place)
+            check_refusals(case, error, answers, again, place)
+        except HarnessFailure as failure:
+            raise Failure(str(failure)) from None
         finally:
             pool.all("reset")
         return

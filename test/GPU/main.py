@@ -6,8 +6,8 @@
 #
 #===----------------------------------------------------------------------===#
 """scripts/test-gpu [--gpus N] [--only WORD]...: the conformance suite, the cases
-of the differential test, graphs, faults, sanitizers and the Python package on N
-GPUs, or with --stand-in on a driver that interprets PTX.
+of the differential test, graphs, faults, sanitizers, the Python package and one
+module on every target, on N GPUs, or with --stand-in on a driver that interprets PTX.
 
 Works in a checkout after a build, and in an unpacked bundle.
 """
@@ -28,7 +28,7 @@ sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = (
     "differential", "moe-run", "graphs", "faults", "drivers", "sanitizers",
-    "package", "nccl", "conformance",
+    "package", "nccl", "targets", "conformance",
 )
 
 
@@ -54,6 +54,7 @@ import nccl  # noqa: E402
 import package  # noqa: E402
 import sanitizers  # noqa: E402
 import scenes  # noqa: E402
+import targets  # noqa: E402
 from cuda import CudaError, Driver  # noqa: E402
 from report import Report  # noqa: E402
 
@@ -210,7 +211,7 @@ def main():
             wanted.update(texts)
         if options.target == "cuda" and (options.prepare or wants("package")):
             wanted.update(package.modules(settings))
-        if options.prepare or any(map(wants, SUITES[2:-3])):
+        if options.prepare or any(map(wants, SUITES[2:-4])):
             # A bundle is for 2 and for 4 GPUs.
             sizes = (2, 4, 8) if options.prepare else ()
             wanted.update(
@@ -233,6 +234,7 @@ def main():
                 die("\n".join(bad))
             if options.target == "cuda":
                 drivers.build(made / "drivers")
+                targets.prepare(settings)
             (made / "seed.txt").write_text(f"{seed} {cases}\n")
             return 0
 
@@ -245,6 +247,7 @@ def main():
             ("sanitizers", sanitizers.run, store),
             ("package", package.run, store),
             ("nccl", nccl.run, store),
+            ("targets", targets.run, store),
             ("conformance", conformance.run),
         ):
             if wants(suite):

@@ -9,12 +9,14 @@
 file, no shared memory.
 """
 
+import os
 import secrets
 import signal
 import time
 
 import pytest
 
+from hosts_job import open_hosts
 from support import Runner, listing, processes
 
 
@@ -53,3 +55,9 @@ def runner(tmp_path):
     left = {n for n in listing("/dev/shm") - shared_memory
             if not n.startswith("vader_segment")}
     assert left == set()
+
+
+@pytest.fixture
+def hosts(runner):
+    with open_hosts(runner, as_user=os.geteuid() != 0) as made:
+        yield made

@@ -6,98 +6,24 @@
 #
 # ===----------------------------------------------------------------------===#
 """Jobs of mpirun whose ranks are on two hosts, which are network namespaces of
-this machine (two_hosts.py). Whatever is killed or pulled out, the job ends, says
-once what happened where somebody can hear it, and leaves nothing behind.
+this machine (two_hosts.py): what works, and what cannot be.
 """
 
 import json
 import os
 import re
-import signal
 import subprocess
-import time
 
 import numpy as np
 import pytest
 
-import two_hosts
-from support import FAIL, KILL, MOE_RUN, SANITIZE, artifact, errors
+from hosts_job import TIMEOUT, check_fails, gather, open_hosts, run
+from support import MOE_RUN, SANITIZE, artifact, errors
 
 pytestmark = pytest.mark.skipif(
     bool(SANITIZE), reason="sanitizers do not know MPI's memory")
 
-TIMEOUT = 3
 MPI_TESTS = os.environ.get("MOE_MPI_TESTS", "")
-
-
-def make_hosts(runner, as_user):
-    reason = two_hosts.why_not(as_user)
-    if reason:
-        pytest.skip(reason)
-    return two_hosts.TwoHosts(runner.folder, as_user)
-
-
-@pytest.fixture
-def hosts(runner):
-    with make_hosts(runner, as_user=os.geteuid() != 0) as made:
-        yield made
-        assert made.left() == []
-
-
-def gather(runner, mode=0, who=1, ranks=4, size=1000):
-    """Arguments of a run in which every rank gets the bytes of all."""
-    runner.save("mode.npy", np.array(mode, np.int64))
-    runner.save("who.npy", np.array(who, np.int64))
-    for rank in range(ranks):
-        runner.save(f"x{rank}.npy", np.full(size, rank + 1, np.int8))
-    return [artifact(f"messages{ranks}"), "--entry", "all_gather",
-            "--in", "mode.npy", "--in", "who.npy", "--in", "x{rank}.npy",
-            "--out", "y{rank}.npy"]
-
-
-def endless(runner):
-    """The same again and again, for longer than any test lasts."""
-    return [*gather(runner, size=100000), "--bench", "1000000"]
-
-
-def start(hosts, runner, args, ranks=(2, 2), timeout=TIMEOUT, options=(),
-          env=None):
-    return subprocess.Popen(
-        [*hosts.mpirun(*ranks, options=options), MOE_RUN, "--timeout",
-         str(timeout), *map(str, args)],
-        cwd=runner.folder, env={**runner.env, **(env or {})}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def finish(process, seconds=60):
-    stdout, stderr = process.communicate(timeout=seconds)
-    return process.returncode, errors(stderr), stdout, stderr
-
-
-def run(hosts, runner, args, **options):
-    return finish(start(hosts, runner, args, **options))
-
-
-def check_fails(hosts, runner, args, pattern, code=None, **options):
-    """One error, no outputs, nothing left."""
-    seen, found, _, stderr = run(hosts, runner, args, **options)
-    assert seen != 0 and code in (None, seen), stderr
-    assert len(found) == 1, stderr
-    assert re.search(pattern, found[0]), found[0]
-    assert runner.outputs() == []
-
-
-def wait_until_running(hosts, names=("moe-rank-2", "moe-rank-3")):
-    """Until the ranks of the second host have begun to call the entry."""
-    deadline = time.time() + 30
-    while time.time() < deadline:
-        if set(names) <= set(hosts.processes("moe-b").values()):
-            # Joining the group and loading take less.
-            time.sleep(2)
-            return
-        time.sleep(0.1)
-    pytest.fail("the ranks did not start")
-
 
 # ===----------------------------------------------------------------------===#
 # What works
@@ -106,12 +32,11 @@ def wait_until_running(hosts, names=("moe-rank-2", "moe-rank-3")):
 
 @pytest.mark.parametrize("as_user", [False, True], ids=["root", "user"])
 def test_ranks_of_two_hosts_are_one_group(runner, as_user):
-    with make_hosts(runner, as_user) as hosts:
+    with open_hosts(runner, as_user) as hosts:
         code, found, stdout, stderr = run(
             hosts, runner, [*gather(runner), "--json"])
         assert (code, found) == (0, []), stderr
         assert len(json.loads(stdout)["per_rank"]) == 4
-        assert hosts.left() == []
     for rank in range(4):
         np.testing.assert_array_equal(
             runner.load(f"y{rank}.npy"),
@@ -156,11 +81,20 @@ def test_artifacts_that_do_not_communicate(hosts, runner):
 # ===----------------------------------------------------------------------===#
 
 
-def test_artifacts_that_share_memory(hosts, runner):
+@pytest.mark.parametrize("target, remedy", [
+    ("host", "--transport=messages"), ("cuda", "--target nccl")])
+def test_artifacts_that_share_memory(hosts, runner, target, remedy):
+    args = runner.exchange()
+    env = {}
+    if target == "cuda":
+        args[0] = artifact("cuda/exchange4")
+        env["LD_LIBRARY_PATH"] = os.path.abspath(
+            os.environ["MOE_STANDIN_DRIVER_DIR"])
     check_fails(
-        hosts, runner, [*runner.exchange(), "--out", "y{rank}.npy"],
-        r"^rank 0: .*moe-a \(ranks 0 and 1\) and moe-b \(ranks 2 and 3\)"
-        r".*--transport=messages", code=1)
+        hosts, runner, [*args, "--out", "y{rank}.npy"],
+        r"^rank 0: .*: in the artifact ranks reach each other's memory, but the "
+        r"group has 2 hosts, moe-a \(ranks 0 and 1\) and moe-b \(ranks 2 and "
+        rf"3\); compile the module with {remedy}$", code=1, env=env)
 
 
 def test_what_all_processes_find_is_said_once(hosts, runner):
@@ -222,103 +156,3 @@ def test_one_rank_of_another_program(hosts, runner):
         assert re.search(rf"^rank \d: MPI_Init \(Open MPI v.*\) did not end "
                          rf"within {TIMEOUT} s", error), error
     assert runner.outputs() == []
-
-
-# ===----------------------------------------------------------------------===#
-# Faults
-# ===----------------------------------------------------------------------===#
-
-
-@pytest.mark.parametrize("who", [0, 3])
-def test_a_rank_that_fails(hosts, runner, who):
-    check_fails(
-        hosts, runner, gather(runner, FAIL, who),
-        rf"^rank {who}: test.all_gather at messages.c:1:1, phase 'exchange': "
-        rf"invalid expert: ", code=1)
-
-
-@pytest.mark.parametrize("who", [1, 2])
-def test_a_rank_that_is_killed(hosts, runner, who):
-    check_fails(hosts, runner, gather(runner, KILL, who),
-                rf"^rank {who}: killed by signal 9 \(Killed\) while calling "
-                rf"entry 'all_gather'", code=1)
-
-
-def test_outputs_that_one_host_cannot_name(hosts, runner):
-    (runner.folder / "y0.npy").write_text("older")
-    seen, found, _, stderr = run(
-        hosts, runner, gather(runner),
-        env={"MOE_FAULT": "moe-run@3 linkat 1 28",
-             "LD_PRELOAD": artifact("fault")})
-    assert seen == 1, stderr
-    assert found == ["rank 3: cannot write y3.npy: No space left on device"]
-    # Those of other ranks, which had theirs, have lost them again.
-    assert runner.outputs() == ["y0.npy"]
-    assert (runner.folder / "y0.npy").read_text() == "older"
-
-
-def check_ends(hosts, runner, process, pattern, heard=True, launcher=None):
-    code, found, _, stderr = finish(process)
-    assert code != 0
-    assert len(found) <= 1, stderr
-    if heard and not (launcher and re.search(launcher, stderr)):
-        assert found and re.search(pattern, found[0]), stderr
-    assert runner.outputs() == []
-
-
-def test_all_processes_of_a_host_are_killed(hosts, runner):
-    process = start(hosts, runner, endless(runner))
-    wait_until_running(hosts)
-    hosts.kill("moe-b")
-    check_ends(hosts, runner, process, r"moe-b")
-
-
-def test_all_processes_of_the_first_host_are_killed(hosts, runner):
-    process = start(hosts, runner, endless(runner))
-    wait_until_running(hosts)
-    hosts.kill("moe-a")
-    # With mpirun, which could have told.
-    check_ends(hosts, runner, process, "", heard=False)
-
-
-def test_a_daemon_is_killed(hosts, runner):
-    process = start(hosts, runner, endless(runner))
-    wait_until_running(hosts)
-    assert hosts.kill("moe-b", "orted") == 1
-    # mpirun may see it first: it then says so, and kills moe-run at once.
-    check_ends(hosts, runner, process, r"rank [23]: |moe-b",
-               launcher=r"lost communication with a remote daemon[\s\S]*moe-b")
-
-
-@pytest.mark.parametrize("host, other", [("moe-a", "moe-b"),
-                                         ("moe-b", "moe-a")])
-def test_a_moe_run_is_killed(hosts, runner, host, other):
-    process = start(hosts, runner, endless(runner))
-    wait_until_running(hosts)
-    hosts.kill(host, "moe-run")
-    check_ends(hosts, runner, process, r"rank \d: ", heard=host != "moe-a")
-
-
-def test_the_link_goes_down(hosts, runner):
-    process = start(hosts, runner, endless(runner))
-    wait_until_running(hosts)
-    hosts.set_link("down")
-    begin = time.time()
-    # The host without mpirun cannot say it there.
-    deadline = begin + 30
-    while hosts.left(0) and time.time() < deadline:
-        time.sleep(0.2)
-    assert hosts.left(0) == []
-    # mpirun notices nothing.
-    hosts.kill("moe-a", "mpirun", number=signal.SIGTERM)
-    time.sleep(1)
-    hosts.kill("moe-a")
-    hosts.kill("moe-b")
-    check_ends(hosts, runner, process, r"rank \d: ")
-
-
-def test_a_job_that_is_interrupted(hosts, runner):
-    process = start(hosts, runner, endless(runner))
-    wait_until_running(hosts)
-    hosts.kill("moe-a", "mpirun", number=signal.SIGINT)
-    check_ends(hosts, runner, process, r"interrupted by signal", heard=False)

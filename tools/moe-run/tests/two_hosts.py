@@ -15,6 +15,7 @@ Each host has a name, an address and a /dev/shm of its own; files are shared.
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,7 @@ class TwoHosts:
         children = Path(
             f"/proc/{self.holder.pid}/task/{self.holder.pid}/children")
         (self.inside,) = children.read_text().split()
+        self.namespace = os.readlink(f"/proc/{self.inside}/ns/pid")
 
     def close(self) -> None:
         """Ends all that runs there."""
@@ -113,6 +115,24 @@ class TwoHosts:
         self.holder.wait()
         self.holder.stdin.close()
         self.holder.stdout.close()
+
+    def remains(self, seconds: float = 5) -> list[int]:
+        """Processes that are still there a while after it was closed, and with
+        them the namespaces: these end with the last process."""
+        deadline = time.time() + seconds
+        while True:
+            found = [pid for pid in filter(str.isdigit, os.listdir("/proc"))
+                     if self.has(pid)]
+            if not found or time.time() > deadline:
+                return list(map(int, found))
+            time.sleep(0.05)
+
+    def has(self, pid: str) -> bool:
+        """Whether a process of this machine runs there."""
+        try:
+            return os.readlink(f"/proc/{pid}/ns/pid") == self.namespace
+        except OSError:
+            return False
 
     def __enter__(self) -> TwoHosts:
         return self
