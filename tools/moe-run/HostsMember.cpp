@@ -157,10 +157,12 @@ void HostsMember::handleMessages() {
         lost = format("rank %d: the program that started the processes of this "
                       "job has ended",
                       rank);
-      leave(interruptedBy ? 128 + interruptedBy : 1, hasSpoken ? ""
-                                                     : error.empty()
-                                                         ? lost
-                                                         : error + "; " + lost);
+      if (!error.empty())
+        lost = error + "; " + lost;
+      // A launcher that was told to end the job kills the moe-run of rank 0,
+      // too; whoever has told it knows.
+      bool isKnown = hasSpoken || isEnding || interruptedBy;
+      leave(interruptedBy ? 128 + interruptedBy : 1, isKnown ? "" : lost);
       return;
     }
     Message message(text);
@@ -174,6 +176,8 @@ void HostsMember::handleMessages() {
       process.kill();
     } else if (message.has("spoken")) {
       hasSpoken = true;
+    } else if (message.has("ending")) {
+      isEnding = true;
     } else if (message.has("prepare")) {
       tell(R"({"ready": true})");
     } else if (message.has("expose")) {

@@ -67,6 +67,7 @@ private:
   int interruptedBy = 0;
   bool isOrphaned = false;
   bool hasSpoken = false; ///< the host has said what ends the job
+  bool isEnding = false;  ///< the host was told by the launcher to end the job
   /// Until when the rank has to be at its next phase, the connection has to be
   /// there, and the verdict has to come.
   std::optional<rt::Deadline> phaseLimit, connectLimit, verdictLimit, ending;

@@ -28,6 +28,8 @@ static constexpr double graceSeconds = 1;
 /// How much of that is left where none of them has connected, since they then
 /// end alone.
 static constexpr double aloneSeconds = 0.2;
+/// How long a job that the launcher ends goes on.
+static constexpr double endingSeconds = 0.3;
 
 Supervisor::Supervisor(const Options &options, const Signals &signals,
                        int numRanks)
@@ -385,21 +387,24 @@ int Supervisor::superviseAll(std::vector<OutputFile> &outputs, int launcher) {
     handleReport(rank, text);
   };
   hub->describe = [this](int rank) { return lastSeen(rank); };
-  bool isEnding = false;
+  std::optional<Deadline> ending;
   while (anyRunning()) {
     step(launcher);
     checkLimits();
-    if ((interruptedBy || isLauncherGone) && !isEnding) {
-      isEnding = true;
+    if ((interruptedBy || isLauncherGone) && !ending) {
       // A launcher ends the others when one rank dies: let that be seen, too.
       // Ctrl-C at a moe-run of its own is obeyed at once.
-      if (word < 0)
-        killAll();
-      else if (!grace)
-        grace.emplace(0.3);
+      ending.emplace(word < 0 ? 0 : endingSeconds);
+      for (Rank &rank : ranks)
+        if (rank.member.isRemote())
+          (void)rank.member.send(R"({"ending": true})");
     }
-    if (grace && grace->isOver())
+    if ((grace && grace->isOver()) || (ending && ending->isOver()))
       killAll();
+    // A launcher kills this process about a second after its signal, and ranks
+    // may take as long to end.
+    if (ending && ending->isOver() && word >= 0)
+      sayReason();
     if (killGrace && killGrace->isOver())
       killMembers();
   }

@@ -98,6 +98,7 @@ private:
   void killAll();
   void killMembers();
   bool anyRunning() const;
+  const Rank *findFailed() const;
   bool wasInterrupted() const;
   bool finish(std::vector<OutputFile> &outputs);
   rt::Status gatherMembers();
@@ -105,6 +106,7 @@ private:
   rt::Status askRemoteMembers(const std::string &request, const char *what);
   int conclude(int exitCode);
   void say(const std::string &message);
+  void sayReason();
 
   const Options &options;
   const Signals &signals;

@@ -106,18 +106,35 @@ Status Supervisor::publishAll(std::vector<OutputFile> &outputs) {
   return status;
 }
 
+/// The first rank with an error, or one that does not only pass it on.
+const Supervisor::Rank *Supervisor::findFailed() const {
+  const Rank *first = nullptr;
+  for (const Rank &rank : ranks)
+    if (!rank.error.empty() && (!first || (rank.isOrigin && !first->isOrigin)))
+      first = &rank;
+  return first;
+}
+
+/// Says why the run was no good one.
+void Supervisor::sayReason() {
+  const Rank *failed = findFailed();
+  if (wasInterrupted()) {
+    say("interrupted by " + describeSignal(interruptedBy));
+  } else if (!death.empty()) {
+    // Another rank may have seen where it was.
+    bool isSeen = failed && failed->isOrigin;
+    say(death + (isSeen ? "; " + failed->error : ""));
+  } else if (isLauncherGone) {
+    say("the program that started the processes of this job has ended");
+  } else {
+    say(failed ? failed->error : "a rank ended without a report");
+  }
+}
+
 /// Whether the run was a good one.
 bool Supervisor::finish(std::vector<OutputFile> &outputs) {
-  auto findFirst = [&]() -> const Rank * {
-    const Rank *first = nullptr;
-    for (const Rank &rank : ranks)
-      if (!rank.error.empty() &&
-          (!first || (rank.isOrigin && !first->isOrigin)))
-        first = &rank;
-    return first;
-  };
   auto isGood = [&] {
-    bool isGood = !interruptedBy && !isLauncherGone && !findFirst();
+    bool isGood = !interruptedBy && !isLauncherGone && !findFailed();
     for (const Rank &rank : ranks)
       isGood &= rank.isDone;
     return isGood;
@@ -136,18 +153,7 @@ bool Supervisor::finish(std::vector<OutputFile> &outputs) {
       return false;
     }
   }
-  const Rank *first = findFirst();
-  if (wasInterrupted()) {
-    say("interrupted by " + describeSignal(interruptedBy));
-  } else if (!death.empty()) {
-    // Another rank may have seen where it was.
-    bool isSeen = first && first->isOrigin;
-    say(death + (isSeen ? "; " + first->error : ""));
-  } else if (isLauncherGone) {
-    say("the program that started the processes of this job has ended");
-  } else {
-    say(first ? first->error : "a rank ended without a report");
-  }
+  sayReason();
   return false;
 }
 
