@@ -26,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+from host_dispatch import ROOT, describe_commit, describe_machine
+
 sys.path.insert(0, str(ROOT / "tools" / "moe-run" / "tests"))
 
 import two_hosts  # noqa: E402
@@ -44,7 +45,7 @@ def measure(hosts, ranks, command):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--ranks", type=int, nargs="*", default=[2, 8, 16, 64])
+    parser.add_argument("--ranks", type=int, nargs="*", default=[2, 4, 8, 16, 64])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -52,6 +53,7 @@ def main():
     if reason := two_hosts.why_not(as_user):
         sys.exit(reason)
     results = []
+    before = os.getloadavg()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "zero.npy", np.array(0, np.int64))
@@ -68,13 +70,11 @@ def main():
                 print(f"{ranks:4} ranks: {row['median']:.2f} s "
                       f"({row['least']:.2f} to {row['most']:.2f})")
     if args.json:
-        commit = subprocess.run(
-            ["git", "-C", str(ROOT), "rev-parse", "HEAD"], text=True,
-            stdout=subprocess.PIPE, check=False).stdout.strip()
         args.json.write_text(json.dumps({
-            "date": datetime.date.today().isoformat(), "commit": commit,
-            "processors": os.cpu_count(), "runs": args.runs,
-            "seconds": results}, indent=1) + "\n")
+            "date": datetime.date.today().isoformat(),
+            "machine": describe_machine(), "commit": describe_commit(),
+            "runs": args.runs, "load_before": before,
+            "load_after": os.getloadavg(), "seconds": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
