@@ -70,15 +70,17 @@ def test_job(case, launcher, schedule, jobs, request):
         pytest.skip(reason)
     try:
         jobs.check(case, launcher, schedule)
-    except Failure as failure:
-        option = request.config.option
-        again = [
-            "pytest", f"{Path(__file__).resolve()}::{request.node.name}",
-            *(f"--moe-{name}={getattr(option, 'moe_' + name.replace('-', '_'))}"
-              for name in ("seed", "cases", "job-sizes", "job-cases")),
-        ]
-        pytest.fail("\n".join([
-            str(failure), f"case: {case.name}: {case.params}",
-            f"reproduce: MOE_BIN_DIR={jobs.bin_dir} "
-            f"MOE_PYTHON_DIR={jobs.python_dir} {shlex.join(again)}",
-        ]), pytrace=False)
+        return
+    except Failure as caught:
+        failure = str(caught)
+    option = request.config.option
+    again = [
+        "pytest", f"{Path(__file__).resolve()}::{request.node.name}",
+        *(f"--moe-{name}={getattr(option, 'moe_' + name.replace('-', '_'))}"
+          for name in ("seed", "cases", "job-sizes", "job-cases")),
+    ]
+    pytest.fail("\n".join([
+        failure, f"case: {case.name}: {case.params}", f"seed: {option.moe_seed}",
+        f"reproduce: MOE_BIN_DIR={jobs.bin_dir} "
+        f"MOE_PYTHON_DIR={jobs.python_dir} {shlex.join(again)}",
+    ]), pytrace=False)

@@ -7,18 +7,14 @@
 //===----------------------------------------------------------------------===//
 ///
 /// \file
-/// The all-gather of Bruck et al.: in round k a rank sends the blocks it has,
-/// its own and those of the ranks after it, to the rank 2^k before it. So each
-/// round doubles what a rank has.
-///
 /// A rank that waits in vain tells so whom it would still have sent blocks. As
 /// each block reaches each rank by rounds in ascending order, and later rounds
 /// wait a little longer, all ranks hear of the one that is missing.
 ///
 //===----------------------------------------------------------------------===//
 
+#include "DoublingGather.h"
 #include "moe-runtime/MessageChannel.h"
-
 #include "moe-runtime/Timings.h"
 
 #include <algorithm>
@@ -40,7 +36,8 @@ struct Header {
 class MessageBootstrap : public Bootstrap {
 public:
   explicit MessageBootstrap(std::unique_ptr<MessageChannel> channel)
-      : channel(std::move(channel)) {}
+      : channel(std::move(channel)),
+        gather(this->channel->rank(), this->channel->size()) {}
 
   int rank() const override { return channel->rank(); }
   int size() const override { return channel->size(); }
@@ -53,13 +50,12 @@ private:
   /// How much longer the next round waits.
   static constexpr double roundSeconds = 0.25;
 
-  int before(int distance) const {
-    return (rank() - distance + size()) % size();
-  }
-  Status round(std::string &blocks, size_t bytes, int distance, double seconds);
-  void giveUp(const Status &status, size_t bytes, int distance);
+  Status exchange(std::string &blocks, size_t bytes,
+                  const DoublingGather::Round &round, double seconds);
+  void giveUp(const Status &status, size_t bytes, int have);
 
   std::unique_ptr<MessageChannel> channel;
+  DoublingGather gather;
   uint64_t sequence = 0;
   Status failed;
 };
@@ -72,16 +68,17 @@ static std::string makeMessage(const Header &header, std::string_view payload) {
 }
 
 /// Doubles the blocks.
-Status MessageBootstrap::round(std::string &blocks, size_t bytes, int distance,
-                               double seconds) {
-  size_t moved = bytes * size_t(std::min(distance, size() - distance));
+Status MessageBootstrap::exchange(std::string &blocks, size_t bytes,
+                                  const DoublingGather::Round &round,
+                                  double seconds) {
+  size_t moved = bytes * round.moved;
+  int from = round.from;
   Header mine{sequence, bytes, MOERT_OK, -1};
   if (Status s = channel->send(
-          before(distance),
+          round.to,
           makeMessage(mine, std::string_view(blocks).substr(0, moved)));
       !s.isOk())
     return s;
-  int from = (rank() + distance) % size();
   auto message = channel->receive(from, seconds);
   if (!message.isOk() && message.status().code() == MOERT_TIMEOUT)
     return makeError(MOERT_TIMEOUT, "rank %d did not arrive within %g s", from,
@@ -109,13 +106,13 @@ Status MessageBootstrap::round(std::string &blocks, size_t bytes, int distance,
   return Status::ok();
 }
 
-/// Tells those to whom blocks would have gone after the round of `distance`.
-void MessageBootstrap::giveUp(const Status &status, size_t bytes,
-                              int distance) {
+/// Tells those to whom blocks would have gone after the round that began with
+/// `have` of them.
+void MessageBootstrap::giveUp(const Status &status, size_t bytes, int have) {
   failed = status;
   Header header{sequence, bytes, status.code(), status.details().peer};
-  for (distance *= 2; distance < size(); distance *= 2)
-    (void)channel->send(before(distance),
+  for (have *= 2; have < size(); have *= 2)
+    (void)channel->send(gather.receiver(have),
                         makeMessage(header, status.message()));
 }
 
@@ -127,18 +124,18 @@ Status MessageBootstrap::allGather(const void *in, size_t bytes, void *out) {
   std::string blocks(static_cast<const char *>(in), bytes);
   double most = timeout;
   int64_t begin = nowNs();
-  for (int distance = 1; distance < size(); distance *= 2) {
+  Status status = gather.run([&](const DoublingGather::Round &round) {
     double left = most - double(nowNs() - begin) * 1e-9;
-    if (Status s = round(blocks, bytes, distance, std::max(left, 0.0));
-        !s.isOk()) {
-      giveUp(s, bytes, distance);
-      return s;
-    }
+    Status s = exchange(blocks, bytes, round, std::max(left, 0.0));
+    if (!s.isOk())
+      giveUp(s, bytes, round.have);
     most += roundSeconds;
-  }
+    return s;
+  });
+  if (!status.isOk())
+    return status;
   for (int i = 0; i < size(); ++i)
-    std::memcpy(static_cast<char *>(out) +
-                    bytes * size_t((rank() + i) % size()),
+    std::memcpy(static_cast<char *>(out) + bytes * size_t(gather.owner(i)),
                 blocks.data() + bytes * size_t(i), bytes);
   return Status::ok();
 }

@@ -8,6 +8,8 @@
 
 #include "MpiBootstrap.h"
 #include "Process.h"
+
+#include "Bootstrap/DoublingGather.h"
 #include "moe-runtime/Deadline.h"
 #include "moe-runtime/Mpi.h"
 
@@ -65,21 +67,16 @@ private:
 };
 } // namespace
 
-/// `blocks[i]` is the block of the rank i above this one, and its header.
+/// Each block has its header in front of it.
 Status MpiBootstrap::gatherBlocks(std::vector<char> &blocks, size_t blockBytes,
                                   Messenger::Watch &watch) {
-  int ranks = size();
-  for (int have = 1; have < ranks; have *= 2) {
-    size_t moved = size_t(std::min(have, ranks - have)) * blockBytes;
-    int to = (rank() - have + ranks) % ranks, from = (rank() + have) % ranks;
-    if (Status s = messenger.transfer(
-            {{to, blocks.data(), moved}},
-            {{from, blocks.data() + size_t(have) * blockBytes, moved}},
-            tagOf(sequence), watch);
-        !s.isOk())
-      return s;
-  }
-  return Status::ok();
+  return DoublingGather(rank(), size()).run([&](DoublingGather::Round round) {
+    size_t bytes = round.moved * blockBytes;
+    char *end = blocks.data() + size_t(round.have) * blockBytes;
+    return messenger.transfer({{round.to, blocks.data(), bytes}},
+                              {{round.from, end, bytes}}, tagOf(sequence),
+                              watch);
+  });
 }
 
 Status MpiBootstrap::allGather(const void *in, size_t bytes, void *out) {
@@ -115,7 +112,7 @@ Status MpiBootstrap::allGather(const void *in, size_t bytes, void *out) {
     return status.withPrefix("bootstrap");
   }
   for (int i = 0; i < ranks; ++i) {
-    int from = (rank() + i) % ranks;
+    int from = DoublingGather(rank(), ranks).owner(i);
     const char *block = blocks.data() + blockBytes * size_t(i);
     BlockHeader seen;
     std::memcpy(&seen, block, sizeof(seen));

@@ -15,8 +15,7 @@
 
 namespace moe::rt::mpi {
 
-/// The all-gather takes ceil(log2 R) messages of each rank: in step k a rank
-/// gives the blocks that it has to the rank 2^k below it.
+/// All-gathers take ceil(log2 R) messages of each rank (DoublingGather.h).
 class MpiBootstrap : public Bootstrap {
 public:
   explicit MpiBootstrap(std::unique_ptr<Communicator> communicator);
