@@ -20,10 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from harness import UNTOUCHED, read_npy
 from moe_mlir.runtime import Group, MoEError
-from moe_mlir.runtime.dtypes import numpy_dtype
-
-UNTOUCHED = 0xA5  # as in harness.py
+from oracle import DTYPES
 
 
 class Member:
@@ -43,9 +42,8 @@ class Member:
         return self.artifact[name]
 
     def argument(self, path, type_):
-        """numpy writes the types of ml_dtypes as plain bytes."""
-        data = np.load(path.format(rank=self.group.rank))
-        data = data.view(numpy_dtype(type_.dtype))
+        data = read_npy(Path(path.format(rank=self.group.rank)),
+                        DTYPES[type_.dtype])
         if not type_.symmetric:
             return data
         memory = self.group.empty(data.shape, type_.dtype)

@@ -23,8 +23,8 @@ using namespace moe::rt::mpi;
 static constexpr int mostCalled = 256;
 
 /// Each all-gather has a tag of its own, so that what is left of one that has
-/// failed meets no other. MPI has tags up to 32767 at least; odd ones are those
-/// of roll calls.
+/// failed meets no other. MPI has tags up to 32767 at least. Roll calls have
+/// the first odd one, receipts the others.
 static int tagOf(uint64_t sequence) { return 2 + int(sequence % 16000) * 2; }
 
 MpiBootstrap::MpiBootstrap(std::unique_ptr<Communicator> communicator)

@@ -81,8 +81,9 @@ public:
   /// Transfers all of both lists. Between two ranks the pieces of a list of
   /// one are those of the other's, in the same order, as far as they have
   /// bytes; and among all ranks there is one order in which each rank's lists
-  /// are: else ranks could wait for each other in a circle. After an error,
-  /// messages of this transfer may still come, under `tag`.
+  /// are: else ranks could wait for each other in a circle. When it ends, what
+  /// this rank has sent is with its receivers. After an error, messages of this
+  /// transfer may still come, under `tag` and the number after it.
   Status transfer(const std::vector<Outbound> &sends,
                   const std::vector<Inbound> &receives, int tag, Watch &watch);
 
@@ -93,6 +94,10 @@ private:
   struct Direction;
   struct Pool;
   class Run;
+
+  Status move(const std::vector<Outbound> &sends,
+              const std::vector<Inbound> &receives, int tag, bool isReceipt,
+              Watch &watch);
 
   Communicator &communicator;
   std::unique_ptr<Pool> pool;

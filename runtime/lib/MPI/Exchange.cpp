@@ -90,7 +90,7 @@ Status MpiExchanger::transfer(const std::vector<Outbound> &sends,
     piece.peer = processes[piece.peer];
   GuardWatch watch(guard, processes);
   Status status =
-      messenger.transfer(out, in, /*tag=*/int(epoch % 32000), watch);
+      messenger.transfer(out, in, /*tag=*/int(epoch % 16000) * 2, watch);
   isBroken = !status.isOk();
   if (isBroken)
     abandon();

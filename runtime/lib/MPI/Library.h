@@ -63,6 +63,8 @@ constexpr int undefined = -32766;
   X(errorString, MPI_Error_string, int code, char *text, int *length)          \
   X(isend, MPI_Isend, const void *data, int count, Datatype type, int to,      \
     int tag, Comm comm, Request *request)                                      \
+  X(issend, MPI_Issend, const void *data, int count, Datatype type, int to,    \
+    int tag, Comm comm, Request *request)                                      \
   X(irecv, MPI_Irecv, void *data, int count, Datatype type, int from, int tag, \
     Comm comm, Request *request)                                               \
   X(iprobe, MPI_Iprobe, int from, int tag, Comm comm, int *flag,               \

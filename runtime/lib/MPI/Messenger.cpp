@@ -22,6 +22,12 @@ using namespace moe::rt::mpi;
 /// How much a rank has on its way to others, and as much from others.
 static constexpr size_t mostBytes = 16 * Messenger::chunkBytes;
 static constexpr size_t mostMessages = 128;
+/// MPI ends a send of its own before the receiver has all of a message, whose
+/// rest may move no further until the sender calls MPI again: a connection is
+/// not there yet, or full. That may be much later, and the receiver waits for
+/// it. So small messages are sent synchronously, and of larger ones, which MPI
+/// moves in several steps, the receiver sends a receipt.
+static constexpr size_t smallBytes = 4000;
 /// How long messages of a rank that is gone may be under way without any that
 /// comes.
 static constexpr double lastWordsSeconds = 0.5;
@@ -82,9 +88,10 @@ struct Messenger::Pool {
 class Messenger::Run {
 public:
   Run(Messenger &messenger, const std::vector<Outbound> &sends,
-      const std::vector<Inbound> &receives, int tag)
+      const std::vector<Inbound> &receives, int tag, bool isReceipt)
       : communicator(messenger.communicator), mpi(communicator.mpi()),
-        pool(*messenger.pool), sends(sends), receives(receives), tag(tag) {}
+        pool(*messenger.pool), sends(sends), receives(receives), tag(tag),
+        isReceipt(isReceipt) {}
 
   /// Begins what there is room for, and ends what has come. Whether anything
   /// has happened.
@@ -116,6 +123,7 @@ private:
   const std::vector<Outbound> &sends;
   const std::vector<Inbound> &receives;
   int tag;
+  bool isReceipt;
   std::optional<Chunk> nextSend, nextReceive;
   std::vector<int> indices;
   std::vector<MessageStatus> statuses;
@@ -165,11 +173,13 @@ Status Messenger::Run::post(bool &any) {
     const Outbound &piece = sends[used.chunk.piece];
     std::memcpy(used.memory.data(), piece.data + used.chunk.offset,
                 used.chunk.bytes);
-    if (Status s = mpi.check(mpi.isend(used.memory.data(),
-                                       int(used.chunk.bytes), mpi.byte,
-                                       piece.peer, tag, communicator.handle(),
-                                       &pool.out.requests[*slot]),
-                             "MPI_Isend");
+    bool isSynchronous = !isReceipt && used.chunk.bytes <= smallBytes;
+    auto send = isSynchronous ? mpi.issend : mpi.isend;
+    if (Status s =
+            mpi.check(send(used.memory.data(), int(used.chunk.bytes), mpi.byte,
+                           piece.peer, tag, communicator.handle(),
+                           &pool.out.requests[*slot]),
+                      isSynchronous ? "MPI_Issend" : "MPI_Isend");
         !s.isOk())
       return s;
     nextSend = advance(sends, nextSend);
@@ -305,10 +315,41 @@ static void sleepFor(int64_t ns) {
   (void)nanosleep(&time, nullptr);
 }
 
+/// The ranks with pieces of which a receipt is sent, in the order of the list.
+template <typename Piece>
+static std::vector<int> findReceipts(const std::vector<Piece> &pieces,
+                                     int ranks) {
+  std::vector<int> peers;
+  std::vector<bool> isFound(ranks);
+  for (const Piece &piece : pieces) {
+    if (piece.bytes <= smallBytes || isFound[piece.peer])
+      continue;
+    isFound[piece.peer] = true;
+    peers.push_back(piece.peer);
+  }
+  return peers;
+}
+
 Status Messenger::transfer(const std::vector<Outbound> &sends,
                            const std::vector<Inbound> &receives, int tag,
                            Watch &watch) {
-  Run run(*this, sends, receives, tag);
+  Status status = move(sends, receives, tag, /*isReceipt=*/false, watch);
+  if (!status.isOk())
+    return status;
+  char sent = 0, received = 0;
+  std::vector<Outbound> receipts;
+  std::vector<Inbound> awaited;
+  for (int peer : findReceipts(receives, communicator.size()))
+    receipts.push_back({peer, &sent, sizeof(sent)});
+  for (int peer : findReceipts(sends, communicator.size()))
+    awaited.push_back({peer, &received, sizeof(received)});
+  return move(receipts, awaited, tag + 1, /*isReceipt=*/true, watch);
+}
+
+Status Messenger::move(const std::vector<Outbound> &sends,
+                       const std::vector<Inbound> &receives, int tag,
+                       bool isReceipt, Watch &watch) {
+  Run run(*this, sends, receives, tag, isReceipt);
   run.begin();
   Status status;
   std::optional<Deadline> lastWords;

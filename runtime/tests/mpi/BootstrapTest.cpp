@@ -43,19 +43,18 @@ TEST(MpiBootstrapTest, GathersAnyNumberOfBytesInRankOrder) {
 
 /// Messages that this process has sent.
 static int numSends = 0;
-static int (*realIsend)(const void *, int, mpi::Datatype, int, int, mpi::Comm,
-                        mpi::Request *);
-static int countingIsend(const void *data, int count, mpi::Datatype type,
-                         int to, int tag, mpi::Comm comm,
-                         mpi::Request *request) {
+static int (*realSend)(const void *, int, mpi::Datatype, int, int, mpi::Comm,
+                       mpi::Request *);
+static int countingSend(const void *data, int count, mpi::Datatype type, int to,
+                        int tag, mpi::Comm comm, mpi::Request *request) {
   ++numSends;
-  return realIsend(data, count, type, to, tag, comm, request);
+  return realSend(data, count, type, to, tag, comm, request);
 }
 
 TEST(MpiBootstrapTest, AnAllGatherTakesLogarithmicallyManyMessages) {
   mpi::Library counting = library();
-  realIsend = counting.isend;
-  counting.isend = countingIsend;
+  realSend = counting.issend;
+  counting.issend = countingSend;
   auto comm = mpi::Communicator::copy(counting, counting.commWorld, 30);
   ASSERT_TRUE(isOk(comm.status()));
   mpi::MpiBootstrap boot(comm.take());

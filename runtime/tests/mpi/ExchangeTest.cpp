@@ -14,8 +14,13 @@
 #include "moe-runtime/SymmetricHeap.h"
 #include "moe-runtime/Timings.h"
 
+#include <atomic>
+#include <cstdlib>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <random>
+#include <sys/mman.h>
+#include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::rt::test;
@@ -160,6 +165,46 @@ TEST_F(MpiExchangeTest, EqualPartsToAll) {
     }
     EXPECT_EQ(wrong, 0u);
   }
+}
+
+/// What is sent does not wait for the sender's next call of MPI, which may come
+/// late: it may compute, or wait for something else.
+TEST_F(MpiExchangeTest, WhatIsSentArrivesWhileTheSenderDoesOtherThings) {
+  // Ranks tell each other without MPI. Hosts that are namespaces of one machine
+  // share files.
+  char mine[64] = "/tmp/moe-mpi-test-XXXXXX";
+  if (rank == 0) {
+    UniqueFd made(mkstemp(mine));
+    ASSERT_EQ(ftruncate(made.get(), 4096), 0);
+  }
+  std::vector<char> path(sizeof(mine) * size_t(size));
+  ASSERT_TRUE(boot->allGather(mine, sizeof(mine), path.data()).isOk());
+  UniqueFd file(open(path.data(), O_RDWR));
+  void *shared =
+      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  ASSERT_NE(shared, MAP_FAILED);
+  auto *arrived = static_cast<std::atomic<int> *>(shared);
+  std::mt19937 lot(3);
+  for (int round = 1; round <= 100; ++round) {
+    // Around the size from which MPI asks the receiver first.
+    Rows rows(lot, rank, size, 23040, 2 + round % 8);
+    TimedGuard guard(10);
+    Status status = exchanger->exchange({rows.view()}, stream, guard);
+    ASSERT_TRUE(status.isOk()) << "round " << round << ": " << status.message();
+    EXPECT_EQ(rows.countWrong(rank, size), 0u);
+    arrived[rank] = round;
+    TimedGuard wait(20);
+    for (int r = 0; r < size; ++r)
+      while (arrived[r] < round) {
+        ASSERT_TRUE(wait.check(r).isOk())
+            << "round " << round << ": rank " << r << " has not got its rows";
+        usleep(100);
+      }
+  }
+  munmap(shared, 4096);
+  ASSERT_TRUE(boot->barrier().isOk());
+  if (rank == 0)
+    unlink(mine);
 }
 
 TEST_F(MpiExchangeTest, WhatIsGivenUpIsNotWrittenLater) {
