@@ -48,7 +48,7 @@ def pytest_addoption(parser):
         help="how many numbers of ranks test_jobs.py draws (default: %(default)s)",
     )
     group.addoption(
-        "--moe-job-cases", type=int, default=12, metavar="N",
+        "--moe-job-cases", type=int, default=8, metavar="N",
         help="how many cases it draws for each, at most (default: %(default)s)",
     )
 

@@ -18,7 +18,8 @@ import pytest
 import two_hosts
 from support import MOE_RUN, artifact, errors
 
-TIMEOUT = 3
+# Of waits; on a busy machine MPI_Init takes seconds.
+TIMEOUT = 10
 
 
 @contextlib.contextmanager

@@ -52,12 +52,13 @@ def test_outputs_that_one_host_cannot_name(hosts, runner):
     assert (runner.folder / "y0.npy").read_text() == "older"
 
 
-def check_ends(hosts, runner, process, pattern, heard=True, launcher=None):
-    """At most one error, which is the expected one; `heard` says that there has
-    to be one, unless mpirun says what matches `launcher`."""
+def check_ends(hosts, runner, process, pattern, heard=True, launcher=None,
+               most=1):
+    """No more errors than that, all of them expected ones; `heard` says that there
+    has to be one, unless mpirun says what matches `launcher`."""
     code, found, _, stderr = finish(process)
     assert code != 0
-    assert len(found) <= 1, stderr
+    assert len(found) <= most, stderr
     if heard and not (launcher and re.search(launcher, stderr)):
         assert found, stderr
     for error in found:
@@ -95,7 +96,10 @@ def test_a_moe_run_is_killed(hosts, runner, host, other):
     process = start(hosts, runner, endless(runner))
     wait_until_running(hosts)
     hosts.kill(host, "moe-run")
-    check_ends(hosts, runner, process, r"rank \d: ", heard=host != "moe-a")
+    # Without that of rank 0, one process of each host may say so.
+    keeps = host != "moe-a"
+    check_ends(hosts, runner, process, r"rank \d: ", heard=keeps,
+               most=1 if keeps else 2)
 
 
 def test_the_link_goes_down(hosts, runner):
