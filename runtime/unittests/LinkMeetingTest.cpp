@@ -6,10 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Hosts/LinkMeeting.h"
 #include "BootstrapGroup.h"
+#include "Hosts/LinkVisit.h"
 
 #include <arpa/inet.h>
+#include <cstring>
 #include <optional>
 #include <sys/socket.h>
 
@@ -93,6 +94,75 @@ TEST(LinkMeetingTest, StrangersAreShownOut) {
     EXPECT_EQ(recv((*links)[host].get(), &number, 1, 0), 1);
     EXPECT_EQ(number, '0' + host);
   }
+}
+
+/// It may have been slow to be answered.
+TEST(LinkMeetingTest, AConnectionThatItsLeaderHasGivenUpIsNotTaken) {
+  HostMap hosts = makeHosts(2);
+  LinkInvitation invitation;
+  auto listener = openLinkListener(64, invitation);
+  ASSERT_TRUE(listener.isOk()) << listener.status().message();
+  LinkHello hello{LinkHello::magicValue, 1, {}};
+  std::memcpy(hello.secret, invitation.secret, sizeof(hello.secret));
+  UniqueFd left = connectTo(invitation.port);
+  ASSERT_EQ(write(left.get(), &hello, sizeof(hello)), ssize_t(sizeof(hello)));
+  left.reset();
+  LinkReception reception(listener->get(), invitation, 2);
+  size_t taken = 0;
+  for (int i = 0; i < 10; ++i) {
+    reception.step([&](size_t, UniqueFd) { ++taken; });
+    usleep(1000);
+  }
+  EXPECT_EQ(taken, 0u);
+  EXPECT_FALSE(reception.isAwaited());
+  std::thread leader([&] {
+    auto link = visitLink(invitation, 1, 20);
+    ASSERT_TRUE(link.isOk()) << link.status().message();
+    EXPECT_EQ(write(link->get(), "!", 1), 1);
+  });
+  auto links = receiveLinks(listener->get(), invitation, hosts, 20);
+  leader.join();
+  ASSERT_TRUE(links.isOk()) << links.status().message();
+  char word = 0;
+  EXPECT_EQ(recv((*links)[1].get(), &word, 1, 0), 1);
+  EXPECT_EQ(word, '!');
+}
+
+/// Each step may come much later than the one before.
+TEST(LinkMeetingTest, AVisitGoesOnWhereItWas) {
+  LinkInvitation invitation;
+  auto listener = openLinkListener(64, invitation);
+  ASSERT_TRUE(listener.isOk()) << listener.status().message();
+  LinkInvitation toLoopback = invitation;
+  toLoopback.numAddresses = 1;
+  toLoopback.addresses[0] = findLinkAddresses("127.0.0.1")->front();
+  LinkVisit visit(toLoopback, 1, 600);
+  LinkReception reception(listener->get(), invitation, 2);
+  UniqueFd mine, theirs;
+  size_t taken = 0;
+  auto take = [&](size_t number, UniqueFd socket) {
+    EXPECT_EQ(number, 1u);
+    theirs = std::move(socket);
+    ++taken;
+  };
+  // By turns, so that neither end is there while the other one waits.
+  for (int i = 0; i < 1000 && !mine.isValid(); ++i) {
+    mine = visit.step();
+    usleep(1000);
+    // Whoever has not got the answer is not taken.
+    EXPECT_EQ(taken, 0u);
+    reception.step(take);
+    usleep(1000);
+  }
+  for (int i = 0; i < 1000 && !taken; ++i) {
+    reception.step(take);
+    usleep(1000);
+  }
+  ASSERT_TRUE(mine.isValid());
+  EXPECT_EQ(taken, 1u);
+  EXPECT_EQ(write(mine.get(), "!", 1), 1);
+  char word = 0;
+  EXPECT_EQ(recv(theirs.get(), &word, 1, MSG_DONTWAIT), 1);
 }
 
 TEST(LinkMeetingTest, HostsThatDoNotComeAreNamed) {

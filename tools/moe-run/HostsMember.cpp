@@ -8,7 +8,6 @@
 
 #include "HostsMember.h"
 
-#include "JobLink.h"
 #include "Message.h"
 #include "RankRun.h"
 
@@ -53,8 +52,7 @@ void HostsMember::leave(int code, const std::string &message) {
 void HostsMember::handleReport(const std::string &text) {
   Message message(text);
   if (message.has("invitation")) {
-    invitation = message.text("invitation");
-    connectLimit.emplace(options.timeoutSeconds);
+    beginVisit(message.text("invitation"));
     return;
   }
   if (message.has("phase")) {
@@ -94,7 +92,7 @@ void HostsMember::handleEvents() {
       error = format("rank %d: %s while %s", rank, event.how.c_str(),
                      phase.c_str());
     // Nobody can be told.
-    if (!hasHost && invitation.empty())
+    if (!hasHost && !visit)
       leave(errorCode ? errorCode : 1,
             error.empty() ? format("rank %d: ended early", rank) : error);
   }
@@ -108,21 +106,33 @@ void HostsMember::checkLimits() {
     leave(1, format("rank %d: has been %s for more than %g s; a process of the "
                     "job may have died, or be stopped",
                     rank, phase.c_str(), 2 * options.timeoutSeconds));
-  if (connectLimit && connectLimit->isOver())
-    leave(1, format("rank %d: moe-run %s", rank, connectError.c_str()));
+  if (visit && connectLimit->isOver())
+    leave(1, format("rank %d: moe-run %s", rank, visit->error().c_str()));
 }
 
 //===----------------------------------------------------------------------===//
 // The moe-run of rank 0
 //===----------------------------------------------------------------------===//
 
-void HostsMember::connect() {
-  if (hasHost || invitation.empty() || exitCode)
+void HostsMember::beginVisit(const std::string &invitation) {
+  // Without one rank 0 says why.
+  if (invitation.empty() || hasHost || visit)
     return;
-  UniqueFd socket = visitJob(invitation, rank, 0.2, connectError);
+  auto begun = JobVisit::create(invitation, rank, options.timeoutSeconds);
+  if (!begun.isOk())
+    return leave(1,
+                 format("rank %d: %s", rank, begun.status().message().c_str()));
+  visit = begun.take();
+  connectLimit.emplace(options.timeoutSeconds);
+}
+
+void HostsMember::connect() {
+  if (!visit || exitCode)
+    return;
+  UniqueFd socket = visit->step();
   if (!socket.isValid())
     return;
-  connectLimit.reset();
+  visit.reset();
   hasHost = true;
   host = Member(std::move(socket), jobSilenceSeconds(options.timeoutSeconds));
   (void)host.send(makeMessage(
@@ -217,6 +227,8 @@ int HostsMember::run(RankSetup setup) {
     std::vector<pollfd> others{{signals.fd(), POLLIN, 0},
                                {isOrphaned ? -1 : launcher, POLLIN, 0},
                                {host.fd(), POLLIN, 0}};
+    if (visit)
+      visit->addTo(others);
     hub->step(50, others);
     connect();
     handleEvents();

@@ -9,6 +9,7 @@
 #ifndef MOE_TOOLS_MOERUN_HOSTSMEMBER_H
 #define MOE_TOOLS_MOERUN_HOSTSMEMBER_H
 
+#include "JobLink.h"
 #include "Member.h"
 #include "Options.h"
 #include "Outputs.h"
@@ -43,6 +44,7 @@ private:
   void handleReport(const std::string &text);
   void handleEvents();
   void handleMessages();
+  void beginVisit(const std::string &invitation);
   void connect();
   void checkLimits();
   void tell(const std::string &message);
@@ -58,7 +60,7 @@ private:
   RankProcess process;
   Member host; ///< the moe-run of rank 0
   bool hasHost = false;
-  std::string invitation;
+  std::unique_ptr<JobVisit> visit; ///< while it connects
   std::vector<std::string> unsent; ///< until it is connected
   std::string phase = "starting";
   std::string error; ///< of the rank
@@ -71,7 +73,6 @@ private:
   /// Until when the rank has to be at its next phase, the connection has to be
   /// there, and the verdict has to come.
   std::optional<rt::Deadline> phaseLimit, connectLimit, verdictLimit, ending;
-  std::string connectError;
   std::optional<int> exitCode;
   std::string words;
 };

@@ -61,15 +61,11 @@ void JobListener::step(const std::function<void(size_t, UniqueFd)> &found) {
   reception->step(found);
 }
 
-UniqueFd moe::run::visitJob(const std::string &invitation, int rank,
-                            double seconds, std::string &error) {
+Expected<std::unique_ptr<JobVisit>>
+JobVisit::create(const std::string &invitation, int rank, double seconds) {
   LinkInvitation given;
   if (!fromHex(invitation, &given, sizeof(given)) ||
-      given.numAddresses > LinkInvitation::mostAddresses) {
-    error = "rank 0 does not say where its moe-run is";
-    return UniqueFd();
-  }
-  auto made = visitLink(given, rank, seconds);
-  error = made.status().message();
-  return made.isOk() ? made.take() : UniqueFd();
+      given.numAddresses > LinkInvitation::mostAddresses)
+    return Status(MOERT_INTERNAL, "rank 0 does not say where its moe-run is");
+  return std::make_unique<JobVisit>(given, rank, seconds);
 }

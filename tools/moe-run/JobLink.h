@@ -16,6 +16,7 @@
 #define MOE_TOOLS_MOERUN_JOBLINK_H
 
 #include "Hosts/LinkMeeting.h"
+#include "Hosts/LinkVisit.h"
 
 #include <functional>
 #include <memory>
@@ -41,6 +42,8 @@ public:
   void addTo(std::vector<pollfd> &entries) const;
   /// Takes in who has come, without waiting.
   void step(const std::function<void(size_t rank, rt::UniqueFd socket)> &found);
+  /// Whether somebody is about to have come.
+  bool isAwaited() const { return reception->isAwaited(); }
 
 private:
   rt::UniqueFd listener;
@@ -48,10 +51,24 @@ private:
   std::unique_ptr<rt::LinkReception> reception;
 };
 
-/// Connects to the process that has made the invitation. To be tried again, in
-/// which case `error` says why.
-rt::UniqueFd visitJob(const std::string &invitation, int rank, double seconds,
-                      std::string &error);
+/// Connects to the process that has made the invitation, without waiting.
+class JobVisit {
+public:
+  static rt::Expected<std::unique_ptr<JobVisit>>
+  create(const std::string &invitation, int rank, double seconds);
+  explicit JobVisit(const rt::LinkInvitation &invitation, int rank,
+                    double seconds)
+      : visit(invitation, rank, seconds) {}
+
+  void addTo(std::vector<pollfd> &entries) const { visit.addTo(entries); }
+  /// The connection, once it is there.
+  rt::UniqueFd step() { return visit.step(); }
+  /// Why it is not.
+  std::string error() const { return visit.inVain().message(); }
+
+private:
+  rt::LinkVisit visit;
+};
 
 } // namespace moe::run
 

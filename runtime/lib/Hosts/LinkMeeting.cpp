@@ -111,7 +111,7 @@ Expected<UniqueFd> moe::rt::openLinkListener(int backlog,
 }
 
 /// Strangers may stay and say nothing: the eldest makes room. A leader that is
-/// shown out comes again.
+/// shown out comes again, unless it has the answer.
 void LinkReception::accept() {
   size_t mostGuests = count + 64;
   for (;;) {
@@ -122,37 +122,57 @@ void LinkReception::accept() {
         continue;
       return;
     }
-    if (guests.size() >= mostGuests)
-      guests.erase(guests.begin());
+    auto eldest =
+        std::find_if(guests.begin(), guests.end(),
+                     [](const Guest &guest) { return guest.number == 0; });
+    if (guests.size() >= mostGuests && eldest != guests.end())
+      guests.erase(eldest);
     guests.emplace_back();
     guests.back().socket = std::move(connection);
   }
 }
 
-/// Takes what a guest has said so far.
-bool LinkReception::isOver(Guest &guest,
-                           const std::function<void(size_t, UniqueFd)> &found) {
-  ssize_t received = recv(guest.socket.get(), guest.bytes + guest.received,
-                          sizeof(guest.bytes) - guest.received, MSG_DONTWAIT);
-  if (received < 0 && (errno == EAGAIN || errno == EINTR))
-    return false;
-  if (received <= 0)
-    return true;
-  guest.received += size_t(received);
-  if (guest.received < sizeof(guest.bytes))
-    return false;
+/// Answers a greeting that is whole. False when it is none.
+bool LinkReception::answer(Guest &guest) {
   LinkHello hello;
   std::memcpy(&hello, guest.bytes, sizeof(hello));
   if (hello.magic != LinkHello::magicValue || hello.host == 0 ||
       hello.host >= count ||
       std::memcmp(hello.secret, invitation.secret, sizeof(hello.secret)) != 0)
-    return true;
+    return false;
+  sendAtOnce(guest.socket.get());
+  guest.number = hello.host;
+  guest.received = 0;
   // A fresh connection has room for the answer.
-  if (send(guest.socket.get(), invitation.answer, sizeof(invitation.answer),
-           MSG_NOSIGNAL | MSG_DONTWAIT) == ssize_t(sizeof(invitation.answer))) {
-    sendAtOnce(guest.socket.get());
-    found(hello.host, std::move(guest.socket));
+  return send(guest.socket.get(), invitation.answer, sizeof(invitation.answer),
+              MSG_NOSIGNAL | MSG_DONTWAIT) ==
+         ssize_t(sizeof(invitation.answer));
+}
+
+/// Takes what a guest has said so far.
+bool LinkReception::isOver(Guest &guest,
+                           const std::function<void(size_t, UniqueFd)> &found) {
+  for (;;) {
+    // No more: what follows is for whoever gets the connection.
+    size_t wanted = guest.number ? sizeof(LinkConfirmation) : sizeof(LinkHello);
+    ssize_t received = recv(guest.socket.get(), guest.bytes + guest.received,
+                            wanted - guest.received, MSG_DONTWAIT);
+    if (received < 0 && (errno == EAGAIN || errno == EINTR))
+      return false;
+    if (received <= 0)
+      return true;
+    guest.received += size_t(received);
+    if (guest.received < wanted)
+      continue;
+    if (guest.number)
+      break;
+    if (!answer(guest))
+      return true;
   }
+  LinkConfirmation confirmation;
+  std::memcpy(&confirmation, guest.bytes, sizeof(confirmation));
+  if (confirmation.magic == LinkConfirmation::magicValue)
+    found(guest.number, std::move(guest.socket));
   return true;
 }
 
@@ -162,6 +182,11 @@ void LinkReception::step(const std::function<void(size_t, UniqueFd)> &found) {
       std::remove_if(guests.begin(), guests.end(),
                      [&](Guest &guest) { return isOver(guest, found); }),
       guests.end());
+}
+
+bool LinkReception::isAwaited() const {
+  return std::any_of(guests.begin(), guests.end(),
+                     [](const Guest &guest) { return guest.number != 0; });
 }
 
 void LinkReception::addTo(std::vector<pollfd> &entries) const {

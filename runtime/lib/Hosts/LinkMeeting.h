@@ -9,7 +9,9 @@
 /// \file
 /// Rank 0 listens and tells all ranks where, and two secrets. The leader of
 /// another host says the first one when it has connected and gets the second
-/// one as the answer, so that neither takes a stranger for the other.
+/// one as the answer, so that neither takes a stranger for the other. Then the
+/// leader confirms: of several connections it keeps one, and it may have given
+/// up one that rank 0 was slow to answer.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -64,6 +66,12 @@ struct LinkHello {
   unsigned char secret[16];
 };
 
+/// What it says last, in the one connection that it keeps.
+struct LinkConfirmation {
+  static constexpr uint32_t magicValue = 0x4d4f4c43;
+  uint32_t magic;
+};
+
 /// The address as the system wants it, and its length.
 socklen_t fillAddress(sockaddr_storage &storage, const LinkAddress &address,
                       uint32_t port);
@@ -86,18 +94,23 @@ public:
 
   void addTo(std::vector<pollfd> &entries) const;
   /// Hands over the connections of those who have said their number and the
-  /// secret, and got the answer.
+  /// secret, and have confirmed the answer.
   void step(const std::function<void(size_t number, UniqueFd)> &found);
+  /// Whether some have the answer, and may be about to confirm it.
+  bool isAwaited() const;
 
 private:
-  /// A connection that was accepted, and what has come of its greeting.
+  /// A connection that was accepted, and what has come of the message that it
+  /// is to say next.
   struct Guest {
     UniqueFd socket;
     char bytes[sizeof(LinkHello)];
     size_t received = 0;
+    uint32_t number = 0; ///< once it has the answer
   };
   void accept();
   bool isOver(Guest &guest, const std::function<void(size_t, UniqueFd)> &found);
+  bool answer(Guest &guest);
 
   int listener;
   const LinkInvitation &invitation;

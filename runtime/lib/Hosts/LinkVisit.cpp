@@ -9,20 +9,15 @@
 /// \file
 /// Rank 0 may have addresses that lead nowhere from here, or to somebody else.
 /// So all of them are tried at the same time. With those that connect the
-/// leader speaks one after the other, since rank 0 takes the one that speaks
-/// last.
+/// leader speaks one after the other, and keeps the first that answers.
 ///
 //===----------------------------------------------------------------------===//
 
-#include "LinkMeeting.h"
-
-#include "moe-runtime/Deadline.h"
+#include "LinkVisit.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <optional>
-#include <poll.h>
 #include <sys/socket.h>
 
 using namespace moe::rt;
@@ -30,50 +25,17 @@ using namespace moe::rt;
 /// How long an address that did not work is left alone.
 static constexpr int64_t pauseNs = 100000000;
 
-namespace {
-struct Attempt {
-  explicit Attempt(const LinkAddress &address) : address(address) {}
-
-  LinkAddress address;
-  UniqueFd socket; ///< none while it is left alone
-  bool isConnected = false;
-  unsigned char answer[16];
-  size_t received = 0;
-  int64_t nextTry = 0;
-  std::string error = "no connection";
-};
-
-class Visit {
-public:
-  Visit(const LinkInvitation &invitation, int host, double seconds)
-      : invitation(invitation), host(host), seconds(seconds) {
-    for (uint32_t i = 0; i < std::min<uint32_t>(invitation.numAddresses,
-                                                LinkInvitation::mostAddresses);
-         ++i)
-      attempts.emplace_back(invitation.addresses[i]);
+LinkVisit::LinkVisit(const LinkInvitation &invitation, int host, double seconds)
+    : invitation(invitation), host(host), seconds(seconds) {
+  uint32_t count = std::min<uint32_t>(invitation.numAddresses,
+                                      LinkInvitation::mostAddresses);
+  for (uint32_t i = 0; i < count; ++i) {
+    attempts.emplace_back();
+    attempts.back().address = invitation.addresses[i];
   }
+}
 
-  Expected<UniqueFd> run();
-
-private:
-  void start(Attempt &attempt);
-  void fail(Attempt &attempt, const std::string &why);
-  void failWith(Attempt &attempt, int error);
-  void look(Attempt &attempt);
-  void speak(Attempt &attempt);
-  bool hear(Attempt &attempt);
-  Status inVain() const;
-
-  const LinkInvitation &invitation;
-  int host;
-  double seconds;
-  std::vector<Attempt> attempts;
-  Attempt *spokenTo = nullptr;
-  std::optional<Deadline> answerTime;
-};
-} // namespace
-
-void Visit::fail(Attempt &attempt, const std::string &why) {
+void LinkVisit::fail(Attempt &attempt, const std::string &why) {
   attempt.error = why;
   attempt.socket.reset();
   attempt.nextTry = nowNs() + pauseNs;
@@ -81,12 +43,12 @@ void Visit::fail(Attempt &attempt, const std::string &why) {
     spokenTo = nullptr;
 }
 
-void Visit::failWith(Attempt &attempt, int error) {
+void LinkVisit::failWith(Attempt &attempt, int error) {
   char buffer[128];
   fail(attempt, strerror_r(error, buffer, sizeof(buffer)));
 }
 
-void Visit::start(Attempt &attempt) {
+void LinkVisit::start(Attempt &attempt) {
   sockaddr_storage storage;
   socklen_t bytes = fillAddress(storage, attempt.address, invitation.port);
   attempt.socket = UniqueFd(socket(
@@ -101,7 +63,7 @@ void Visit::start(Attempt &attempt) {
 }
 
 /// Whether it has connected.
-void Visit::look(Attempt &attempt) {
+void LinkVisit::look(Attempt &attempt) {
   pollfd entry{attempt.socket.get(), POLLOUT, 0};
   if (poll(&entry, 1, 0) <= 0)
     return;
@@ -113,7 +75,7 @@ void Visit::look(Attempt &attempt) {
     failWith(attempt, error);
 }
 
-void Visit::speak(Attempt &attempt) {
+void LinkVisit::speak(Attempt &attempt) {
   LinkHello hello{LinkHello::magicValue, uint32_t(host), {}};
   std::memcpy(hello.secret, invitation.secret, sizeof(hello.secret));
   sendAtOnce(attempt.socket.get());
@@ -125,8 +87,9 @@ void Visit::speak(Attempt &attempt) {
   answerTime.emplace(std::max(1.0, seconds / 4));
 }
 
-/// True when the answer is there and is rank 0's.
-bool Visit::hear(Attempt &attempt) {
+/// True when the answer is there and is rank 0's, who then knows that it has
+/// come.
+bool LinkVisit::hear(Attempt &attempt) {
   ssize_t more = recv(attempt.socket.get(), attempt.answer + attempt.received,
                       sizeof(attempt.answer) - attempt.received, MSG_DONTWAIT);
   if (more < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -141,14 +104,20 @@ bool Visit::hear(Attempt &attempt) {
   attempt.received += size_t(more);
   if (attempt.received < sizeof(attempt.answer))
     return false;
-  if (std::memcmp(attempt.answer, invitation.answer, sizeof(attempt.answer)) ==
-      0)
+  if (std::memcmp(attempt.answer, invitation.answer, sizeof(attempt.answer)) !=
+      0) {
+    fail(attempt, "somebody else answers");
+    return false;
+  }
+  LinkConfirmation confirmation{LinkConfirmation::magicValue};
+  if (send(attempt.socket.get(), &confirmation, sizeof(confirmation),
+           MSG_NOSIGNAL | MSG_DONTWAIT) == ssize_t(sizeof(confirmation)))
     return true;
-  fail(attempt, "somebody else answers");
+  failWith(attempt, errno);
   return false;
 }
 
-Status Visit::inVain() const {
+Status LinkVisit::inVain() const {
   std::string errors;
   for (const Attempt &attempt : attempts)
     errors += (errors.empty() ? "" : ", ") + attempt.address.str() + ": " +
@@ -161,30 +130,37 @@ Status Visit::inVain() const {
       .aboutPeer(0);
 }
 
-Expected<UniqueFd> Visit::run() {
-  for (Deadline deadline(seconds);;) {
-    for (Attempt &attempt : attempts) {
-      if (!attempt.socket.isValid() && nowNs() >= attempt.nextTry)
-        start(attempt);
-      if (attempt.socket.isValid() && !attempt.isConnected)
-        look(attempt);
-      if (attempt.isConnected && attempt.socket.isValid() && !spokenTo)
-        speak(attempt);
-      if (spokenTo == &attempt && hear(attempt))
-        return std::move(attempt.socket);
-    }
-    if (deadline.isOver())
-      return inVain();
-    std::vector<pollfd> entries;
-    for (const Attempt &attempt : attempts)
-      if (!attempt.isConnected || spokenTo == &attempt)
-        entries.push_back({attempt.socket.get(),
-                           short(attempt.isConnected ? POLLIN : POLLOUT), 0});
-    (void)poll(entries.data(), entries.size(), deadline.sliceMs());
+UniqueFd LinkVisit::step() {
+  for (Attempt &attempt : attempts) {
+    if (!attempt.socket.isValid() && nowNs() >= attempt.nextTry)
+      start(attempt);
+    if (attempt.socket.isValid() && !attempt.isConnected)
+      look(attempt);
+    if (attempt.isConnected && attempt.socket.isValid() && !spokenTo)
+      speak(attempt);
+    if (spokenTo == &attempt && hear(attempt))
+      return std::move(attempt.socket);
   }
+  return UniqueFd();
+}
+
+void LinkVisit::addTo(std::vector<pollfd> &entries) const {
+  for (const Attempt &attempt : attempts)
+    if (!attempt.isConnected || spokenTo == &attempt)
+      entries.push_back({attempt.socket.get(),
+                         short(attempt.isConnected ? POLLIN : POLLOUT), 0});
 }
 
 Expected<UniqueFd> moe::rt::visitLink(const LinkInvitation &invitation,
                                       int host, double seconds) {
-  return Visit(invitation, host, seconds).run();
+  LinkVisit visit(invitation, host, seconds);
+  for (Deadline deadline(seconds);;) {
+    if (UniqueFd socket = visit.step(); socket.isValid())
+      return socket;
+    if (deadline.isOver())
+      return visit.inVain();
+    std::vector<pollfd> entries;
+    visit.addTo(entries);
+    (void)poll(entries.data(), entries.size(), deadline.sliceMs());
+  }
 }
