@@ -243,10 +243,3 @@ Status moe::run::conceal(std::vector<OutputFile> &files) {
                    : Status(s.code(), status.message() + "; " + s.message());
   return status;
 }
-
-Status moe::run::publish(std::vector<OutputFile> &files) {
-  Status status = expose(files);
-  if (status.isOk())
-    settle(files);
-  return status;
-}

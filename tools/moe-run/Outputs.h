@@ -44,7 +44,7 @@ public:
   int folder() const { return folderFd.get(); }
   int fd() const { return file.get(); }
 
-  /// \name Steps of publish
+  /// \name Steps, of one file
   /// @{
   rt::Status stage();
   rt::Status expose();
@@ -72,14 +72,13 @@ private:
   pid_t owner;
 };
 
+/// \name How files appear
+/// Whoever exposes settles when all that can fail is done, or conceals.
+/// @{
 /// Gives all files their names, or none: when one cannot get its name, those
 /// that have theirs lose them again, and older files are back.
-rt::Status publish(std::vector<OutputFile> &files);
-
-/// \name The same in two steps
-/// Processes of other hosts may yet fail to do the first one.
-/// @{
 rt::Status expose(std::vector<OutputFile> &files);
+/// Drops what was under the names before.
 void settle(std::vector<OutputFile> &files);
 /// Undoes expose, or says what it could not undo.
 rt::Status conceal(std::vector<OutputFile> &files);

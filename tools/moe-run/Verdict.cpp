@@ -90,16 +90,26 @@ Status Supervisor::askRemoteMembers(const std::string &request,
   }
 }
 
-/// Gives all outputs their names, on all hosts or on none: the members of other
-/// hosts keep what was under the names before until they hear that all have
-/// done it.
+/// Gives all outputs their names and prints the report, on all hosts or on none:
+/// what was under the names before is kept until all that can fail is done. The
+/// members of other hosts keep theirs until they hear the verdict.
 Status Supervisor::publishAll(std::vector<OutputFile> &outputs) {
-  if (!hosts)
-    return publish(outputs);
-  Status status = askRemoteMembers(R"({"expose": true})", "name its outputs");
+  Status status;
+  if (hosts)
+    status = askRemoteMembers(R"({"expose": true})", "name its outputs");
+  if (status.isOk()) {
+    status = expose(outputs);
+    if (status.isOk() && !document.empty()) {
+      status = print(document);
+      Status undone = status.isOk() ? status : conceal(outputs);
+      if (!undone.isOk())
+        status = Status(status.code(),
+                        status.message() + "; " + undone.message());
+    }
+  }
   if (status.isOk())
-    status = publish(outputs);
-  if (!status.isOk())
+    settle(outputs);
+  else
     for (Rank &rank : ranks)
       if (rank.member.isRemote())
         (void)rank.member.send(R"({"conceal": true})");
@@ -143,8 +153,6 @@ bool Supervisor::finish(std::vector<OutputFile> &outputs) {
     Status status = gatherMembers();
     if (status.isOk() && isGood()) {
       status = publishAll(outputs);
-      if (status.isOk() && !document.empty())
-        status = print(document);
       if (status.isOk())
         return true;
     }

@@ -51,9 +51,9 @@ def endless(runner):
 
 
 def start(hosts, runner, args, ranks=(2, 2), timeout=TIMEOUT, options=(),
-          env=None):
+          env=None, prefix=()):
     return subprocess.Popen(
-        [*hosts.mpirun(*ranks, options=options), MOE_RUN, "--timeout",
+        [*hosts.mpirun(*ranks, options=options), *prefix, MOE_RUN, "--timeout",
          str(timeout), *map(str, args)],
         cwd=runner.folder, env={**runner.env, **(env or {})}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE)

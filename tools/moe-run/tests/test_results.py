@@ -155,6 +155,7 @@ def test_json_document(runner):
 
 @pytest.mark.parametrize("option", [("--json",), ("--bench", 3), ("--help",)])
 def test_a_report_that_cannot_be_written_is_an_error(runner, option):
+    (runner.folder / "y0.npy").write_text("older")
     command = runner.command(*runner.exchange(), "--out", "y{rank}.npy", *option)
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, cwd=runner.folder, env=runner.env,
@@ -163,6 +164,9 @@ def test_a_report_that_cannot_be_written_is_an_error(runner, option):
     assert done.stderr == ("moe-run: error: cannot write to standard output: "
                            "No space left on device\n")
     assert done.returncode == 1
+    # No outputs either, and those of before are there again.
+    assert runner.outputs() == ["y0.npy"]
+    assert (runner.folder / "y0.npy").read_text() == "older"
     # The results are there.
     assert len(runner.outputs()) == (0 if option == ("--help",) else 4)
 

@@ -52,6 +52,13 @@ def test_outputs_that_one_host_cannot_name(hosts, runner):
     assert (runner.folder / "y0.npy").read_text() == "older"
 
 
+def test_a_report_that_cannot_be_written(hosts, runner):
+    check_fails(
+        hosts, runner, [*gather(runner), "--json"],
+        r"^cannot write to standard output: No space left on device$", code=1,
+        prefix=["sh", "-c", 'exec "$@" > /dev/full', "sh"])
+
+
 def check_ends(hosts, runner, process, pattern, heard=True, launcher=None,
                most=1):
     """No more errors than that, all of them expected ones; `heard` says that there
