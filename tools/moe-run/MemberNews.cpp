@@ -1,4 +1,5 @@
-//===- MemberNews.cpp - what the other processes of a job tell -------------===//
+//===- MemberNews.cpp - what the other processes of a job tell
+//-------------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -44,27 +45,39 @@ void Supervisor::awaitMembers(JobListener &where) {
     ranks[r].isRunning = ranks[r].isAwaited = true;
 }
 
-/// Takes in members that have connected, and misses those that have not.
+/// Takes in members that have connected. One that comes late hears what has
+/// become of the job: else it would take the end of its connection for news.
 void Supervisor::takeMembers() {
+  for (Rank &rank : ranks)
+    rank.member.beat();
   if (!listener)
     return;
-  listener->step([&](size_t rank, UniqueFd socket) {
-    if (!ranks[rank].isAwaited)
+  listener->step([&](size_t number, UniqueFd socket) {
+    Rank &rank = ranks[number];
+    if (!rank.isAwaited)
       return;
-    ranks[rank].isAwaited = false;
-    ranks[rank].memberText = "one of another process";
-    ranks[rank].member =
+    rank.isAwaited = false;
+    rank.memberText = "one of another process";
+    rank.member =
         Member(std::move(socket), jobSilenceSeconds(options.timeoutSeconds));
+    if (hasSpoken)
+      (void)rank.member.send(spokenMessage);
+    if (rank.wasKilled)
+      (void)rank.member.send(killMessage);
+    if (verdict)
+      (void)rank.member.send(makeMessage({{"end", *verdict}}));
   });
-  bool isOver = arrival && arrival->isOver();
+}
+
+/// Misses members that have not connected in time.
+void Supervisor::checkArrival() {
+  if (!arrival || !arrival->isOver())
+    return;
+  arrival.reset();
   std::vector<int> absent;
-  for (size_t r = 0; r < ranks.size(); ++r) {
-    ranks[r].member.beat();
-    if (isOver && ranks[r].isAwaited && !ranks[r].wasKilled)
+  for (size_t r = 0; r < ranks.size(); ++r)
+    if (ranks[r].isAwaited && !ranks[r].wasKilled)
       absent.push_back(static_cast<int>(r));
-  }
-  if (isOver)
-    arrival.reset();
   if (absent.empty())
     return;
   std::string text =
@@ -73,8 +86,10 @@ void Supervisor::takeMembers() {
              "address at which other hosts reach it",
              listRanks(absent).c_str(), listener->places().c_str(),
              3 * options.timeoutSeconds);
-  for (int rank : absent)
-    ranks[rank].isRunning = ranks[rank].isAwaited = false;
+  for (int rank : absent) {
+    ranks[rank].isRunning = false;
+    ranks[rank].wasKilled = true;
+  }
   ranks[absent.front()].isOrigin = true;
   noteFailure(absent.front(), text);
 }

@@ -17,7 +17,6 @@
 #include <cstring>
 #include <fstream>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 using namespace moe::rt;
@@ -207,13 +206,13 @@ void Supervisor::killAll() {
       continue;
     rank.wasKilled = true;
     rank.process.kill();
-    // One that has not connected yet finds nobody any more.
+    // One that has not connected yet is not waited for.
     if (rank.isAwaited)
-      rank.isRunning = rank.isAwaited = false;
+      rank.isRunning = false;
     if (!rank.member.isOpen())
       continue;
     hasMembers = true;
-    (void)rank.member.send(R"({"kill": true})");
+    (void)rank.member.send(killMessage);
   }
   if (hasMembers && !killGrace)
     killGrace.emplace(killSeconds);
@@ -239,6 +238,7 @@ void Supervisor::step(int launcher) {
     listener->addTo(others);
   hub->step(50, others);
   takeMembers();
+  checkArrival();
   for (size_t r = 0; r < ranks.size(); ++r) {
     handleMember(static_cast<int>(r));
     for (;;) {

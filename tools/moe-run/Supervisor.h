@@ -61,6 +61,9 @@ private:
   /// How long members have to kill their ranks, and to end, before they are
   /// killed themselves.
   static constexpr double killSeconds = 2;
+  /// What members are told that may come late.
+  static constexpr const char *killMessage = R"({"kill": true})",
+                              *spokenMessage = R"({"spoken": true})";
 
   struct Rank {
     RankProcess process;
@@ -91,6 +94,7 @@ private:
   void handleMember(int rank);
   void handleMessage(int rank, const std::string &text);
   void takeMembers();
+  void checkArrival();
   void checkLimits();
   void noteDeath(int rank, const std::string &how, int signal = 0);
   void noteFailure(int rank, const std::string &error);
@@ -105,6 +109,8 @@ private:
   rt::Status publishAll(std::vector<OutputFile> &outputs);
   rt::Status askRemoteMembers(const std::string &request, const char *what);
   int conclude(int exitCode);
+  void waitForMembers(rt::Deadline deadline);
+  bool hasMembers() const;
   void say(const std::string &message);
   void sayReason();
 
@@ -123,6 +129,8 @@ private:
   int interruptedBy = 0;
   int errorCode = 0; ///< that the first error asks to end with, or 0
   bool isLauncherGone = false;
+  bool hasSpoken = false;     ///< why the job ends
+  std::optional<int> verdict; ///< the exit code that members have been told
 };
 
 } // namespace moe::run

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Message.h"
 #include "RankRun.h"
 #include "Report.h"
 #include "Supervisor.h"
@@ -27,9 +28,10 @@ void Supervisor::say(const std::string &message) {
   if (word >= 0 && !takeWord(word))
     return;
   // A launcher may kill this process before it can tell how the job has ended.
+  hasSpoken = true;
   for (Rank &rank : ranks)
     if (rank.member.isRemote())
-      (void)rank.member.send(R"({"spoken": true})");
+      (void)rank.member.send(spokenMessage);
   if (speak)
     speak(message);
   else
@@ -90,9 +92,9 @@ Status Supervisor::askRemoteMembers(const std::string &request,
   }
 }
 
-/// Gives all outputs their names and prints the report, on all hosts or on none:
-/// what was under the names before is kept until all that can fail is done. The
-/// members of other hosts keep theirs until they hear the verdict.
+/// Gives all outputs their names and prints the report, on all hosts or on
+/// none: what was under the names before is kept until all that can fail is
+/// done. The members of other hosts keep theirs until they hear the verdict.
 Status Supervisor::publishAll(std::vector<OutputFile> &outputs) {
   Status status;
   if (hosts)
@@ -103,8 +105,8 @@ Status Supervisor::publishAll(std::vector<OutputFile> &outputs) {
       status = print(document);
       Status undone = status.isOk() ? status : conceal(outputs);
       if (!undone.isOk())
-        status = Status(status.code(),
-                        status.message() + "; " + undone.message());
+        status =
+            Status(status.code(), status.message() + "; " + undone.message());
     }
   }
   if (status.isOk())
@@ -165,33 +167,46 @@ bool Supervisor::finish(std::vector<OutputFile> &outputs) {
   return false;
 }
 
-/// Gives the members the verdict and lets them end.
-int Supervisor::conclude(int exitCode) {
-  for (Rank &rank : ranks)
+/// Whether some are there, or about to be.
+bool Supervisor::hasMembers() const {
+  bool isAnyAwaited = false;
+  for (const Rank &rank : ranks) {
     if (rank.member.isOpen())
-      (void)rank.member.send(format("{\"end\": %d}", exitCode));
-  Deadline deadline(exitCode == 0 ? endSeconds(options) : killSeconds);
-  auto anyOpen = [&] {
-    for (const Rank &rank : ranks)
-      if (rank.member.isOpen())
-        return true;
-    return false;
-  };
-  while (anyOpen() && !deadline.isOver()) {
+      return true;
+    isAnyAwaited |= rank.isAwaited;
+  }
+  return isAnyAwaited && listener->isAwaited();
+}
+
+/// Lets them end, and takes in those that come meanwhile.
+void Supervisor::waitForMembers(Deadline deadline) {
+  for (takeMembers(); hasMembers() && !deadline.isOver(); takeMembers()) {
+    std::vector<pollfd> entries;
+    for (Rank &rank : ranks)
+      entries.push_back({rank.member.fd(), POLLIN, 0});
+    if (listener)
+      listener->addTo(entries);
+    (void)poll(entries.data(), entries.size(), deadline.sliceMs());
     for (Rank &rank : ranks) {
-      rank.member.beat();
-      if (!rank.member.isOpen())
-        continue;
-      pollfd entry{rank.member.fd(), POLLIN, 0};
-      if (poll(&entry, 1, deadline.sliceMs()) <= 0)
-        continue;
       std::string text;
       std::deque<UniqueFd> fds;
-      if (rank.member.receive(text, fds) == MessageSocket::Closed)
+      auto received = MessageSocket::Message;
+      while (rank.member.isOpen() && received == MessageSocket::Message)
+        received = rank.member.receive(text, fds);
+      if (received == MessageSocket::Closed)
         rank.member.close();
     }
   }
-  if (anyOpen() && exitCode == 0) {
+}
+
+/// Gives the members the verdict and lets them end.
+int Supervisor::conclude(int exitCode) {
+  verdict = exitCode;
+  for (Rank &rank : ranks)
+    if (rank.member.isOpen())
+      (void)rank.member.send(makeMessage({{"end", exitCode}}));
+  waitForMembers(Deadline(exitCode == 0 ? endSeconds(options) : killSeconds));
+  if (hasMembers() && exitCode == 0) {
     say("moe-run's process of a rank did not end after the run, which was "
         "good; the outputs are written");
     exitCode = 1;
