@@ -44,9 +44,9 @@ namespace {
 /// Ends an all-gather when its time is up, or when that of another rank is.
 class StepWatch : public Messenger::Watch {
 public:
-  StepWatch(double seconds, uint64_t sequence, RollCall *rollCall)
+  StepWatch(double seconds, uint64_t sequence, RollCall *rollCall, int rank)
       : seconds(seconds), deadline(seconds), sequence(sequence),
-        rollCall(rollCall) {}
+        rollCall(rollCall), rank(rank) {}
 
   Status check(int peer) override {
     isLate = deadline.isOver() || (rollCall && rollCall->isCalled(sequence));
@@ -57,6 +57,15 @@ public:
         .aboutPeer(peer);
   }
 
+  Status misfit(int peer, size_t expected, const std::string &sent) override {
+    return makeError(MOERT_COLLECTIVE_MISMATCH,
+                     "rank %d has sent %s bytes where rank %d expects %zu: "
+                     "they run different programs, or are at different steps",
+                     peer, sent.c_str(), rank, expected)
+        .aboutPeer(peer)
+        .expecting(format("%zu bytes", expected), sent + " bytes");
+  }
+
   bool isLate = false;
 
 private:
@@ -64,6 +73,7 @@ private:
   Deadline deadline;
   uint64_t sequence;
   RollCall *rollCall;
+  int rank;
 };
 } // namespace
 
@@ -88,13 +98,23 @@ Status MpiBootstrap::allGather(const void *in, size_t bytes, void *out) {
   std::memcpy(blocks.data(), &header, sizeof(header));
   if (bytes)
     std::memcpy(blocks.data() + sizeof(header), in, bytes);
-  StepWatch watch(timeout, sequence, isCalling ? &rollCall : nullptr);
+  StepWatch watch(timeout, sequence, isCalling ? &rollCall : nullptr, rank());
   auto isTooLate = [&] { return isCalling && rollCall.isCalled(sequence); };
   Status tooLate = makeError(
       MOERT_TIMEOUT, "rank %d arrived when others had given up waiting for it",
       rank());
-  Status status =
-      isTooLate() ? tooLate : gatherBlocks(blocks, blockBytes, watch);
+  auto leave = [&] {
+    // Whoever is missing here may be missing in MPI_Finalize.
+    abandon();
+    rollCall.end(sequence);
+  };
+  Status status;
+  try {
+    status = isTooLate() ? tooLate : gatherBlocks(blocks, blockBytes, watch);
+  } catch (...) {
+    leave();
+    throw;
+  }
   if (watch.isLate && isCalling) {
     if (std::vector<int> absent = rollCall.findAbsent(sequence);
         !absent.empty())
@@ -106,9 +126,7 @@ Status MpiBootstrap::allGather(const void *in, size_t bytes, void *out) {
     status = tooLate;
   }
   if (!status.isOk()) {
-    // Whoever is missing here may be missing in MPI_Finalize.
-    abandon();
-    rollCall.end(sequence);
+    leave();
     return status.withPrefix("bootstrap");
   }
   for (int i = 0; i < ranks; ++i) {

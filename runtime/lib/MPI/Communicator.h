@@ -13,6 +13,7 @@
 #include "moe-runtime/WaitPace.h"
 
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace moe::rt::mpi {
@@ -63,12 +64,19 @@ struct Inbound {
 /// read later. What a rank is still sent after that is kept for ever.
 class Messenger {
 public:
-  /// What a transfer asks from time to time.
+  /// What a transfer asks whoever wants it. Peers are ranks of the
+  /// communicator.
   class Watch {
   public:
     virtual ~Watch();
     /// Not Ok when a transfer that waits for `peer` has to be given up.
     virtual Status check(int peer) = 0;
+    /// The error where `peer` sends another number of bytes than is expected of
+    /// it: `sent` of them.
+    virtual Status misfit(int peer, size_t expected,
+                          const std::string &sent) = 0;
+    /// By which number errors call `peer`.
+    virtual int rankOf(int peer) const { return peer; }
     /// Some messages have come or gone.
     virtual void progressed() {}
   };
@@ -82,8 +90,9 @@ public:
   /// one are those of the other's, in the same order, as far as they have
   /// bytes; and among all ranks there is one order in which each rank's lists
   /// are: else ranks could wait for each other in a circle. When it ends, what
-  /// this rank has sent is with its receivers. After an error, messages of this
-  /// transfer may still come, under `tag` and the number after it.
+  /// this rank has sent is with its receivers. After an error, or an
+  /// exception, messages of this transfer may still come, under `tag` and the
+  /// number after it.
   Status transfer(const std::vector<Outbound> &sends,
                   const std::vector<Inbound> &receives, int tag, Watch &watch);
 
@@ -98,9 +107,10 @@ private:
   Status move(const std::vector<Outbound> &sends,
               const std::vector<Inbound> &receives, int tag, bool isReceipt,
               Watch &watch);
+  void giveUp(Run &run);
 
   Communicator &communicator;
-  std::unique_ptr<Pool> pool;
+  std::unique_ptr<Pool> pool; ///< none after what was given up
   WaitPace::Limits limits;
 };
 

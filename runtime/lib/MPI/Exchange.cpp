@@ -28,16 +28,27 @@ namespace {
 /// The guard of a call, of which MPI's processes are the ranks.
 class GuardWatch : public Messenger::Watch {
 public:
-  GuardWatch(ExchangeGuard &guard, const std::vector<int> &processes)
-      : guard(guard), ranks(processes.size()) {
+  GuardWatch(ExchangeGuard &guard, const std::vector<int> &processes, int rank)
+      : guard(guard), rank(rank), ranks(processes.size()) {
     for (size_t r = 0; r < processes.size(); ++r)
       ranks[processes[r]] = static_cast<int>(r);
   }
   Status check(int process) override { return guard.check(ranks[process]); }
+  Status misfit(int process, size_t expected,
+                const std::string &sent) override {
+    int peer = ranks[process];
+    return makeError(MOERT_INVALID_COUNT,
+                     "rank %d sends %s bytes, but rank %d expects %zu", peer,
+                     sent.c_str(), rank, expected)
+        .aboutPeer(peer)
+        .expecting(format("%zu bytes", expected), sent + " bytes");
+  }
+  int rankOf(int process) const override { return ranks[process]; }
   void progressed() override { guard.progressed(); }
 
 private:
   ExchangeGuard &guard;
+  int rank;
   std::vector<int> ranks;
 };
 
@@ -88,9 +99,16 @@ Status MpiExchanger::transfer(const std::vector<Outbound> &sends,
     piece.peer = processes[piece.peer];
   for (Inbound &piece : in)
     piece.peer = processes[piece.peer];
-  GuardWatch watch(guard, processes);
-  Status status =
-      messenger.transfer(out, in, /*tag=*/int(epoch % 16000) * 2, watch);
+  GuardWatch watch(guard, processes, rank());
+  // Also by an exception.
+  isBroken = true;
+  Status status;
+  try {
+    status = messenger.transfer(out, in, /*tag=*/int(epoch % 16000) * 2, watch);
+  } catch (...) {
+    abandon();
+    throw;
+  }
   isBroken = !status.isOk();
   if (isBroken)
     abandon();

@@ -88,11 +88,19 @@ struct Messenger::Pool {
 class Messenger::Run {
 public:
   Run(Messenger &messenger, const std::vector<Outbound> &sends,
-      const std::vector<Inbound> &receives, int tag, bool isReceipt)
+      const std::vector<Inbound> &receives, int tag, bool isReceipt,
+      Watch &watch)
       : communicator(messenger.communicator), mpi(communicator.mpi()),
         pool(*messenger.pool), sends(sends), receives(receives), tag(tag),
-        isReceipt(isReceipt) {}
+        isReceipt(isReceipt), watch(watch), pace(messenger.limits) {}
 
+  /// Until everything is transferred, or an error.
+  Status finish();
+  /// Gives up what is under way, as far as MPI lets it. Whether some of it is
+  /// left.
+  bool cancel();
+
+private:
   /// Begins what there is room for, and ends what has come. Whether anything
   /// has happened.
   Expected<bool> step();
@@ -102,14 +110,6 @@ public:
   }
   /// The first rank that something is to come from, or go to.
   int awaited() const;
-  void begin() {
-    nextSend = advance(sends, std::nullopt);
-    nextReceive = advance(receives, std::nullopt);
-  }
-  /// Gives up what is under way, as far as MPI lets it.
-  void cancel();
-
-private:
   template <typename Piece>
   static std::optional<Chunk> advance(const std::vector<Piece> &pieces,
                                       std::optional<Chunk> last);
@@ -124,6 +124,8 @@ private:
   const std::vector<Inbound> &receives;
   int tag;
   bool isReceipt;
+  Watch &watch;
+  WaitPace pace;
   std::optional<Chunk> nextSend, nextReceive;
   std::vector<int> indices;
   std::vector<MessageStatus> statuses;
@@ -190,25 +192,22 @@ Status Messenger::Run::post(bool &any) {
 
 Status Messenger::Run::checkReceived(const Chunk &chunk,
                                      const MessageStatus &status) const {
-  int peer = receives[chunk.piece].peer;
+  const Inbound &piece = receives[chunk.piece];
   if (status.error == success && status.bytes == chunk.bytes)
     return Status::ok();
   constexpr int truncated = 15; // MPI_ERR_TRUNCATE of Open MPI
-  if (status.error == success || status.error == truncated)
-    return makeError(MOERT_COLLECTIVE_MISMATCH,
-                     "rank %d has sent %s bytes where rank %d expects %zu: "
-                     "they run different programs, or are at different steps",
-                     peer,
-                     status.error ? "more"
-                                  : format("%zu", status.bytes).c_str(),
-                     communicator.rank(), chunk.bytes)
-        .aboutPeer(peer)
-        .expecting(format("%zu bytes", chunk.bytes),
-                   status.error ? "more" : format("%zu bytes", status.bytes));
+  // A message that is short is the last one of its piece.
+  if (status.error == success)
+    return watch.misfit(piece.peer, piece.bytes,
+                        format("%zu", chunk.offset + status.bytes));
+  if (status.error == truncated)
+    return watch.misfit(piece.peer, piece.bytes,
+                        format("more than %zu", chunk.offset + chunk.bytes));
+  int rank = watch.rankOf(piece.peer);
   return mpi.check(status.error, "MPI_Irecv")
       .withCode(MOERT_PEER_FAILED)
-      .withPrefix(format("a message from rank %d", peer))
-      .aboutPeer(peer);
+      .withPrefix(format("a message from rank %d", rank))
+      .aboutPeer(rank);
 }
 
 /// Ends what has come in one direction. Returns how many messages.
@@ -278,20 +277,60 @@ int Messenger::Run::awaited() const {
   return first < sends.size() ? sends[first].peer : communicator.rank();
 }
 
-void Messenger::Run::cancel() {
+static void sleepFor(int64_t ns) {
+  timespec time{time_t(ns / 1000000000), long(ns % 1000000000)};
+  (void)nanosleep(&time, nullptr);
+}
+
+Status Messenger::Run::finish() {
+  nextSend = advance(sends, std::nullopt);
+  nextReceive = advance(receives, std::nullopt);
+  std::optional<Deadline> lastWords;
+  while (!isDone()) {
+    auto any = step();
+    if (!any.isOk())
+      return any.status();
+    if (*any) {
+      watch.progressed();
+      lastWords.reset();
+      pace.restart();
+      continue;
+    }
+    if (!pace.pause(sleepFor))
+      continue;
+    Status seen = watch.check(awaited());
+    if (seen.isOk()) {
+      lastWords.reset();
+      continue;
+    }
+    // A rank that has done its part may leave while its messages are under way;
+    // news of that take another road, and may be faster.
+    if (!lastWords)
+      lastWords.emplace(seen.code() == MOERT_PEER_FAILED ? lastWordsSeconds
+                                                         : 0);
+    if (lastWords->isOver())
+      return seen;
+  }
+  return Status::ok();
+}
+
+bool Messenger::Run::cancel() {
   std::lock_guard<std::mutex> lock(mpi.mutex());
   for (Request &request : pool.in.requests)
     if (request != mpi.requestNull)
       (void)mpi.cancel(&request);
   // Those that nobody has begun to send to end now. The rest may never.
+  bool isLeft = false;
   for (Direction *direction : {&pool.in, &pool.out})
-    for (size_t i = 0; i < direction->requests.size(); ++i) {
-      if (direction->requests[i] == mpi.requestNull)
+    for (Request &request : direction->requests) {
+      if (request == mpi.requestNull)
         continue;
       int isDone = 0;
       MessageStatus ignored;
-      (void)mpi.test(&direction->requests[i], &isDone, &ignored);
+      (void)mpi.test(&request, &isDone, &ignored);
+      isLeft |= request != mpi.requestNull;
     }
+  return isLeft;
 }
 
 //===----------------------------------------------------------------------===//
@@ -303,16 +342,21 @@ void Messenger::Run::cancel() {
 static constexpr int64_t firstSleepNs = 20000, longestSleepNs = 500000;
 
 Messenger::Messenger(Communicator &communicator, int ranksHere)
-    : communicator(communicator), pool(std::make_unique<Pool>()),
+    : communicator(communicator),
       limits(ranksHere, firstSleepNs, longestSleepNs) {}
 
 Messenger::~Messenger() = default;
 
 Messenger::Watch::~Watch() = default;
 
-static void sleepFor(int64_t ns) {
-  timespec time{time_t(ns / 1000000000), long(ns % 1000000000)};
-  (void)nanosleep(&time, nullptr);
+/// Ends a transfer that has failed. Allocates nothing.
+void Messenger::giveUp(Run &run) {
+  // Messages that nobody takes any more would come to whoever got its number.
+  communicator.leak();
+  // What is still under way keeps its memory; the next transfer starts afresh.
+  if (run.cancel())
+    (void)pool.release();
+  pool.reset();
 }
 
 /// The ranks with pieces of which a receipt is sent, in the order of the list.
@@ -349,52 +393,18 @@ Status Messenger::transfer(const std::vector<Outbound> &sends,
 Status Messenger::move(const std::vector<Outbound> &sends,
                        const std::vector<Inbound> &receives, int tag,
                        bool isReceipt, Watch &watch) {
-  Run run(*this, sends, receives, tag, isReceipt);
-  run.begin();
+  if (!pool)
+    pool = std::make_unique<Pool>();
+  Run run(*this, sends, receives, tag, isReceipt, watch);
   Status status;
-  std::optional<Deadline> lastWords;
-  WaitPace pace(limits);
-  while (!run.isDone()) {
-    auto any = run.step();
-    if (!any.isOk()) {
-      status = any.status();
-      break;
-    }
-    if (*any) {
-      watch.progressed();
-      lastWords.reset();
-      pace.restart();
-      continue;
-    }
-    if (!pace.pause(sleepFor))
-      continue;
-    Status seen = watch.check(run.awaited());
-    if (seen.isOk()) {
-      lastWords.reset();
-      continue;
-    }
-    // A rank that has done its part may leave while its messages are under way;
-    // news of that take another road, and may be faster.
-    if (!lastWords)
-      lastWords.emplace(seen.code() == MOERT_PEER_FAILED ? lastWordsSeconds
-                                                         : 0);
-    if (!lastWords->isOver())
-      continue;
-    status = seen;
-    break;
+  try {
+    status = run.finish();
+  } catch (...) {
+    // Out of memory, say, with messages under way.
+    giveUp(run);
+    throw;
   }
-  if (status.isOk())
-    return status;
-  run.cancel();
-  // Messages that nobody takes any more would come to whoever got its number.
-  communicator.leak();
-  // What is still under way keeps its memory; the next transfer starts afresh.
-  bool isLeft = false;
-  for (Direction *direction : {&pool->in, &pool->out})
-    for (Request request : direction->requests)
-      isLeft |= request != communicator.mpi().requestNull;
-  if (isLeft)
-    (void)pool.release();
-  pool = std::make_unique<Pool>();
+  if (!status.isOk())
+    giveUp(run);
   return status;
 }

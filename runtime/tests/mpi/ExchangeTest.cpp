@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Ranks.h"
+#include "RefusedMemory.h"
 
 #include "moe-runtime/Exchanger.h"
 #include "moe-runtime/GroupControl.h"
@@ -253,24 +254,68 @@ TEST_F(MpiExchangeTest, WhatIsGivenUpIsNotWrittenLater) {
   }
 }
 
-TEST_F(MpiExchangeTest, CountsThatDisagreeAreAMismatch) {
+TEST_F(MpiExchangeTest, RunningOutOfMemoryLeavesNothingBehind) {
   if (size < 2)
     GTEST_SKIP() << "needs 2 ranks";
-  std::vector<int32_t> starts(size), ones(size, 1), recvCounts(size, 1);
+  constexpr size_t rowBytes = mpi::Messenger::chunkBytes;
+  std::vector<int32_t> starts(size), threes(size, 3);
   for (int r = 0; r < size; ++r)
-    starts[r] = 2 * r;
-  if (rank == 0)
-    recvCounts[1] = 2;
-  std::vector<char> send(64 * size_t(size)), recv(send.size());
-  RowExchange rows{send.data(),   starts.data(),     ones.data(), recv.data(),
-                   starts.data(), recvCounts.data(), 16};
-  TimedGuard guard(2);
-  Status status = exchanger->exchange({rows}, stream, guard);
+    starts[r] = 3 * r;
+  std::vector<char> send(3 * rowBytes * size_t(size)), recv(send.size());
+  RowExchange rows{send.data(),   starts.data(), threes.data(), recv.data(),
+                   starts.data(), threes.data(), rowBytes};
+  TimedGuard hasty(0.5), patient(60);
   if (rank == 0) {
-    EXPECT_EQ(status.code(), MOERT_COLLECTIVE_MISMATCH);
-    EXPECT_EQ(status.message(),
-              "rank 1 has sent 16 bytes where rank 0 expects 32: they run "
-              "different programs, or are at different steps");
+    // Two messages are under way by then.
+    RefusedMemory refused(rowBytes, 2);
+    EXPECT_THROW((void)exchanger->exchange({rows}, stream, patient),
+                 std::bad_alloc);
+  } else {
+    EXPECT_EQ(exchanger->exchange({rows}, stream, hasty).code(), MOERT_TIMEOUT);
   }
-  ASSERT_TRUE(boot->barrier().isOk());
+  EXPECT_EQ(exchanger->exchange({rows}, stream, patient).code(),
+            MOERT_INTERNAL);
+  ASSERT_TRUE(exchanger->reset(*boot).isOk());
+  std::fill(send.begin(), send.end(), char(rank + 1));
+  std::fill(recv.begin(), recv.end(), 0x5a);
+  Status status = exchanger->exchange({rows}, stream, patient);
+  ASSERT_TRUE(status.isOk()) << status.message();
+  size_t wrong = 0;
+  for (size_t i = 0; i < recv.size(); ++i)
+    wrong += recv[i] != char(i / (3 * rowBytes) + 1);
+  EXPECT_EQ(wrong, 0u);
+}
+
+TEST_F(MpiExchangeTest, CountsThatDisagreeAreInvalid) {
+  if (size < 2)
+    GTEST_SKIP() << "needs 2 ranks";
+  // In one message, and in the last of several.
+  struct Case {
+    int32_t sent, expected;
+    const char *sentText;
+  };
+  for (size_t rowBytes : {size_t(16), size_t(300) << 10})
+    for (Case one : {Case{1, 2, ""}, Case{3, 2, "more than "}}) {
+      std::vector<int32_t> starts(size), sent(size, 1), expected(size, 1);
+      for (int r = 0; r < size; ++r)
+        starts[r] = 3 * r;
+      if (rank == 0)
+        expected[1] = one.expected;
+      if (rank == 1)
+        sent[0] = one.sent;
+      std::vector<char> send(3 * rowBytes * size_t(size)), recv(send.size());
+      RowExchange rows{send.data(),   starts.data(),   sent.data(), recv.data(),
+                       starts.data(), expected.data(), rowBytes};
+      TimedGuard guard(0.5);
+      Status status = exchanger->exchange({rows}, stream, guard);
+      if (rank == 0) {
+        EXPECT_EQ(status.code(), MOERT_INVALID_COUNT);
+        EXPECT_EQ(status.details().peer, 1);
+        size_t bytes = rowBytes * size_t(std::min(one.sent, one.expected));
+        EXPECT_EQ(status.message(),
+                  format("rank 1 sends %s%zu bytes, but rank 0 expects %zu",
+                         one.sentText, bytes, rowBytes * size_t(one.expected)));
+      }
+      ASSERT_TRUE(exchanger->reset(*boot).isOk());
+    }
 }
