@@ -14,6 +14,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "Core/SignalsBlocked.h"
 #include "moe-runtime/Deadline.h"
 #include "moe-runtime/LaunchedJob.h"
 #include "moe-runtime/MessageSocket.h"
@@ -22,7 +23,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -85,21 +85,14 @@ HubThread::start(std::vector<UniqueFd> sockets) {
   made->stop = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!made->stop.isValid())
     return makeOsError(MOERT_IO, errno, "cannot make an event descriptor");
-  // Signals of the program are for its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  Status status;
   try {
+    SignalsBlocked guard;
     made->thread = std::thread([raw = made.get()] { raw->serve(); });
   } catch (const std::system_error &error) {
-    status = makeOsError(MOERT_IO, error.code().value(),
-                         "cannot start the thread that keeps the group "
-                         "together");
+    return makeOsError(MOERT_IO, error.code().value(),
+                       "cannot start the thread that keeps the group "
+                       "together");
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!status.isOk())
-    return status;
   return made;
 }
 

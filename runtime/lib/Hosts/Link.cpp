@@ -8,9 +8,10 @@
 
 #include "Link.h"
 
+#include "../Core/SignalsBlocked.h"
+
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <poll.h>
 #include <system_error>
 #include <unistd.h>
@@ -49,19 +50,14 @@ Link::Link(const HostLinkSetup &setup, std::vector<UniqueFd> sockets)
 }
 
 Status Link::start() {
-  // Signals of the program are for its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  Status status;
   try {
+    SignalsBlocked guard;
     thread = std::thread([this] { serve(); });
   } catch (const std::system_error &error) {
-    status = makeOsError(MOERT_IO, error.code().value(),
-                         "cannot start the thread that talks to other hosts");
+    return makeOsError(MOERT_IO, error.code().value(),
+                       "cannot start the thread that talks to other hosts");
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return status;
+  return Status::ok();
 }
 
 void Link::ring() {
