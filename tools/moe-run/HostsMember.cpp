@@ -12,7 +12,6 @@
 #include "RankRun.h"
 
 #include <cerrno>
-#include <climits>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,12 +22,6 @@ using Json = nlohmann::json;
 /// How long others have to say what has ended the job, before this process
 /// does.
 static constexpr double endingSeconds = 1;
-
-static std::string hostName() {
-  char name[HOST_NAME_MAX + 1] = {};
-  (void)gethostname(name, sizeof(name) - 1);
-  return name;
-}
 
 void HostsMember::tell(const std::string &message) {
   if (hasHost)

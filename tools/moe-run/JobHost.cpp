@@ -32,12 +32,6 @@ struct JobProcess::Visitor {
   std::vector<OutputFile> outputs;
 };
 
-static std::string hostName() {
-  char name[HOST_NAME_MAX + 1] = {};
-  (void)gethostname(name, sizeof(name) - 1);
-  return name;
-}
-
 /// Takes in what has come. A visitor that leaves before the run may come
 /// again.
 void JobProcess::receiveVisitors(int listener, std::vector<Visitor> &visitors) {

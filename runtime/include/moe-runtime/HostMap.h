@@ -27,6 +27,9 @@
 
 namespace moe::rt {
 
+/// What this machine is called, for messages.
+std::string hostName();
+
 /// What a rank says of the host it is on.
 struct HostIdentity {
   std::string machine; ///< its kernel and network namespace

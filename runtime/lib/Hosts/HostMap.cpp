@@ -27,7 +27,7 @@ static constexpr size_t longestName = 63;
 // What this process knows
 //===----------------------------------------------------------------------===//
 
-static std::string hostName() {
+std::string moe::rt::hostName() {
   char name[256] = "";
   if (gethostname(name, sizeof(name) - 1) != 0 || !name[0])
     return "unknown";
