@@ -23,7 +23,8 @@ using Json = nlohmann::json;
 /// does.
 static constexpr double endingSeconds = 1;
 
-void HostsMember::tell(const std::string &message) {
+void HostsMember::tell(const Json &json) {
+  std::string message = makeShortMessage(json);
   if (hasHost)
     (void)host.send(message);
   else
@@ -57,7 +58,7 @@ void HostsMember::handleReport(const std::string &text) {
     error = message.text("error");
     errorCode = message.integer("code", 0);
   }
-  tell(makeMessage(Json{{"report", text}}));
+  tell({{"report", Json::parse(text, nullptr, /*allow_exceptions=*/false)}});
 }
 
 void HostsMember::handleEvents() {
@@ -73,14 +74,14 @@ void HostsMember::handleEvents() {
     else
       json = {{"ended", event.how}, {"signal", event.signal}};
     if (event.kind != RankEvent::Ended) {
-      tell(makeMessage(json));
+      tell(json);
       continue;
     }
     // Its last words may still be in the socket.
     hub->step(0);
     phaseLimit.reset();
     verdictLimit.emplace(2 * endSeconds(options) + 10);
-    tell(makeMessage(json));
+    tell(json);
     if (error.empty() && !event.how.empty())
       error = format("rank %d: %s while %s", rank, event.how.c_str(),
                      phase.c_str());
@@ -139,7 +140,7 @@ void HostsMember::connect() {
 void HostsMember::answerExpose() {
   Status status = isExposed ? Status::ok() : expose(outputs);
   isExposed = status.isOk();
-  tell(makeMessage(Json{{"done", status.message()}}));
+  tell({{"done", status.message()}});
 }
 
 void HostsMember::handleMessages() {
@@ -182,7 +183,7 @@ void HostsMember::handleMessages() {
     } else if (message.has("ending")) {
       isEnding = true;
     } else if (message.has("prepare")) {
-      tell(R"({"ready": true})");
+      tell({{"ready", true}});
     } else if (message.has("expose")) {
       answerExpose();
     } else if (message.has("conceal") && isExposed) {
@@ -229,12 +230,12 @@ int HostsMember::run(RankSetup setup) {
     checkLimits();
     if (int number = signals.next(); number && !interruptedBy) {
       interruptedBy = number;
-      tell(makeMessage(Json{{"interrupted", number}}));
+      tell({{"interrupted", number}});
       ending.emplace(endingSeconds);
     }
     if (!isOrphaned && (others[1].revents & POLLIN)) {
       isOrphaned = true;
-      tell(R"({"orphaned": true})");
+      tell({{"orphaned", true}});
       ending.emplace(endingSeconds);
     }
     // Whoever has sent the signal, or has seen the launcher end, says why.

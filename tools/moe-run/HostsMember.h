@@ -19,6 +19,7 @@
 #include "moe-runtime/SocketHub.h"
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,7 +48,7 @@ private:
   void beginVisit(const std::string &invitation);
   void connect();
   void checkLimits();
-  void tell(const std::string &message);
+  void tell(const nlohmann::json &json);
   void leave(int code, const std::string &message);
   void answerExpose();
 

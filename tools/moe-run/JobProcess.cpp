@@ -201,7 +201,7 @@ bool JobProcess::introduce(MessageSocket &host) {
   Json json = {{"rank", job.rank},
                {"error", startError.text},
                {"code", startError.exitCode}};
-  return host.send(makeMessage(json));
+  return host.send(makeShortMessage(json));
 }
 
 /// "the moe-run that keeps the job together (rank 0)".
@@ -289,7 +289,8 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
                   std::move(socket), ownOutputs(),
                   signals.oldMask(), {host.fd(), word.get()}};
   if (Status s = process.start(std::move(setup)); !s.isOk()) {
-    (void)host.send(makeMessage(Json{{"ended", s.message()}, {"signal", 0}}));
+    (void)host.send(
+        makeShortMessage(Json{{"ended", s.message()}, {"signal", 0}}));
   }
   int interruptedBy = 0;
   std::optional<Deadline> interrupted, verdict;
@@ -326,14 +327,14 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
         json = {{"continued", true}};
       else
         json = {{"ended", event.how}, {"signal", event.signal}};
-      (void)host.send(makeMessage(json));
+      (void)host.send(makeShortMessage(json));
       if (event.kind == RankEvent::Ended)
         verdict.emplace(2 * endSeconds(options) + 10);
     }
     if (int number = signals.next(); number && !interruptedBy) {
       interruptedBy = number;
       interrupted.emplace(1);
-      (void)host.send(makeMessage(Json{{"interrupted", number}}));
+      (void)host.send(makeShortMessage(Json{{"interrupted", number}}));
     }
     if (interrupted && interrupted->isOver()) {
       process.end();

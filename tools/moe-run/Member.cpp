@@ -28,10 +28,10 @@ void Member::close() {
 bool Member::send(const std::string &text, const std::vector<int> &fds) {
   if (!remote)
     return local.send(text, fds);
-  if (!remote->isOpen())
+  static_assert(LinkFrame::mostBytes >= MessageSocket::mostBytes);
+  if (!remote->isOpen() || text.size() > MessageSocket::mostBytes)
     return false;
-  // Errors have a place in a frame, whatever they quote.
-  remote->queue(LinkFrame::Text, text.substr(0, LinkFrame::mostBytes));
+  remote->queue(LinkFrame::Text, text);
   return remote->flush().isOk();
 }
 

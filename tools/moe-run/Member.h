@@ -39,7 +39,7 @@ public:
     return isOpen() ? (remote ? remote->fd() : local.fd()) : -1;
   }
 
-  /// Descriptors go to local ones alone.
+  /// Of MessageSocket::mostBytes at most. Descriptors go to local ones alone.
   bool send(const std::string &text, const std::vector<int> &fds = {});
   rt::MessageSocket::Received receive(std::string &text,
                                       std::deque<rt::UniqueFd> &fds);

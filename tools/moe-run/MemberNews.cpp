@@ -129,7 +129,7 @@ void Supervisor::handleMessage(int rank, const std::string &text) {
   Rank &sender = ranks[rank];
   Message message(text);
   if (message.has("report"))
-    handleReport(rank, message.text("report"));
+    handleReport(rank, message.part("report"));
   else if (message.has("hello"))
     sender.memberText = message.text("hello");
   else if (message.has("ended"))

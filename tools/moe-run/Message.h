@@ -9,6 +9,8 @@
 #ifndef MOE_TOOLS_MOERUN_MESSAGE_H
 #define MOE_TOOLS_MOERUN_MESSAGE_H
 
+#include "moe-runtime/MessageSocket.h"
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -38,6 +40,8 @@ public:
     double value = number(key, otherwise);
     return std::abs(value) < 1e9 ? static_cast<int>(value) : otherwise;
   }
+  /// An object within this one, as text.
+  std::string part(const char *key) const;
   bool flag(const char *key) const {
     return has(key) && json[key].is_boolean() && json[key].get<bool>();
   }
@@ -50,6 +54,11 @@ private:
 inline std::string makeMessage(const nlohmann::json &json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
+
+/// The same for connections whose messages have at most `mostBytes`: where
+/// there is more, the ends of its longest texts are left out.
+std::string makeShortMessage(nlohmann::json json,
+                             size_t mostBytes = rt::MessageSocket::mostBytes);
 
 } // namespace moe::run
 

@@ -19,16 +19,19 @@
 
 namespace moe::rt {
 
-/// One end of a connection that carries whole messages of up to 64 KiB, each
-/// with descriptors. Nothing here blocks.
+/// One end of a connection that carries whole messages, each with descriptors.
+/// Nothing here blocks.
 class MessageSocket {
 public:
+  static constexpr size_t mostBytes = size_t(1) << 16;
+
   enum Received { Message, Nothing, Closed };
 
   MessageSocket() = default;
   explicit MessageSocket(UniqueFd socket) : socket(std::move(socket)) {}
 
-  /// False when the other end is gone or does not read.
+  /// False when the other end is gone or does not read, or the text is longer
+  /// than a message may be.
   bool send(const std::string &text, const std::vector<int> &fds = {});
   Received receive(std::string &text, std::deque<UniqueFd> &fds);
 

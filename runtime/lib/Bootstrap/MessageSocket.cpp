@@ -18,10 +18,8 @@
 
 using namespace moe::rt;
 
-static constexpr size_t largestMessage = size_t(1) << 16;
-
 bool MessageSocket::send(const std::string &text, const std::vector<int> &fds) {
-  if (!isOpen() || text.empty() || text.size() > largestMessage)
+  if (!isOpen() || text.empty() || text.size() > mostBytes)
     return false;
   ssize_t sent =
       sendSome(socket.get(), text.data(), text.size(), fds.data(), fds.size());
@@ -32,7 +30,7 @@ MessageSocket::Received MessageSocket::receive(std::string &text,
                                                std::deque<UniqueFd> &fds) {
   if (!isOpen())
     return Closed;
-  std::vector<char> buffer(largestMessage);
+  std::vector<char> buffer(mostBytes);
   ssize_t bytes = receiveSome(socket.get(), buffer.data(), buffer.size(), fds);
   if (bytes < 0 && errno == EAGAIN)
     return Nothing;
