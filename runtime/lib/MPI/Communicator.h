@@ -58,6 +58,8 @@ struct Inbound {
   size_t bytes;
 };
 
+struct MessagePool;
+
 /// Moves any number of bytes at the same time, in messages of a bounded size
 /// through memory of its own. So MPI never has an address of the caller's: a
 /// transfer that is given up leaves nothing behind that could be written or
@@ -100,8 +102,6 @@ public:
   static constexpr size_t chunkBytes = size_t(512) << 10;
 
 private:
-  struct Direction;
-  struct Pool;
   class Run;
 
   Status move(const std::vector<Outbound> &sends,
@@ -110,7 +110,7 @@ private:
   void giveUp(Run &run);
 
   Communicator &communicator;
-  std::unique_ptr<Pool> pool; ///< none after what was given up
+  std::unique_ptr<MessagePool> pool; ///< none after what was given up
   WaitPace::Limits limits;
 };
 

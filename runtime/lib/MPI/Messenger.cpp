@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Communicator.h"
+#include "MessagePool.h"
 
 #include "moe-runtime/Deadline.h"
 
@@ -19,9 +19,6 @@
 using namespace moe::rt;
 using namespace moe::rt::mpi;
 
-/// How much a rank has on its way to others, and as much from others.
-static constexpr size_t mostBytes = 16 * Messenger::chunkBytes;
-static constexpr size_t mostMessages = 128;
 /// MPI ends a send of its own before the receiver has all of a message, whose
 /// rest may move no further until the sender calls MPI again: a connection is
 /// not there yet, or full. That may be much later, and the receiver waits for
@@ -31,58 +28,6 @@ static constexpr size_t smallBytes = 4000;
 /// How long messages of a rank that is gone may be under way without any that
 /// comes.
 static constexpr double lastWordsSeconds = 0.5;
-
-namespace {
-/// A part of a piece that is one message.
-struct Chunk {
-  size_t piece = 0;
-  size_t offset = 0;
-  size_t bytes = 0;
-};
-
-struct Slot {
-  std::vector<char> memory;
-  Chunk chunk;
-};
-} // namespace
-
-/// Messages in one direction, of which some are under way: `requests[i]` is
-/// that of `slots[i]`.
-struct Messenger::Direction {
-  std::vector<Slot> slots;
-  std::vector<Request> requests;
-  std::vector<size_t> free; ///< slots; the last one is used first
-  size_t bytesUnderWay = 0;
-
-  size_t numUnderWay() const { return slots.size() - free.size(); }
-
-  /// A slot with room for `bytes`, or none as long as there is too much under
-  /// way.
-  std::optional<size_t> take(size_t bytes, Request none) {
-    if (numUnderWay() > 0 &&
-        (numUnderWay() == mostMessages || bytesUnderWay + bytes > mostBytes))
-      return std::nullopt;
-    if (free.empty()) {
-      free.push_back(slots.size());
-      slots.emplace_back();
-      requests.push_back(none);
-    }
-    size_t slot = free.back();
-    if (slots[slot].memory.size() < bytes)
-      slots[slot].memory.resize(bytes);
-    free.pop_back();
-    bytesUnderWay += bytes;
-    return slot;
-  }
-  void giveBack(size_t slot) {
-    bytesUnderWay -= slots[slot].chunk.bytes;
-    free.push_back(slot);
-  }
-};
-
-struct Messenger::Pool {
-  Direction out, in;
-};
 
 /// One transfer.
 class Messenger::Run {
@@ -111,31 +56,33 @@ private:
   /// The first rank that something is to come from, or go to.
   int awaited() const;
   template <typename Piece>
-  static std::optional<Chunk> advance(const std::vector<Piece> &pieces,
-                                      std::optional<Chunk> last);
+  static std::optional<MessageChunk> advance(const std::vector<Piece> &pieces,
+                                             std::optional<MessageChunk> last);
   Status post(bool &any);
-  Expected<size_t> complete(Direction &direction);
-  Status checkReceived(const Chunk &chunk, const MessageStatus &status) const;
+  Expected<size_t> complete(MessageDirection &direction);
+  Status checkReceived(const MessageChunk &chunk,
+                       const MessageStatus &status) const;
 
   Communicator &communicator;
   const Library &mpi;
-  Pool &pool;
+  MessagePool &pool;
   const std::vector<Outbound> &sends;
   const std::vector<Inbound> &receives;
   int tag;
   bool isReceipt;
   Watch &watch;
   WaitPace pace;
-  std::optional<Chunk> nextSend, nextReceive;
+  std::optional<MessageChunk> nextSend, nextReceive;
   std::vector<int> indices;
   std::vector<MessageStatus> statuses;
 };
 
 /// The chunk after `last`; the same at both ends, since they cut alike.
 template <typename Piece>
-std::optional<Chunk> Messenger::Run::advance(const std::vector<Piece> &pieces,
-                                             std::optional<Chunk> last) {
-  Chunk next = last.value_or(Chunk());
+std::optional<MessageChunk>
+Messenger::Run::advance(const std::vector<Piece> &pieces,
+                        std::optional<MessageChunk> last) {
+  MessageChunk next = last.value_or(MessageChunk());
   next.offset += next.bytes;
   while (next.piece < pieces.size() &&
          next.offset == pieces[next.piece].bytes) {
@@ -154,7 +101,7 @@ Status Messenger::Run::post(bool &any) {
     auto slot = pool.in.take(nextReceive->bytes, mpi.requestNull);
     if (!slot)
       break;
-    Slot &used = pool.in.slots[*slot];
+    MessageSlot &used = pool.in.slots[*slot];
     used.chunk = *nextReceive;
     if (Status s = mpi.check(
             mpi.irecv(used.memory.data(), int(used.chunk.bytes), mpi.byte,
@@ -170,7 +117,7 @@ Status Messenger::Run::post(bool &any) {
     auto slot = pool.out.take(nextSend->bytes, mpi.requestNull);
     if (!slot)
       break;
-    Slot &used = pool.out.slots[*slot];
+    MessageSlot &used = pool.out.slots[*slot];
     used.chunk = *nextSend;
     const Outbound &piece = sends[used.chunk.piece];
     std::memcpy(used.memory.data(), piece.data + used.chunk.offset,
@@ -190,7 +137,7 @@ Status Messenger::Run::post(bool &any) {
   return Status::ok();
 }
 
-Status Messenger::Run::checkReceived(const Chunk &chunk,
+Status Messenger::Run::checkReceived(const MessageChunk &chunk,
                                      const MessageStatus &status) const {
   const Inbound &piece = receives[chunk.piece];
   if (status.error == success && status.bytes == chunk.bytes)
@@ -211,7 +158,7 @@ Status Messenger::Run::checkReceived(const Chunk &chunk,
 }
 
 /// Ends what has come in one direction. Returns how many messages.
-Expected<size_t> Messenger::Run::complete(Direction &direction) {
+Expected<size_t> Messenger::Run::complete(MessageDirection &direction) {
   if (direction.numUnderWay() == 0)
     return size_t(0);
   int done = 0;
@@ -225,7 +172,7 @@ Expected<size_t> Messenger::Run::complete(Direction &direction) {
   bool isIn = &direction == &pool.in;
   Status status;
   for (int i = 0; i < done; ++i) {
-    Slot &slot = direction.slots[indices[i]];
+    MessageSlot &slot = direction.slots[indices[i]];
     // The field is only set when some request failed.
     if (result == success)
       statuses[i].error = success;
@@ -250,7 +197,7 @@ Expected<bool> Messenger::Run::step() {
   bool any = false;
   if (Status s = post(any); !s.isOk())
     return s;
-  for (Direction *direction : {&pool.in, &pool.out}) {
+  for (MessageDirection *direction : {&pool.in, &pool.out}) {
     auto done = complete(*direction);
     if (!done.isOk())
       return done.status();
@@ -261,7 +208,7 @@ Expected<bool> Messenger::Run::step() {
 
 int Messenger::Run::awaited() const {
   size_t first = receives.size();
-  auto note = [&](const Direction &direction, auto use) {
+  auto note = [&](const MessageDirection &direction, auto use) {
     std::vector<bool> isFree(direction.slots.size());
     for (size_t slot : direction.free)
       isFree[slot] = true;
@@ -321,7 +268,7 @@ bool Messenger::Run::cancel() {
       (void)mpi.cancel(&request);
   // Those that nobody has begun to send to end now. The rest may never.
   bool isLeft = false;
-  for (Direction *direction : {&pool.in, &pool.out})
+  for (MessageDirection *direction : {&pool.in, &pool.out})
     for (Request &request : direction->requests) {
       if (request == mpi.requestNull)
         continue;
@@ -394,7 +341,7 @@ Status Messenger::move(const std::vector<Outbound> &sends,
                        const std::vector<Inbound> &receives, int tag,
                        bool isReceipt, Watch &watch) {
   if (!pool)
-    pool = std::make_unique<Pool>();
+    pool = std::make_unique<MessagePool>();
   Run run(*this, sends, receives, tag, isReceipt, watch);
   Status status;
   try {
