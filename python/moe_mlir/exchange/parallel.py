@@ -157,7 +157,8 @@ class ExpertParallel:
         Returns
         -------
         Received
-            `out`, or new arrays, with the handle of this dispatch.
+            `out`, or new arrays, with the handle of this dispatch. That of `out` has
+            the ids of an earlier one.
 
         Raises
         ------

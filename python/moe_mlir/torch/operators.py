@@ -26,6 +26,14 @@ _library = torch.library.Library("moe_mlir", "DEF")
 OPS = torch.ops.moe_mlir
 
 
+def _note_written(*tensors: torch.Tensor | None) -> None:
+    """Tell autograd that tensors were written to, which it cannot see.
+
+    A backward pass that needs what was in them is an error then.
+    """
+    torch.autograd.graph.increment_version([tensor for tensor in tensors if tensor is not None])
+
+
 def _define(schema: str, kernel: Any, fake: Any) -> None:
     name = schema.partition("(")[0]
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
@@ -218,6 +226,7 @@ def _dispatch_out(
     find(name).dispatch_into(
         x, topk_idx, topk_weights, scales, recv_x, recv_topk_weights, routes, recv_scales
     )
+    _note_written(recv_x, recv_topk_weights, routes, recv_scales)
 
 
 # -------------------------------------------------------------------------------- #
@@ -270,6 +279,7 @@ def _combine_out(
     y: Any, routes: Any, topk_idx: Any, weights: Any, out: Any, name: str
 ) -> None:
     find(name).combine_into(y, routes, topk_idx, weights, out)
+    _note_written(out)
 
 
 # -------------------------------------------------------------------------------- #

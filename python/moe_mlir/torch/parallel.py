@@ -137,12 +137,14 @@ class ExpertParallel:
         scales : Tensor, (T, S), optional
             Scales of rows of 8-bit floats, when the plan has them.
         out : Received, optional
-            What to write to (:meth:`empty_received`); nothing is allocated, and there
-            are no gradients.
+            What to write to, all of it (:meth:`empty_received`); nothing is allocated,
+            and there are no gradients. `topk_idx` is copied to ``out.handle.topk_idx``,
+            unless it is that tensor.
 
         Returns
         -------
         Received
+            `out` where it is given.
 
         Raises
         ------
@@ -152,7 +154,8 @@ class ExpertParallel:
         RuntimeError
             A tensor requires a gradient that there is none of, or has a tangent.
         TypeError
-            `scales` are missing, or the plan has none.
+            `scales` are missing, or the plan has none; `out` is what another dispatch
+            has returned.
         ValueError
             A tensor is on another device than the group.
         """
@@ -187,16 +190,21 @@ class ExpertParallel:
         scales: torch.Tensor | None,
         out: Received,
     ) -> Received:
+        if not out.owns_ids:
+            # They are the caller's of that dispatch: to be neither written to nor kept.
+            raise TypeError(
+                "dispatch: expected out to be what empty_received() has made, got what another "
+                "dispatch has returned"
+            )
         self._check_no_gradient("dispatch", x, topk_weights, scales)
-        routes = out.handle.routes
+        self._check_given("dispatch", out.x, out.topk_weights, out.scales)
         _DISPATCH_OUT(
             x, topk_idx, topk_weights, scales,
-            out.x, out.topk_weights, routes, out.scales, self._name,
+            out.x, out.topk_weights, out.handle.routes, out.scales, self._name,
         )  # fmt: skip
-        if out.handle.topk_idx is topk_idx:
-            return out
-        handle = Handle(routes, topk_idx, out.topk_weights)
-        return Received(out.x, out.topk_weights, out.scales, handle, self._layout)
+        if out.handle.topk_idx is not topk_idx:
+            out.handle.topk_idx.copy_(topk_idx)
+        return out
 
     def combine(
         self,
@@ -246,6 +254,7 @@ class ExpertParallel:
             )  # fmt: skip
             return result
         self._check_no_gradient("combine", y, weights)
+        self._check_given("combine", out)
         _COMBINE_OUT(y, routes, topk_idx, weights, out, self._name)
         return out
 
@@ -279,12 +288,12 @@ class ExpertParallel:
         num_routes = b.layout.fixed + tokens * b.layout.slots
         handle = Handle(
             torch.empty(num_routes, dtype=torch.int32, **made),
-            torch.empty((tokens, plan.top_k), dtype=b.index_dtype, **made),
+            torch.full((tokens, plan.top_k), -1, dtype=b.index_dtype, **made),
             weights,
         )
         recv_scales = rows(b.scales_shape, b.scales_dtype) if plan.scales else None
         return Received(
-            rows(b.rows_shape, b.dtype), weights, recv_scales, handle, self._layout
+            rows(b.rows_shape, b.dtype), weights, recv_scales, handle, self._layout, owns_ids=True
         )
 
     def empty_rows(self) -> torch.Tensor:
@@ -313,6 +322,15 @@ class ExpertParallel:
             raise RuntimeError(
                 f"{op}: expected no input that requires a gradient with out=, which has none, got "
                 "one; leave out= away, or call it under torch.no_grad()"
+            )
+
+    def _check_given(self, op: str, *tensors: torch.Tensor | None) -> None:
+        if torch.is_grad_enabled() and any(
+            tensor is not None and tensor.requires_grad for tensor in tensors
+        ):
+            raise RuntimeError(
+                f"{op}: expected out= to require no gradient, since what is written there has "
+                "none, got a tensor that requires one; detach() it"
             )
 
     # Its end

@@ -51,6 +51,9 @@ class Received(NamedTuple):
         What :meth:`ExpertParallel.combine` needs.
     layout : Layout
         Where the routes are in the handle's tensor.
+    owns_ids : bool
+        Whether the handle's `topk_idx` is memory to write to
+        (:meth:`ExpertParallel.empty_received`), and not what a caller passed.
     """
 
     x: torch.Tensor
@@ -58,6 +61,7 @@ class Received(NamedTuple):
     scales: torch.Tensor | None
     handle: Handle
     layout: Layout
+    owns_ids: bool = False
 
     @property
     def topk_idx(self) -> torch.Tensor:

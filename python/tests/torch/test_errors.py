@@ -277,6 +277,61 @@ def test_gradients_and_given_tensors(threads):
             RuntimeError, f"combine: {message}",
             ep.combine, recv.x, recv.handle, out=torch.empty_like(x),
         )  # fmt: skip
+        message = "expected out= to require no gradient, since what is written there has none"
+        refused(
+            RuntimeError, f"combine: {message}",
+            ep.combine, recv.x.detach(), recv.handle, out=x * 1,
+        )  # fmt: skip
+        given = ep.empty_received(4)
+        given.topk_weights.requires_grad_()
+        refused(
+            RuntimeError, f"dispatch: {message}",
+            ep.dispatch, mine.x, mine.idx, mine.weights, out=given,
+        )  # fmt: skip
+
+    on_each(threads, plan, main, ranks=1)
+
+
+def test_given_tensors_that_a_backward_pass_needs(threads):
+    """Autograd learns that they have been written to, and gives no wrong gradients."""
+    plan = moe.Exchange(**F32, gradients=True)
+
+    def main(ep, mine):
+        factor = torch.ones(1, requires_grad=True)
+        given, out = ep.empty_received(4), torch.ones(4, plan.hidden)
+        message = "modified by an inplace operation"
+        ep.dispatch(mine.x, mine.idx, mine.weights, out=given)
+        for tensor in (given.x, given.topk_weights):
+            loss = (factor * tensor).sum()
+            ep.dispatch(mine.x, mine.idx, mine.weights, out=given)
+            refused(RuntimeError, message, loss.backward)
+        loss = (factor * out).sum()
+        ep.combine(given.x, given.handle, out=out)
+        refused(RuntimeError, message, loss.backward)
+        # The routes of a layer, which its backward pass reads.
+        x, *_ = mine.leaves()
+        recv = ep.dispatch(x, mine.idx, mine.weights)
+        ep.combine(recv.x, given.handle).backward(mine.grad_out)
+        loss = ep.combine(ep.dispatch(x, mine.idx, mine.weights).x, given.handle)
+        ep.dispatch(mine.x, mine.idx, mine.weights, out=given)
+        refused(RuntimeError, message, loss.backward, mine.grad_out)
+        with torch.inference_mode():
+            ep.dispatch(mine.x, mine.idx, mine.weights, out=ep.empty_received(4))
+
+    on_each(threads, plan, main)
+
+
+def test_given_tensors_are_not_those_of_another_dispatch(threads):
+    """Its ids are the caller's."""
+    plan = moe.Exchange(**F32)
+
+    def main(ep, mine):
+        given = (mine.x, mine.idx, mine.weights)
+        recv = ep.dispatch(*given)
+        refused(
+            TypeError, r"dispatch: expected out to be what empty_received\(\) has made, got what",
+            ep.dispatch, *given, out=recv,
+        )  # fmt: skip
 
     on_each(threads, plan, main, ranks=1)
 

@@ -26,18 +26,37 @@ def test_given_tensors(threads, copies, form):
         out = torch.empty(4, plan.hidden)
         for seed in range(3):
             mine = case(plan, ep.group.rank, seed, 4)
-            got = ep.dispatch(mine.x, mine.idx, mine.weights, out=recv)
-            assert got.x is recv.x and got.handle.routes is recv.handle.routes
-            assert got.handle.topk_idx is mine.idx
-            here = got.topk_idx >= 0
-            ids = got.topk_idx.clamp(min=0, max=plan.num_experts - 1)
+            assert ep.dispatch(mine.x, mine.idx, mine.weights, out=recv) is recv
+            # The caller may use its own for the next batch by now.
+            expected = dense(plan, mine)[0]
+            assert torch.equal(recv.handle.topk_idx, mine.idx)
+            mine.idx.fill_(-1)
+            here = recv.topk_idx >= 0
+            ids = recv.topk_idx.clamp(min=0, max=plan.num_experts - 1)
             if plan.is_expert_major:
-                y.copy_(got.x * mine.factor[ids] * got.topk_weights[:, None])
+                y.copy_(recv.x * mine.factor[ids] * recv.topk_weights[:, None])
             else:
-                weights = torch.where(here, got.topk_weights, 0.0)
-                y.copy_(got.x * torch.einsum("ck,ckh->ch", weights, mine.factor[ids]))
-            assert ep.combine(y, got.handle, out=out) is out
-            assert same(out, dense(plan, mine)[0])
+                weights = torch.where(here, recv.topk_weights, 0.0)
+                y.copy_(recv.x * torch.einsum("ck,ckh->ch", weights, mine.factor[ids]))
+            assert ep.combine(y, recv.handle, out=out) is out
+            assert same(out, expected)
+
+    threads(2, plan, main)
+
+
+def test_ids_in_the_memory_that_is_given(threads):
+    """They are read from there, and need no copy."""
+    plan = moe.Exchange(**USUAL, layout="expert_major", dtype="f32", combine_weights=True)
+
+    def main(ep):
+        recv, mine = ep.empty_received(4), case(plan, ep.group.rank, 1, 4)
+        ids = recv.handle.topk_idx
+        ids.copy_(mine.idx)
+        version = ids._version
+        ep.dispatch(mine.x, ids, mine.weights, out=recv)
+        assert ids._version == version and torch.equal(ids, mine.idx)
+        out = ep.combine(recv.x, recv.handle, recv.topk_weights)
+        assert same(out, (mine.x * (mine.weights * (mine.idx >= 0)).sum(1, keepdim=True)).double())
 
     threads(2, plan, main)
 
