@@ -1,5 +1,4 @@
-//===- Frame.h - reads a call of XLA's ---------------------------*- C++
-//-*-===//
+//===- Frame.h - reads a call of XLA's --------------------------*- C++ -*-===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -50,7 +49,7 @@ bool readSite(const xla::Attributes &attributes, XlaSite &site);
 /// An error with a message, for XLA.
 xla::Error *makeXlaError(const xla::Api *api, xla::ErrorCode code,
                          const std::string &message);
-/// That of the runtime's last call of this thread.
+/// XLA's code for an error of the runtime.
 xla::ErrorCode xlaCodeOf(moert_code code);
 
 /// A struct of arguments for a function of XLA's.

@@ -28,9 +28,11 @@ bool Turns::isTurn(const Rank &rank, const Call &call) const {
 std::string Turns::wait(size_t number, const Call &call, double seconds,
                         const std::function<bool()> &hasFailed) {
   using Clock = std::chrono::steady_clock;
-  auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                     std::chrono::duration<double>(seconds));
+  auto patience = std::chrono::duration_cast<Clock::duration>(
+      std::chrono::duration<double>(seconds));
+  auto deadline = Clock::now() + patience;
   std::unique_lock<std::mutex> lock(mutex);
+  size_t seen = ended;
   Rank &rank = ranks[number];
   std::string missing;
   if (!areAllHere && (rank.isRunning || rank.waiting.size() > 1))
@@ -43,6 +45,11 @@ std::string Turns::wait(size_t number, const Call &call, double seconds,
       break;
     if (!rank.isRunning && hasFailed())
       break;
+    // Many calls may be in front of this one. Each of them has the whole time.
+    if (ended != seen) {
+      seen = ended;
+      deadline = Clock::now() + patience;
+    }
     if (Clock::now() >= deadline)
       missing = rank.isRunning ? "the call before it has not ended"
                                : "the first rank of this process has not come "
@@ -60,6 +67,7 @@ void Turns::done(size_t number) {
   std::lock_guard<std::mutex> lock(mutex);
   ranks[number].isRunning = false;
   ++ranks[number].next;
+  ++ended;
   size_t first = ranks[0].next;
   for (const Rank &rank : ranks)
     first = std::min(first, rank.next);
@@ -75,6 +83,11 @@ bool Turns::isIdle() {
   return std::all_of(ranks.begin(), ranks.end(), [](const Rank &rank) {
     return !rank.isRunning && rank.waiting.empty();
   });
+}
+
+size_t Turns::numEnded() {
+  std::lock_guard<std::mutex> lock(mutex);
+  return ended;
 }
 
 void Turns::reset() {

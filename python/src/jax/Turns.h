@@ -45,15 +45,17 @@ public:
   bool mayReturnEarly() const { return areAllHere || ranks.size() > 1; }
   /// Says that XLA has started a call on a rank.
   void announce(size_t rank, const Call &call);
-  /// Waits for the turn of an announced call. After `seconds` without it
-  /// returns what was waited for, else "". `hasFailed` says that waiting is no
-  /// use any more; it is the call's turn then.
+  /// Waits for the turn of an announced call. After `seconds` in which no turn
+  /// has ended returns what was waited for, else "". `hasFailed` says that
+  /// waiting is no use any more; it is the call's turn then.
   std::string wait(size_t rank, const Call &call, double seconds,
                    const std::function<bool()> &hasFailed);
   /// Ends a turn.
   void done(size_t rank);
   /// Whether no call is announced.
   bool isIdle();
+  /// How many turns have ended; it grows as long as calls go on.
+  size_t numEnded();
   /// Forgets what calls there were, when none is left.
   void reset();
 
@@ -71,6 +73,7 @@ private:
   std::vector<Rank> ranks;
   std::deque<Call> order;
   size_t numForgotten = 0; ///< before order's first
+  size_t ended = 0;
 };
 
 } // namespace moe::py
