@@ -10,9 +10,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -20,14 +22,17 @@ import numpy as np
 
 from moe_mlir import _runtime
 from moe_mlir.runtime import Group
-from moe_mlir.runtime.gather import AllGather
 
 Result = TypeVar("Result")
 
 DEFAULT_TIMEOUT = 20.0
 
-# Processes make groups in the same order, so this number is the same on all.
-_numbers = itertools.count()
+# How many groups have been made of the same devices. The processes of these devices
+# make them in the same order, so they count alike, whatever other groups each of them has.
+_numbers: dict[str, Iterator[int]] = {}
+# What ranks of this process have left in the service of jax.distributed for others to
+# read, by the devices as well.
+_left: dict[str, set[str]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +54,12 @@ class Line:
     def is_all_here(self) -> bool:
         """Whether all ranks are of this process."""
         return len(self.local) == len(self.devices)
+
+    @property
+    def name(self) -> str:
+        """The same in all processes of these devices, and another one for other devices."""
+        ids = ",".join(str(device.id) for device in self.devices)
+        return hashlib.sha256(ids.encode()).hexdigest()[:32]
 
 
 def lines(mesh: jax.sharding.Mesh, axis: str) -> list[Line]:
@@ -105,7 +116,7 @@ def check_order(line: Line, backend: str) -> None:
         )
 
 
-def make(line: Line, number: int, backend: str, options: dict[str, Any]) -> list[Group]:
+def make(line: Line, backend: str, options: dict[str, Any]) -> list[Group]:
     """The group of a line: one member per rank of this process. Collective."""
     devices = [line.devices[rank].local_hardware_id for rank in line.local]
     given = {"backend": backend, **options}
@@ -114,16 +125,25 @@ def make(line: Line, number: int, backend: str, options: dict[str, Any]) -> list
             given["devices"] = devices
         return [Group(c) for c in _runtime.create_in_threads(len(line.devices), **given)]
 
-    key = f"moe_mlir/{next(_numbers)}.{number}"
+    number = next(_numbers.setdefault(line.name, itertools.count()))
+    client, key = _client(), f"moe_mlir/{line.name}/{number}"
+    left = _left.setdefault(line.name, set())
+    earlier = frozenset(left)
+    gathers = [
+        DistributedGather(client, key, rank, len(line.devices), left) for rank in line.local
+    ]
 
     def join(i: int) -> Group:
-        rank = line.local[i]
-        if backend == "cuda":
-            given["device"] = devices[i]
-        gather = by_distributed(key, rank, len(line.devices))
-        return Group.from_allgather(rank, len(line.devices), gather, **given)
+        # Ranks join at the same time, so each has options of its own.
+        mine = {**given, "device": devices[i]} if backend == "cuda" else given
+        return Group.from_allgather(line.local[i], len(line.devices), gathers[i], **mine)
 
-    return together(join, len(line.local))
+    groups = together(join, len(line.local))
+    # All ranks have come to this group, so none still reads for an earlier one.
+    for name in earlier & left:
+        left.remove(name)
+        client.key_value_delete(name)
+    return groups
 
 
 def together(function: Callable[[int], Result], count: int) -> list[Result]:
@@ -156,8 +176,8 @@ def together(function: Callable[[int], Result], count: int) -> list[Result]:
     return results
 
 
-def by_distributed(key: str, rank: int, size: int) -> AllGather:
-    """The all-gather over the service that `jax.distributed.initialize` joins.
+def _client() -> Any:
+    """The client of the service that `jax.distributed.initialize` joins.
 
     Raises
     ------
@@ -175,16 +195,43 @@ def by_distributed(key: str, rank: int, size: int) -> AllGather:
             "ExpertParallel: expected jax.distributed.initialize() to have been called, since "
             "ranks are in several processes; else give group=Group.from_env() or the like"
         )
-    rounds = itertools.count()
+    return client
 
-    def gather(mine: bytes, timeout: float) -> bytes:
-        number = next(rounds)
-        client.key_value_set_bytes(f"{key}/{number}/{rank}", mine)
+
+class DistributedGather:
+    """The all-gather of a rank over the service of ``jax.distributed``.
+
+    Parameters
+    ----------
+    client
+        Of the service.
+    key : str
+        What the keys of this group begin with, and no others.
+    rank, size : int
+    left : set of str
+        Has the keys that are in the service. The group uses this after it has been made
+        as well, so that of the last call stays until the next group is made.
+    """
+
+    def __init__(self, client: Any, key: str, rank: int, size: int, left: set[str]) -> None:
+        self._client, self._key, self._rank, self._size = client, key, rank, size
+        self._left = left
+        self._rounds = itertools.count()
+
+    def __call__(self, mine: bytes, timeout: float) -> bytes:
+        """The bytes of all ranks, which have `timeout` seconds together."""
+        end = time.monotonic() + timeout
+        number = next(self._rounds)
+        own = f"{self._key}/{number}/{self._rank}"
+        self._client.key_value_set_bytes(own, mine)
+        self._left.add(own)
         every = []
-        for other in range(size):
-            name = f"{key}/{number}/{other}"
+        for other in range(self._size):
+            name = f"{self._key}/{number}/{other}"
+            # After the end there is time to read what has come before, and no more.
+            left = max(int((end - time.monotonic()) * 1000), 100)
             try:
-                got = client.blocking_key_value_get_bytes(name, int(timeout * 1000))
+                got = self._client.blocking_key_value_get_bytes(name, left)
             except Exception as error:
                 # The service's own message has the key and no rank.
                 raise TimeoutError(
@@ -192,11 +239,11 @@ def by_distributed(key: str, rank: int, size: int) -> AllGather:
                 ) from error
             every.append(got)
         # All ranks have read what came before, or they would not be here.
-        if number:
-            client.key_value_delete(f"{key}/{number - 1}/{rank}")
+        before = f"{self._key}/{number - 1}/{self._rank}"
+        if before in self._left:
+            self._left.remove(before)
+            self._client.key_value_delete(before)
         return b"".join(every)
-
-    return gather
 
 
 def check_given(given: Sequence[Group], line: Line, backend: str) -> None:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 import weakref
@@ -37,7 +38,8 @@ class ExpertParallel:
     of them, one device's below the other's, and make the shard_map themselves.
 
     All processes of the mesh make it, at the same time. It is a context manager that
-    closes itself.
+    closes itself; an exception fails the groups that were made for it, so that other
+    ranks hear of it. A group that was given is its owner's to fail.
 
     Parameters
     ----------
@@ -113,7 +115,8 @@ class ExpertParallel:
             self._join(group, {"timeout": timeout, "reserve": reserve}, artifact, options)
             number = self._exchange.publish()
         except BaseException:
-            self._close_groups()
+            with contextlib.suppress(MoEError):
+                self._close_groups()
             raise
         # Programs outlive this object; their calls find that it is gone.
         self._retract = weakref.finalize(self, self._exchange.retract)
@@ -145,10 +148,10 @@ class ExpertParallel:
                 "ExpertParallel: expected no group with a mesh that has several groups in this "
                 f"process ({len(lines)} along {self.axis!r})"
             )
-        for number, line in enumerate(lines):
+        for line in lines:
             _groups.check_order(line, backend)
             if given is None:
-                members = _groups.make(line, number, backend, how)
+                members = _groups.make(line, backend, how)
                 self._groups += members
             else:
                 _groups.check_given(members, line, backend)
@@ -279,6 +282,8 @@ class ExpertParallel:
     def reset(self) -> None:
         """Make the groups usable after an error. Collective.
 
+        One of those that share given groups does so for all of them.
+
         Raises
         ------
         MoEError
@@ -304,24 +309,35 @@ class ExpertParallel:
         Raises
         ------
         MoEError
-            A call did not end by its time-out.
+            A call did not end by its time-out. It can be called again.
         """
         if self._is_closed:
             return
         self._wait_until_idle("close")
         self._retract()
-        self._is_closed = True
+        # Calls that have begun before that.
+        self._wait_until_idle("close")
         self._close_groups()
+        self._is_closed = True
 
     def _close_groups(self) -> None:
-        if self._owns_groups:
-            for group in self._groups:
+        """Closes those that were made, all of them even where one cannot be closed."""
+        errors = []
+        for group in self._groups if self._owns_groups else ():
+            try:
                 group.close()
+            except MoEError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _wait_until_idle(self, name: str) -> None:
-        """Waits for calls under way, which end by the time-out."""
-        end = time.monotonic() + 2 * self._seconds + 1
+        """Waits for calls under way, each of which ends by the time-out."""
+        patience = 2 * self._seconds + 1
+        end, ended = time.monotonic() + patience, self._exchange.num_ended()
         while not self._exchange.is_idle():
+            if self._exchange.num_ended() != ended:
+                end, ended = time.monotonic() + patience, self._exchange.num_ended()
             if time.monotonic() > end:
                 raise MoEError(
                     Code.INVALID_ARGUMENT,
@@ -339,7 +355,7 @@ class ExpertParallel:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
+        if error is not None and self._owns_groups:
             # Other ranks hear of it, and calls under way end.
             for group in self._groups:
                 if not group.is_closed:

@@ -71,6 +71,8 @@ void moe::py::bindXla(nb::module_ &module) {
            [](OpenExchange &self) { XlaExchange::retract(self.number); })
       .def("is_idle",
            [](OpenExchange &self) { return self.exchange->isIdle(); })
+      .def("num_ended",
+           [](OpenExchange &self) { return self.exchange->numEnded(); })
       .def("reset_turns",
            [](OpenExchange &self) { self.exchange->resetTurns(); });
 }

@@ -27,9 +27,41 @@ static Published &published() {
   return *all;
 }
 
+bool XlaExchange::Group::isIdle() {
+  return turns.isIdle() &&
+         std::none_of(contexts.begin(), contexts.end(),
+                      [](const auto &context) { return context->isRunning(); });
+}
+
+/// The group of these ranks, which other exchanges may have already.
+static std::shared_ptr<XlaExchange::Group>
+groupOf(std::vector<ContextRef> contexts, bool areAllHere) {
+  using Group = XlaExchange::Group;
+  // By the first rank, which is of one group alone. An address that is used
+  // again belongs to a group that has expired.
+  static std::mutex mutex;
+  static auto *known = new std::map<const Context *, std::weak_ptr<Group>>;
+  std::lock_guard<std::mutex> lock(mutex);
+  for (auto it = known->begin(); it != known->end();)
+    it = it->second.expired() ? known->erase(it) : std::next(it);
+  std::weak_ptr<Group> &place = (*known)[contexts.front().get()];
+  std::shared_ptr<Group> group = place.lock();
+  if (!group) {
+    group = std::make_shared<Group>(std::move(contexts), areAllHere);
+    place = group;
+  }
+  return group;
+}
+
 void XlaExchange::addGroup(const std::vector<std::pair<int, Entries>> &given,
                            bool areAllHere) {
-  auto group = std::make_shared<Group>(given.size(), areAllHere);
+  std::vector<ContextRef> contexts;
+  for (const auto &[ordinal, entries] : given) {
+    if (entries.empty())
+      refuse("device " + std::to_string(ordinal) + " has no entries");
+    contexts.push_back(entries.begin()->second->owner().context);
+  }
+  auto group = groupOf(std::move(contexts), areAllHere);
   groups.push_back(group);
   for (size_t i = 0; i < given.size(); ++i) {
     auto rank = std::make_unique<Rank>();
@@ -76,7 +108,14 @@ XlaExchange::Rank *XlaExchange::rankOf(int ordinal) {
 
 bool XlaExchange::isIdle() {
   return std::all_of(groups.begin(), groups.end(),
-                     [](const auto &group) { return group->turns.isIdle(); });
+                     [](const auto &group) { return group->isIdle(); });
+}
+
+size_t XlaExchange::numEnded() {
+  size_t sum = 0;
+  for (const auto &group : groups)
+    sum += group->turns.numEnded();
+  return sum;
 }
 
 void XlaExchange::resetTurns() {

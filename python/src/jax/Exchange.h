@@ -25,10 +25,17 @@ class XlaExchange {
 public:
   using Entries = std::map<std::string, std::shared_ptr<Entry>>;
 
-  /// A group of ranks with those that are of this process. A mesh of several
-  /// axes has several groups.
+  /// The ranks of a group that are of this process. A mesh of several axes has
+  /// several groups. Exchanges whose ranks are the same share one, since their
+  /// calls have to take turns.
   struct Group {
-    Group(size_t numLocal, bool areAllHere) : turns(numLocal, areAllHere) {}
+    Group(std::vector<ContextRef> contexts, bool areAllHere)
+        : contexts(std::move(contexts)),
+          turns(this->contexts.size(), areAllHere) {}
+    /// Whether no call is under way.
+    bool isIdle();
+
+    const std::vector<ContextRef> contexts; ///< in rank order
     Turns turns;
   };
   /// A rank of this process.
@@ -36,7 +43,6 @@ public:
     std::shared_ptr<Group> group;
     size_t numInGroup = 0; ///< among those of this process
     Entries entries;
-    std::mutex oneCall; ///< a context is used by one thread at a time
   };
 
   XlaExchange(std::string fingerprint, double seconds)
@@ -55,8 +61,10 @@ public:
 
   /// The rank of a device, or null.
   Rank *rankOf(int ordinal);
-  /// Whether no call is under way.
+  /// Whether no call is under way on its groups.
   bool isIdle();
+  /// Grows as long as calls that wait for each other go on.
+  size_t numEnded();
   void resetTurns();
 
   const std::string fingerprint;

@@ -86,7 +86,7 @@ static std::optional<Failure> launch(Work &work) {
     return Failure{xla::ErrorCode::FailedPrecondition,
                    "rank " + std::to_string(work.context().rank()) + ": " +
                        work.entry->name() + ": the group is closed"};
-  std::lock_guard<std::mutex> lock(work.rank->oneCall);
+  std::lock_guard<std::mutex> lock(work.context().oneCall);
   const auto &inputs = work.tensors.inputs();
   const auto &outputs = work.tensors.outputs();
   moert_code code = moert_entry_launch_into(

@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 
 namespace moe::py {
 
@@ -31,12 +32,18 @@ public:
   DLDevice device() const { return where; }
   bool isOnDevice() const { return where.device_type == kDLCUDA; }
   bool isClosed() const { return closed; }
+  /// Whether a call on it has begun and not returned, on any thread.
+  bool isRunning() const { return running > 0; }
 
   void close();
 
   /// For threads without the GIL, while a Running exists or a call waits.
   bool hasFailed();
   void tellFailure(moert_code code, const std::string &message);
+
+  /// For callers whose threads may come at the same time, since a context runs
+  /// one call at a time. Whatever is loaded on the context shares it.
+  std::mutex oneCall;
 
   /// A view of memory that goes with the context.
   void addView() { ++views; }

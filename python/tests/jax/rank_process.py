@@ -28,9 +28,9 @@ process, processes, devices = map(int, sys.argv[1:4])
 address, how = sys.argv[4:]
 jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.distributed.initialize(address, processes, process, initialization_timeout=60)
-ranks = processes * devices
 plan = Exchange(**layers.USUAL, dtype="f32", layout="expert_major")
-mesh = Mesh(np.array(jax.devices()), ("ep",))
+mesh = Mesh(np.array(jax.devices()).reshape(processes, -1)[:, :2].flatten(), ("ep",))
+ranks = mesh.size
 if how == "alone":
     try:
         if process == 0:
@@ -56,6 +56,25 @@ with moe_mlir.jax.ExpertParallel(plan, mesh, "ep", group=group) as ep:
     for got, want in zip(found, wanted(*map(jnp.asarray, everything)), strict=True):
         for shard in got.addressable_shards:
             assert layers.same(shard.data, want[shard.index])
+if how == "distributed":
+    # One process has a group of its own before that with the other one.
+    square = Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("dp", "ep"))
+    assert [device.process_index for device in square.devices.flat] == [0, 0, 0, 1]
+    both = PartitionSpec(("dp", "ep"))
+    everything = layers.inputs(np.random.default_rng(7), plan, 4)
+    arrays = [
+        jax.make_array_from_callback(a.shape, NamedSharding(square, both), lambda i, a=a: a[i])
+        for a in everything[:3]
+    ]
+    factor = jnp.asarray(everything[3])
+    with moe_mlir.jax.ExpertParallel(plan, square, "ep") as ep:
+        step = jax.shard_map(
+            lambda *a: layers.layer(ep, *a, factor), mesh=square, in_specs=both, out_specs=both
+        )
+        out = jax.block_until_ready(jax.jit(step)(*arrays))
+    wanted = layers.dense(*map(jnp.asarray, everything))
+    for shard in out.addressable_shards:
+        assert layers.same(shard.data, wanted[shard.index])
 # Read when the devices were made.
 jax.config.update("jax_cpu_enable_async_dispatch", True)
 try:

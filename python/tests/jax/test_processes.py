@@ -11,9 +11,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from moe_mlir.jax import _groups
 
 SECONDS = 120
 
@@ -53,19 +57,96 @@ def start(processes, devices, how):
     finally:
         for one in running:
             one.kill()
-    for one, (_, error) in zip(running, outputs, strict=True):
-        assert one.returncode == 0, error
+    errors = [error for one, (_, error) in zip(running, outputs, strict=True) if one.returncode]
+    assert not errors, "\n".join(errors)
     return [out for out, _ in outputs]
 
 
 @pytest.mark.parametrize(
     ("processes", "devices", "how"),
-    [(2, 2, "distributed"), (2, 1, "env")],
+    [(2, 3, "distributed"), (2, 1, "env")],
     ids=["over jax.distributed", "of the environment"],
 )
 def test_job(processes, devices, how):
     for output in start(processes, devices, how):
         assert output.endswith("done\n")  # XLA prints, too
+
+
+class Service:
+    """As the client of jax.distributed; all other ranks are there."""
+
+    def __init__(self):
+        self.values, self.waits = {}, []
+
+    def key_value_set_bytes(self, key, value):
+        self.values[key] = value
+
+    def blocking_key_value_get_bytes(self, key, milliseconds):
+        self.waits.append(milliseconds)
+        return self.values.get(key, b".")
+
+    def key_value_delete(self, key):
+        del self.values[key]
+
+
+def test_ranks_have_one_time_out_together(monkeypatch):
+    """They do not have it one after the other."""
+    service, now = Service(), [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now.append(now[-1] + 3) or now[-1])
+    monkeypatch.setattr(_groups, "time", clock)
+    gather = _groups.DistributedGather(service, "group", 0, 3, set())
+    assert gather(b"!", 10.0) == b"!.."
+    assert service.waits == [7000, 4000, 1000]
+
+
+def test_keys_do_not_pile_up(monkeypatch):
+    """A key stays until all ranks must have read it: until the next call or group."""
+    service, gathers = Service(), []
+
+    class Group:
+        @staticmethod
+        def from_allgather(rank, size, gather, **options):
+            gathers.append(gather)
+            gather(b"!", 10.0)
+            gather(b"!", 10.0)
+
+    monkeypatch.setattr(_groups, "Group", Group)
+    monkeypatch.setattr(_groups, "_client", lambda: service)
+    line = _groups.Line([SimpleNamespace(id=i, local_hardware_id=None) for i in (70, 71)], [1])
+    other = _groups.Line([SimpleNamespace(id=i, local_hardware_id=None) for i in (71, 70)], [0])
+    for number in range(3):
+        _groups.make(line, "host", {})
+        assert list(service.values) == [f"moe_mlir/{line.name}/{number}/1/1"]
+        gathers[0](b"!", 10.0)  # loads, and resets, of a group that was made before
+        assert len(service.values) == 1 + (number > 0)
+    _groups.make(other, "host", {})
+    assert f"moe_mlir/{other.name}/0/1/0" in service.values
+    assert len(service.values) == 3
+
+
+def test_ranks_that_join_at_the_same_time_have_their_own_devices(monkeypatch):
+    """Threads of one process, each of which begins before the others have gone on."""
+    meet, seen = threading.Barrier(4), {}
+
+    class Devices(list):
+        def __len__(self):
+            """Read by each thread before it joins."""
+            if threading.current_thread() is not threading.main_thread():
+                meet.wait(20)
+            return super().__len__()
+
+    class Group:
+        @staticmethod
+        def from_allgather(rank, size, gather, *, backend, device):
+            seen[rank] = device
+
+    devices = Devices(SimpleNamespace(id=i, local_hardware_id=i // 2) for i in range(8))
+    line = _groups.Line(devices, [0, 2, 4, 6])
+
+    monkeypatch.setattr(_groups, "Group", Group)
+    monkeypatch.setattr(_groups, "_client", lambda: None)
+    _groups.make(line, "cuda", {})
+    assert seen == {0: 0, 2: 1, 4: 2, 6: 3}
 
 
 def test_a_process_that_never_comes():
