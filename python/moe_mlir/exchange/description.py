@@ -93,8 +93,9 @@ class Exchange:
         symmetric memory as well then.
     gradients : bool, default False
         Whether there are entries for gradients as well: `dispatch_backward`,
-        `dispatch_backward_x` and `combine_backward`, and `dispatch_again` for
-        layers that are computed again in the backward pass. See `Notes`.
+        `dispatch_backward_x`, `dispatch_backward_weights` and `combine_backward`,
+        and `dispatch_again` for layers that are computed again in the backward
+        pass. See `Notes`.
 
     Raises
     ------
@@ -117,7 +118,8 @@ class Exchange:
 
     It is 0 where slot ``k`` has no expert, or its row was dropped. A slot that
     repeats an expert has the gradient of the slot it repeats, since the dispatch
-    adds up their weights. ``dispatch_backward_x`` computes ``grad_x`` alone.
+    adds up their weights. ``dispatch_backward_x`` computes ``grad_x`` alone, and
+    ``dispatch_backward_weights`` ``grad_topk_weights``, without sending rows.
 
     Combine adds up, with ``w = 1`` unless `combine_weights`::
 

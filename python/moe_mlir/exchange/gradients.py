@@ -31,9 +31,11 @@ def dispatch_again(plan: Exchange, entry: str, ranks: int) -> str:
 
 
 def dispatch_backward(plan: Exchange, entry: str, ranks: int) -> str:
-    """The body of ``dispatch_backward`` and of ``dispatch_backward_x``."""
+    """The body of ``dispatch_backward``, and of the parts ``_x`` and ``_weights``."""
     signed = signature(plan, entry, ranks)
-    body = text.combine_op(plan, ranks, signed.arguments[0], signed.results[0])
+    body = ""
+    if entry != "dispatch_backward_weights":
+        body = text.combine_op(plan, ranks, signed.arguments[0], signed.results[0])
     if entry == "dispatch_backward_x":
         return body
     if plan.is_expert_major:

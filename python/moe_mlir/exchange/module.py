@@ -30,6 +30,7 @@ def module(plan: Exchange, ranks: int) -> str:
         "combine": _combine,
         "dispatch_backward": gradients.dispatch_backward,
         "dispatch_backward_x": gradients.dispatch_backward,
+        "dispatch_backward_weights": gradients.dispatch_backward,
         "combine_backward": gradients.combine_backward,
         "dispatch_again": gradients.dispatch_again,
     }

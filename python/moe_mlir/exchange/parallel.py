@@ -276,26 +276,38 @@ class ExpertParallel:
 
         Parameters
         ----------
-        grad_recv_x : array, (C, H), `combine_dtype`
-            Gradient of the received rows.
+        grad_recv_x : array, (C, H), `combine_dtype`, or None
+            Gradient of the received rows; None when nothing depends on them.
         handle : Handle
             That of the dispatch.
         grad_recv_topk_weights : array, (C, K) or C, f32, optional
-            Gradient of the received weights; None when nothing depends on them.
+            Gradient of the received weights; None when nothing depends on them. On all
+            ranks the same one may be None.
         **launch
             Passed to the entry, such as ``stream=``.
 
         Returns
         -------
-        grad_x : array, (T, H), `combine_dtype`
+        grad_x : array or None, (T, H), `combine_dtype`
         grad_topk_weights : array or None, (T, K), f32
+
+        Raises
+        ------
+        TypeError
+            Both gradients are None, or the plan has none.
         """
-        arguments = [grad_recv_x, *self._routes(handle)]
+        arguments = self._routes(handle)
+        if grad_recv_topk_weights is not None:
+            arguments.append(grad_recv_topk_weights)
+            if not self.plan.is_expert_major:
+                arguments += [handle.topk_idx, handle.recv_topk_idx]
+        if grad_recv_x is None:
+            if grad_recv_topk_weights is None:
+                raise TypeError("dispatch_backward: expected a gradient, got None for both")
+            return None, self._one("dispatch_backward_weights", arguments, None, launch)
+        arguments.insert(0, grad_recv_x)
         if grad_recv_topk_weights is None:
             return self._one("dispatch_backward_x", arguments, None, launch), None
-        arguments.append(grad_recv_topk_weights)
-        if not self.plan.is_expert_major:
-            arguments += [handle.topk_idx, handle.recv_topk_idx]
         grad_x, grad_weights = self._entry("dispatch_backward")(*arguments, **launch)
         return grad_x, grad_weights
 

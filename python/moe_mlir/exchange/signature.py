@@ -62,6 +62,7 @@ def entries(plan: Exchange) -> tuple[str, ...]:
         names += (
             "dispatch_backward",
             "dispatch_backward_x",
+            "dispatch_backward_weights",
             "combine_backward",
             "dispatch_again",
         )
@@ -150,10 +151,11 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
             arguments += [dataclasses.replace(spec, symmetric=False) for spec in (y, *weights)]
             results.append(TensorSpec("grad_weights", "f32", (rows,)))
     else:
-        arguments = [TensorSpec("grad_recv_x", plan.combine_dtype, rows_shape)]
-        arguments += [*routes, *topk]
-        results = [TensorSpec("grad_x", plan.combine_dtype, (tokens, plan.hidden))]
-        if entry == "dispatch_backward":
+        arguments, results = [*routes, *topk], []
+        if entry != "dispatch_backward_weights":
+            arguments.insert(0, TensorSpec("grad_recv_x", plan.combine_dtype, rows_shape))
+            results.append(TensorSpec("grad_x", plan.combine_dtype, (tokens, plan.hidden)))
+        if entry != "dispatch_backward_x":
             arguments.append(
                 dataclasses.replace(back["recv_topk_weights"], name="grad_recv_topk_weights")
             )

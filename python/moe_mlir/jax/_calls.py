@@ -148,12 +148,6 @@ class Entry:
         )
 
 
-def zeros(spec: TensorSpec, tokens: int) -> jax.Array:
-    """Zeros for an argument."""
-    shape = tuple(tokens if n == DYNAMIC else n for n in spec.shape)
-    return jnp.zeros(shape, dtypes.numpy_dtype(spec.dtype))
-
-
 def is_number(dtype: Any) -> bool:
     """Whether a gradient with respect to an array of this type is one."""
     return bool(jnp.issubdtype(dtype, np.floating))

@@ -20,7 +20,7 @@ from moe_mlir.runtime import dtypes
 from . import _calls
 
 if TYPE_CHECKING:
-    from moe_mlir.exchange import Exchange, Handle, Received
+    from moe_mlir.exchange import Exchange, Received
     from moe_mlir.exchange import ExpertParallel as Plain
 
 
@@ -32,7 +32,7 @@ def _needs_gradients(plan: Exchange, name: str, perturbed: Sequence[bool]) -> No
         )
 
 
-def dispatch(plain: Plain, entries: dict[str, _calls.Entry]) -> Callable[..., Received]:
+def dispatch(plain: Plain) -> Callable[..., Received]:
     """The dispatch, whose backward pass is a combine without weights."""
     plan = plain.plan
     back = dtypes.numpy_dtype(plan.combine_dtype)
@@ -40,7 +40,7 @@ def dispatch(plain: Plain, entries: dict[str, _calls.Entry]) -> Callable[..., Re
     def call(x: Any, topk_idx: Any, topk_weights: Any, scales: Any) -> Received:
         return plain.dispatch(x, topk_idx, topk_weights, scales)
 
-    def forward(*primals: Any) -> tuple[Received, tuple[Handle, Any]]:
+    def forward(*primals: Any) -> tuple[Received, tuple[Any, ...]]:
         x, _, weights, scales = primals
         _needs_gradients(plan, "dispatch", [x.perturbed, weights.perturbed])
         if scales is not None and scales.perturbed:
@@ -55,26 +55,24 @@ def dispatch(plain: Plain, entries: dict[str, _calls.Entry]) -> Callable[..., Re
                 "choose a combine_dtype of 16 bits or more (or jax.lax.stop_gradient)"
             )
         received = call(*(None if p is None else p.value for p in primals))
-        # Of x its type alone is needed.
-        return received, (received.handle, x.value[:0])
+        # Of what needs a gradient the type alone is needed.
+        like = [p.value[:0] if p.perturbed else None for p in (x, weights)]
+        return received, (received.handle, *like)
 
-    def backward(residuals: tuple[Handle, Any], given: Received) -> tuple[Any, ...]:
-        handle, like = residuals
+    def backward(residuals: tuple[Any, ...], given: Received) -> tuple[Any, ...]:
+        handle, like, like_weights = residuals
         is_x, is_weights = (
-            not isinstance(g, SymbolicZero) and _calls.is_number(g.dtype)
-            for g in (given.x, given.topk_weights)
+            needed is not None and not isinstance(g, SymbolicZero) and _calls.is_number(g.dtype)
+            for needed, g in ((like, given.x), (like_weights, given.topk_weights))
         )
         if not is_x and not is_weights:
             return None, None, None, None
-        if is_x:
-            rows = given.x.astype(back)
-        else:
-            spec = entries["dispatch_backward"].signature.arguments[0]
-            rows = _calls.zeros(spec, 0)
         grad_x, grad_weights = plain.dispatch_backward(
-            rows, handle, given.topk_weights if is_weights else None
+            given.x.astype(back) if is_x else None,
+            handle,
+            given.topk_weights if is_weights else None,
         )
-        if not _calls.is_number(like.dtype):
+        if grad_x is None or not _calls.is_number(like.dtype):
             return None, None, grad_weights, None
         return grad_x.astype(like.dtype), None, grad_weights, None
 

@@ -129,7 +129,7 @@ class ExpertParallel:
         }
         plain = Plain(plan, entries)
         # By jit, since a shard_map that is not traced has no rule for them.
-        self._dispatch = jax.jit(_gradients.dispatch(plain, entries), inline=True)
+        self._dispatch = jax.jit(_gradients.dispatch(plain), inline=True)
         self._combine = jax.jit(_gradients.combine(plain), inline=True)
 
     def _join(

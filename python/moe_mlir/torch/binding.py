@@ -264,6 +264,19 @@ class Binding:
         self.call("dispatch_backward", [grad_x, grad_topk_weights], given)
         return grad_x, grad_topk_weights
 
+    def dispatch_backward_weights(
+        self, grad_weights: torch.Tensor, routes: torch.Tensor, topk_idx: torch.Tensor
+    ) -> torch.Tensor:
+        """The gradient of `topk_weights` alone: no rows are sent."""
+        grad_topk_weights = grad_weights.new_empty(topk_idx.shape)
+        given = self._read.of(routes)
+        if self.is_expert_major:
+            given += [topk_idx, grad_weights]
+        else:
+            given += [grad_weights, topk_idx, self.layout.part(routes, "recv_topk_idx")]
+        self.call("dispatch_backward_weights", [grad_topk_weights], given)
+        return grad_topk_weights
+
     def combine_backward(
         self,
         grad_out: torch.Tensor,

@@ -171,25 +171,23 @@ def _backward_dispatch(ctx: Any, grad_x: Any, grad_weights: Any, *others: Any) -
     topk_idx, routes = ctx.saved_tensors
     name = ctx.name
     binding = find(name)
-    if grad_x is None:
-        # Nothing depends on the rows here, but on another rank something may.
-        grad_x = routes.new_zeros(binding.rows_shape, dtype=binding.combine_dtype)
-    else:
-        grad_x = grad_x.to(binding.combine_dtype)
     needs_x, _, needs_weights = ctx.needs_input_grad[:3]
-    grad_topk_weights = None
-    if needs_weights:
-        if grad_weights is None:
-            grad_weights = routes.new_zeros(binding.per_row_shape, dtype=torch.float32)
-        result, grad_topk_weights = OPS.dispatch_backward(
-            grad_x, grad_weights, routes, topk_idx, name
-        )
+    # Where nothing depends on the results here, something may on another rank.
+    if needs_x and grad_x is None:
+        grad_x = routes.new_zeros(binding.rows_shape, dtype=binding.combine_dtype)
+    elif needs_x:
+        grad_x = grad_x.to(binding.combine_dtype)
+    if needs_weights and grad_weights is None:
+        grad_weights = routes.new_zeros(binding.per_row_shape, dtype=torch.float32)
+    grads = [None] * ctx.num_inputs
+    if not needs_x:
+        grads[2] = OPS.dispatch_backward_weights(grad_weights, routes, topk_idx, name)
+    elif needs_weights:
+        result, grads[2] = OPS.dispatch_backward(grad_x, grad_weights, routes, topk_idx, name)
     else:
         result = OPS.dispatch_backward_x(grad_x, routes, topk_idx, name)
-    grads = [None] * ctx.num_inputs
     if needs_x:
         grads[0] = result.to(binding.dtype)
-    grads[2] = grad_topk_weights
     return tuple(grads)
 
 
@@ -306,6 +304,18 @@ def _fake_dispatch_backward(
 ) -> Any:
     grad_x = grad.new_empty((topk_idx.shape[0], find(name).plan.hidden))
     return grad_x, grad_weights.new_empty(topk_idx.shape)
+
+
+def _dispatch_backward_weights(
+    grad_weights: Any, routes: Any, topk_idx: Any, name: str
+) -> Any:
+    return find(name).dispatch_backward_weights(grad_weights, routes, topk_idx)
+
+
+def _fake_dispatch_backward_weights(
+    grad_weights: Any, routes: Any, topk_idx: Any, name: str
+) -> Any:
+    return grad_weights.new_empty(topk_idx.shape)
 
 
 def _combine_backward(grad: Any, routes: Any, topk_idx: Any, name: str) -> Any:
@@ -434,6 +444,11 @@ _define(
     _fake_dispatch_backward,
 )
 _define(
+    f"dispatch_backward_weights(Tensor grad_weights, {_KNOWN}, str name) -> Tensor",
+    _dispatch_backward_weights,
+    _fake_dispatch_backward_weights,
+)
+_define(
     f"combine_backward(Tensor grad, {_KNOWN}, str name) -> Tensor",
     _combine_backward,
     _fake_combine_backward,
@@ -455,6 +470,7 @@ for _name in (
     "dispatch_again_scaled",
     "dispatch_backward_x",
     "dispatch_backward",
+    "dispatch_backward_weights",
     "combine_backward",
     "combine_backward_weighted",
 ):

@@ -175,6 +175,7 @@ def test_signatures_name_what_entries_take():
         "combine",
         "dispatch_backward",
         "dispatch_backward_x",
+        "dispatch_backward_weights",
         "combine_backward",
         "dispatch_again",
     )

@@ -80,10 +80,13 @@ def test_rows_by_rank(load, generator, layout, dtype, index_dtype):
     grad_x, grad_weights = ep.dispatch_backward(grad_rows, recv.handle, grad_row_weights)
     grad_x_alone, nothing = ep.dispatch_backward(grad_rows, recv.handle)
     assert nothing is None
+    nothing, grad_weights_alone = ep.dispatch_backward(None, recv.handle, grad_row_weights)
+    assert nothing is None
     for rank in range(RANKS):
         assert same(grad_x[rank], layer.grad_x(rank))
         assert same(grad_x_alone[rank], layer.grad_x(rank))
         assert same(grad_weights[rank], layer.grad_weights(rank))
+        assert same(grad_weights_alone[rank], layer.grad_weights(rank))
 
 
 def test_rows_by_expert(load, generator):

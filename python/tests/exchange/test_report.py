@@ -71,6 +71,7 @@ def test_ops_have_their_entries_and_kernels(compiler):
         ("dispatch_backward", "moe.combine"),
         ("dispatch_backward", "moe.combine"),
         ("dispatch_backward_x", "moe.combine"),
+        ("dispatch_backward_weights", "moe.combine"),
         ("combine_backward", "moe.dispatch"),
         ("dispatch_again", "moe.dispatch"),
     ]

@@ -149,6 +149,14 @@ def test_weights_without_gradients_need_no_exchange(ep, generator):
     assert 'entry = "dispatch_backward_x"' in text
     assert 'entry = "dispatch_backward"' not in text
 
+    def loss_of_weights(weights):
+        recv = ep.dispatch(x, idx, weights)
+        return (recv.topk_weights * recv.x.sum(1)).sum()
+
+    text = jax.jit(jax.grad(loss_of_weights)).lower(weights).as_text()
+    assert 'entry = "dispatch_backward_weights"' in text
+    assert text.count('entry = "dispatch_backward') == 1
+
 
 def test_xla_copies_nothing(ep, generator):
     """Rows go from XLA's buffers to XLA's buffers: no copy around the calls."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from moe_mlir.runtime.dtypes import torch_dtype
 
@@ -45,6 +46,19 @@ class Case:
         for copy in copies:
             copy.requires_grad_(copy.element_size() > 1)
         return copies
+
+
+class Named(TorchDispatchMode):
+    """Notes the operators of moe_mlir that it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.namespace == "moe_mlir":
+            self.seen.append(func._schema.name.partition("::")[2])
+        return func(*args, **(kwargs or {}))
 
 
 def case(plan, rank, seed, tokens, whole=True):

@@ -13,7 +13,7 @@ are exact in every type then, and results are compared bit by bit.
 
 import pytest
 import torch
-from layer import EXPERTS, USUAL, case, dense, run, same
+from layer import EXPERTS, USUAL, Named, case, dense, run, same
 
 from moe_mlir import Exchange
 
@@ -147,3 +147,21 @@ def test_ranks_that_skip_their_experts_take_part_in_the_backward_pass(threads):
 
     for grad, expected in threads(RANKS, plan, main):
         assert torch.equal(grad, expected)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f8E4M3FN"])
+@pytest.mark.parametrize("form", ["rank_major", "expert_major"])
+def test_no_rows_are_sent_for_gradients_of_weights(threads, form, dtype):
+    plan = Exchange(**USUAL, layout=form, dtype=dtype, gradients=True)
+
+    def main(ep):
+        mine = case(plan, ep.group.rank, 6, 4)
+        weights = mine.weights.requires_grad_()
+        recv = ep.dispatch(mine.x, mine.idx, weights)
+        here = torch.where(recv.topk_idx >= 0, recv.topk_weights, 0.0)
+        with Named() as mode:
+            (3 * here).sum().backward()
+        assert mode.seen == ["dispatch_backward_weights"]
+        assert torch.equal(weights.grad, 3.0 * (mine.idx >= 0))
+
+    threads(RANKS, plan, main)

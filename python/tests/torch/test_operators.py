@@ -9,8 +9,7 @@
 
 import pytest
 import torch
-from layer import USUAL, case
-from torch.utils._python_dispatch import TorchDispatchMode
+from layer import USUAL, Named, case
 
 import moe_mlir as moe
 from moe_mlir.torch import operators
@@ -51,6 +50,7 @@ def check(group, fields, known_good):
         "combine_out": (y.detach(), *known, recv.topk_weights if plan.combine_weights else None,
                         torch.empty(4, plan.hidden, dtype=back), name),
         "dispatch_backward_x": (y.detach(), *known, name),
+        "dispatch_backward_weights": (recv.topk_weights, *known, name),
         "dispatch_backward": (y.detach(), recv.topk_weights, *known, name),
         "dispatch_out": (x.detach(), mine.idx, mine.weights, mine.scales, recv.x.clone(),
                          recv.topk_weights.clone(), routes.clone(),
@@ -100,19 +100,6 @@ def test_handles_are_plain_tensors(threads):
         assert handle.routes.dtype == torch.int32 and handle.routes.ndim == 1
 
     threads(2, plan, main)
-
-
-class Named(TorchDispatchMode):
-    """Notes the operators of moe_mlir that it sees."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.namespace == "moe_mlir":
-            self.seen.append(func._schema.name.partition("::")[2])
-        return func(*args, **(kwargs or {}))
 
 
 class Wrapped(torch.Tensor):
