@@ -27,11 +27,30 @@ _COMBINE_OUT = _OPS.combine_out.default
 
 
 def _needs_gradient(a: torch.Tensor, b: torch.Tensor | None, c: torch.Tensor | None) -> bool:
-    return torch.is_grad_enabled() and (
+    """Whether a call is to be part of the graph.
+
+    Raises
+    ------
+    RuntimeError
+        The gradient is one of torch.func, which has no rule for the operators.
+    """
+    needed = torch.is_grad_enabled() and (
         a.requires_grad
         or (b is not None and b.requires_grad)
         or (c is not None and c.requires_grad)
     )
+    if needed and not torch.compiler.is_compiling() and _is_transformed():
+        raise RuntimeError(
+            "dispatch and combine: expected gradients to be taken by backward() or "
+            "torch.autograd.grad(), got functorch transforms (torch.func.grad and the like), "
+            "which are not defined for them"
+        )
+    return needed
+
+
+def _is_transformed() -> bool:
+    """Whether a function of torch.func runs."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _join(process_group: Any) -> Group:

@@ -155,6 +155,29 @@ def test_gradients_of_gradients(threads):
     on_each(threads, plan, main)
 
 
+def test_gradients_of_torch_func(threads):
+    plan = moe.Exchange(**F32, gradients=True, combine_weights=True, layout="expert_major")
+
+    def main(ep, mine):
+        message = (
+            r"dispatch and combine: expected gradients to be taken by backward\(\) or "
+            r"torch.autograd.grad\(\), got functorch transforms \(torch.func.grad and the like\)"
+        )
+        recv = ep.dispatch(mine.x, mine.idx, mine.weights)
+
+        def of_dispatch(x):
+            return ep.dispatch(x, mine.idx, mine.weights).x.sum()
+
+        def of_combine(weights):
+            return ep.combine(recv.x, recv.handle, weights).sum()
+
+        refused(RuntimeError, message, torch.func.grad(of_dispatch), mine.x)
+        refused(RuntimeError, message, torch.func.vjp, of_combine, recv.topk_weights)
+        refused(RuntimeError, message, torch.func.grad(torch.func.grad(of_dispatch)), mine.x)
+
+    on_each(threads, plan, main, ranks=1)
+
+
 def test_a_second_backward_pass(threads):
     plan = moe.Exchange(**F32, gradients=True)
 
