@@ -120,7 +120,7 @@ def run_group(report, settings, artifacts, ranks, kind, place=None, environment=
                 for number in range(INPUT_SETS)
             ]
             check_replays(cases, capture(pool, key, name, cases))
-            if kind in ("graphs", "padded"):
+            if kind == "graphs":
                 given = capture(pool, key, name, cases, into=True)
                 check_replays(cases, given)
 
