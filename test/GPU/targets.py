@@ -119,7 +119,8 @@ TARGETS = {
     "two-hosts-exact": Target(EXACT, on_two_hosts),
     "two-hosts-padded": Target(PADDED, on_two_hosts),
     "cuda-direct": Target(("--target=cuda",), on_gpus),
-    "nccl-exact": Target(("--target=nccl",), with_nccl),
+    "nccl-exact": Target(("--target=nccl", "--schedule=exact"), with_nccl),
+    "nccl-padded": Target(("--target=nccl", "--schedule=padded"), with_nccl),
 }
 
 
