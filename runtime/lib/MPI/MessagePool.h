@@ -11,6 +11,7 @@
 
 #include "Communicator.h"
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -24,7 +25,8 @@ struct MessageChunk {
 };
 
 struct MessageSlot {
-  std::vector<char> memory;
+  std::unique_ptr<char[]> memory;
+  size_t room = 0;
   MessageChunk chunk;
 };
 
@@ -42,9 +44,9 @@ struct MessageDirection {
 
   size_t numUnderWay() const { return slots.size() - free.size(); }
 
-  /// A slot with room for `bytes`, or none as long as there is too much under
-  /// way.
-  std::optional<size_t> take(size_t bytes, Request none) {
+  /// A slot for a message of `bytes`, with `room` for at least as many; or none
+  /// as long as there is too much under way.
+  std::optional<size_t> take(size_t bytes, size_t room, Request none) {
     if (numUnderWay() > 0 &&
         (numUnderWay() == mostMessages || bytesUnderWay + bytes > mostBytes))
       return std::nullopt;
@@ -54,8 +56,11 @@ struct MessageDirection {
       requests.push_back(none);
     }
     size_t slot = free.back();
-    if (slots[slot].memory.size() < bytes)
-      slots[slot].memory.resize(bytes);
+    if (slots[slot].room < room) {
+      // Pages that no message comes to are never touched.
+      slots[slot].memory.reset(new char[room]);
+      slots[slot].room = room;
+    }
     free.pop_back();
     bytesUnderWay += bytes;
     return slot;

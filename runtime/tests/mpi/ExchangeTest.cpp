@@ -292,10 +292,9 @@ TEST_F(MpiExchangeTest, CountsThatDisagreeAreInvalid) {
   // In one message, and in the last of several.
   struct Case {
     int32_t sent, expected;
-    const char *sentText;
   };
   for (size_t rowBytes : {size_t(16), size_t(300) << 10})
-    for (Case one : {Case{1, 2, ""}, Case{3, 2, "more than "}}) {
+    for (Case one : {Case{1, 2}, Case{3, 2}}) {
       std::vector<int32_t> starts(size), sent(size, 1), expected(size, 1);
       for (int r = 0; r < size; ++r)
         starts[r] = 3 * r;
@@ -311,10 +310,10 @@ TEST_F(MpiExchangeTest, CountsThatDisagreeAreInvalid) {
       if (rank == 0) {
         EXPECT_EQ(status.code(), MOERT_INVALID_COUNT);
         EXPECT_EQ(status.details().peer, 1);
-        size_t bytes = rowBytes * size_t(std::min(one.sent, one.expected));
         EXPECT_EQ(status.message(),
-                  format("rank 1 sends %s%zu bytes, but rank 0 expects %zu",
-                         one.sentText, bytes, rowBytes * size_t(one.expected)));
+                  format("rank 1 sends %zu bytes, but rank 0 expects %zu",
+                         rowBytes * size_t(one.sent),
+                         rowBytes * size_t(one.expected)));
       }
       ASSERT_TRUE(exchanger->reset(*boot).isOk());
     }
