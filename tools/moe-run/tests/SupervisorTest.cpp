@@ -102,9 +102,9 @@ using Heard = std::vector<std::string>;
 TEST_F(SupervisorTest, WhoComesLateHearsWhatHasBecomeOfTheJob) {
   int exitCode = supervise(4, [](const std::string &invitation) {
     Guest first(invitation, 1);
-    first.say({{"report", makeMessage({{"origin", true},
-                                       {"error", "rank 1: too hot"},
-                                       {"code", 3}})}});
+    first.say(
+        {{"report",
+          {{"origin", true}, {"error", "rank 1: too hot"}, {"code", 3}}}});
     EXPECT_EQ(first.hearUntil("kill").back(), R"({"kill": true})");
     // The others are given up by now, but rank 1 has not ended yet.
     Guest second(invitation, 2);
