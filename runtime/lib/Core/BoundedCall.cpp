@@ -8,11 +8,11 @@
 
 #include "BoundedCall.h"
 
+#include "SignalsBlocked.h"
 #include "moe-runtime/Deadline.h"
 
 #include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -27,12 +27,8 @@ struct BoundedCall::State {
 
 Expected<BoundedCall> BoundedCall::begin(std::function<void()> call) {
   auto state = std::make_shared<State>();
-  // Signals of the program are for its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  Status status;
   try {
+    SignalsBlocked blocked;
     std::thread([state, call = std::move(call)]() mutable {
       call();
       // What it owns is gone before anybody hears of the end.
@@ -42,12 +38,9 @@ Expected<BoundedCall> BoundedCall::begin(std::function<void()> call) {
       state->ended.notify_all();
     }).detach();
   } catch (const std::system_error &error) {
-    status = makeOsError(MOERT_IO, error.code().value(),
-                         "cannot start a thread for a call that may wait");
+    return makeOsError(MOERT_IO, error.code().value(),
+                       "cannot start a thread for a call that may wait");
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!status.isOk())
-    return status;
   return BoundedCall(std::move(state));
 }
 
