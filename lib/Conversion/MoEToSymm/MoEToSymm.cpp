@@ -13,6 +13,10 @@
 #include "Lowerings.h"
 #include "moe-mlir/Conversion/Passes.h"
 
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
 namespace mlir::moe {
 #define GEN_PASS_DEF_CONVERTMOETOSYMMPASS
 #include "moe-mlir/Conversion/Passes.h.inc"
