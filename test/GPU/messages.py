@@ -7,7 +7,8 @@
 #===----------------------------------------------------------------------===#
 """Ops whose ranks exchange messages by NCCL: cases of test/Differential, with the
 exact schedule and the padded one, and captured graphs with the padded one. Each
-rank has a GPU of its own, since NCCL needs that."""
+rank has a GPU of its own, since NCCL needs that; where there is one GPU, each of two
+ranks has a host of its own, as NCCL sees it."""
 
 from __future__ import annotations
 
@@ -24,18 +25,35 @@ from program import module_text
 
 SCHEDULES = ("exact", "padded")
 RANDOM_CASES = 40  # of any number of ranks, of which most have too many
+SOCKETS = {"NCCL_NET": "Socket", "NCCL_SOCKET_IFNAME": "lo"}
+
+
+def num_ranks(gpus):
+    return max(gpus, 2)
+
+
+def environments(gpus, library):
+    """What is added to the environment of each rank."""
+
+    def of_rank(rank):
+        own = {"MOE_NCCL_LIBRARY": library} if library else {}
+        if gpus < 2:
+            own.update(SOCKETS, NCCL_HOSTID=f"host{rank}", MOE_HOSTID=f"host{rank}")
+        return own
+
+    return of_rank
 
 
 def case_members(gpus, seed, count):
-    """{key: cases} of groups that have a GPU for each rank."""
+    """{key: cases} of groups that have a GPU, or a host, for each rank."""
     cases = cases_of_messages(make_cases(seed, min(count, RANDOM_CASES)))
-    groups = group_cases([case for case in cases if case.ranks <= gpus], most=6)
+    groups = group_cases([case for case in cases if case.ranks <= num_ranks(gpus)], most=6)
     return {f"messages{gpus}_{key}": group for key, group in groups.items()}
 
 
 def modules(gpus, seed, count):
     """{key: text}; the modules of cases take the schedules in turn."""
-    texts = scenes.modules((gpus,), scenes.KINDS_OF_MESSAGES)
+    texts = scenes.modules((num_ranks(gpus),), scenes.KINDS_OF_MESSAGES)
     for number, (key, group) in enumerate(sorted(case_members(gpus, seed, count).items())):
         texts[key] = with_options(
             module_text(group[0].ranks, [case.entry for case in group]),
@@ -96,7 +114,7 @@ def check_overflow(pool, key, name, settings):
 
 
 def run_overflows(report, settings, artifacts, environment):
-    ranks, pool = settings.gpus, None
+    ranks, pool = num_ranks(settings.gpus), None
     key = f"tight{ranks}"
     for name in scenes.TIGHT_SCENES:
 
@@ -116,13 +134,13 @@ def run_overflows(report, settings, artifacts, environment):
 
 
 def run(report, settings, artifacts, library):
-    environment = {"MOE_NCCL_LIBRARY": library} if library else {}
+    environment, ranks = environments(settings.gpus, library), num_ranks(settings.gpus)
     members = case_members(settings.gpus, settings.seed, settings.cases)
-    session = differential.Session(settings, settings.gpus, environment)
+    session = differential.Session(settings, ranks, environment)
     differential.run_cases(
         report, settings, artifacts, members, session, "nccl/differential"
     )
     graphs.run_group(
-        report, settings, artifacts, settings.gpus, "padded", "nccl/graphs", environment
+        report, settings, artifacts, ranks, "padded", "nccl/graphs", environment
     )
     run_overflows(report, settings, artifacts, environment)

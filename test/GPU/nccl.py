@@ -28,7 +28,6 @@ from report import Skip
 PROGRAM = "moe-runtime-cts-group"
 SECONDS = 150  # of a job
 TIMEOUT = 10  # of waits for other ranks
-SOCKETS = {"NCCL_NET": "Socket", "NCCL_SOCKET_IFNAME": "lo"}
 
 # A rank of a process group of torch, which lends its communicator or not.
 TORCH = """
@@ -144,7 +143,7 @@ class Machine:
                 own["MOE_NCCL_LIBRARY"] = self.library
             if hosts > 1:
                 host = f"host{rank // each}"
-                own.update(SOCKETS, NCCL_HOSTID=host, MOE_HOSTID=host)
+                own.update(messages.SOCKETS, NCCL_HOSTID=host, MOE_HOSTID=host)
             environments.append(own)
         return environments
 

@@ -88,7 +88,8 @@ class Hub(threading.Thread):
 
 
 class Pool:
-    """`prefix` is a command, as of a sanitizer, that starts the processes."""
+    """`prefix` is a command, as of a sanitizer, that starts the processes;
+    `environment` is added to theirs, and may be a function of the rank."""
 
     START_SECONDS = 60
 
@@ -100,8 +101,7 @@ class Pool:
         listener.bind(path)
         listener.listen(2 * size)
         listener.settimeout(self.START_SECONDS)
-        environment = {**os.environ, **(environment or {})}
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        of_rank = environment if callable(environment) else lambda _: environment or {}
         self.logs = [
             open(os.path.join(self.folder.name, f"{i}.log"), "w+b")
             for i in range(size)
@@ -110,7 +110,8 @@ class Pool:
             subprocess.Popen(
                 [*(word.replace("%RANK%", str(i)) for word in prefix),
                  sys.executable, str(HERE / "rank.py"), path, str(i)],
-                env=environment, stdin=subprocess.DEVNULL, stdout=self.logs[i],
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **of_rank(i)},
+                stdin=subprocess.DEVNULL, stdout=self.logs[i],
                 stderr=subprocess.STDOUT, start_new_session=True,
             )
             for i in range(size)
