@@ -70,10 +70,11 @@ public:
     return context->launchInto(**artifact->entry("rotate"), {&tensors[0]},
                                {&tensors[1]}, stream);
   }
+  Status synchronize() { return context->synchronize(stream); }
   void capture() {
     // The first launch meets the other ranks.
     ASSERT_OK(launch());
-    ASSERT_OK(context->synchronize(stream));
+    ASSERT_OK(synchronize());
     EXPECT_EQ(context->numGraphs(), 0);
     cuda::Current current(*gpu);
     const cuda::Driver &api = gpu->driver();
@@ -243,6 +244,7 @@ TEST_F(GraphEndTest, ReplayWhenTheArtifactIsUnloaded) {
       rank.load();
       EXPECT_NE(rank.artifact->workspace, workspace);
       ASSERT_OK(rank.launch());
+      ASSERT_OK(rank.synchronize());
       rank.destroyGraph();
       workspace = rank.artifact->workspace;
       ASSERT_OK(rank.context->boot().barrier());

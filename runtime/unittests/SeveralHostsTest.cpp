@@ -270,7 +270,8 @@ TEST(SeveralHostsProcessTest, ALeaderThatDies) {
     for (const char *part :
          {"lost host host-b (ranks 2 and 3)", "rank 2", "rank 3 was last seen"})
       expectPart(status.message(), part);
-    EXPECT_EQ(context.originRank(), 2);
+    // That ranks are lost is known a little earlier than whose error it is.
+    waitUntil("rank 2 is named", [&] { return context.originRank() == 2; });
     EXPECT_EQ(context.reset().code(), MOERT_PEER_FAILED);
   });
   EXPECT_EQ(group.end(2), 128 + SIGKILL);

@@ -138,6 +138,11 @@ def use_gpus(count):
     return major
 
 
+def can_share_a_gpu(words):
+    """Whether suites run whose ranks are content with one GPU for all of them."""
+    return bool(words) and all(word.startswith(("nccl/", "package/")) for word in words)
+
+
 def use_stand_in(options, build):
     """Starts this program again where the loader finds the stand-in driver."""
     folder = build / "runtime" / "tests" / "driver"
@@ -170,9 +175,9 @@ def main():
     made = build / "test" / "GPU" / options.target
     if options.stand_in and "MOE_TEST_GPU_ON_STAND_IN" not in os.environ:
         use_stand_in(options, build)
-    if options.gpus < 2 and options.target == "cuda" and options.only != ["nccl/"]:
+    if options.gpus < 2 and options.target == "cuda" and not can_share_a_gpu(options.only):
         die("there is nothing to exchange on fewer than 2 GPUs, but for ranks that "
-            "use sockets (--only nccl/)")
+            "share one (--only nccl/ --only package/)")
     capability = 0
     if options.target == "cuda" and not options.prepare:
         capability = use_gpus(options.gpus)

@@ -19,11 +19,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._build import (
+    Attr,
     Body,
     Operand,
     OpSpec,
     Result,
     Results,
+    attribute,
     build,
 )
 
@@ -33,6 +35,7 @@ __all__ = [
     "exchange",
     "read",
     "rows",
+    "table",
 ]
 
 
@@ -303,6 +306,52 @@ def read(
             "table": table,
         },
         {},
+        results=results,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_TABLE = OpSpec(
+    name="coll.table",
+    attributes=(Attr("numbers", "any"),),
+    results=(Result("table"),),
+)
+
+
+def table(
+    ir: Any,
+    *,
+    numbers: Any,
+    results: Sequence[Any] | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``coll.table``: a table that is known when it is compiled.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    numbers : Any
+        I32 dense array attribute.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        table.
+    """
+    return build(
+        ir,
+        _TABLE,
+        {},
+        {
+            "numbers": numbers,
+        },
         results=results,
         loc=loc,
         ip=ip,
