@@ -180,6 +180,9 @@ def attribute_parameter(records: Records, definition: str, name: str) -> Paramet
     elif definition == "I64Attr":
         extra = "".join(f", {key}={value}" for key, value in limits.items())
         spec, kind = f'Attr("{name}", "i64"{extra})', "int"
+    elif definition == "DenseI32ArrayAttr":
+        spec, kind = f'Attr("{name}", "i32s")', "Sequence[int]"
+        text = "whole numbers of 32 bits"
     elif definition in ("FlatSymbolRefAttr", "SymbolRefAttr"):
         spec, kind = f'Attr("{name}", "symbol")', "str"
         text += ": the name of a shard.grid" if name == "grid" else ""

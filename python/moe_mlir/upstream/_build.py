@@ -45,8 +45,8 @@ class Operand:
 class Attr:
     """An attribute of an op.
 
-    ``kind`` says what Python value it is made of: ``"i64"``, ``"string"``,
-    ``"symbol"``, ``"unit"`` (a bool), ``"enum"`` (one of ``cases``, written as
+    ``kind`` says what Python value it is made of: ``"i64"``, ``"i32s"`` (a sequence of
+    ints), ``"string"``, ``"symbol"``, ``"unit"`` (a bool), ``"enum"`` (one of ``cases``, written as
     ``template`` with the case in it), or ``"any"`` (an attribute of the user's
     ``ir`` module, or text of one).
     """
@@ -191,6 +191,9 @@ def _make_attribute(ir: Any, op: str, spec: Attr, value: Any) -> Any:
         return attribute(ir, "unit")
     if spec.kind == "i64":
         return attribute(ir, f"{_whole_number(op, spec, value)} : i64")
+    if spec.kind == "i32s":
+        numbers = ", ".join(str(_whole_number(op, spec, number)) for number in value)
+        return attribute(ir, f"array<i32: {numbers}>" if numbers else "array<i32>")
     if not isinstance(value, str):
         raise TypeError(f"{op}: expected '{spec.name}' to be a str or an attribute, got {value!r}")
     if spec.kind == "symbol":

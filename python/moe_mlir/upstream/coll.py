@@ -25,7 +25,6 @@ from ._build import (
     OpSpec,
     Result,
     Results,
-    attribute,
     build,
 )
 
@@ -314,7 +313,7 @@ def read(
 
 _TABLE = OpSpec(
     name="coll.table",
-    attributes=(Attr("numbers", "any"),),
+    attributes=(Attr("numbers", "i32s"),),
     results=(Result("table"),),
 )
 
@@ -322,7 +321,7 @@ _TABLE = OpSpec(
 def table(
     ir: Any,
     *,
-    numbers: Any,
+    numbers: Sequence[int],
     results: Sequence[Any] | None = None,
     loc: Any = None,
     ip: Any = None,
@@ -333,8 +332,8 @@ def table(
     ----------
     ir
         The user's ``ir`` module.
-    numbers : Any
-        I32 dense array attribute.
+    numbers : Sequence[int]
+        Whole numbers of 32 bits.
     results : sequence of types, optional
         Types of the results, when they are not to be inferred.
     loc, ip : optional
