@@ -133,6 +133,9 @@ public:
   bool hasLeft(int peer) const;
   /// The process of `peer` has died.
   Status checkProcess(int peer) const;
+  /// The error of a transport that has lost a rank and cannot say which one:
+  /// with its name, once the group knows it, or as it was, after a second.
+  Status nameDeath(const Status &lost) const;
   /// Where `peer` was last seen.
   std::string lastSeen(int peer) const;
 

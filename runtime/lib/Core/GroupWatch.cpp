@@ -7,9 +7,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "ControlBlock.h"
+#include "moe-runtime/Deadline.h"
 #include "moe-runtime/GroupControl.h"
 
+#include <chrono>
 #include <poll.h>
+#include <thread>
 
 using namespace moe::rt;
 
@@ -328,4 +331,17 @@ Status GroupControl::checkProcess(int peer) const {
                            format("; it was in touch with other hosts, such as "
                                   "that of rank %d",
                                   peer));
+}
+
+Status GroupControl::nameDeath(const Status &lost) const {
+  if (lost.code() != MOERT_PEER_FAILED || lost.details().peer >= 0)
+    return lost;
+  // A connection of the transport mostly closes before the group hears of it.
+  for (Deadline deadline(1.0); !deadline.isOver() && groupError().isOk();) {
+    for (int peer = 0; peer < groupSize; ++peer)
+      if (Status died = checkProcess(peer); !died.isOk())
+        return died.withMessage(died.message() + "; " + lost.message());
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return lost;
 }

@@ -73,7 +73,8 @@ Status Context::openTransport() {
 
 /// What went wrong in the transport outside of a call.
 Status Context::transportError() const {
-  return messages ? messages->exchanger->poll() : Status::ok();
+  return messages ? group->nameDeath(messages->exchanger->poll())
+                  : Status::ok();
 }
 
 namespace {
@@ -86,7 +87,7 @@ public:
   Status check(int peer) override {
     Status status = bounds.check(peer, "a message");
     if (status.isOk())
-      status = exchanger.poll();
+      status = group.nameDeath(exchanger.poll());
     if (status.isOk() && bounds.isTimeUp()) {
       status = bounds.timeOut(missing(peer), "expected a message, seen none");
       if (status.code() == MOERT_TIMEOUT)
@@ -171,6 +172,9 @@ bool Context::endMessages(const Status &status, bool isPlaced) {
   }
   if (isPlaced)
     return stop(status);
+  if (Status named = group->nameDeath(status);
+      named.details().peer != status.details().peer)
+    return stop(named.withPrefix(here()));
   // Messages that do not fit are mostly those of different collectives, of
   // which this rank may be about to hear.
   Status reason = group->checkGroup();

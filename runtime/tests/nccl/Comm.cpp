@@ -196,6 +196,7 @@ Result Comm::meet() {
   mine.ranks = size;
   mine.device = device;
   mine.host = hostHash();
+  mine.process = getpid();
   if (mine.isHere.exchange(1))
     return refuse(invalidUsage, "stand-in: two ranks " + std::to_string(rank));
   for (int other = 0; other < size; ++other) {

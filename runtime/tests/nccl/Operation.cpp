@@ -9,7 +9,9 @@
 #include "StandIn.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <map>
 
@@ -107,6 +109,17 @@ void Operation::run() {
     --comm->numQueued;
 }
 
+/// Whether the process of a rank that it exchanges with has ended: a connection
+/// closes then, which NCCL notices before anybody else may.
+bool Operation::hasLostPeer() const {
+  for (const Message &message : messages) {
+    int32_t process = comm->shared().member(message.peer).process;
+    if (process != 0 && kill(process, 0) != 0 && errno == ESRCH)
+      return true;
+  }
+  return false;
+}
+
 void Operation::move() {
   std::map<std::pair<bool, int>, Lane> lanes;
   for (const Message &message : messages) {
@@ -126,7 +139,10 @@ void Operation::move() {
         hasMoved |= advance(*comm, lane);
       isDone &= lane.isDone();
     }
-    if (!hasMoved && !isDone)
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    if (hasMoved || isDone)
+      continue;
+    if (!isBroken && hasLostPeer())
+      comm->fail(remoteError, "stand-in: connection closed by remote peer");
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
 }

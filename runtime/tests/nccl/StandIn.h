@@ -83,6 +83,7 @@ public:
     std::atomic<uint64_t> connects; ///< a bit for each rank
     int32_t ranks, device;
     uint64_t host;
+    std::atomic<int32_t> process;
   };
 
   /// Makes the memory and an id by which other processes find it.
@@ -127,6 +128,7 @@ struct Operation {
 
 private:
   void move();
+  bool hasLostPeer() const;
 };
 
 class Comm {
