@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import datetime
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
-__all__ = ["AllGather", "handle_of_mpi", "lend_nccl", "of_mpi", "of_torch"]
+__all__ = ["AllGather", "handle_of_mpi", "lend_nccl", "of_mpi", "of_store", "of_torch"]
 
 AllGather = Callable[[bytes, float], bytes]
 """``gather(mine, timeout)`` returns the bytes of all ranks in rank order. All
@@ -25,23 +26,73 @@ can."""
 def of_torch(process_group: Any) -> AllGather:
     """Return the all-gather of a process group of torch.distributed.
 
-    Bytes travel through host memory where the group has a backend for it, and
-    else, with NCCL, through the current GPU.
+    Bytes travel through host memory where the group has a backend for it, and else,
+    with NCCL, through the store that the group was made with. They never travel by
+    NCCL: a communicator that is lent may be busy on another thread at that time.
     """
     import torch
     import torch.distributed as dist
 
     size = dist.get_world_size(process_group)
     # "nccl", "gloo", "cpu:gloo,cuda:nccl", or "undefined" for both of these.
-    is_nccl = dist.get_backend(process_group) == "nccl"
-    device = torch.device("cuda", torch.cuda.current_device()) if is_nccl else torch.device("cpu")
+    if dist.get_backend(process_group) == "nccl":
+        number = _made.get(process_group, 0)
+        _made[process_group] = number + 1
+        store = dist.distributed_c10d._get_process_group_store(process_group)
+        return of_store(store, dist.get_rank(process_group), size, f"moe_mlir/{number}")
 
     def gather(mine: bytes, timeout: float) -> bytes:
-        given = torch.frombuffer(bytearray(mine), dtype=torch.uint8).to(device)
+        given = torch.frombuffer(bytearray(mine), dtype=torch.uint8)
         every = [torch.empty_like(given) for _ in range(size)]
         work = dist.all_gather(every, given, group=process_group, async_op=True)
         work.wait(datetime.timedelta(seconds=timeout))
-        return bytes(torch.cat(every).cpu().numpy())
+        return bytes(torch.cat(every).numpy())
+
+    return gather
+
+
+_made: MutableMapping[Any, int] = weakref.WeakKeyDictionary()
+"""How many all-gathers each process group has been given, on all ranks alike."""
+
+
+def of_store(store: Any, rank: int, size: int, prefix: str) -> AllGather:
+    """Return an all-gather of ranks that share a store of torch.distributed.
+
+    Parameters
+    ----------
+    store : torch.distributed.Store
+        Keeps the bytes of the last two calls of each rank.
+    rank, size
+        This rank, and how many there are.
+    prefix
+        Begins the names of the keys: the same on all ranks, and no other's.
+    """
+    number = 0
+
+    def key(call: int, of: int) -> str:
+        return f"{prefix}/{call}/{of}"
+
+    def gather(mine: bytes, timeout: float) -> bytes:
+        nonlocal number
+        # Every rank has begun the call before this one, so has read the one before that.
+        if number > 1:
+            store.delete_key(key(number - 2, rank))
+        call, number = number, number + 1
+        keys = [key(call, of) for of in range(size)]
+        store.set(keys[rank], mine)
+        try:
+            store.wait(keys, datetime.timedelta(seconds=timeout))
+        except RuntimeError as error:
+            absent = [of for of in range(size) if not store.check([keys[of]])]
+            if not absent:
+                raise
+            ranks = ", ".join(map(str, absent))
+            raise TimeoutError(
+                f"rank {rank} has waited {timeout:g} s for rank {ranks}, which did not take part"
+            ) from error
+        if store.has_extended_api():
+            return b"".join(store.multi_get(keys))
+        return b"".join(store.get(one) for one in keys)
 
     return gather
 
@@ -86,6 +137,18 @@ def nccl_of_torch(process_group: Any, device: int | None) -> int:
         return 0
 
 
+def make_nccl(process_group: Any, device: int | None) -> None:
+    """Run a collective on the GPU, which makes the communicator of a group for NCCL alone."""
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_backend(process_group) != "nccl":
+        return
+    with torch.cuda.device(device):
+        dist.all_reduce(torch.zeros(1, device="cuda"), group=process_group)
+        torch.cuda.current_stream().synchronize()
+
+
 def lend_nccl(
     process_group: Any, gather: AllGather, device: int | None, whose: str | None, timeout: float
 ) -> int | None:
@@ -94,8 +157,9 @@ def lend_nccl(
     `whose` is ``"torch"``, ``"own"``, or None for torch's where all ranks have one.
     The result may be 0 for ``"torch"``, which the runtime explains.
     """
-    # Where bytes travel by NCCL, this makes it.
-    gather(b"\0", timeout)
-    mine = 0 if whose == "own" else nccl_of_torch(process_group, device)
+    mine = 0
+    if whose != "own":
+        make_nccl(process_group, device)
+        mine = nccl_of_torch(process_group, device)
     every = gather(bytes([mine != 0]), timeout)
     return mine if whose == "torch" or all(every) else None

@@ -15,8 +15,7 @@ import types
 import numpy as np
 import pytest
 
-from moe_mlir.runtime import Code, Group, MoEError, run_local
-from moe_mlir.runtime.gather import lend_nccl
+from moe_mlir.runtime import Code, Group, MoEError, gather, run_local
 
 F32 = np.float32
 
@@ -380,7 +379,7 @@ class ProcessGroup:
     """One whose communicator is made by its first collective, as torch does."""
 
     def __init__(self, has_nccl=True, address=4096):
-        self.has_nccl, self.address, self.calls = has_nccl, address, 0
+        self.has_nccl, self.address, self.used = has_nccl, address, False
 
     def _get_backend(self, device):
         assert device == ("cuda", 1)
@@ -389,13 +388,17 @@ class ProcessGroup:
         return self
 
     def _comm_ptr(self):
-        return self.address if self.calls else 0
+        return self.address if self.used else 0
+
+    def use(self, process_group, device):
+        """Stands for a collective on the GPU."""
+        assert (process_group, device) == (self, 1)
+        self.used = True
 
     def gather(self, others):
         def gather(mine, timeout):
-            self.calls += 1
             assert timeout == 7
-            return mine + (others if mine != b"\0" or self.calls > 1 else b"\0")
+            return mine + others
 
         return gather
 
@@ -413,9 +416,10 @@ class ProcessGroup:
 )
 def test_communicator_that_torch_lends(monkeypatch, process_group, whose, other, lent):
     monkeypatch.setitem(sys.modules, "torch", FakeTorch("torch"))
-    gather = process_group.gather(other)
-    assert lend_nccl(process_group, gather, 1, whose, 7) == lent
-    assert process_group.calls == 2
+    monkeypatch.setattr(gather, "make_nccl", process_group.use)
+    every = process_group.gather(other)
+    assert gather.lend_nccl(process_group, every, 1, whose, 7) == lent
+    assert process_group.used == (whose != "own")
 
 
 torch_missing = importlib.util.find_spec("torch") is None

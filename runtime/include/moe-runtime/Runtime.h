@@ -113,7 +113,8 @@ typedef struct moert_options {
   /// artifacts that exchange messages; used only if `nccl_lent` is not 0, which
   /// is so on all ranks or on none. Without it the runtime makes a communicator
   /// of its own. One that is lent outlives the context, which never aborts or
-  /// destroys it; no other thread may use it at the same time. Callers whose
+  /// destroys it; no other thread may use it at the same time, and no bootstrap
+  /// either: its all-gather is called while NCCL connects ranks. Callers whose
   /// struct_size ends before `nccl_lent` lend none.
   void *nccl_comm;
   int32_t nccl_lent;
