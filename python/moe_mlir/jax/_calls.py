@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -138,14 +139,28 @@ class Entry:
         if self.has_position:
             position = vary(jax.lax.axis_index(self.axis), varying_axes(arguments[0]))
             arguments = (position, *arguments)
-        with compute_on(f"gpu_stream:{self.stream}") if self.stream else nullcontext():
-            return tuple(call(*arguments, **self.attributes))
+        bound = partial(call, **self.attributes)
+        return tuple((on_stream(bound, self.stream) if self.stream else bound)(*arguments))
 
     def _refuse_derivative(self, primals: Any, tangents: Any) -> Any:
         raise TypeError(
             f"{self.signature.entry}: expected a first derivative; the derivative of this one "
             "is not defined"
         )
+
+
+def on_stream(call: Callable[..., Any], stream: int) -> Callable[..., Any]:
+    """Return `call` so that XLA runs it on a stream of its own, by its number."""
+    kind = f"gpu_stream:{stream}"
+    if "out_memory_spaces" in inspect.signature(compute_on).parameters:
+        # Since JAX 0.11 it wraps a function; before, it was a context.
+        return compute_on(call, compute_type=kind, out_memory_spaces=jax.memory.Space.Device)
+
+    def called(*arguments: jax.Array) -> Any:
+        with compute_on(kind):
+            return call(*arguments)
+
+    return called
 
 
 def is_number(dtype: Any) -> bool:
