@@ -99,7 +99,8 @@ def layer(ep, x, idx, weights, factor, scales=None):
     rows = recv.x.float()
     if recv.scales is not None:
         rows = rows * recv.scales.float().repeat_interleave(plan.hidden // plan.scales, 1)
-    ids = recv.topk_idx
+    # Rows that no token was sent to may name any expert.
+    ids = recv.topk_idx.clamp(max=plan.num_experts - 1)
     if not plan.is_expert_major:
         # One row stands for all experts of this rank, whose results are added up.
         here = torch.where(ids >= 0, recv.topk_weights, 0.0)
