@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gpu import group, modules, report, shapes  # pylint: disable=wrong-import-position
+from gpu import group, modules, peers, report, shapes  # pylint: disable=wrong-import-position
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,18 +55,23 @@ def run(args):
         handwritten.build(args.baselines, args.nvcc, args.arch)
     config = {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
               "package": str(args.package.absolute()), "blocks": args.blocks, "seed": args.seed}
-    units = shapes.plan(shapes.choose_models(args.models, args.quick), args.kinds, args.tokens)
+    skipped = peers.missing(args.kinds)
+    left_out = [{"kind": kind, "skipped": reason} for kind, reason in skipped.items()]
+    for record in left_out:
+        print(f"kind={record['kind']}\n  skipped: {record['skipped']}")
+    kinds = [kind for kind in args.kinds if kind not in skipped]
+    units = shapes.plan(shapes.choose_models(args.models, args.quick), kinds, args.tokens)
     arguments = {name: getattr(args, name) for name in (
         "commit", "ranks", "quick", "models", "tokens", "blocks", "kinds", "seed", "seconds")}
 
     # A run may be cut off: what was measured by then is kept.
     def keep(records, machine, complete=False):
         if args.json:
-            report.write(args.json, report.document(records, machine, arguments, complete))
+            report.write(args.json, report.document(left_out + records, machine, arguments, complete))
 
     records, machine = group.measure(units, args.ranks, config, rank.serve, args.seconds, keep=keep)
     keep(records, machine, complete=True)
-    print("\n".join(report.tables(records)))
+    print("\n".join(report.tables(left_out + records)))
     return 1 if any(r.get("correct") is False for r in records) else 0
 
 

@@ -16,8 +16,10 @@ import torch.distributed as dist
 from . import data, handwritten, modules, package, shapes
 from .abi import Exchange
 from .by_torch import ByTorch
+from .peers import PEERS, measure
 from .problem import Problem
-from .runtime import Call
+from .runtime import Call, CallInto
+from .shapes import PAIR, effort
 
 BLOCKS = (8, 16, 24, 32)
 LINK_BYTES = 64 * shapes.MIB
@@ -28,16 +30,9 @@ NCCL_SAMPLES = 45
 
 
 def run(this, unit):
-    {"links": links, "alltoall": alltoall, "nccl": nccl, "hand": hand, "ours": ours,
-     "messages": messages, "package": package.run}[unit["kind"]](this, unit)
-
-
-def effort(tokens):
-    """How often an exchange is measured. A call of few tokens takes some
-    microseconds, and the clock of the GPU and the way to memory change them by
-    several percent from one sample to the next."""
-    few = tokens <= shapes.SLAB_TOKENS
-    return {"samples": 41 if few else 15, "graph_calls": 20 if few else 5}
+    ways = {"links": links, "alltoall": alltoall, "nccl": nccl, "hand": hand, "ours": ours,
+            "messages": messages, "package": package.run, **dict.fromkeys(PEERS, measure.run)}
+    ways[unit["kind"]](this, unit)
 
 
 # --- the links -------------------------------------------------------------- #
@@ -284,10 +279,35 @@ def ours(this, unit):
             ok, note = data.compare_sums(out, p.expected_combine(this, weighted))
             this.measure({**key, "op": "combine", "defer_release": deferred}, combine, p.combine_bytes, ok, note,
                          **effort(p.tokens))
+            ours_pair(this, p, {**key, "defer_release": deferred}, dispatch,
+                      CallInto(this.memory, this.memory.entry(artifact, entry), inputs, [torch.empty_like(p.mine.x)]))
         del recv, experts, weights, source, from_ranks, send_row, y, out, inputs, dispatch, combine
         this.meet()
         this.memory.free(buffer)
         this.memory.unload(artifact)
+
+
+def ours_pair(this, p, key, dispatch, combine):
+    """A dispatch and a combine in turn, in a graph, as a layer calls them."""
+    out, = combine.tensors[1]
+
+    def pair():
+        dispatch()
+        combine()
+
+    this.meet()
+    # The first call may allocate, which a capture does not allow.
+    pair()
+    how = effort(p.tokens)
+    samples, calls = how["samples"], how["graph_calls"]
+    graph = this.capture(pair, calls)
+    data.poison(out)
+    this.meet()
+    graph.replay()
+    this.finish()
+    ok, note = data.compare_sums(out, p.expected_combine(this, p.layout == "expert_major"))
+    this.record({**key, "op": PAIR, "mode": "graph"}, this.replays(graph, max(7, samples // 2), calls),
+                p.dispatch_bytes + p.combine_bytes, ok, note)
 
 
 def messages(this, unit):

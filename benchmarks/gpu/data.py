@@ -10,6 +10,8 @@
 A rank can compute the inputs of all ranks, so it checks without asking.
 """
 
+import copy
+
 import torch
 
 POISON = 0x7FA5  # a NaN in bf16
@@ -28,6 +30,11 @@ class Inputs:
         scores = torch.rand((tokens, model.experts), device=device, generator=g)
         self.idx = scores.topk(model.top_k, dim=1).indices.int()
         self.weights = torch.rand((tokens, model.top_k), device=device, generator=g) + 0.1
+
+    def with_tokens(self, x):
+        other = copy.copy(self)
+        other.x = x
+        return other
 
 
 def poison(tensor):
@@ -116,3 +123,11 @@ def compare_sums(got, want):
     close = torch.allclose(got.float(), want.float(), rtol=2**-7, atol=1e-6)
     differing = (got != want).sum().item()
     return close, f"{differing} of {got.numel()} sums differ" + (" by a rounding" if close else "")
+
+
+def compare_partial_sums(got, want, sizes):
+    """The same where the sum of each rank is rounded as well. Each rounding is a
+    share of what is added up, and `sizes` has the sums of absolute values."""
+    error = (got.float() - want.float()).abs()
+    close = bool((error <= sizes.float() * 2**-7 + 1e-6).all())
+    return close, f"largest error {(error / (sizes.float() + 1e-6)).max().item():.1e} of the absolute values' sum"

@@ -36,14 +36,18 @@ class HostRank(Rank):
     def finish(self):
         pass
 
-    def take(self, call, count):
+    def take(self, call, count, before=None, after=None):
         samples = []
         for _ in range(count):
+            if before:
+                before()
             self.meet()
             start = time.perf_counter_ns()
             call()
             us = (time.perf_counter_ns() - start) / 1e3
             samples.append(sampling.Sample(us, us, False))
+            if after:
+                after()
         return samples
 
     def capture(self, call, calls):

@@ -84,12 +84,14 @@ class Rank:
 
     # --- measuring ---------------------------------------------------------- #
 
-    def take(self, call, count):
-        """Samples of `count` calls in a row."""
+    def take(self, call, count, before=None, after=None):
+        """Samples of `count` calls in a row, each between calls that are not timed."""
         enqueued = []
         for _ in range(count):
+            if before:
+                before()
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            before = time.perf_counter_ns()
+            held = time.perf_counter_ns()
             self.start_together()
             begin.record()
             start = time.perf_counter_ns()
@@ -97,8 +99,10 @@ class Rank:
             done = time.perf_counter_ns()
             end.record()
             # The GPUs were not held back before that.
-            is_late = time.perf_counter_ns() - before > START_DELAY_NS
+            is_late = time.perf_counter_ns() - held > START_DELAY_NS
             enqueued.append((begin, end, (done - start) / 1e3, is_late))
+            if after:
+                after()
         self.finish()
         return [sampling.Sample(begin.elapsed_time(end) * 1e3, us, is_late) for begin, end, us, is_late in enqueued]
 
@@ -107,12 +111,14 @@ class Rank:
         dist.all_reduce(late, dist.ReduceOp.MAX)
         return late.bool().tolist()
 
-    def eager(self, call, samples, warmup=3, waits_for_cpu=False):
+    def eager(self, call, samples, warmup=3, waits_for_cpu=False, before=None, after=None):
         """Samples of calls, and how many of them were late. With `waits_for_cpu`
-        the call itself waits for the CPU, and none is taken again."""
+        the call itself waits for the CPU, and none is taken again. `before` and
+        `after` are called around each, and not timed."""
         if waits_for_cpu:
-            return self.take(call, warmup + samples)[warmup:], 0
-        return sampling.take_samples(lambda count: self.take(call, count), self.late_anywhere, samples, warmup)
+            return self.take(call, warmup + samples, before, after)[warmup:], 0
+        return sampling.take_samples(lambda count: self.take(call, count, before, after), self.late_anywhere, samples,
+                                     warmup)
 
     def capture(self, call, calls):
         """`calls` calls as one CUDA graph."""

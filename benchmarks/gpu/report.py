@@ -14,12 +14,13 @@ import platform
 import subprocess
 
 from . import shapes
+from .peers import PEERS
 
 TARGET_TOKENS = (4096, 128, 16)
 
 
 def good(record):
-    return "failed" not in record and record.get("correct") is not False
+    return not record.keys() & {"failed", "skipped"} and record.get("correct") is not False
 
 
 def select(records, **wanted):
@@ -135,11 +136,12 @@ def alltoall_table(records, top):
 
 
 def exchange_table(records, model, top):
-    """NCCL, hand-written and ours of one model: the fastest of each."""
+    """NCCL, other projects, hand-written and ours of one model: the fastest of each."""
     for tokens in sorted({r["tokens"] for r in select(records, model=model)}):
-        for op in ("dispatch", "combine"):
-            yield f"{model}, {tokens} tokens, {op}"
+        for op in ("dispatch", "combine", shapes.PAIR):
+            yield f"{model}, {tokens} tokens, {op.replace('_', ' ')}"
             rows = [("torch + NCCL", dict(series="nccl"))]
+            rows += [(kind, dict(series=kind, mode=mode)) for kind in PEERS for mode in ("eager", "graph")]
             rows += [(f"messages, {schedule}", dict(series="messages", variant=schedule, mode=mode))
                      for schedule in shapes.SCHEDULES for mode in ("eager", "graph")]
             for layout in ("rank_major", "slab", "expert_major"):
@@ -156,6 +158,32 @@ def exchange_table(records, model, top):
                     parts.setdefault((leaves_out(r), bool(r.get("defer_release"))), []).append(r)
                 for _, part in sorted(parts.items(), key=lambda item: item[0]):
                     yield f"  {name:20} {line(fastest(part), top)}"
+
+
+def peers_table(records):
+    """Each exchange of ours, with the number of blocks that the compiler chooses
+    where there is such a record, and the fastest of other projects."""
+    groups = {}
+    for r in select(records, series="ours"):
+        if r.get("layout") and any(r["layout"] in peer.against for peer in PEERS.values()):
+            key = tuple(r.get(k) for k in ("model", "layout", "tokens", "op", "mode", "defer_release"))
+            groups.setdefault(key, []).append(r)
+    rows = []
+    for (model, layout, tokens, op, mode, deferred), found in groups.items():
+        ours = fastest([r for r in found if not r["blocks"]] or found)
+        same = dict(model=model, tokens=tokens, op=op, mode=mode)
+        theirs = [r for kind, peer in PEERS.items() if layout in peer.against
+                  for r in select(records, series=kind, **same)]
+        if theirs:
+            rows.append((f"{model}, {tokens} tokens, {layout}, {op.replace('_', ' ')}, {mode}"
+                         f"{', release deferred' if deferred else ''}{blocks_of(ours)}", ours, fastest(theirs)))
+    if rows:
+        behind = sum(best["median_us"] < ours["median_us"] for _, ours, best in rows)
+        yield f"ours against the best of other projects: {len(rows)} rows, {behind} behind"
+    for name, ours, best in rows:
+        variant = f", {best['variant']}" if "variant" in best else ""
+        yield (f"  {best['median_us'] / ours['median_us']:5.3f}x  {name}: {ours['median_us']:.1f} µs, "
+               f"{best['series']} {best['version']}{variant} {best['median_us']:.1f} µs")
 
 
 def targets_table(records, top):
@@ -256,14 +284,18 @@ def tables(records):
     yield from messages_table(records)
     yield from package_table(records)
     yield from against_hand(records)
+    yield from peers_table(records)
     wrong = [r for r in records if r.get("correct") is False]
     failures = [r for r in records if "failed" in r]
-    yield f"{len(records) - len(failures)} measurements, {len(wrong)} with wrong results, {len(failures)} failed or not run"
+    skipped = [r for r in records if "skipped" in r]
+    yield f"{len(records) - len(failures) - len(skipped)} measurements, {len(wrong)} with wrong results, {len(failures)} failed or not run"
     if late := sum("late" in r for r in records):
         yield f"{late} measurements have samples that may have waited for a CPU"
     for r in wrong[:10]:
         yield "  wrong: " + ", ".join(f"{k}={r[k]}" for k in
                                       ("series", "op", "model", "layout", "tokens", "variant", "blocks", "note") if k in r)
+    for r in skipped:
+        yield f"  skipped: {r['kind']}: {r['skipped']}"
     for r in failures[:10]:
         yield "  failed: " + ", ".join(f"{k}={v}" for k, v in r.items() if k != "failed") + \
               ": " + short(r["failed"])

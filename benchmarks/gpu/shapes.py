@@ -11,6 +11,8 @@ import dataclasses
 import re
 from pathlib import Path
 
+from .peers import PEERS
+
 ROOT = Path(__file__).resolve().parents[2]
 TOKENS = (16, 128, 1024, 4096, 8192)
 LAYOUTS = ("rank_major", "expert_major", "slab")
@@ -23,9 +25,11 @@ MIB = 1 << 20
 EXCHANGE_BYTES = (64 * MIB, 8 * MIB, 1 * MIB)
 EXCHANGE_ROW = 16384
 QUICK_MODEL = "deepseek_v3"
-KINDS = ("links", "alltoall", "nccl", "hand", "ours", "messages", "package")
+KINDS = ("links", "alltoall", "nccl", "hand", "ours", "messages", "package", *PEERS)
 # How messages are sized; moe-compile --schedule.
 SCHEDULES = ("exact", "padded")
+# A dispatch and its combine, measured as one operation.
+PAIR = "dispatch_and_combine"
 # Tokens of the exchange that is called from C and from Python.
 PACKAGE_TOKENS = 128
 
@@ -75,6 +79,14 @@ def choose_models(names, quick):
     return every[:1] if quick else every
 
 
+def effort(tokens):
+    """How often an exchange is measured. A call of few tokens takes some
+    microseconds, and the clock of the GPU and the way to memory change them by
+    several percent from one sample to the next."""
+    few = tokens <= SLAB_TOKENS
+    return {"samples": 41 if few else 15, "graph_calls": 20 if few else 5}
+
+
 def plan(chosen_models, kinds=KINDS, tokens_of_run=TOKENS):
     """Units of work, the most telling first. A unit names its kind and
     what it depends on; ranks do all measurements of a unit in one go."""
@@ -88,6 +100,8 @@ def plan(chosen_models, kinds=KINDS, tokens_of_run=TOKENS):
             if tokens <= SLAB_TOKENS:
                 units.append({"kind": "hand", "layout": "slab", **shape})
             units += [{"kind": "ours", "layout": layout, **shape} for layout in LAYOUTS]
+            units += [{"kind": kind, **shape} for kind, peer in PEERS.items()
+                      if peer.max_tokens is None or tokens <= peer.max_tokens]
             units.append({"kind": "messages", **shape})
             if tokens == PACKAGE_TOKENS:
                 units.append({"kind": "package", **shape})
