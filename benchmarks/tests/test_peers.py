@@ -6,6 +6,7 @@
 #
 # ===----------------------------------------------------------------------===#
 
+import sys
 import types
 
 import pytest
@@ -251,3 +252,31 @@ def test_wrong_results_are_noticed(tmp_path, layout, breaks, note):
 def test_wrong_replays_are_noticed(tmp_path, breaks):
     _, records = measured(tmp_path, "slab", breaks)
     assert [r.ok for r in records] == [True, True, False]
+
+
+# --- how they are called --------------------------------------------------------- #
+
+
+@pytest.mark.parametrize("kind", peers.PEERS)
+def test_peers_are_called_as_they_want_to_be(kind, monkeypatch):
+    """With modules that check how they are called, and answer for both ranks."""
+    torch = pytest.importorskip("torch")
+    import fake_peers  # pylint: disable=import-outside-toplevel
+
+    from gpu.peers import measure  # pylint: disable=import-outside-toplevel
+    for name, module in getattr(fake_peers, kind)().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, f"gpu.peers.{kind}", raising=False)
+    monkeypatch.setattr(torch.distributed, "new_group", lambda backend: None)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor, group: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: types.SimpleNamespace(cuda_stream=0))
+    rank = fake_peers.Rank()
+    measure.run(rank, {"kind": kind, "model": "smallest", "tokens": 16})
+    assert [(r["op"], r["mode"], r["ok"]) for r in rank.records] == [
+        ("dispatch", "eager", True), ("combine", "eager", True), (shapes.PAIR, "graph", True)], rank.records
+    assert {r["series"] for r in rank.records} == {kind}
+    # Rows that cross the link, of 64 bytes each.
+    once = fake_peers.Group("slab").problem
+    each = fake_peers.Group("expert_major").problem
+    assert rank.records[0]["bytes"] == (each if kind == "nccl_ep" else once).dispatch_bytes
+    assert each.dispatch_bytes > once.dispatch_bytes
