@@ -139,7 +139,9 @@ def exchange_table(records, model, top):
     """NCCL, other projects, hand-written and ours of one model: the fastest of each."""
     for tokens in sorted({r["tokens"] for r in select(records, model=model)}):
         for op in ("dispatch", "combine", shapes.PAIR):
-            yield f"{model}, {tokens} tokens, {op.replace('_', ' ')}"
+            # Not every run has pairs.
+            if op != shapes.PAIR or select(records, model=model, tokens=tokens, op=op):
+                yield f"{model}, {tokens} tokens, {op.replace('_', ' ')}"
             rows = [("torch + NCCL", dict(series="nccl"))]
             rows += [(kind, dict(series=kind, mode=mode)) for kind in PEERS for mode in ("eager", "graph")]
             rows += [(f"messages, {schedule}", dict(series="messages", variant=schedule, mode=mode))
