@@ -6,12 +6,14 @@
 #
 # ===----------------------------------------------------------------------===#
 
+import json
 import sys
 import types
 
 import pytest
 
-from gpu import peers, report, shapes
+import gpu_exchange
+from gpu import group, peers, report, shapes
 
 # --- whether a peer can be measured -------------------------------------------- #
 
@@ -145,6 +147,30 @@ def test_skipped_peers_are_named():
     text = list(report.tables([skip, record("ours", 1.0, layout="slab", blocks=0)]))
     assert "1 measurements, 0 with wrong results, 0 failed or not run" in text
     assert text[-1] == "  skipped: deep_ep: ModuleNotFoundError: No module named 'deep_ep'"
+
+
+def test_a_run_goes_on_without_those_that_are_missing(tmp_path, monkeypatch, capsys):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(peers, "why_not", lambda kind: "ImportError: too old" if kind == "deep_ep" else None)
+    units = []
+
+    def measure(planned, *_, keep):
+        units.extend(planned)
+        keep([], {})
+        return [record("ours", 1.0, layout="slab", blocks=0)], {}
+
+    monkeypatch.setattr(group, "measure", measure)
+    (tmp_path / "lib.so").touch()
+    monkeypatch.setattr(sys, "argv", [
+        "gpu_exchange.py", "run", "--artifacts", str(tmp_path), "--baselines", str(tmp_path / "lib.so"), "--quick",
+        "--tokens", "16", "--kinds", "ours,flashinfer,deep_ep", "--json", str(tmp_path / "result.json")])
+    assert gpu_exchange.main() == 0
+    assert [u["kind"] for u in units] == ["ours"] * len(shapes.LAYOUTS) + ["flashinfer"]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["records"][0] == {"kind": "deep_ep", "skipped": "ImportError: too old"}
+    assert len(result["records"]) == 2 and result["complete"]
+    assert capsys.readouterr().out.splitlines()[-1] == "  skipped: deep_ep: ImportError: too old"
 
 
 # --- how they are checked and timed ---------------------------------------------- #
