@@ -19,14 +19,10 @@ bool contains(const Status &status, const std::string &text) {
   return status.message().find(text) != std::string::npos;
 }
 
-/// A communicator of the program's own.
+/// A communicator of the program's own, whose calls block unless said.
 class ForeignComm {
 public:
-  ForeignComm(NcclRank &rank, int number, int size) {
-    auto *library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_NOLOAD);
-    using InitRank = Result(CommHandle *, int, UniqueId, int);
-    auto *initRank =
-        reinterpret_cast<InitRank *>(dlsym(library, "ncclCommInitRank"));
+  ForeignComm(NcclRank &rank, int number, int size, bool isBlocking = true) {
     api = *Library::get();
     UniqueId id{};
     std::vector<UniqueId> all(rank.size());
@@ -38,7 +34,12 @@ public:
       if (one.bytes[0] && number != 0)
         id = one;
     cuda::Current here(*rank.backend().gpuOfRank());
-    EXPECT_EQ(initRank(&handle, size, id, number), success);
+    Config config(api->version);
+    config.blocking = isBlocking;
+    Result made = api->commInitRankConfig(&handle, size, id, number, &config);
+    while (made == inProgress)
+      EXPECT_EQ(api->commGetAsyncError(handle, &made), success);
+    EXPECT_EQ(made, success);
   }
   ~ForeignComm() {
     if (!handle)
@@ -260,5 +261,48 @@ TEST_F(NcclCommunicatorTest, LentOneIsNotResetWhileAnExchangeIsUnderWay) {
     }
     EXPECT_TRUE(rank.isDone(20));
     EXPECT_OK((*made)->reset(rank.context.boot()));
+  });
+}
+
+namespace {
+class Refusing : public ExchangeGuard {
+public:
+  Status check(int peer) override {
+    EXPECT_GE(peer, 0);
+    EXPECT_LT(peer, 2);
+    return Status(MOERT_PEER_FAILED, "the group has failed");
+  }
+};
+} // namespace
+
+/// One that does not block queues a call later, and is asked until then.
+TEST_F(NcclCommunicatorTest, GuardEndsTheWaitForNccl) {
+  run(2, [](NcclRank &rank) {
+    ForeignComm comm(rank, rank.rank(), 2, /*isBlocking=*/false);
+    auto made = rank.create({/*hasNccl=*/true, comm.handle});
+    ASSERT_TRUE(made.isOk()) << made.status().message();
+    char *send = rank.allocate(8), *recv = rank.allocate(16);
+    Refusing guard;
+    Status status = (*made)->allGather(send, recv, 8, StreamRef{}, guard);
+    EXPECT_EQ(status.message(), "the group has failed");
+    // What it has queued is carried out nevertheless.
+    EXPECT_TRUE(rank.isDone(20));
+    EXPECT_OK(rank.context.boot().barrier());
+  });
+}
+
+/// The runtime's own is connected, so that no call of it waits for anybody.
+TEST_F(NcclCommunicatorTest, OwnOneQueuesCallsAtOnce) {
+  run(2, [](NcclRank &rank) {
+    auto made = rank.create();
+    ASSERT_TRUE(made.isOk()) << made.status().message();
+    char *send = rank.allocate(8, 10 + rank.rank());
+    char *recv = rank.allocate(16);
+    Refusing guard;
+    EXPECT_OK((*made)->allGather(send, recv, 8, StreamRef{}, guard));
+    EXPECT_TRUE(rank.isDone(20));
+    std::vector<char> expected(8, 10);
+    expected.resize(16, 11);
+    EXPECT_EQ(rank.read(recv, 16), expected);
   });
 }

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 
 using namespace moe::rt;
 using namespace moe::rt::nccl;
@@ -128,9 +129,11 @@ Status Communicator::completeTogether(const Look &look, const char *what) {
 
 /// Collective.
 Status Communicator::connect(const UniqueId &id) {
-  Config config;
+  Config config(library.version);
   // A blocking one cannot be given up while it waits for a rank.
   config.blocking = 0;
+  if (library.canSplit())
+    config.splitShare = 1;
   cuda::Current here(*group.gpu);
   Result begun = library.commInitRankConfig(&handle, group.bootstrap.size(), id,
                                             rank, &config);
@@ -166,6 +169,42 @@ Communicator::create(const Library &library, const CommunicatorGroup &group) {
   return made;
 }
 
+/// A communicator that does not block starts a thread for each group of calls:
+/// some 40 us on an H200 with NCCL 2.28. Its child shares connections, buffers
+/// and the flag of an abort, so that the parent can still give both up.
+Status Communicator::makeBlocking() {
+  if (!library.canSplit())
+    return Status::ok();
+  child = std::make_shared<CommHandle>(nullptr);
+  Config config(library.version);
+  config.blocking = 1;
+  cuda::Current here(*group.gpu);
+  Result begun = library.commSplit(handle, /*color=*/0, /*key=*/rank,
+                                   child.get(), &config);
+  if (Status s = completeTogether(follow(begun), "splitting a communicator");
+      !s.isOk())
+    return s;
+  parent = handle;
+  handle = *child;
+  return Status::ok();
+}
+
+/// Whether the child has done all that was queued, and is gone.
+bool Communicator::endChild() {
+  auto ended = onThread([api = &library, last = handle] {
+    Result result = api->commFinalize(last);
+    return result == success ? api->commDestroy(last) : result;
+  });
+  Deadline deadline(group.endSeconds);
+  Result result = ended();
+  for (; result == inProgress && !deadline.isOver(); result = ended())
+    pauseUs(200);
+  if (result != success)
+    return false;
+  handle = std::exchange(parent, nullptr);
+  return true;
+}
+
 /// Waits until everything that has been queued is done and sent.
 bool Communicator::finalize() {
   Result result = library.commFinalize(handle);
@@ -181,7 +220,8 @@ Communicator::~Communicator() {
   if (borrowed || !handle || getpid() != process)
     return;
   cuda::Current here(*group.gpu);
-  if (hasFailed || state() != success || !finalize()) {
+  if (hasFailed || state() != success || (parent && !endChild()) ||
+      !finalize()) {
     abandon();
     return;
   }
@@ -195,12 +235,16 @@ static constexpr double abortSeconds = 2;
 
 void Communicator::abandon() {
   hasFailed = true;
-  CommHandle last = handle;
+  CommHandle last = handle, first = parent;
   if (borrowed || !last || getpid() != process)
     return;
-  handle = nullptr;
+  handle = parent = nullptr;
   runBounded(std::min(abortSeconds, group.endSeconds), group.gpu,
-             [api = &library, last] { api->commAbort(last); });
+             [api = &library, last, first, child = child] {
+               api->commAbort(last);
+               if (first)
+                 api->commAbort(first);
+             });
 }
 
 //===----------------------------------------------------------------------===//

@@ -54,6 +54,10 @@ public:
   /// has failed: then all leave together, where NCCL would wait for it. The
   /// error of a rank that is not done in time says that it has not connected.
   Status completeTogether(const Look &look, const char *what);
+  /// Collective, of one that the runtime has made and that has connected all
+  /// ranks. Calls wait for no rank any more, so from here on they are made
+  /// by a child of the communicator that carries them out itself.
+  Status makeBlocking();
 
   /// Makes a call that may block on a thread that can be left behind, so it has
   /// to own what it uses. This object outlives the answer.
@@ -79,6 +83,7 @@ private:
   Look follow(Result result) const;
   Status error(Result result, const char *what) const;
   bool finalize();
+  bool endChild();
 
   const Library &library;
   CommunicatorGroup group;
@@ -86,7 +91,10 @@ private:
   const int rank;
   /// In a child that this one forks NCCL does not work.
   const pid_t process;
-  CommHandle handle = nullptr;
+  /// The one that calls are made by, and its parent, where that is another one.
+  CommHandle handle = nullptr, parent = nullptr;
+  /// Where NCCL puts the child, until it is done or its parent is aborted.
+  std::shared_ptr<CommHandle> child;
   /// It met an error, so what it still has to do will not end by itself.
   bool hasFailed = false;
 };

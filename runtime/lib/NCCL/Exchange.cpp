@@ -118,25 +118,23 @@ Status NcclExchanger::runGroup(const char *what, const StreamRef &stream,
                               guard);
 }
 
-/// NCCL connects ranks for an all-gather when it first needs to, by a way that
-/// depends on the size. A communicator that is lent mostly blocks while it does
-/// so, without a bound: hence the thread.
+/// By sends and receives, which the ranks are connected for: NCCL would connect
+/// them for an all-gather of its own in the first one, by a way that depends on
+/// the size, and wait for all ranks, without a bound where calls block.
 Status NcclExchanger::allGather(const void *send, void *recv, size_t bytes,
                                 const StreamRef &stream, ExchangeGuard &guard) {
   if (bytes == 0)
     return Status::ok();
-  if (!communicator->get())
-    return communicator->poll();
-  noteUse(stream);
-  auto gather = [=, &library = library, comm = communicator->get(),
-                 queue = backend.handleOf(stream)] {
-    return library.allGather(send, recv, bytes, typeInt8, comm, queue);
-  };
-  if (communicator->isBorrowed())
-    return communicator->finish(communicator->onThread(gather), "an all-gather",
-                                guard);
-  cuda::Current here(*group.gpu);
-  return communicator->finish(gather(), "an all-gather", guard);
+  cuda::StreamHandle queue = backend.handleOf(stream);
+  auto *to = static_cast<char *>(recv);
+  return runGroup("an all-gather", stream, guard,
+                  [&](CallGroup &calls, int target, int source) {
+                    calls.add(library.send(send, bytes, typeInt8, target,
+                                           communicator->get(), queue));
+                    calls.add(library.recv(to + bytes * size_t(source), bytes,
+                                           typeInt8, source,
+                                           communicator->get(), queue));
+                  });
 }
 
 Status NcclExchanger::allToAll(const void *send, void *recv, size_t bytes,
@@ -234,6 +232,12 @@ Status NcclExchanger::connect() {
   if (Status s = agreeStatus(group.bootstrap, memory.status()); !s.isOk())
     return s;
   Status status = moveOneByte(*memory);
+  if (status.isOk() && !communicator->isBorrowed()) {
+    status = communicator->makeBlocking();
+    // What a child does not share with its parent is connected here.
+    if (status.isOk())
+      status = moveOneByte(*memory);
+  }
   // A kernel that waits for a rank may write there at any time.
   if (status.isOk())
     (void)heap.free(*memory);

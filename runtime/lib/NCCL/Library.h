@@ -19,6 +19,7 @@
 #include "CUDA/Driver.h"
 
 #include <climits>
+#include <cstddef>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -48,18 +49,26 @@ struct UniqueId {
 };
 static_assert(sizeof(UniqueId) == 128);
 
-/// The configuration as NCCL 2.14 has it, the first with one. Later versions
-/// have more fields; they copy no more than `size` bytes, and take their
-/// defaults for what is newer than `version`.
+/// The configuration as NCCL 2.17 has it. Later versions have more fields; they
+/// copy no more than `size` bytes, and take their defaults for what is newer
+/// than `version`. NCCL 2.14, the first with one, knows the first 24 bytes.
 struct Config {
-  size_t size = sizeof(Config);
+  size_t size;
   unsigned magic = 0xcafebeef;
-  unsigned version = 21400;
+  unsigned version;
   int blocking = INT_MIN;
-  /// Later versions have a field in place of this padding.
-  int unused = INT_MIN;
+  int cgaClusterSize = INT_MIN;
+  int minCTAs = INT_MIN;
+  int maxCTAs = INT_MIN;
+  const char *netName = nullptr;
+  int splitShare = INT_MIN;
+  int padding = INT_MIN;
+
+  explicit Config(int library)
+      : size(library < 21700 ? 24 : sizeof(Config)),
+        version(library < 21700 ? 21400 : 21700) {}
 };
-static_assert(sizeof(Config) == 24);
+static_assert(sizeof(Config) == 48 && offsetof(Config, minCTAs) == 24);
 
 /// name in the table, symbol of the library, type.
 #define MOERT_NCCL_FUNCTIONS(X)                                                \
@@ -75,10 +84,7 @@ static_assert(sizeof(Config) == 24);
   X(groupEnd, ncclGroupEnd, Result())                                          \
   X(send, ncclSend,                                                            \
     Result(const void *, size_t, int, int, CommHandle, StreamHandle))          \
-  X(recv, ncclRecv,                                                            \
-    Result(void *, size_t, int, int, CommHandle, StreamHandle))                \
-  X(allGather, ncclAllGather,                                                  \
-    Result(const void *, void *, size_t, int, CommHandle, StreamHandle))
+  X(recv, ncclRecv, Result(void *, size_t, int, int, CommHandle, StreamHandle))
 
 /// The same of functions that the oldest version that works does not have; they
 /// may be null.
@@ -86,7 +92,9 @@ static_assert(sizeof(Config) == 24);
   X(getLastError, ncclGetLastError, const char *(CommHandle))                  \
   X(commInitRankConfig, ncclCommInitRankConfig,                                \
     Result(CommHandle *, int, UniqueId, int, Config *))                        \
-  X(commFinalize, ncclCommFinalize, Result(CommHandle))
+  X(commFinalize, ncclCommFinalize, Result(CommHandle))                        \
+  X(commSplit, ncclCommSplit,                                                  \
+    Result(CommHandle, int, int, CommHandle *, Config *))
 
 /// The NCCL of this process.
 struct Library {
@@ -104,6 +112,11 @@ struct Library {
   static constexpr int oldestVersion = 20900;
   /// The first that makes communicators whose set-up can be given up.
   static constexpr int oldestOwnVersion = 21400;
+  /// The first whose communicators can be split and share what they have.
+  static constexpr int oldestSplitVersion = 21800;
+  bool canSplit() const {
+    return commSplit && commFinalize && version >= oldestSplitVersion;
+  }
 
   /// Opens NCCL, once: the copy that is loaded already, such as that of torch;
   /// else the file that MOE_NCCL_LIBRARY names; else libnccl.so.2.

@@ -89,22 +89,35 @@ static Result initialize(CommHandle *out, int size, const UniqueId &id,
     return unhandledCudaError;
   if (size < 1 || rank < 0 || rank >= size)
     return invalidArgument;
-  auto comm = std::make_unique<Comm>(id, rank, size, device, isBlocking);
+  auto comm = std::make_unique<Comm>(id, rank, size, device, isBlocking,
+                                     takeFault(rank));
   Comm &made = *comm;
   *out = add(std::move(comm));
   return made.initialize();
 }
 
+/// Whether the fields that the caller's version has are ones that NCCL takes.
+static bool isValid(const Config *config) {
+  constexpr size_t oldest = offsetof(Config, blocking) + sizeof(int);
+  return config && config->size >= oldest && config->magic == 0xcafebeef &&
+         (config->blocking == INT_MIN || (config->blocking | 1) == 1);
+}
+
 Result ncclCommInitRankConfig(CommHandle *out, int size, UniqueId id, int rank,
                               Config *config) {
-  // The fields that the caller's version has.
-  constexpr size_t oldest = offsetof(Config, unused);
-  if (!config || config->size < oldest || config->magic != 0xcafebeef)
-    return invalidArgument;
-  bool isKnown = config->blocking == INT_MIN || (config->blocking | 1) == 1;
-  if (!isKnown)
+  if (!isValid(config))
     return invalidArgument;
   return initialize(out, size, id, rank, config->blocking != 0);
+}
+
+Result ncclCommSplit(CommHandle handle, int color, int, CommHandle *out,
+                     Config *config) {
+  Comm *comm = find(handle);
+  // All ranks stay together, in their order.
+  if (!comm || color != 0 || !isValid(config))
+    return invalidArgument;
+  Result ready = comm->checkReady();
+  return ready == success ? comm->split(out, config->blocking != 0) : ready;
 }
 
 Result ncclCommInitRank(CommHandle *out, int size, UniqueId id, int rank) {

@@ -127,9 +127,10 @@ void moe::standin::retire(CommHandle handle) {
 // Communicators
 //===----------------------------------------------------------------------===//
 
-Comm::Comm(const UniqueId &id, int rank, int size, int device, bool isBlocking)
+Comm::Comm(const UniqueId &id, int rank, int size, int device, bool isBlocking,
+           Fault fault)
     : rank(rank), size(size), device(device), id(id), isBlocking(isBlocking),
-      fault(takeFault(rank)) {}
+      fault(fault) {}
 
 void Comm::fail(Result result, const std::string &text) {
   std::lock_guard<std::mutex> lock(mutex);
@@ -176,6 +177,19 @@ Result Comm::later(std::function<Result()> work) {
 
 Result Comm::initialize() {
   return later([this] { return meet(); });
+}
+
+Result Comm::split(CommHandle *out, bool isBlocking) {
+  *out = nullptr;
+  auto child =
+      std::make_unique<Comm>(id, rank, size, device, isBlocking, fault);
+  child->segment = segment;
+  child->numOperations = numOperations;
+  CommHandle made = add(std::move(child));
+  return later([out, made] {
+    *out = made;
+    return Result(success);
+  });
 }
 
 Result Comm::meet() {

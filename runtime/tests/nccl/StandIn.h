@@ -133,7 +133,12 @@ private:
 
 class Comm {
 public:
-  Comm(const UniqueId &id, int rank, int size, int device, bool isBlocking);
+  Comm(const UniqueId &id, int rank, int size, int device, bool isBlocking,
+       Fault fault);
+
+  /// Makes one of the same ranks with the same connections, and writes where it
+  /// is once that is done.
+  Result split(CommHandle *out, bool isBlocking);
 
   /// Meets the other ranks; where calls do not block, in a thread.
   Result initialize();
@@ -164,7 +169,7 @@ private:
   const UniqueId id;
   const bool isBlocking;
   Fault fault;
-  std::unique_ptr<Segment> segment;
+  std::shared_ptr<Segment> segment;
   std::atomic<Result> currentState{success};
   std::atomic<bool> aborted{false};
   std::atomic<int> numQueued{0}, numRunning{0}; ///< operations on streams
