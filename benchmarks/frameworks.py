@@ -29,9 +29,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gpu import goals, group, modules, report, shapes  # pylint: disable=wrong-import-position
+from gpu import goals, group, modules, options, report, shapes  # pylint: disable=wrong-import-position
 
-ROOT = Path(__file__).resolve().parent.parent
 OVERHEAD = Path(__file__).with_name("torch_overhead.py")
 OVERHEAD_ARTIFACT = "overhead.so"
 OVERHEAD_SECONDS = 120
@@ -134,28 +133,16 @@ def main():
     both.add_argument("--model", default=shapes.QUICK_MODEL, help="a shape of examples/models")
     both.add_argument("--tokens", type=int, nargs=2, default=[4096, 128], metavar=("TRAINING", "CAPTURED"),
                       help="tokens per rank of training and of CUDA graphs")
-    both.add_argument("--package", type=Path, default=ROOT / "build" / "python", help="folder of the Python package")
+    options.add_package(both)
     both.add_argument("--target", default="cuda:sm_90", help="host: try it without a GPU")
 
     sub = commands.add_parser("prepare", parents=[both])
-    sub.add_argument("--out", type=Path, required=True)
-    sub.add_argument("--moe-compile", type=Path, default=ROOT / "build" / "bin" / "moe-compile")
-    sub.add_argument("--option", action="append", default=[], metavar="OPTION", help="a further option of moe-compile")
-    sub.add_argument("--jobs", type=int, default=os.cpu_count())
+    options.add_prepare(sub)
 
     sub = commands.add_parser("run", parents=[both])
-    sub.add_argument("--artifacts", type=Path, required=True)
-    sub.add_argument("--runtime", type=Path, default=ROOT / "build" / "lib" / "libmoe_runtime.so")
-    sub.add_argument("--baselines", type=Path, default=Path("libmoe_baselines.so"), help="built when missing")
-    sub.add_argument("--nvcc", default="/usr/local/cuda/bin/nvcc")
-    sub.add_argument("--arch", default="sm_90")
-    sub.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS), help=",".join(KINDS))
+    options.add_run(sub, KINDS, seconds=300)
     sub.add_argument("--rounds", type=int, default=6, help="how often series take turns")
     sub.add_argument("--samples", type=int, default=10, help="of a series in a round")
-    sub.add_argument("--seconds", type=float, default=300, help="what is not measured by then is left out")
-    sub.add_argument("--seed", type=int, default=1)
-    sub.add_argument("--commit", default="unknown")
-    sub.add_argument("--json", type=Path, help="write the result here, after each unit what there is")
 
     sub = commands.add_parser("tables")
     sub.add_argument("result", type=Path, help="what --json wrote")

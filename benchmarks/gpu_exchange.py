@@ -18,15 +18,12 @@ docs/Benchmarks.md says what is measured and how.
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gpu import group, modules, peers, report, shapes  # pylint: disable=wrong-import-position
-
-ROOT = Path(__file__).resolve().parent.parent
+from gpu import group, modules, options, peers, report, shapes  # pylint: disable=wrong-import-position
 
 
 def block_list(text):
@@ -102,26 +99,12 @@ def main():
                       help="blocks per kernel of ours, such as auto,16,132")
 
     sub = commands.add_parser("prepare", parents=[both])
-    sub.add_argument("--out", type=Path, required=True)
-    sub.add_argument("--moe-compile", type=Path, default=ROOT / "build" / "bin" / "moe-compile")
     sub.add_argument("--target", default="cuda:sm_90")
-    sub.add_argument("--option", action="append", default=[], metavar="OPTION",
-                     help="a further option of moe-compile, such as --option=--threads=1024; may be repeated")
-    sub.add_argument("--jobs", type=int, default=os.cpu_count())
+    options.add_prepare(sub)
 
     sub = commands.add_parser("run", parents=[both])
-    sub.add_argument("--artifacts", type=Path, required=True)
-    sub.add_argument("--runtime", type=Path, default=ROOT / "build" / "lib" / "libmoe_runtime.so")
-    sub.add_argument("--package", type=Path, default=ROOT / "build" / "python", help="folder of the Python package")
-    sub.add_argument("--baselines", type=Path, default=Path("libmoe_baselines.so"), help="built when missing")
-    sub.add_argument("--nvcc", default="/usr/local/cuda/bin/nvcc")
-    sub.add_argument("--arch", default="sm_90")
-    sub.add_argument("--kinds", type=lambda text: text.split(","), default=list(shapes.KINDS),
-                     help=",".join(shapes.KINDS))
-    sub.add_argument("--seconds", type=float, default=480, help="what is not measured by then is left out")
-    sub.add_argument("--seed", type=int, default=1)
-    sub.add_argument("--commit", default="unknown")
-    sub.add_argument("--json", type=Path, help="write the result here, after each unit what there is")
+    options.add_package(sub)
+    options.add_run(sub, shapes.KINDS, seconds=480)
 
     sub = commands.add_parser("tables")
     sub.add_argument("results", type=Path, nargs="+", help="what --json wrote; the records of all are put together")

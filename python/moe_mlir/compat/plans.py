@@ -17,6 +17,8 @@ where the caller's are put, so that each is copied once.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from typing import Any
 
 from moe_mlir.exchange import Exchange
 
@@ -28,29 +30,21 @@ def by_rank(
     dtype: str,
     max_tokens: int,
     num_scales: int = 0,
+    **form: Any,
 ) -> Exchange:
-    """One row per token and rank: `ElasticBuffer.dispatch`, `Buffer.dispatch`."""
+    """One row per token and rank: `ElasticBuffer.dispatch`, `Buffer.dispatch`.
+
+    `form` has further fields of the plan.
+    """
     return Exchange(
         num_experts=num_experts, top_k=num_topk, hidden=hidden, dtype=dtype,
         max_tokens=max_tokens, scales=num_scales, index_dtype="i64",
-        symmetric_recv=True, symmetric_y=True,
+        symmetric_recv=True, symmetric_y=True, **form,
     )  # fmt: skip
 
 
-def by_expert(
-    num_experts: int,
-    num_topk: int,
-    hidden: int,
-    dtype: str,
-    max_tokens: int,
-    num_scales: int = 0,
-) -> Exchange:
-    """One row per token and expert, both ways: the low-latency calls."""
-    return Exchange(
-        num_experts=num_experts, top_k=num_topk, hidden=hidden, dtype=dtype,
-        max_tokens=max_tokens, scales=num_scales, index_dtype="i64",
-        layout="expert_major", reduce="none", symmetric_recv=True, symmetric_y=True,
-    )  # fmt: skip
+by_expert = functools.partial(by_rank, layout="expert_major", reduce="none")
+"""One row per token and expert, both ways: the low-latency calls."""
 
 
 def again(plan: Exchange) -> Exchange:

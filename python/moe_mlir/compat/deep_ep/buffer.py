@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,7 +20,6 @@ from moe_mlir.compat.deep_ep.event import EventHandle, EventOverlap
 from moe_mlir.compat.deep_ep.local import align
 from moe_mlir.compat.deep_ep.low_latency_calls import MASKS, LowLatencyCalls
 from moe_mlir.compat.deep_ep.missing import lack, missing
-from moe_mlir.exchange import Exchange
 
 _Rows = Any  # a tensor, or a tuple of rows and scales
 
@@ -68,29 +66,12 @@ allow_nvlink_for_low_latency_mode, allow_mnnvl : optional
     ) -> None:
         if enable_shrink:
             raise lack("Buffer", MASKS)
-        super().__init__(Engine(group, comm))
+        super().__init__(Engine(group, comm), explicitly_destroy)
         self.group = comm if group is None else group
         self.rank, self.group_size = self._engine.rank, self._engine.ranks
         self.num_nvl_bytes, self.num_rdma_bytes = num_nvl_bytes, num_rdma_bytes
         self.low_latency_mode = low_latency_mode
-        self.explicitly_destroy = explicitly_destroy
         self.enable_shrink = enable_shrink
-
-    def destroy(self) -> None:
-        """Leave the group.
-
-        Raises
-        ------
-        RuntimeError
-            The buffer was not made with `explicitly_destroy`.
-        """
-        if not self.explicitly_destroy:
-            raise RuntimeError("destroy: expected a buffer with explicitly_destroy = True")
-        self._engine.close()
-
-    def use_artifacts(self, artifacts: Mapping[Exchange, Any]) -> None:
-        """Take exchanges that were compiled elsewhere; see `ElasticBuffer.use_artifacts`."""
-        self._engine.use(artifacts)
 
     # What it is
 
@@ -124,10 +105,6 @@ allow_nvlink_for_low_latency_mode, allow_mnnvl : optional
         """Bytes of the symmetric rows of a dispatch and a combine, at most."""
         rows = num_max_dispatch_tokens_per_rank * num_experts
         return align(rows * hidden * 2 * 2, 128)
-
-    def get_comm_stream(self) -> Any:
-        """The stream of asynchronous calls."""
-        return self._streams.own
 
     @staticmethod
     def get_dispatch_config(num_ranks: int) -> Config:

@@ -9,19 +9,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from moe_mlir.compat.deep_ep import checks, tokens
+from moe_mlir.compat.deep_ep.base import BaseBuffer
 from moe_mlir.compat.deep_ep.engine import Engine
 from moe_mlir.compat.deep_ep.event import EventHandle, EventOverlap
 from moe_mlir.compat.deep_ep.handle import EPHandle
 from moe_mlir.compat.deep_ep.local import align
 from moe_mlir.compat.deep_ep.missing import lack, missing
-from moe_mlir.compat.deep_ep.streams import Streams
-from moe_mlir.exchange import Exchange
 
 _Rows = Any  # a tensor, or a tuple of rows and scales
 
@@ -33,7 +31,7 @@ _SMS = 16  # that come near the bandwidth of the links of an H200
 _SMS_ALONE = 64  # where nothing else is to run beside them
 
 
-class ElasticBuffer:
+class ElasticBuffer(BaseBuffer):
     """DeepEP V2's buffer, for code that was written for it.
 
     There is one row per token and rank on the way, in both directions. Rows of `do_expand` are
@@ -86,15 +84,14 @@ num_allocated_qps : optional
     ) -> None:
         if num_cpu_bytes:
             raise lack("ElasticBuffer", "buffers in the memory of CPUs (num_cpu_bytes)")
-        self._engine = Engine(group, timeout=float(min(num_cpu_timeout_secs, num_gpu_timeout_secs)))
-        self._streams = Streams(self._engine.group, self._engine.device)
+        timeout = float(min(num_cpu_timeout_secs, num_gpu_timeout_secs))
+        super().__init__(Engine(group, timeout=timeout), explicitly_destroy)
         self.group = group
         self.rank_idx, self.num_ranks = self._engine.rank, self._engine.ranks
         self.allow_hybrid_mode = allow_hybrid_mode
         self.allow_multiple_reduction = allow_multiple_reduction
         self.prefer_overlap_with_compute = prefer_overlap_with_compute
         self.deterministic = deterministic
-        self.explicitly_destroy = explicitly_destroy
         self.num_max_tokens_per_rank = num_max_tokens_per_rank
         if num_bytes is None:
             num_bytes = _size_hint(
@@ -105,29 +102,6 @@ num_allocated_qps : optional
         self.num_scaleout_ranks, self.num_scaleup_ranks = self.get_logical_domain_size()
         self.scaleout_rank_idx, self.scaleup_rank_idx = 0, self.rank_idx
         self.num_rdma_ranks, self.num_nvlink_ranks = self.get_physical_domain_size()
-
-    def destroy(self) -> None:
-        """Leave the group.
-
-        Raises
-        ------
-        RuntimeError
-            The buffer was not made with `explicitly_destroy`.
-        """
-        if not self.explicitly_destroy:
-            raise RuntimeError("destroy: expected a buffer with explicitly_destroy = True")
-        self._engine.close()
-
-    def use_artifacts(self, artifacts: Mapping[Exchange, Any]) -> None:
-        """Take exchanges that were compiled elsewhere; not in DeepEP.
-
-        Parameters
-        ----------
-        artifacts : mapping from Exchange to artifact
-            What `Group.load` takes, for plans of :mod:`moe_mlir.compat.plans`. All ranks have
-            the same.
-        """
-        self._engine.use(artifacts)
 
     # What it is
 
@@ -178,10 +152,6 @@ num_allocated_qps : optional
     def capture() -> EventHandle:
         """Mark a point on the current stream."""
         return EventHandle()
-
-    def get_comm_stream(self) -> Any:
-        """The stream of asynchronous calls."""
-        return self._streams.own
 
     def barrier(
         self,

@@ -15,27 +15,20 @@ from typing import Any
 import torch
 
 from moe_mlir.compat.deep_ep import checks, low_latency
+from moe_mlir.compat.deep_ep.base import BaseBuffer
 from moe_mlir.compat.deep_ep.engine import Engine
 from moe_mlir.compat.deep_ep.event import EventOverlap
 from moe_mlir.compat.deep_ep.missing import lack, missing
-from moe_mlir.compat.deep_ep.streams import Streams
 
 MASKS = "rank masks (enable_shrink)"
 _WAITS = "statistics of waits (dispatch_wait_recv_cost_stats, combine_wait_recv_cost_stats)"
 
 
-class LowLatencyCalls:
-    """Low-latency calls of a buffer.
+class LowLatencyCalls(BaseBuffer):
+    """Low-latency calls of a buffer; see `BaseBuffer`."""
 
-    Parameters
-    ----------
-    engine : Engine
-        The exchanges of the buffer.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._streams = Streams(engine.group, engine.device)
+    def __init__(self, engine: Engine, explicitly_destroy: bool) -> None:
+        super().__init__(engine, explicitly_destroy)
         self._combine_buffers: dict[tuple[int, ...], torch.Tensor] = {}
 
     def clean_low_latency_buffer(
