@@ -72,7 +72,7 @@ static nb::tuple compile(const nb::bytes &source, const std::string &filename,
   MoeCompileResult handle;
   {
     // The arguments keep what is read alive.
-    nb::gil_scoped_release release;
+    moe::py::WithoutGil released;
     handle = moeCompile(bytes, toRef(filename), texts.size(), texts.data());
   }
   Result result(handle);
@@ -94,7 +94,7 @@ static int runTool(std::vector<std::string> arguments) {
   for (std::string &argument : arguments)
     argv.push_back(argument.data());
   argv.push_back(nullptr);
-  nb::gil_scoped_release release;
+  moe::py::WithoutGil released;
   return main(static_cast<int>(arguments.size()), argv.data());
 }
 

@@ -123,7 +123,7 @@ void ContextState::discard(MlirModule module) {
 
 ContextLock::ContextLock(ContextState &context) : context(context) {
   if (!context.mutex.try_lock()) {
-    nb::gil_scoped_release release;
+    moe::py::WithoutGil released;
     context.mutex.lock();
   }
   if (!context.isLost)
@@ -136,7 +136,7 @@ ContextLock::ContextLock(ContextState &context) : context(context) {
 /// Returns what went wrong, or an empty text.
 static std::string tryRun(const std::function<void()> &body) {
   std::string reason;
-  nb::gil_scoped_release release;
+  moe::py::WithoutGil released;
   (void)moeRunRecoverably(
       [](void *data) { (*static_cast<const std::function<void()> *>(data))(); },
       const_cast<std::function<void()> *>(&body), appendText, &reason);

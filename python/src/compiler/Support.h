@@ -9,6 +9,7 @@
 #ifndef MOE_MLIR_PYTHON_COMPILER_SUPPORT_H
 #define MOE_MLIR_PYTHON_COMPILER_SUPPORT_H
 
+#include "../Gil.h"
 #include "moe-mlir-c/Compiler.h"
 
 #include <nanobind/nanobind.h>

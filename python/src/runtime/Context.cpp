@@ -27,15 +27,7 @@ Context::Context(moert_context *handle, nb::object allGather)
       where(moert_context_device(handle)) {}
 
 /// Not collective: the other ranks see that this one leaves.
-Context::~Context() {
-  destroy();
-  if (!Py_IsInitialized())
-    (void)allGather.release();
-  else if (allGather.is_valid()) {
-    nb::gil_scoped_acquire acquire;
-    allGather.reset();
-  }
-}
+Context::~Context() { destroy(); }
 
 moert_context *Context::open(const char *what) const {
   if (!closed)
@@ -90,12 +82,17 @@ void Context::destroy() {
   // after Python has ended.
   if (!Py_IsInitialized()) {
     moert_context_destroy(last);
+    (void)allGather.release();
     return;
   }
   // Whether this thread has it cannot be asked, but with it, it can be dropped.
-  nb::gil_scoped_acquire acquire;
-  nb::gil_scoped_release release;
-  moert_context_destroy(last);
+  WithGil acquired;
+  {
+    WithoutGil released;
+    moert_context_destroy(last);
+  }
+  // It keeps the process group, whose threads otherwise outlive its end.
+  allGather.reset();
 }
 
 //===----------------------------------------------------------------------===//
@@ -139,7 +136,7 @@ static ContextRef createFromEnvironment(std::optional<double> timeout,
   moert_context *context = nullptr;
   moert_code code;
   {
-    nb::gil_scoped_release release;
+    WithoutGil released;
     code = moert_context_create_from_environment(&options.given, &context);
   }
   check(code);
@@ -156,7 +153,7 @@ static ContextRef createWithMpi(uintptr_t communicator,
   moert_context *context = nullptr;
   moert_code code;
   {
-    nb::gil_scoped_release release;
+    WithoutGil released;
     code = moert_context_create_mpi(
         reinterpret_cast<const void *>(communicator), &options.given, &context);
   }
@@ -169,12 +166,15 @@ static ContextRef createWithMpi(uintptr_t communicator,
 static int32_t gatherInPython(void *user, const void *in, size_t bytes,
                               void *out, double timeout, char *error,
                               size_t errorBytes) {
-  nb::gil_scoped_acquire acquire;
+  WithGil acquired;
   auto *self = static_cast<std::pair<nb::object, int> *>(user);
   std::string why;
   try {
-    nb::object result =
-        self->first(nb::bytes(static_cast<const char *>(in), bytes), timeout);
+    nb::object result;
+    orWaitForTheEnd([&] {
+      result =
+          self->first(nb::bytes(static_cast<const char *>(in), bytes), timeout);
+    });
     if (!nb::isinstance<nb::bytes>(result)) {
       why = "it returned no bytes";
     } else {
@@ -218,7 +218,7 @@ static ContextRef createWithAllGather(int rank, int size, nb::object allGather,
   moert_context *context = nullptr;
   moert_code code;
   {
-    nb::gil_scoped_release release;
+    WithoutGil released;
     code = moert_context_create(&bootstrap, &options.given, &context);
   }
   check(code);
@@ -246,7 +246,7 @@ createInThreads(int size, std::optional<double> timeout,
   std::vector<Made> made(static_cast<size_t>(size));
   int failed = -1;
   {
-    nb::gil_scoped_release release;
+    WithoutGil released;
     std::vector<std::thread> threads;
     auto create = [&](int rank) {
       moert_options mine = options.given;

@@ -9,6 +9,7 @@
 #ifndef MOE_PYTHON_RUNTIME_CONTEXT_H
 #define MOE_PYTHON_RUNTIME_CONTEXT_H
 
+#include "../Gil.h"
 #include "Error.h"
 
 #include <atomic>
@@ -55,7 +56,7 @@ public:
     Running guard(*this);
     moert_code code;
     {
-      nanobind::gil_scoped_release release;
+      WithoutGil released;
       code = function(context);
     }
     check(code);

@@ -131,7 +131,7 @@ void Entry::run(const ArgumentList &inputs, const Order &order,
   const DLTensor *const *in = inputs.pointers();
   moert_code code = MOERT_OK;
   {
-    nb::gil_scoped_release release;
+    WithoutGil released;
     if (order.waitBefore)
       code = moert_context_synchronize(group, order.stream);
     if (code == MOERT_OK)

@@ -37,7 +37,8 @@ Expected<std::shared_ptr<Gpu>> Gpu::open(int ordinal) {
                      "there is no GPU %d; this process sees %d", ordinal,
                      *number);
   static std::mutex mutex;
-  static std::map<int, std::weak_ptr<Gpu>> opened;
+  // Never destroyed: threads may run until the process has ended.
+  static auto &opened = *new std::map<int, std::weak_ptr<Gpu>>;
   std::lock_guard<std::mutex> lock(mutex);
   if (std::shared_ptr<Gpu> gpu = opened[ordinal].lock())
     return gpu;

@@ -191,8 +191,9 @@ static std::mutex &loaderMutex() {
 }
 
 static std::map<Digest, std::weak_ptr<SharedObject>> &loadedObjects() {
-  static std::map<Digest, std::weak_ptr<SharedObject>> objects;
-  return objects;
+  // Never destroyed: threads may run until the process has ended.
+  static auto *objects = new std::map<Digest, std::weak_ptr<SharedObject>>;
+  return *objects;
 }
 
 Status SharedObject::open(int flags) {
