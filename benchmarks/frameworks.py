@@ -47,7 +47,7 @@ def prepare(args):
     from gpu import plans  # pylint: disable=import-outside-toplevel
     import overhead_plan  # pylint: disable=import-outside-toplevel
     artifacts = plans.wanted(args.ranks, plans.units(shapes.find(args.model), args.quick, *args.tokens))
-    artifacts.append(modules.Artifact(OVERHEAD_ARTIFACT, overhead_plan.PLAN.mlir(1)))
+    artifacts.append(modules.Artifact(OVERHEAD_ARTIFACT, overhead_plan.hollow(overhead_plan.PLAN, 1)))
     count, failed = modules.prepare(args.moe_compile, args.target, args.option, args.out, artifacts, args.jobs)
     for name, why in failed.items():
         print(f"{name}: {why}", file=sys.stderr)

@@ -21,10 +21,12 @@ from typing import Any
 
 import torch
 
+from moe_mlir._runtime import PackedEntry
 from moe_mlir.exchange import Exchange
-from moe_mlir.runtime import Code, Group, LoadedArtifact, MoEError
+from moe_mlir.runtime import Code, Entry, Group, LoadedArtifact, MoEError
 from moe_mlir.runtime.dtypes import torch_dtype
-from moe_mlir.torch.routes import Layout, Pieces
+from moe_mlir.torch.memory import Kind, empty_on
+from moe_mlir.torch.routes import Layout
 from moe_mlir.torch.streams import streams_of
 
 _numbers = itertools.count()
@@ -83,18 +85,40 @@ class Binding:
         self.scales_shape = (rows, plan.scales)
         self.per_row_shape = (rows,) if plan.is_expert_major else (rows, plan.top_k)
         self.weights_shape = (rows,)
-        results = [spec.name for spec in plan.signature("dispatch", self.ranks).results]
-        # The received weights are the only small result that is no route; they have a
-        # gradient. They come after the expert ids.
-        routes = [name for name in results if name in (*self.layout.parts, "send_row")]
-        self._written = Pieces(self.layout, routes)
-        self._read = Pieces(self.layout, ["send_row", "recv_src_idx", "n_tokens_from_rank"])
         # What does not have to be looked at again in each call.
         self.is_differentiable = (
             plan.gradients and self.dtype.itemsize > 1 and self.combine_dtype.itemsize > 1
         )
-        self._into = {name: loaded[name].into for name in plan.entries}
+        self._fixed, self._slots, self._hidden = self.layout.fixed, self.layout.slots, plan.hidden
+        self._adds_up = plan.reduce != "none"
+        self._empty = empty_on(self.device)
+        self._received = Kind.of(self.rows_shape, self.dtype)
+        self._received_scales = Kind.of(self.scales_shape, self.scales_dtype)
+        self._received_weights = Kind.of(self.per_row_shape, torch.float32)
+        self._rows = Kind.of(self.rows_shape, self.combine_dtype)
+        self._weights = Kind.of(self.weights_shape, torch.float32)
+        self._tensors: dict[str, dict[str, int]] = {}
+        self._calls = {name: self._pack(loaded[name]) for name in plan.entries}
         _bindings[self.name] = self
+
+    def _pack(self, entry: Entry) -> PackedEntry:
+        """The entry with all routes in one tensor.
+
+        Its tensors are numbered in the order of the entry's arguments and results, and the
+        routes come where the first of them does.
+        """
+        number: dict[str, int] = {}
+
+        def place(name: str) -> int | tuple[Any, ...]:
+            part = self.layout.place(name)
+            tensor = number.setdefault(name if part is None else "routes", len(number))
+            return tensor if part is None else (tensor, *part)
+
+        signature = self.plan.signature(entry.name, self.ranks)
+        arguments = [place(spec.name) for spec in signature.arguments]
+        results = [place(spec.name) for spec in signature.results]
+        self._tensors[entry.name] = number
+        return PackedEntry(entry, arguments, results)
 
     def forget(self) -> None:
         """Make operators that name this binding fail."""
@@ -102,8 +126,8 @@ class Binding:
 
     # Calls
 
-    def call(self, entry: str, outputs: list[torch.Tensor], given: list[torch.Tensor]) -> None:
-        """Call an entry.
+    def call(self, entry: str, *tensors: torch.Tensor) -> None:
+        """Call an entry with its arguments and results, the routes in one tensor.
 
         Raises
         ------
@@ -113,14 +137,11 @@ class Binding:
             A tensor is on another device than the group.
         """
         if self.on_gpu:
-            given = [x if x.is_contiguous() else x.contiguous() for x in given]
-        for tensor in given:
-            if tensor.is_cuda is not self.on_gpu:
-                self._refuse_device(entry, given)
-        if self.on_gpu:
             self.streams.follow()
+        call = self._calls[entry]
         try:
-            self._into[entry](outputs, *given)
+            if not call(*tensors):
+                call(*self._moved(entry, tensors))
         except MoEError as error:
             self._explain(error, entry)
             raise
@@ -137,19 +158,19 @@ class Binding:
         recv_scales: torch.Tensor | None,
     ) -> None:
         """Dispatch to given tensors."""
-        expected = self.layout.fixed + x.shape[0] * self.layout.slots
+        expected = self._fixed + x.shape[0] * self._slots
         if routes.shape[0] != expected:
             raise ValueError(
                 f"dispatch: expected routes of {expected} elements for {x.shape[0]} tokens, "
                 f"got {routes.shape[0]}"
             )
-        recv_topk_idx, *parts = self._written.of(routes)
         if scales is None or recv_scales is None:
-            outputs = [recv_x, recv_topk_idx, recv_topk_weights, *parts]
-            self.call("dispatch", outputs, [x, topk_idx, topk_weights])
+            self.call("dispatch", x, topk_idx, topk_weights, recv_x, routes, recv_topk_weights)
         else:
-            outputs = [recv_x, recv_scales, recv_topk_idx, recv_topk_weights, *parts]
-            self.call("dispatch", outputs, [x, topk_idx, topk_weights, scales])
+            self.call(
+                "dispatch", x, topk_idx, topk_weights, scales, recv_x, recv_scales, routes,
+                recv_topk_weights,
+            )  # fmt: skip
 
     def dispatch(
         self,
@@ -159,13 +180,17 @@ class Binding:
         scales: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Dispatch to new tensors: rows, weights, routes[, scales]."""
-        made = self.empty_received(x, topk_idx, topk_weights, scales)
-        recv_x, recv_topk_weights, routes = made[:3]
-        recv_scales = made[3] if scales is not None else None
-        self.dispatch_into(
-            x, topk_idx, topk_weights, scales, recv_x, recv_topk_weights, routes, recv_scales
+        empty = self._empty
+        recv_x, weights = empty(*self._received), empty(*self._received_weights)
+        routes = empty((self._fixed + x.shape[0] * self._slots,), (1,), torch.int32)
+        if scales is None:
+            self.call("dispatch", x, topk_idx, topk_weights, recv_x, routes, weights)
+            return recv_x, weights, routes
+        recv_scales = empty(*self._received_scales)
+        self.call(
+            "dispatch", x, topk_idx, topk_weights, scales, recv_x, recv_scales, routes, weights
         )
-        return made
+        return recv_x, weights, routes, recv_scales
 
     def empty_received(
         self,
@@ -174,12 +199,11 @@ class Binding:
         topk_weights: torch.Tensor,
         scales: torch.Tensor | None,
     ) -> tuple[torch.Tensor, ...]:
-        """What a dispatch of these returns, not filled; fake tensors of fake ones."""
-        num_routes = self.layout.fixed + x.shape[0] * self.layout.slots
+        """What a dispatch of fake tensors returns."""
         made = (
             x.new_empty(self.rows_shape),
             topk_weights.new_empty(self.per_row_shape),
-            x.new_empty((num_routes,), dtype=torch.int32),
+            x.new_empty((self._fixed + x.shape[0] * self._slots,), dtype=torch.int32),
         )
         return made if scales is None else (*made, scales.new_empty(self.scales_shape))
 
@@ -191,15 +215,26 @@ class Binding:
         scales: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Send rows along known routes: x[, scales]."""
-        outputs, given = [x.new_empty(self.rows_shape)], [x]
+        made = [self._empty(*self._received)]
         if scales is not None:
-            outputs.append(scales.new_empty(self.scales_shape))
-            given.append(scales)
-        given.append(self.layout.send_row(routes))
-        if self.is_expert_major:
+            made.append(self._empty(*self._received_scales))
+        self.dispatch_again_into(x, routes, topk_idx, scales, *made)
+        return tuple(made)
+
+    def dispatch_again_into(
+        self,
+        x: torch.Tensor,
+        routes: torch.Tensor,
+        topk_idx: torch.Tensor | None,
+        scales: torch.Tensor | None,
+        *made: torch.Tensor,
+    ) -> None:
+        """Send rows along known routes to given tensors."""
+        given = [x] if scales is None else [x, scales]
+        given.append(routes)
+        if self.is_expert_major and topk_idx is not None:
             given.append(topk_idx)
-        self.call("dispatch_again", outputs, given)
-        return tuple(outputs)
+        self.call("dispatch_again", *given, *made)
 
     def combine_into(
         self,
@@ -210,12 +245,12 @@ class Binding:
         out: torch.Tensor,
     ) -> None:
         """Combine to a given tensor."""
-        given = [y, *self._read.of(routes)]
-        if self.is_expert_major:
-            given.append(topk_idx)
         if weights is not None:
-            given.append(weights)
-        self.call("combine", [out], given)
+            self.call("combine", y, routes, topk_idx, weights, out)
+        elif self.is_expert_major:
+            self.call("combine", y, routes, topk_idx, out)
+        else:
+            self.call("combine", y, routes, out)
 
     def combine(
         self,
@@ -225,25 +260,30 @@ class Binding:
         weights: torch.Tensor | None,
     ) -> torch.Tensor:
         """Combine to a new tensor."""
-        out = y.new_empty(self.out_shape(topk_idx.shape[0]))
+        tokens, hidden, slots = topk_idx.shape[0], self._hidden, self._slots
+        if self._adds_up:
+            out = self._empty((tokens, hidden), (hidden, 1), self.combine_dtype)
+        else:
+            strides = (slots * hidden, hidden, 1)
+            out = self._empty((tokens, slots, hidden), strides, self.combine_dtype)
         self.combine_into(y, routes, topk_idx, weights, out)
         return out
 
     def out_shape(self, tokens: Any) -> tuple[Any, ...]:
         """Shape of what a combine returns."""
-        if self.plan.reduce == "none":
-            return (tokens, self.layout.slots, self.plan.hidden)
-        return (tokens, self.plan.hidden)
+        if self._adds_up:
+            return (tokens, self._hidden)
+        return (tokens, self._slots, self._hidden)
+
+    # Gradients
 
     def dispatch_backward_x(
         self, grad: torch.Tensor, routes: torch.Tensor, topk_idx: torch.Tensor
     ) -> torch.Tensor:
         """The gradient of `x` from that of the received rows."""
-        grad_x = grad.new_empty((topk_idx.shape[0], self.plan.hidden))
-        given = [grad, *self._read.of(routes)]
-        if self.is_expert_major:
-            given.append(topk_idx)
-        self.call("dispatch_backward_x", [grad_x], given)
+        grad_x = self._empty_gradient(topk_idx)
+        given = [topk_idx] if self.is_expert_major else []
+        self.call("dispatch_backward_x", grad, routes, *given, grad_x)
         return grad_x
 
     def dispatch_backward(
@@ -254,27 +294,18 @@ class Binding:
         topk_idx: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The gradients of `x` and of `topk_weights`."""
-        grad_x = grad.new_empty((topk_idx.shape[0], self.plan.hidden))
-        grad_topk_weights = grad_weights.new_empty(topk_idx.shape)
-        given = [grad, *self._read.of(routes)]
-        if self.is_expert_major:
-            given += [topk_idx, grad_weights]
-        else:
-            given += [grad_weights, topk_idx, self.layout.part(routes, "recv_topk_idx")]
-        self.call("dispatch_backward", [grad_x, grad_topk_weights], given)
+        grad_x, grad_topk_weights = self._empty_gradient(topk_idx), self._empty_weights(topk_idx)
+        given = self._with_weights(grad_weights, topk_idx)
+        self.call("dispatch_backward", grad, routes, *given, grad_x, grad_topk_weights)
         return grad_x, grad_topk_weights
 
     def dispatch_backward_weights(
         self, grad_weights: torch.Tensor, routes: torch.Tensor, topk_idx: torch.Tensor
     ) -> torch.Tensor:
         """The gradient of `topk_weights` alone: no rows are sent."""
-        grad_topk_weights = grad_weights.new_empty(topk_idx.shape)
-        given = self._read.of(routes)
-        if self.is_expert_major:
-            given += [topk_idx, grad_weights]
-        else:
-            given += [grad_weights, topk_idx, self.layout.part(routes, "recv_topk_idx")]
-        self.call("dispatch_backward_weights", [grad_topk_weights], given)
+        grad_topk_weights = self._empty_weights(topk_idx)
+        given = self._with_weights(grad_weights, topk_idx)
+        self.call("dispatch_backward_weights", routes, *given, grad_topk_weights)
         return grad_topk_weights
 
     def combine_backward(
@@ -286,28 +317,54 @@ class Binding:
         weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """The gradients of `y` and, where there are any, of the weights."""
-        outputs = [grad_out.new_empty(self.rows_shape)]
-        given = [grad_out, self.layout.send_row(routes)]
+        given = [grad_out, routes]
         if self.is_expert_major:
             given.append(topk_idx)
+        outputs = [self._empty(*self._rows)]
         if y is not None and weights is not None:
-            outputs.append(weights.new_empty(self.weights_shape))
             given += [y, weights]
-        self.call("combine_backward", outputs, given)
+            outputs.append(self._empty(*self._weights))
+        self.call("combine_backward", *given, *outputs)
         return tuple(outputs)
+
+    def _empty_gradient(self, topk_idx: torch.Tensor) -> torch.Tensor:
+        shape = (topk_idx.shape[0], self._hidden)
+        return self._empty(shape, (self._hidden, 1), self.combine_dtype)
+
+    def _empty_weights(self, topk_idx: torch.Tensor) -> torch.Tensor:
+        return self._empty(*Kind.of(tuple(topk_idx.shape), torch.float32))
+
+    def _with_weights(
+        self, grad_weights: torch.Tensor, topk_idx: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What follows the routes where weights have gradients."""
+        if self.is_expert_major:
+            return topk_idx, grad_weights
+        return grad_weights, topk_idx
 
     # Errors
 
-    def _refuse_device(self, entry: str, given: list[torch.Tensor]) -> None:
-        for i, tensor in enumerate(given):
-            if tensor.is_cuda is not self.on_gpu:
-                raise ValueError(
-                    f"{entry}: expected {self._argument(entry, i)} on {self.device}, where the "
-                    f"group of this ExpertParallel is, got a tensor on {tensor.device}"
-                )
+    def _moved(self, entry: str, tensors: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+        """Dense copies of what is read, where an entry cannot be called with the tensors.
 
-    def _argument(self, entry: str, number: int) -> str:
-        return self.plan.signature(entry, self.ranks).arguments[number].name
+        Raises
+        ------
+        ValueError
+            The reason is the device of one of them.
+        """
+        for name, tensor in zip(self._tensors[entry], tensors, strict=True):
+            if tensor.device.type != self.device.type:
+                raise ValueError(
+                    f"{entry}: expected {name} on {self.device}, where the group of this "
+                    f"ExpertParallel is, got a tensor on {tensor.device}"
+                )
+        results = {spec.name for spec in self.plan.signature(entry, self.ranks).results}
+        if results & {"send_row"}:
+            results.add("routes")
+        return [
+            tensor if name in results else tensor.contiguous()
+            for name, tensor in zip(self._tensors[entry], tensors, strict=True)
+        ]
 
     def _explain(self, error: MoEError, entry: str) -> None:
         """Say in a note how the arguments of an entry are called, in order."""

@@ -19,11 +19,8 @@ from moe_mlir.exchange import Exchange
 from moe_mlir.runtime import Group
 from moe_mlir.torch import operators
 from moe_mlir.torch.binding import Binding, forget_with
+from moe_mlir.torch.calls import check_no_tangent, is_transformed
 from moe_mlir.torch.received import Handle, Received
-
-_OPS = operators.OPS
-_DISPATCH_OUT = _OPS.dispatch_out.default
-_COMBINE_OUT = _OPS.combine_out.default
 
 
 def _needs_gradient(a: torch.Tensor, b: torch.Tensor | None, c: torch.Tensor | None) -> bool:
@@ -39,18 +36,13 @@ def _needs_gradient(a: torch.Tensor, b: torch.Tensor | None, c: torch.Tensor | N
         or (b is not None and b.requires_grad)
         or (c is not None and c.requires_grad)
     )
-    if needed and not torch.compiler.is_compiling() and _is_transformed():
+    if needed and not torch.compiler.is_compiling() and is_transformed():
         raise RuntimeError(
             "dispatch and combine: expected gradients to be taken by backward() or "
             "torch.autograd.grad(), got functorch transforms (torch.func.grad and the like), "
             "which are not defined for them"
         )
     return needed
-
-
-def _is_transformed() -> bool:
-    """Whether a function of torch.func runs."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _join(process_group: Any) -> Group:
@@ -115,6 +107,7 @@ class ExpertParallel:
         self._layout = self._binding.layout
         # Not from the plan's numbers, which torch.compile may take for variables.
         self._has_scales, self._has_weights = plan.scales > 0, plan.combine_weights
+        self._keeps_rows = plan.symmetric_recv
         forget_with(self, self._binding)
 
     @property
@@ -182,7 +175,7 @@ class ExpertParallel:
             self._refuse("dispatch", "scales", self._has_scales)
         if out is not None:
             return self._dispatch_out(x, topk_idx, topk_weights, scales, out)
-        if self.plan.symmetric_recv:
+        if self._keeps_rows:
             raise TypeError(
                 "dispatch: expected out= (empty_received()), since the plan has symmetric_recv: "
                 "rows stay where they arrived, and a later call writes over them"
@@ -217,7 +210,7 @@ class ExpertParallel:
             )
         self._check_no_gradient("dispatch", x, topk_weights, scales)
         self._check_given("dispatch", out.x, out.topk_weights, out.scales)
-        _DISPATCH_OUT(
+        operators.dispatch_out(
             x, topk_idx, topk_weights, scales,
             out.x, out.topk_weights, out.handle.routes, out.scales, self._name,
         )  # fmt: skip
@@ -274,7 +267,7 @@ class ExpertParallel:
             return result
         self._check_no_gradient("combine", y, weights)
         self._check_given("combine", out)
-        _COMBINE_OUT(y, routes, topk_idx, weights, out, self._name)
+        operators.combine_out(y, routes, topk_idx, weights, out, self._name)
         return out
 
     # Memory for calls that allocate nothing
@@ -334,7 +327,7 @@ class ExpertParallel:
 
     def _check_no_gradient(self, op: str, *inputs: torch.Tensor | None) -> None:
         if forward_ad._current_level >= 0:
-            operators.check_no_tangent(op, inputs)
+            check_no_tangent(op, inputs)
         if torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in inputs
         ):

@@ -93,49 +93,15 @@ class Layout:
         """The rows that tokens have gone to, (T, slots)."""
         return routes[self.fixed :].view(-1, self.slots)
 
+    def place(self, name: str) -> tuple[int, tuple[int, ...], str] | None:
+        """First byte, shape and element type of a part; None for what is none.
 
-class Pieces:
-    """Cuts the tensor of routes into several parts at once, which is fast.
-
-    Parameters
-    ----------
-    layout : Layout
-    names : list of str
-        Which parts, in which order; `send_row` is one of them.
-    """
-
-    def __init__(self, layout: Layout, names: list[str]) -> None:
-        self._fixed, self._slots = layout.fixed, layout.slots
-        self._sizes: list[int] = []
-        number: dict[str, int] = {}
-        at = 0
-        for name, part in layout.parts.items():
-            if name in names:
-                if part.start > at:
-                    self._sizes.append(part.start - at)
-                number[name] = len(self._sizes)
-                self._sizes.append(part.size)
-                at = part.start + part.size
-        if layout.fixed > at:
-            self._sizes.append(layout.fixed - at)
-        number["send_row"] = len(self._sizes)
-        self._numbers = [number[name] for name in names]
-        self._at = names.index("send_row")
-        # Those that are more than their elements.
-        self._shaped = [
-            (i, layout.parts[name])
-            for i, name in enumerate(names)
-            if name == "recv_topk_idx"
-            and (layout.parts[name].dtype != torch.int32 or len(layout.parts[name].shape) > 1)
-        ]
-
-    def of(self, routes: torch.Tensor) -> list[torch.Tensor]:
-        """The parts, in the memory of the routes; autograd does not know that they are."""
-        sizes = [*self._sizes, routes.shape[0] - self._fixed]
-        # Integers have no gradients that a view would be needed for.
-        pieces = torch.unsafe_split_with_sizes(routes, sizes)
-        parts = [pieces[number] for number in self._numbers]
-        parts[self._at] = parts[self._at].view(-1, self._slots)
-        for i, part in self._shaped:
-            parts[i] = part.of(parts[i])
-        return parts
+        The -1 in the shape of `send_row` stands for the tokens that there is room for.
+        """
+        if name == "send_row":
+            return self.fixed * torch.int32.itemsize, (-1, self.slots), "i32"
+        part = self.parts.get(name)
+        if part is None:
+            return None
+        dtype = "i64" if part.dtype == torch.int64 else "i32"
+        return part.start * torch.int32.itemsize, part.shape, dtype

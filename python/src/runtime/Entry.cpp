@@ -1,4 +1,4 @@
-//===- Entry.cpp - artifacts and their entries ----------------------------===//
+//===- Entry.cpp - calls of the functions of an artifact ------------------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -33,13 +33,15 @@ Entry::Entry(std::shared_ptr<Artifact> given, moert_entry *handle)
 }
 
 moert_entry *Entry::usable() const {
+  bool isClosed = artifact->context->isClosed();
+  if (!artifact->isUnloaded && !isClosed)
+    return handle;
   std::string what = "entry '" + entryName + "'";
   if (artifact->isUnloaded)
     refuse("rank " + std::to_string(artifact->context->rank()) + ": " + what +
                ": artifact " + artifact->name + " has been unloaded",
            artifact->context->rank());
-  if (artifact->context->isClosed())
-    (void)artifact->context->open(what.c_str());
+  (void)artifact->context->open(what.c_str());
   return handle;
 }
 
@@ -122,13 +124,12 @@ std::string Entry::signature() const {
 
 /// The launch of `api` on the stream of `order`, or its call, which waits.
 template <typename Output>
-void Entry::run(const ArgumentList &inputs, const Order &order,
-                const CallFunctions<Output> &api, Output outputs,
-                size_t numOutputs) {
+void Entry::run(const DLTensor *const *inputs, size_t numInputs,
+                const Order &order, const CallFunctions<Output> &api,
+                Output outputs, size_t numOutputs) const {
   Context &context = *artifact->context;
   Context::Running guard(context);
   moert_context *group = context.open("call");
-  const DLTensor *const *in = inputs.pointers();
   moert_code code = MOERT_OK;
   {
     WithoutGil released;
@@ -136,19 +137,27 @@ void Entry::run(const ArgumentList &inputs, const Order &order,
       code = moert_context_synchronize(group, order.stream);
     if (code == MOERT_OK)
       code = order.onStream
-                 ? api.launch(handle, in, inputs.size(), outputs, numOutputs,
+                 ? api.launch(handle, inputs, numInputs, outputs, numOutputs,
                               order.stream)
-                 : api.call(handle, in, inputs.size(), outputs, numOutputs);
+                 : api.call(handle, inputs, numInputs, outputs, numOutputs);
   }
   check(code);
 }
 
 /// With results in memory of the caller's.
-void Entry::runInto(const ArgumentList &inputs, const Order &order,
-                    const ArgumentList &outputs) {
+void Entry::runInto(const DLTensor *const *inputs, size_t numInputs,
+                    const Order &order, const DLTensor *const *outputs,
+                    size_t numOutputs) const {
   static constexpr CallFunctions<const DLTensor *const *> api = {
       moert_entry_call_into, moert_entry_launch_into};
-  run(inputs, order, api, outputs.pointers(), outputs.size());
+  run(inputs, numInputs, order, api, outputs, numOutputs);
+}
+
+void Entry::writeTo(const ArgumentList &given, const DLTensor *const *inputs,
+                    const DLTensor *const *outputs) const {
+  usable();
+  Order order = orderOf(given, nb::none());
+  runInto(inputs, args.size(), order, outputs, rets.size());
 }
 
 void Entry::into(nb::object outputs, nb::args arguments, nb::object stream) {
@@ -164,7 +173,8 @@ void Entry::into(nb::object outputs, nb::args arguments, nb::object stream) {
       return "output " + std::to_string(i) + " of entry '" + entryName + "'";
     });
   Order order = orderOf(inputs, stream);
-  runInto(inputs, order, given);
+  runInto(inputs.pointers(), inputs.size(), order, given.pointers(),
+          given.size());
 }
 
 /// Whether all results can be allocated before the call.
@@ -218,7 +228,8 @@ nb::object Entry::call(nb::args given, nb::object stream) {
     outputs.add(results.back(), Argument::Written,
                 [] { return std::string("an array of the framework's own"); });
   }
-  runInto(inputs, order, outputs);
+  runInto(inputs.pointers(), inputs.size(), order, outputs.pointers(),
+          outputs.size());
   return pack(std::move(results));
 }
 
@@ -229,7 +240,8 @@ nb::object Entry::callAllocating(ArgumentList &inputs, const Order &order,
   static constexpr CallFunctions<DLManagedTensor **> api = {moert_entry_call,
                                                             moert_entry_launch};
   std::vector<DLManagedTensor *> outputs(rets.size());
-  run(inputs, order, api, outputs.data(), outputs.size());
+  run(inputs.pointers(), inputs.size(), order, api, outputs.data(),
+      outputs.size());
   ++count->calls;
   // All are owned before the first may fail.
   std::vector<std::shared_ptr<Tensor>> tensors;
@@ -246,56 +258,8 @@ nb::object Entry::callAllocating(ArgumentList &inputs, const Order &order,
 }
 
 //===----------------------------------------------------------------------===//
-// Artifacts
+// In Python
 //===----------------------------------------------------------------------===//
-
-static std::shared_ptr<Artifact> loadPath(const ContextRef &context,
-                                          const std::string &path) {
-  auto artifact = std::make_shared<Artifact>();
-  context->run("load", [&](moert_context *handle) {
-    return moert_artifact_load(handle, path.c_str(), &artifact->handle);
-  });
-  artifact->context = context;
-  artifact->name = path;
-  return artifact;
-}
-
-static std::shared_ptr<Artifact>
-loadBytes(const ContextRef &context, nb::bytes bytes, const std::string &name) {
-  auto artifact = std::make_shared<Artifact>();
-  context->run("load", [&](moert_context *handle) {
-    return moert_artifact_load_bytes(handle, bytes.c_str(), bytes.size(),
-                                     name.c_str(), &artifact->handle);
-  });
-  artifact->context = context;
-  artifact->name = name;
-  return artifact;
-}
-
-static void unload(Artifact &self) {
-  if (self.isUnloaded)
-    return;
-  self.context->run("unload", [&](moert_context *) {
-    return moert_artifact_unload(self.handle);
-  });
-  self.isUnloaded = true;
-}
-
-static moert_artifact *usableHandle(const Artifact &self) {
-  (void)self.context->open("artifact");
-  if (self.isUnloaded)
-    refuse("artifact " + self.name + " has been unloaded");
-  return self.handle;
-}
-
-static nb::list entriesOf(const std::shared_ptr<Artifact> &self) {
-  moert_artifact *handle = usableHandle(*self);
-  nb::list entries;
-  for (size_t i = 0; i < moert_artifact_num_entries(handle); ++i)
-    entries.append(nb::cast(
-        std::make_shared<Entry>(self, moert_artifact_entry_at(handle, i))));
-  return entries;
-}
 
 /// As TensorType of moe_mlir.runtime.
 static nb::tuple describe(const std::vector<moert_tensor_type> &types) {
@@ -369,16 +333,6 @@ MoEError, TypeError
     As for a call. After an error the contents of the outputs are unspecified.)";
 
 void moe::py::bindEntry(nb::module_ &module) {
-  nb::class_<Artifact>(module, "Artifact", "A loaded artifact.")
-      .def_ro("name", &Artifact::name)
-      .def_ro("is_unloaded", &Artifact::isUnloaded)
-      .def_prop_ro("manifest",
-                   [](const Artifact &self) {
-                     return nb::str(
-                         moert_artifact_manifest(usableHandle(self)));
-                   })
-      .def("entries", entriesOf, nb::sig("def entries(self) -> list[Entry]"))
-      .def("unload", unload);
   nb::class_<Entry>(module, "Entry", entryDoc)
       .def_prop_ro("name", &Entry::name, "Name of the function.")
       .def_prop_ro(
@@ -410,7 +364,4 @@ void moe::py::bindEntry(nb::module_ &module) {
                    "typing.Any, stream: int | None = None) -> None"),
            intoDoc)
       .def("__repr__", &Entry::signature);
-  module.def("load_path", loadPath, nb::arg("context"), nb::arg("path"));
-  module.def("load_bytes", loadBytes, nb::arg("context"), nb::arg("data"),
-             nb::arg("name"));
 }

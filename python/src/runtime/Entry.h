@@ -26,6 +26,9 @@ struct Artifact {
   bool isUnloaded = false;
 };
 
+/// The handle; raises when the group is closed or the artifact unloaded.
+moert_artifact *usableHandle(const Artifact &artifact);
+
 /// A public function of an artifact, as a callable.
 class Entry {
 public:
@@ -36,6 +39,10 @@ public:
   /// Results in arrays of the caller.
   void into(nanobind::object outputs, nanobind::args arguments,
             nanobind::object stream);
+  /// The same with views that the caller has made of the tensors in `given`,
+  /// which say how the call is ordered with other work.
+  void writeTo(const ArgumentList &given, const DLTensor *const *inputs,
+               const DLTensor *const *outputs) const;
 
   const std::string &name() const { return entryName; }
   const std::vector<moert_tensor_type> &arguments() const { return args; }
@@ -63,10 +70,12 @@ private:
                          size_t, void *stream);
   };
   template <typename Output>
-  void run(const ArgumentList &inputs, const Order &order,
-           const CallFunctions<Output> &api, Output outputs, size_t numOutputs);
-  void runInto(const ArgumentList &inputs, const Order &order,
-               const ArgumentList &outputs);
+  void run(const DLTensor *const *inputs, size_t numInputs, const Order &order,
+           const CallFunctions<Output> &api, Output outputs,
+           size_t numOutputs) const;
+  void runInto(const DLTensor *const *inputs, size_t numInputs,
+               const Order &order, const DLTensor *const *outputs,
+               size_t numOutputs) const;
   static nanobind::object pack(std::vector<nanobind::object> results);
 
   std::shared_ptr<Artifact> artifact;
@@ -79,6 +88,7 @@ private:
   std::shared_ptr<CallCount> count;
 };
 
+void bindArtifact(nanobind::module_ &module);
 void bindEntry(nanobind::module_ &module);
 
 } // namespace moe::py

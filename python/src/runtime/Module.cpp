@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "../jax/Exchange.h"
-#include "Entry.h"
+#include "Packed.h"
 
 namespace nb = nanobind;
 using namespace moe::py;
@@ -18,6 +18,8 @@ NB_MODULE(_runtime, module) {
              "Version of libmoe_runtime.so, such as '0.1.0'.");
   bindContext(module);
   bindTensor(module);
+  bindArtifact(module);
   bindEntry(module);
+  bindPacked(module);
   bindXla(module);
 }

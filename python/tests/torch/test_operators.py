@@ -139,3 +139,38 @@ def test_modes_profilers_and_subclasses_see_operators(threads, has_gradient):
         assert any("moe_mlir.dispatch" in name for name in Wrapped.seen)
 
     threads(1, plan, main)
+
+
+@pytest.mark.parametrize("has_gradient", [False, True])
+def test_calls_that_nobody_sees_run_kernels_alone(threads, monkeypatch, has_gradient):
+    """torch's dispatcher costs more than they do."""
+
+    def fail(*inputs):
+        raise AssertionError("the dispatcher was called")
+
+    monkeypatch.setattr(operators.dispatch, "op", fail)
+    monkeypatch.setattr(operators.combine, "op", fail)
+    plan = moe.Exchange(**USUAL, dtype="f32", gradients=True)
+
+    def main(ep):
+        mine = case(plan, ep.group.rank, 1, 4)
+        recv = ep.dispatch(mine.x.requires_grad_(has_gradient), mine.idx, mine.weights)
+        assert ep.combine(recv.x, recv.handle).requires_grad is has_gradient
+        with Named(), pytest.raises(AssertionError, match="the dispatcher was called"):
+            ep.dispatch(mine.x.detach(), mine.idx, mine.weights)
+
+    threads(1, plan, main)
+
+
+def test_modes_see_calls_with_given_tensors(threads):
+    plan = moe.Exchange(**USUAL, dtype="f32")
+
+    def main(ep):
+        mine = case(plan, ep.group.rank, 1, 4)
+        given, out = ep.empty_received(4), torch.empty(4, plan.hidden)
+        with Named() as mode:
+            ep.dispatch(mine.x, mine.idx, mine.weights, out=given)
+            ep.combine(given.x, given.handle, out=out)
+        assert [name for name in mode.seen if "_out" in name] == ["dispatch_out", "combine_out"]
+
+    threads(1, plan, main)

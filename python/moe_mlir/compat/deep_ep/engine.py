@@ -92,12 +92,8 @@ class Loaded:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Send other rows along the routes of a dispatch, of the layout by rank."""
         rows, recv_scales = self._received()
-        outputs, given = [rows], [x]
-        if scales is not None and recv_scales is not None:
-            outputs.append(recv_scales)
-            given.append(scales)
-        given.append(self.layout.send_row(routes))
-        self.binding.call("dispatch_again", outputs, given)
+        made = [rows] if recv_scales is None else [rows, recv_scales]
+        self.binding.dispatch_again_into(x, routes, None, scales, *made)
         return rows, recv_scales
 
     @property
