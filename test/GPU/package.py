@@ -86,9 +86,16 @@ def modules(settings):
     return made
 
 
+# Ranks that are threads may share a GPU, where one rank's kernel waits for the other
+# rank's. A driver that first loads a kernel of the framework's when it is launched waits
+# for the kernels that run, until their time is up and their results are void.
+SHARED_GPU = {"CUDA_MODULE_LOADING": "EAGER", "CUDA_DEVICE_MAX_CONNECTIONS": "32"}
+
+
 def run_python(settings, *arguments, seconds=SECONDS):
-    environment = dict(os.environ, PYTHONPATH=str(settings.bin.parent / "python"),
-                       PYTHONDONTWRITEBYTECODE="1")
+    environment = SHARED_GPU | dict(
+        os.environ, PYTHONPATH=str(settings.bin.parent / "python"),
+        PYTHONDONTWRITEBYTECODE="1")
     try:
         return subprocess.run(
             [sys.executable, *map(str, arguments)], env=environment, text=True,

@@ -47,7 +47,13 @@ def on_ranks(main, hidden=HIDDEN):
         device = torch.device(group.device)
         stream = torch.cuda.Stream(device)
         with torch.cuda.device(device), torch.cuda.stream(stream):
-            main(group, sizes, artifacts)
+            try:
+                main(group, sizes, artifacts)
+            except AssertionError:
+                # Where a kernel has failed, that is why its results are wrong.
+                stream.synchronize()
+                group.check()
+                raise
             stream.synchronize()
             group.check()
 

@@ -44,7 +44,9 @@ def check(buffer, rank, sizes):
         )  # fmt: skip
         hook() if has_hook else event.current_stream_wait()
         assert counts.dtype == torch.int32
-        assert counts.tolist() == (stats - 5).tolist() == sizes.counts(rank, seed)
+        found = counts.tolist(), (stats - 5).tolist()
+        expected = sizes.counts(rank, seed)
+        assert found == (expected, expected), f"rank {rank}, {form}: {found}, not {expected}"
         x, scales = recv_x if use_fp8 else (recv_x, None)
         assert x.shape == (sizes.local, room, sizes.hidden) and x.is_contiguous()
         if use_fp8:

@@ -257,7 +257,10 @@ allocate_on_comm_stream, do_handle_copy, num_qps
                     self._engine, rows, scales, topk_weights, handle, num_sms
                 )
             result = tokens.results(handle, arrived, do_zero_padding, use_tma_aligned_col_major_sf)
-            call.share(rows, scales, topk_idx, topk_weights, *result, *handle.tensors)
+            call.share(
+                rows, scales, topk_idx, topk_weights, cumulative_local_expert_recv_stats, *result,
+                *handle.tensors,
+            )  # fmt: skip
         recv_x, recv_scales, recv_topk_idx, recv_topk_weights = result
         received = checks.received(recv_x, recv_scales)
         return received, recv_topk_idx, recv_topk_weights, handle, EventOverlap(call.event)

@@ -89,7 +89,9 @@ class LowLatencyCalls(BaseBuffer):
             )  # fmt: skip
             if cumulative_local_expert_recv_stats is not None:
                 cumulative_local_expert_recv_stats.add_(packed.counts)
-            call.share(x, topk_idx, *packed, *handle.tensors)
+            call.share(
+                x, topk_idx, cumulative_local_expert_recv_stats, *packed, *handle.tensors
+            )
         hook = _nothing if return_recv_hook else None
         received = checks.received(packed.x, packed.scales)
         return received, packed.counts, handle, EventOverlap(call.event), hook
