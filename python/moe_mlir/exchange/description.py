@@ -13,13 +13,12 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from . import checks, module, parallel, report, signature
+from . import checks, module, parallel, report, rules, signature
 
 # Text of a module, target and options to an artifact, as
 # moe_mlir.compiler.compile does it.
 Compiler = Callable[..., Any]
 
-MAX_RANKS = 65536
 MAX_TOP_K = 32
 
 
@@ -172,7 +171,7 @@ class Exchange:
 
     def __post_init__(self) -> None:
         self._check_values()
-        self._check_together()
+        rules.check_together(self)
 
     def __repr__(self) -> str:
         """What is not as it is by default, as code that makes this."""
@@ -237,54 +236,6 @@ class Exchange:
         ):
             checks.flag(field, getattr(self, field))
 
-    def _check_together(self) -> None:
-        """What fields ask of each other, in the words of docs/Spec.md."""
-        if (self.max_tokens is None) == (self.tokens is None):
-            raise ValueError(
-                "Exchange: expected either max_tokens (calls may send fewer) or "
-                "tokens (each call sends so many), got "
-                + ("neither" if self.tokens is None else "both")
-            )
-        if self.top_k > self.num_experts:
-            raise ValueError(
-                f"Exchange: expected top_k to be at most num_experts "
-                f"({self.num_experts}), got {self.top_k}"
-            )
-        if self.scales and self.dtype not in checks.FLOAT8_DTYPES:
-            raise ValueError(
-                f"Exchange: expected dtype to be f8E4M3FN or f8E5M2 with scales, got {self.dtype}"
-            )
-        if self.alignment > 1 and not self.is_expert_major:
-            raise ValueError(
-                "Exchange: expected layout to be expert_major with an alignment "
-                f"above 1, got {self.layout}"
-            )
-        if self.order == "expert" and (self.top_k, self.layout) != (1, "rank_major"):
-            raise ValueError(
-                "Exchange: expected top_k = 1 and layout = rank_major with "
-                f"order = expert, got {self.top_k} and {self.layout}"
-            )
-        if self.capacity is not None and self.layout == "slab":
-            raise ValueError(
-                "Exchange: expected no capacity with layout = slab, whose capacity "
-                f"is R * max_tokens, got {self.capacity}"
-            )
-        if self.combine_weights and not checks.is_float(self.combine_dtype):
-            raise ValueError(
-                "Exchange: expected combine_dtype to be a floating-point type with "
-                f"combine_weights, got {self.combine_dtype}"
-            )
-        if self.defer_release and not self.symmetric_y:
-            raise ValueError(
-                "Exchange: expected symmetric_y with defer_release, since other "
-                "ranks read y after the call; got symmetric_y = False"
-            )
-        if self.gradients and not checks.is_float(self.combine_dtype):
-            raise ValueError(
-                "Exchange: expected combine_dtype to be a floating-point type with "
-                f"gradients, got {self.combine_dtype}"
-            )
-
     # What follows from the description.
 
     @property
@@ -311,7 +262,7 @@ class Exchange:
 
     def local_experts(self, ranks: int) -> int:
         """EL: the largest number of experts any rank owns."""
-        return -(-self.num_experts // _check_ranks(ranks))
+        return -(-self.num_experts // rules.check_ranks(ranks))
 
     def experts_of(self, rank: int, ranks: int) -> range:
         """The experts that a rank owns.
@@ -321,7 +272,7 @@ class Exchange:
         ValueError
             There is no such rank.
         """
-        each, more = divmod(self.num_experts, _check_ranks(ranks))
+        each, more = divmod(self.num_experts, rules.check_ranks(ranks))
         if not 0 <= rank < ranks:
             raise ValueError(f"expected a rank from 0 to {ranks - 1}, got {rank}")
         first = rank * each + min(rank, more)
@@ -329,7 +280,7 @@ class Exchange:
 
     def slots(self, ranks: int) -> int:
         """Rows a token can have: K in expert_major, else R."""
-        return self.top_k if self.is_expert_major else _check_ranks(ranks)
+        return self.top_k if self.is_expert_major else rules.check_ranks(ranks)
 
     def rows(self, ranks: int) -> int:
         """C: rows that a rank has room for.
@@ -339,7 +290,7 @@ class Exchange:
         aligned groups, rounded up to the alignment.
         """
         if self.capacity is not None:
-            _check_ranks(ranks)
+            rules.check_ranks(ranks)
             return self.capacity
         rows = ranks * self.token_bound
         if self.is_expert_major:
@@ -347,7 +298,7 @@ class Exchange:
             rows *= min(self.top_k, local)
             gaps = min(local, rows) * (self.alignment - 1)
             rows = -(-(rows + gaps) // self.alignment) * self.alignment
-        _check_ranks(ranks)
+        rules.check_ranks(ranks)
         return rows
 
     def stated_capacity(self, ranks: int) -> int | None:
@@ -364,27 +315,8 @@ class Exchange:
         ValueError
             There is no such entry.
         """
-        self._check_rows(ranks)
+        rules.check_rows(self, ranks)
         return signature.signature(self, entry, ranks)
-
-    def _check_rows(self, ranks: int) -> None:
-        """Row numbers have to fit i32."""
-        _check_ranks(ranks)
-        numbers = {
-            "rows per rank": self.rows(ranks),
-            "ranks * max_tokens": ranks * self.token_bound,
-        }
-        if self.is_expert_major:
-            local = self.local_experts(ranks)
-            numbers["rows of all groups"] = (
-                ranks * self.token_bound * min(self.top_k, local) + local * self.alignment
-            )
-        for name, number in numbers.items():
-            if number > checks.INT32_MAX:
-                raise ValueError(
-                    f"Exchange: expected {name} to be at most 2^31 - 1, got {number} "
-                    f"with {ranks} ranks"
-                )
 
     # What is made of it.
 
@@ -401,7 +333,7 @@ class Exchange:
         TypeError, ValueError
             `ranks` is out of range, or there would be too many rows.
         """
-        self._check_rows(ranks)
+        rules.check_rows(self, ranks)
         return module.module(self, ranks)
 
     def build(
@@ -478,7 +410,3 @@ def _default_compiler() -> Compiler:
 
     function: Compiler = compiler.compile
     return function
-
-
-def _check_ranks(ranks: Any) -> int:
-    return checks.whole_number("ranks", ranks, 1, MAX_RANKS)
