@@ -12,6 +12,7 @@ import torch
 from layer import USUAL, case, dense, same
 
 import moe_mlir as moe
+from moe_mlir.torch.memory import Kind, empty_on
 
 ZERO_COPY = {"symmetric_recv": True, "symmetric_y": True}
 
@@ -123,3 +124,21 @@ def test_what_a_dispatch_says(threads):
         assert recv.x.shape == (ep.rows, plan.hidden)
 
     threads(2, plan, main)
+
+
+def test_results_are_made_on_the_gpu_of_the_group(monkeypatch):
+    """The fast function makes them on the current one; cuda_scenes.py has real ones."""
+    made, current = [], [1]
+    monkeypatch.setattr(
+        torch._C._dynamo.guards, "_empty_strided_cuda", lambda *kind: made.append(("fast", *kind))
+    )
+    monkeypatch.setattr(
+        torch, "empty_strided", lambda *kind, dtype, device: made.append((device, *kind, dtype))
+    )
+    monkeypatch.setattr(torch._C, "_cuda_getDevice", lambda: current[0])
+    empty, kind = empty_on(torch.device("cuda", 1)), Kind.of((3, 4, 2), torch.int32)
+    assert kind == ((3, 4, 2), (8, 2, 1), torch.int32)
+    empty(*kind)
+    current[0] = 0
+    empty(*kind)
+    assert made == [("fast", *kind), (torch.device("cuda", 1), *kind)]
