@@ -34,6 +34,7 @@
 
 // JSON: "symmetric_bytes": 0
 // JSON: "table_bytes": 48
+// JSON-NOT: "padded"
 // JSON: "transport": "messages"
 // JSON: "workspace_bytes": 0
 
@@ -69,3 +70,16 @@ func.func @roundtrip(%x: tensor<?x64xbf16>, %idx: tensor<?x2xi32>, %w: tensor<?x
 // NEGATIVE: moe-compile: error: option 'pair-capacity' expects a number of rows, got '-1'
 // RUN: moe-compile %s --transport=messages --schedule=padded --pair-capacity=7 --emit=coll | FileCheck %s --check-prefix=PADDED
 // PADDED: memref.alloc(){{.*}} : memref<28x64xbf16>
+
+// What messages have room for travels, whatever is in it: to each of three
+// ranks 128 rows, the most that can come, or as many as the capacity says.
+// RUN: moe-compile %s --transport=messages --schedule=padded --report --emit=coll 2>&1 >/dev/null | tr -s ' ' | FileCheck %s --check-prefix=PADDEDREPORT
+// PADDEDREPORT: moe.dispatch {{.*}} 512 148 48 56832
+// PADDEDREPORT-NEXT: moe.combine {{.*}} 512 128 24 49152
+// RUN: moe-compile %s --transport=messages --schedule=padded --pair-capacity=7 --report=json --emit=coll 2>&1 >/dev/null | FileCheck %s --check-prefix=CAPACITY
+// CAPACITY: "wire_bytes": 3108
+// CAPACITY: "padded": true
+// CAPACITY: "wire_bytes": 2688
+// RUN: moe-compile %s --target=nccl --schedule=padded --pair-capacity=7 --report --emit=coll 2>&1 >/dev/null | tr -s ' ' | FileCheck %s --check-prefix=KERNELS
+// KERNELS: moe.dispatch {{.*}} 512 148 48 3108
+// KERNELS-NEXT: moe.combine {{.*}} 512 128 24 2688

@@ -234,7 +234,7 @@ LogicalResult moe::compileModule(ModuleOp module, const CompileOptions &options,
   if (failed(runner.run(parts.bufferize)))
     return failure();
   if (report)
-    report->collectCollectives(module);
+    report->collectCollectives(module, options.transport == "messages");
   if (failed(runner.run(parts.toProtocol)))
     return failure();
   if (report && options.transport == "messages")

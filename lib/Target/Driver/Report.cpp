@@ -48,14 +48,15 @@ static int64_t getRemoteRowsPerToken(int64_t ranks, int64_t experts,
   return topK == 0 ? remote : std::min(topK, remote);
 }
 
-static void describe(DispatchOp op, int64_t ranks, CollectiveReport &report) {
+static void describe(DispatchOp op, int64_t ranks, bool hasMessages,
+                     CollectiveReport &report) {
   using Output = DispatchOp::Output;
   for (Output kind : {Output::RecvX, Output::RecvScales, Output::RecvTopkIdx,
                       Output::RecvTopkWeights, Output::RecvSrcIdx})
     if (Value buffer = op.getOutput(kind))
       report.rowBytes += getRowBytes(buffer);
   // The number of the run.
-  if (op.isReuse() && op.hasZeroPadding())
+  if (op.isReuse() && op.hasZeroPadding() && !hasMessages)
     report.rowBytes += sizeof(int64_t);
   report.rows = op.getNumRows(ranks);
   report.wireBytes = report.rowBytes * op.getTokenBound() *
@@ -99,14 +100,16 @@ static CollectiveReport::Kernel describe(KernelAttr attr) {
   return kernel;
 }
 
-void CompileReport::collectCollectives(ModuleOp module) {
+void CompileReport::collectCollectives(ModuleOp module,
+                                       bool ranksHaveMessages) {
+  hasMessages = ranksHaveMessages;
   module.walk([&](CollectiveOpInterface op) {
     CollectiveReport &report = collectives.emplace_back();
     report.op = op->getName().getStringRef().str();
     report.location = describeLocation(op.getLoc());
     ranks = op.getNumRanks();
     if (auto dispatch = dyn_cast<DispatchOp>(*op))
-      describe(dispatch, ranks, report);
+      describe(dispatch, ranks, hasMessages, report);
     else if (auto combine = dyn_cast<CombineOp>(*op))
       describe(combine, ranks, report);
     else if (auto alltoallv = dyn_cast<AllToAllvOp>(*op))
@@ -228,19 +231,38 @@ static int64_t getTableBytes(Operation *op, int64_t ranks) {
   return 0;
 }
 
+/// Bytes of rows that `op` brings from this rank to the others where that does
+/// not depend on data: as many to each rank.
+static std::optional<int64_t> getPaddedBytes(Operation *op, int64_t ranks) {
+  auto rows = dyn_cast<coll::RowsOp>(op);
+  auto counts =
+      rows ? rows.getSendCounts().getDefiningOp<coll::TableOp>() : nullptr;
+  if (!counts)
+    return std::nullopt;
+  return (ranks - 1) * counts.getNumbers().front() *
+         getRowBytes(rows.getSend());
+}
+
 void CompileReport::collectMessageBytes(ModuleOp module) {
-  hasMessages = true;
-  forEachCollective(module, [&](CollectiveReport &report, Operation *op) {
+  std::map<CollectiveReport *, int64_t> paddedBytes;
+  auto add = [&](CollectiveReport &report, Operation *op) {
     report.tableBytes += getTableBytes(op, ranks);
+    if (std::optional<int64_t> bytes = getPaddedBytes(op, ranks))
+      paddedBytes[&report] += *bytes;
+  };
+  forEachCollective(module, [&](CollectiveReport &report, Operation *op) {
+    add(report, op);
     auto call = dyn_cast<func::CallOp>(op);
     if (!call)
       return;
     report.function = call.getCallee().str();
     if (Operation *callee = CallOpInterface(call).resolveCallable())
-      callee->walk([&](Operation *nested) {
-        report.tableBytes += getTableBytes(nested, ranks);
-      });
+      callee->walk([&](Operation *nested) { add(report, nested); });
   });
+  for (auto [report, bytes] : paddedBytes) {
+    report->isPadded = true;
+    report->wireBytes = bytes;
+  }
 }
 
 LogicalResult CompileReport::collectKernels(ModuleOp module,
@@ -373,6 +395,8 @@ void CompileReport::printJSON(llvm::raw_ostream &os) const {
           json.attribute("wire_bytes", report.wireBytes);
           if (hasMessages)
             json.attribute("table_bytes", report.tableBytes);
+          if (report.isPadded)
+            json.attribute("padded", true);
           if (!report.function.empty())
             json.attribute("function", report.function);
           if (!report.kernel)

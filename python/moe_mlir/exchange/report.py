@@ -63,7 +63,7 @@ class OpCost:
         know.
     wire_bytes_expected : float
         The mean over ranks when each token chooses `top_k` different experts, all
-        choices being as likely.
+        choices being as likely. Padded messages are as long whatever is chosen.
     kernel : KernelShape or None
         On GPUs.
     table_bytes : int or None
@@ -243,6 +243,9 @@ def make(plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]) -> Exc
     ops = []
     for (entry, name), cost in zip(names, raw["ops"], strict=True):
         kernel = cost.get("kernel")
+        expected = cost["row_bytes"] * plan.token_bound * remote
+        if cost.get("padded"):
+            expected = float(cost["wire_bytes"])
         ops.append(
             OpCost(
                 entry=entry,
@@ -251,7 +254,7 @@ def make(plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]) -> Exc
                 row_bytes=cost["row_bytes"],
                 symmetric_bytes=cost["symmetric_bytes"],
                 wire_bytes_max=cost["wire_bytes"],
-                wire_bytes_expected=cost["row_bytes"] * plan.token_bound * remote,
+                wire_bytes_expected=expected,
                 kernel=KernelShape(**kernel) if kernel else None,
                 table_bytes=cost.get("table_bytes"),
             )

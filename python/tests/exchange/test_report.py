@@ -121,6 +121,20 @@ def test_messages_take_no_symmetric_memory(compiler, target, options):
     assert f"4 ranks, target {target}: messages, no symmetric memory" in lines
 
 
+def test_padded_messages_are_as_long_whatever_is_chosen(compiler):
+    plan = Exchange(num_experts=8, top_k=2, hidden=64, max_tokens=16)
+    # Room for all 16 tokens in each of three messages, or as much as is said.
+    for options, rows in ({}, 16), ({"pair_capacity": 5}, 5):
+        report = plan.report(
+            4, compiler=compiler, transport="messages", schedule="padded", **options
+        )
+        for name, row_bytes in ("dispatch", 148), ("combine", 128):
+            op = report.op(name)
+            assert op.wire_bytes_max == op.wire_bytes_expected == 3 * rows * row_bytes
+    exact = plan.report(4, compiler=compiler, transport="messages", schedule="exact")
+    assert exact.op("dispatch").wire_bytes_max == 148 * 16 * 2
+
+
 def test_resources_of_kernels_are_listed():
     plan = Exchange(num_experts=4, top_k=1, hidden=16, max_tokens=4)
     op = {"location": "-:1:1", "rows": 8, "row_bytes": 44, "symmetric_bytes": 1, "wire_bytes": None}

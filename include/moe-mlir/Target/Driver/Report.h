@@ -33,11 +33,14 @@ struct CollectiveReport {
   /// are none.
   std::string function;
   /// Upper bound of the bytes of rows that cross between this rank and others;
-  /// none when the number of rows is dynamic.
+  /// none when the number of rows is dynamic. What messages with padding move,
+  /// whether or not all of it are rows.
   std::optional<int64_t> wireBytes;
   /// Bytes of what ranks tell each other about their rows, likewise; where
   /// ranks exchange messages.
   int64_t tableBytes = 0;
+  /// Whether messages of rows have padding.
+  bool isPadded = false;
 
   /// What `moe-plan` chose; for kernels only.
   struct Kernel {
@@ -78,12 +81,14 @@ struct CompileReport {
   SmallVector<KernelResources> kernels;
 
   /// Fills `collectives` but for symmetric bytes, from moe ops on memrefs.
-  void collectCollectives(ModuleOp module);
+  /// `ranksHaveMessages`: they are to become coll ops.
+  void collectCollectives(ModuleOp module, bool ranksHaveMessages);
   /// Fills in symmetric bytes and `entries`, from the symm ops that these
   /// became.
   void collectSymmetricBytes(ModuleOp module);
 
-  /// Fills in the bytes of messages, from the coll ops that these became.
+  /// Fills in the bytes of messages, and of rows where they have padding, from
+  /// the coll ops that these became.
   void collectMessageBytes(ModuleOp module);
 
   /// Fills `kernels` from a module with a GPU module in the LLVM dialect, if
