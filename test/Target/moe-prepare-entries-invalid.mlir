@@ -66,3 +66,42 @@ shard.grid @four(shape = 4)
 func.func @no_collective() {
   return
 }
+
+// -----
+
+// coll_c8
+shard.grid @ep(shape = 8)
+func.func @gather(%x: tensor<4xf32>) {
+  %one = memref.alloc() : memref<1x8xi32>
+  %all = memref.alloc() : memref<4x8xi32>
+  // expected-error @+1 {{'coll.all_gather' op expects the ranks that its operands are for (4) to be those of the module's grid (8)}}
+  coll.all_gather %one, %all : memref<1x8xi32> to memref<4x8xi32>
+  return
+}
+
+// -----
+
+// coll_c8
+func.func @to_all(%x: tensor<4xf32>) {
+  %mine = memref.alloc() : memref<4x2xi32>
+  %theirs = memref.alloc() : memref<4x2xi32>
+  // expected-error @+1 {{'coll.all_to_all' op expects the ranks that its operands are for (4) to be those of the module's grid (0)}}
+  coll.all_to_all %mine, %theirs : memref<4x2xi32> to memref<4x2xi32>
+  return
+}
+
+// -----
+
+// coll_c8
+shard.grid @ep(shape = 2)
+func.func @rows(%x: tensor<4xf32>) {
+  %send = memref.alloc() : memref<4xf32>
+  %recv = memref.alloc() : memref<4xf32>
+  %table = coll.table [0, 1, 2] : memref<3xi32>
+  coll.exchange {
+    // expected-error @+1 {{'coll.rows' op expects the ranks that its operands are for (3) to be those of the module's grid (2)}}
+    coll.rows %send[%table, %table] to %recv[%table, %table]
+      : memref<4xf32> to memref<4xf32> by memref<3xi32>
+  }
+  return
+}

@@ -49,3 +49,16 @@ func.func @symm() {
   symm.free %0 : memref<4xi64, #symm.space>
   return
 }
+
+// -----
+
+// So does one written with messages, which are for as many ranks (coll_c8).
+// CHECK: module attributes {moe.ranks = 4 : i64}
+shard.grid @ep(shape = 4)
+// CHECK-LABEL: func.func @coll(
+func.func @coll(%x: tensor<4xf32>) {
+  %one = memref.alloc() : memref<2x8xi32>
+  %all = memref.alloc() : memref<8x8xi32>
+  coll.all_gather %one, %all : memref<2x8xi32> to memref<8x8xi32>
+  return
+}

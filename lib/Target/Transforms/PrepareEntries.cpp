@@ -8,6 +8,7 @@
 
 #include "moe-mlir/Target/Transforms/Passes.h"
 
+#include "moe-mlir/Dialect/Coll/IR/Coll.h"
 #include "moe-mlir/Dialect/MoE/IR/MoE.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
@@ -15,6 +16,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Shard/IR/ShardOps.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_MOEPREPAREENTRIESPASS
@@ -128,6 +130,36 @@ static FailureOr<int64_t> findRanks(ModuleOp module) {
   return ranks;
 }
 
+/// The number of ranks that the operands of a message have parts or entries
+/// for.
+static std::optional<int64_t> getRanksOfMessage(Operation *op) {
+  auto rows = [](Value buffer) {
+    return cast<MemRefType>(buffer.getType()).getDimSize(0);
+  };
+  return TypeSwitch<Operation *, std::optional<int64_t>>(op)
+      .Case([&](coll::AllGatherOp gather) {
+        return rows(gather.getRecv()) / rows(gather.getSend());
+      })
+      .Case([&](coll::AllToAllOp all) { return rows(all.getSend()); })
+      .Case([&](coll::RowsOp exchanged) {
+        return rows(exchanged.getSendStarts());
+      })
+      .Default(std::nullopt);
+}
+
+/// coll_c8: messages are for the ranks of the group.
+static LogicalResult checkMessages(ModuleOp module, int64_t ranks) {
+  WalkResult walked = module.walk([&](Operation *op) {
+    std::optional<int64_t> extent = getRanksOfMessage(op);
+    if (!extent || *extent == ranks)
+      return WalkResult::advance();
+    op->emitOpError("expects the ranks that its operands are for (")
+        << *extent << ") to be those of the module's grid (" << ranks << ")";
+    return WalkResult::interrupt();
+  });
+  return failure(walked.wasInterrupted());
+}
+
 namespace {
 
 struct MoEPrepareEntriesPass
@@ -164,7 +196,7 @@ struct MoEPrepareEntriesPass
       func->removeAttr("llvm.emit_c_interface");
 
     FailureOr<int64_t> ranks = findRanks(module);
-    if (failed(ranks))
+    if (failed(ranks) || failed(checkMessages(module, *ranks)))
       return signalPassFailure();
     Builder builder(&getContext());
     module->setAttr(kRanksAttrName, builder.getI64IntegerAttr(*ranks));

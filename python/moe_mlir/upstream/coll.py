@@ -63,11 +63,11 @@ def all_gather(
     ir
         The user's ``ir`` module.
     send : operand
-        Statically shaped memref of integers or floats with contiguous rows, of rank
-        1 or more.
+        Statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with
+        contiguous rows, of rank 1 or more.
     recv : operand
-        Statically shaped memref of integers or floats with contiguous rows, of rank
-        1 or more.
+        Statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with
+        contiguous rows, of rank 1 or more.
     results : sequence of types, optional
         Types of the results, when they are not to be inferred.
     loc, ip : optional
@@ -117,11 +117,11 @@ def all_to_all(
     ir
         The user's ``ir`` module.
     send : operand
-        Statically shaped memref of integers or floats with contiguous rows, of rank
-        1 or more.
+        Statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with
+        contiguous rows, of rank 1 or more.
     recv : operand
-        Statically shaped memref of integers or floats with contiguous rows, of rank
-        1 or more.
+        Statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with
+        contiguous rows, of rank 1 or more.
     results : sequence of types, optional
         Types of the results, when they are not to be inferred.
     loc, ip : optional
@@ -225,13 +225,15 @@ def rows(
     ir
         The user's ``ir`` module.
     send : operand
-        Memref of integers or floats with contiguous rows, of rank 1 or more.
+        Memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows,
+        of rank 1 or more.
     send_starts : operand
         Statically shaped rank-1 memref of i32 with contiguous rows.
     send_counts : operand
         Statically shaped rank-1 memref of i32 with contiguous rows.
     recv : operand
-        Memref of integers or floats with contiguous rows, of rank 1 or more.
+        Memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows,
+        of rank 1 or more.
     recv_starts : operand
         Statically shaped rank-1 memref of i32 with contiguous rows.
     recv_counts : operand
@@ -286,8 +288,8 @@ def read(
     ir
         The user's ``ir`` module.
     table : operand
-        Statically shaped memref of integers or floats with contiguous rows, of rank
-        1 or more.
+        Statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with
+        contiguous rows, of rank 1 or more.
     results : sequence of types, optional
         Types of the results, when they are not to be inferred.
     loc, ip : optional

@@ -11,7 +11,7 @@ func.func @gather_element_types(%a: memref<1x4xi32>, %b: memref<4x4xf32>) {
 
 // coll_c1
 func.func @gather_dynamic(%a: memref<?x4xi32>, %b: memref<4x4xi32>) {
-  // expected-error @+1 {{'coll.all_gather' op operand #0 must be statically shaped memref of integers or floats with contiguous rows, of rank 1 or more, but got 'memref<?x4xi32>'}}
+  // expected-error @+1 {{'coll.all_gather' op operand #0 must be statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<?x4xi32>'}}
   coll.all_gather %a, %b : memref<?x4xi32> to memref<4x4xi32>
   return
 }
@@ -20,7 +20,7 @@ func.func @gather_dynamic(%a: memref<?x4xi32>, %b: memref<4x4xi32>) {
 
 // coll_c1
 func.func @gather_strided(%a: memref<1x4xi32>, %b: memref<4x4xi32, strided<[8, 1]>>) {
-  // expected-error @+1 {{'coll.all_gather' op operand #1 must be statically shaped memref of integers or floats with contiguous rows, of rank 1 or more, but got 'memref<4x4xi32, strided<[8, 1]>>'}}
+  // expected-error @+1 {{'coll.all_gather' op operand #1 must be statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<4x4xi32, strided<[8, 1]>>'}}
   coll.all_gather %a, %b : memref<1x4xi32> to memref<4x4xi32, strided<[8, 1]>>
   return
 }
@@ -56,7 +56,7 @@ func.func @gather_row_shape(%a: memref<1x4xi32>, %b: memref<4x8xi32>) {
 
 // coll_c1
 func.func @gather_rank_0(%a: memref<i32>, %b: memref<4xi32>) {
-  // expected-error @+1 {{'coll.all_gather' op operand #0 must be statically shaped memref of integers or floats with contiguous rows, of rank 1 or more, but got 'memref<i32>'}}
+  // expected-error @+1 {{'coll.all_gather' op operand #0 must be statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<i32>'}}
   coll.all_gather %a, %b : memref<i32> to memref<4xi32>
   return
 }
@@ -74,7 +74,7 @@ func.func @to_all_shape(%a: memref<4x4xi32>, %b: memref<4x8xi32>) {
 
 // coll_c1
 func.func @to_all_index(%a: memref<4xindex>) {
-  // expected-error @+1 {{'coll.all_to_all' op operand #0 must be statically shaped memref of integers or floats with contiguous rows, of rank 1 or more, but got 'memref<4xindex>'}}
+  // expected-error @+1 {{'coll.all_to_all' op operand #0 must be statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<4xindex>'}}
   coll.all_to_all %a, %a : memref<4xindex> to memref<4xindex>
   return
 }
@@ -166,7 +166,7 @@ func.func @rows_dynamic(%x: memref<8x?xf32>, %y: memref<8x?xf32>, %t: memref<4xi
 // coll_c5
 func.func @rows_strided(%x: memref<8x4xf32, strided<[8, 1]>>, %y: memref<8x4xf32>, %t: memref<4xi32>) {
   coll.exchange {
-    // expected-error @+1 {{'coll.rows' op operand #0 must be memref of integers or floats with contiguous rows, of rank 1 or more, but got 'memref<8x4xf32, strided<[8, 1]>>'}}
+    // expected-error @+1 {{'coll.rows' op operand #0 must be memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<8x4xf32, strided<[8, 1]>>'}}
     coll.rows %x[%t, %t] to %y[%t, %t]
       : memref<8x4xf32, strided<[8, 1]>> to memref<8x4xf32> by memref<4xi32>
   }
@@ -217,5 +217,44 @@ func.func @table_layout() {
 func.func @table_type() {
   // expected-error @+1 {{'coll.table' op result #0 must be statically shaped rank-1 memref of i32 with contiguous rows, but got 'memref<4xi64>'}}
   %0 = coll.table [0, 1, 2, 3] : memref<4xi64>
+  return
+}
+
+// -----
+
+// coll_c1
+func.func @gather_i7(%a: memref<1x4xi7>, %b: memref<4x4xi7>) {
+  // expected-error @+1 {{'coll.all_gather' op operand #0 must be statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<1x4xi7>'}}
+  coll.all_gather %a, %b : memref<1x4xi7> to memref<4x4xi7>
+  return
+}
+
+// -----
+
+// coll_c1
+func.func @to_all_i1(%a: memref<4xi1>, %b: memref<4xi1>) {
+  // expected-error @+1 {{'coll.all_to_all' op operand #0 must be statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<4xi1>'}}
+  coll.all_to_all %a, %b : memref<4xi1> to memref<4xi1>
+  return
+}
+
+// -----
+
+// coll_c1
+func.func @read_i24(%a: memref<4xi24>) {
+  // expected-error @+1 {{'coll.read' op operand #0 must be statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<4xi24>'}}
+  %0 = coll.read %a : memref<4xi24>
+  return
+}
+
+// -----
+
+// coll_c5
+func.func @rows_f4(%x: memref<8x4xf4E2M1FN>, %y: memref<8x4xf4E2M1FN>, %t: memref<4xi32>) {
+  coll.exchange {
+    // expected-error @+1 {{'coll.rows' op operand #0 must be memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, of rank 1 or more, but got 'memref<8x4xf4E2M1FN>'}}
+    coll.rows %x[%t, %t] to %y[%t, %t]
+      : memref<8x4xf4E2M1FN> to memref<8x4xf4E2M1FN> by memref<4xi32>
+  }
   return
 }

@@ -44,8 +44,8 @@ def MoEPrepareEntriesPass : Pass<"moe-prepare-entries", "::mlir::ModuleOp"> {
   let description = [{
     Every public function with a body is an entry of the artifact. The pass
     checks that there is one, that all arguments and results of entries are
-    ranked tensors of types that the artifact ABI knows, and that all grids in
-    use have the same number of ranks. It then
+    ranked tensors of types that the artifact ABI knows, that all grids in use
+    have the same number of ranks, and that `coll` ops are for as many. It then
 
     - records the type of each entry as `moe.entry`, and the number of ranks as
       `moe.ranks` of the module, because bufferization hides both from

@@ -20,6 +20,12 @@ void CollDialect::initialize() {
       >();
 }
 
+bool coll::hasWholeElements(MemRefType type) {
+  Type element = type.getElementType();
+  return element.isIntOrFloat() &&
+         llvm::is_contained({8, 16, 32, 64}, element.getIntOrFloatBitWidth());
+}
+
 bool coll::hasContiguousRows(MemRefType type) {
   return type.areTrailingDimsContiguous(type.getRank());
 }

@@ -26,6 +26,10 @@ struct MessageResource : public SideEffects::Resource::Base<MessageResource> {
 /// Whether the rows of `type` lie one after another without gaps.
 bool hasContiguousRows(MemRefType type);
 
+/// Whether the elements of `type` are integers or floats of 8, 16, 32 or 64
+/// bits: all others take more memory than their bits.
+bool hasWholeElements(MemRefType type);
+
 } // namespace mlir::coll
 
 #include "moe-mlir/Dialect/Coll/IR/CollDialect.h.inc"

@@ -30,7 +30,8 @@ def Coll_Dialect : Dialect {
 
     Buffers are memrefs with contiguous rows; a row is everything below the
     leading dimension. The bits are moved as they are (coll_s3). What a rank sends
-    to itself is copied.
+    to itself is copied. In a module that is compiled, all ops are for as many
+    ranks as its grids have (coll_c8).
 
     Every wait is bounded. A message that does not come, a peer that failed, or
     ranks that execute different collectives end the enclosing entry with an error
@@ -46,21 +47,23 @@ class Coll_Op<string mnemonic, list<Trait> traits = []>
 /// dropped, doubled or moved past another one.
 def Coll_Messages : Resource<"::mlir::coll::MessageResource">;
 
-/// A memref that is sent from or received in.
+/// A memref that is sent from or received in. Its elements are as large in
+/// memory as their bits say.
 def Coll_Buffer : Type<
     And<[AnyStridedMemRef.predicate, Neg<HasAnyRankOfPred<[0]>>,
-         CPred<"::llvm::cast<::mlir::MemRefType>($_self)"
-               ".getElementType().isIntOrFloat()">,
+         CPred<"::mlir::coll::hasWholeElements("
+               "::llvm::cast<::mlir::MemRefType>($_self))">,
          CPred<"::mlir::coll::hasContiguousRows("
                "::llvm::cast<::mlir::MemRefType>($_self))">]>,
-    "memref of integers or floats with contiguous rows, of rank 1 or more",
+    "memref of integers or floats of 8, 16, 32 or 64 bits with contiguous rows, "
+    "of rank 1 or more",
     "::mlir::MemRefType">;
 
 /// The same, whose size is known.
 def Coll_StaticBuffer : Type<
     And<[Coll_Buffer.predicate, HasStaticShapePred]>,
-    "statically shaped memref of integers or floats with contiguous rows, of "
-    "rank 1 or more", "::mlir::MemRefType">;
+    "statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with "
+    "contiguous rows, of rank 1 or more", "::mlir::MemRefType">;
 
 /// Rows, or numbers of rows: one i32 per rank.
 def Coll_Table : Type<

@@ -29,7 +29,7 @@ def Coll_AllGatherOp : Coll_Op<"all_gather", [
 
     **Constraints:**
     - coll_c1: both buffers are statically shaped, have contiguous rows and the
-      same element type.
+      same element type, of 8, 16, 32 or 64 bits.
     - coll_c2: `recv` has the row shape of `send`, and a multiple of its rows: as
       many times as there are ranks.
     - The two do not overlap.
@@ -60,7 +60,7 @@ def Coll_AllToAllOp : Coll_Op<"all_to_all", [
 
     **Constraints:**
     - coll_c1: both buffers are statically shaped, have contiguous rows and the
-      same element type.
+      same element type, of 8, 16, 32 or 64 bits.
     - coll_c3: `recv` has the shape of `send`.
     - The two do not overlap.
   }];
@@ -126,8 +126,8 @@ def Coll_RowsOp : Coll_Op<"rows", [
     ```
 
     **Constraints:**
-    - coll_c5: both buffers have contiguous rows, the same element type and, below
-      the leading dimension, the same static shape.
+    - coll_c5: both buffers have contiguous rows, the same element type, of 8, 16,
+      32 or 64 bits, and, below the leading dimension, the same static shape.
     - coll_c6: the four tables are `memref<Rxi32>`, of the same type, R ranks.
     - Starts and counts are not negative and name rows that the buffer has.
   }];
@@ -168,7 +168,8 @@ def Coll_ReadOp : Coll_Op<"read", [
     ```
 
     **Constraints:**
-    - coll_c1: `table` is statically shaped, and has contiguous rows.
+    - coll_c1: `table` is statically shaped, has contiguous rows, and elements of
+      8, 16, 32 or 64 bits.
   }];
   let arguments = (ins Arg<Coll_StaticBuffer, "", [MemRead]>:$table);
   let results = (outs Coll_StaticBuffer:$result);
