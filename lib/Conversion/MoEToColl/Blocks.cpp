@@ -113,7 +113,7 @@ Blocks::Box Blocks::box(bool mayBeTooMany) {
   if (mayBeTooMany) {
     Value most = b.index(std::numeric_limits<int32_t>::max());
     b.check(b.cmp(Pred::ule, box.numRows, most), symm::Failure::invalid_count,
-            "rows of all messages of an exchange", most, box.numRows);
+            kExchangeRowsText, most, box.numRows);
   }
   return box;
 }

@@ -214,84 +214,6 @@ Value KernelBlocks::sumOfParts(Value table, Value rank) {
                   })[0];
 }
 
-/// The rows of two ranks have to have room in a message (coll_s8). After an
-/// error of any kind this rank says so in place of its blocks, so that all
-/// ranks learn of it.
-void KernelBlocks::seal(Value mine) {
-  b.launch(/*stageBytes=*/0, [&] {
-    b.onFirstBlock([&] {
-      b.trackErrors();
-      b.syncBlock();
-      checkPairRows(mine);
-      b.onThread(b.index(b.launchShape().threads - 1), [&] {
-        Value failed = symm::FailedOp::create(b, b.getI1Type());
-        b.noteError(b.cmp(Pred::eq, failed, b.integer(b.getI1Type(), 0)));
-      });
-      b.syncBlock();
-      storeUnlessFine(mine, b.index(-1));
-    });
-  });
-}
-
-void KernelBlocks::checkPairRows(Value table) {
-  Value room = b.index(*b.pairRows());
-  b.forThreads(b.index(b.numRanks()), [&](Value rank) {
-    Value rows = sumOfParts(table, rank);
-    Value hasRoom = b.cmp(Pred::sle, rows, room);
-    b.check(hasRoom, symm::Failure::capacity_exceeded, kPairRowsText, room,
-            rows, rank);
-    b.noteError(hasRoom);
-  });
-}
-
-/// `value` for first rows and numbers of rows, if this block has noted an
-/// error.
-void KernelBlocks::storeUnlessFine(Value table, Value value) {
-  Value no = b.integer(b.getI1Type(), 0), parts = b.index(numParts());
-  b.ifThen(b.cmp(Pred::eq, b.hasNoError(), no), [&] {
-    b.forThreads(b.index(numBlocks()), [&](Value block) {
-      Value rank = arith::DivUIOp::create(b, block, parts);
-      Value part = arith::RemUIOp::create(b, block, parts);
-      b.storeIndex(value, table, {rank, part, b.index(0)});
-      b.storeIndex(value, table, {rank, part, b.index(1)});
-    });
-  });
-}
-
-/// With padding the kernels that follow run in any case, so that blocks which
-/// are not fine are to have no rows.
-void KernelBlocks::checkBlocks(Value theirs, int64_t capacity) {
-  Value zero = b.index(0), limit = b.index(capacity);
-  if (b.pairRows()) {
-    b.trackErrors();
-    b.syncBlock();
-  }
-  b.forThreads(b.index(numBlocks()), [&](Value block) {
-    Value rank = arith::DivUIOp::create(b, block, b.index(numParts()));
-    auto [start, rows] = rowsOf(theirs, block);
-    Value end = b.add(start, rows);
-    Value isBlock =
-        b.both(b.cmp(Pred::sge, start, zero), b.cmp(Pred::sge, rows, zero));
-    Value isFine = b.both(isBlock, b.cmp(Pred::sle, end, limit));
-    Value isChecked = isFine;
-    if (b.pairRows()) {
-      Value failed = b.cmp(Pred::slt, rows, zero);
-      b.check(b.cmp(Pred::sge, rows, zero), symm::Failure::peer_failed,
-              "status of a peer", b.i64(0), b.i64(-1), rank);
-      isChecked = arith::OrIOp::create(b, isFine, failed);
-    }
-    b.check(isChecked, symm::Failure::invalid_count, kRowsAskedForText, limit,
-            end, rank);
-    b.noteError(isFine);
-  });
-  if (!b.pairRows())
-    return;
-  checkPairRows(theirs);
-  b.syncBlock();
-  storeUnlessFine(theirs, zero);
-  b.syncBlock();
-}
-
 /// One block does it.
 KernelBlocks::Exchanged KernelBlocks::exchange(Value mine,
                                                KernelTables::Field boxIs,
@@ -317,6 +239,11 @@ KernelBlocks::Exchanged KernelBlocks::exchange(Value mine,
     b.onFirstBlock([&] {
       Value zero = b.index(0), parts = b.index(numParts());
       checkBlocks(theirs, capacity);
+      if (mayBeTooMany(capacity)) {
+        if (needsBox())
+          checkSum(theirs);
+        checkSum(mine);
+      }
       auto setStart = [&](bool isBox, Value block, Value row) {
         if (b.pairRows())
           return;

@@ -90,6 +90,10 @@ private:
   void checkPairRows(Value table);
   void storeUnlessFine(Value table, Value value);
   void checkBlocks(Value theirs, int64_t capacity);
+  /// Whether blocks of up to `capacity` rows may be more than tables have room
+  /// for.
+  bool mayBeTooMany(int64_t capacity) const;
+  void checkSum(Value table);
   void coverKey(Value mine, Value partial, Value key, Value count,
                 llvm::function_ref<Value(Value, Value)> rowAt);
 

@@ -16,9 +16,12 @@
 
 namespace mlir::moe {
 
-/// What errors call the rows that a peer asks for, and those of two ranks.
+/// What errors call the rows that a peer asks for, those of all ranks, and
+/// those of two.
 inline constexpr llvm::StringLiteral kRowsAskedForText =
     "end of the rows that the peer's send_row names, bounded by the capacity";
+inline constexpr llvm::StringLiteral kExchangeRowsText =
+    "rows of all messages of an exchange";
 inline constexpr llvm::StringLiteral kPairRowsText =
     "rows between two ranks, bounded by the pair capacity";
 

@@ -70,3 +70,37 @@ func.func @expert_major(%y: memref<128x8xf32>, %rows: memref<16x2xi32>,
        memref<16x2xi32>, memref<128xf32>, memref<16x8xf32>) -> ()
   return
 }
+
+// -----
+
+shard.grid @ep(shape = 4)
+
+// The rows that this rank asks for, or all that others ask it for, may be more
+// than tables have room for.
+// CHECK-LABEL: func.func @many_rows
+// CHECK: symm.check {{.*}}, invalid_count, "end of the rows that the peer's send_row names, bounded by the capacity"
+// CHECK: symm.check {{.*}}, invalid_count, "rows of all messages of an exchange"
+// CHECK-NOT: "rows of all messages of an exchange"
+// CHECK: coll.read
+func.func @many_rows(%y: memref<536870912x8xf32>, %rows: memref<16x4xi32>,
+    %src: memref<536870912xi32>, %from: memref<4xi32>, %out: memref<16x8xf32>) {
+  moe.combine %y, %rows, %src, %from outs(%out) on @ep {num_experts = 8 : i64,
+      kernel = #moe.kernel<blocks = 4, threads = 64>}
+    : (memref<536870912x8xf32>, memref<16x4xi32>, memref<536870912xi32>,
+       memref<4xi32>, memref<16x8xf32>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @many_rows_of_experts
+// CHECK-COUNT-2: symm.check {{.*}}, invalid_count, "rows of all messages of an exchange"
+// CHECK: coll.read
+func.func @many_rows_of_experts(%y: memref<536870912x8xf32>,
+    %rows: memref<16x2xi32>, %src: memref<536870912xi32>, %from: memref<4xi32>,
+    %idx: memref<16x2xi32>, %out: memref<16x8xf32>) {
+  moe.combine %y, %rows, %src, %from topk(%idx) outs(%out) on @ep
+      {num_experts = 8 : i64, layout = #moe.layout<expert_major>,
+       kernel = #moe.kernel<blocks = 4, threads = 64>}
+    : (memref<536870912x8xf32>, memref<16x2xi32>, memref<536870912xi32>,
+       memref<4xi32>, memref<16x2xi32>, memref<16x8xf32>) -> ()
+  return
+}
