@@ -46,7 +46,7 @@ void DispatchPlaceKernel::lower(KernelTables &tables, KernelBlocks &blocks,
       if (blocks.needsBox())
         storeInbox(blocks, inbox);
     });
-    finishSendRow();
+    finishSendRow(areFine);
   });
 }
 
@@ -195,8 +195,11 @@ void DispatchPlaceKernel::storePlaces(KernelBlocks &blocks,
   });
 }
 
-/// The rows of a key follow one another in the outbox and on their rank.
-void DispatchPlaceKernel::finishSendRow() {
+/// The rows of a key follow one another in the outbox and on their rank. After
+/// an error `send_row` may hold anything: blocks that have not met the others
+/// pack nothing. So what is looked up by it is bounded, and where the counts
+/// tell of the error nothing is looked up.
+void DispatchPlaceKernel::finishSendRow(Value areFine) {
   Value zero = b.index(0), slots = b.index(numSlots());
   b.syncBlock();
   auto rowsOf = [&](Value key) { return b.loadIndex(all, {b.me(), key}); };
@@ -215,16 +218,20 @@ void DispatchPlaceKernel::finishSendRow() {
   b.syncBlock();
   Value sendRow = op.getOutput(Output::SendRow);
   auto [first, end] = b.blockRange(numTokens);
-  b.forThreads(b.mul(b.sub(end, first), slots), [&, first = first](Value i) {
+  Value entries = b.select(areFine, b.mul(b.sub(end, first), slots), zero);
+  b.forThreads(entries, [&, first = first](Value i) {
     Value token = b.add(first, arith::DivUIOp::create(b, i, slots));
     Value slot = arith::RemUIOp::create(b, i, slots);
     Value packed = b.loadIndex(sendRow, {token, slot});
     b.ifThen(b.cmp(Pred::sge, packed, zero), [&] {
-      Value key = slot;
-      if (op.isExpertMajor())
-        key = b.loadIndex(op.getTopkIdx(), {token, slot});
+      Value key = slot, isKey = b.integer(b.getI1Type(), 1);
+      if (op.isExpertMajor()) {
+        Value expert = b.loadIndex(op.getTopkIdx(), {token, slot});
+        isKey = b.cmp(Pred::ult, expert, b.index(placement.numExperts));
+        key = b.select(isKey, expert, zero);
+      }
       Value row = b.add(packed, loadEntry(start, key));
-      Value isKept = b.cmp(Pred::ult, row, b.index(capacity));
+      Value isKept = b.both(isKey, b.cmp(Pred::ult, row, b.index(capacity)));
       b.storeIndex(b.select(isKept, row, b.index(-1)), sendRow, {token, slot});
     });
   });

@@ -44,7 +44,7 @@ private:
   void checkPairs(Value areFine);
   void storeInbox(KernelBlocks &blocks, const KernelBlocks::Box &inbox);
   void storePlaces(KernelBlocks &blocks, const KernelBlocks::Box &inbox);
-  void finishSendRow();
+  void finishSendRow(Value areFine);
   /// Of `rows` rows from `start` on, those that have room.
   Value keptOf(Value start, Value rows);
   Value sumOverExpertsOf(Value sender, Value rank);

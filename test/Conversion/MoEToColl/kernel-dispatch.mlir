@@ -100,10 +100,21 @@ shard.grid @ep(shape = 4)
 // groups. The kernel that places rows knows the blocks of the box.
 // CHECK-LABEL: func.func @expert_major
 // CHECK-SAME: %[[RX:[-a-z0-9_]+]]: memref<128x8xf32>
+// CHECK-SAME: %[[ROWS:[-a-z0-9_]+]]: memref<16x2xi32>, %{{[-a-z0-9_]+}}: memref<2xi32>, %{{[-a-z0-9_]+}}: memref<2xi32>)
 // CHECK: coll.all_gather %{{.*}}, %[[ALL:.*]] : memref<1x8xi32> to memref<4x8xi32>
 // CHECK: %[[SIZES:[-a-z0-9_]+]] = memref.alloc() : memref<2xi32>
 // CHECK: %[[BEGINS:[-a-z0-9_]+]] = memref.alloc() : memref<8xi32>
 // CHECK: %[[PLACES:[-a-z0-9_]+]] = memref.alloc() : memref<8xi32>
+// Where counts tell of an error `send_row` may hold anything: it is left alone.
+// No table is read where an expert is none.
+// CHECK: memref.store %{{.*}}, %[[PLACES]][
+// CHECK: %[[OWN:.*]] = arith.muli %{{.*}}, %c2 : index
+// CHECK-NEXT: %[[ENTRIES:.*]] = arith.select %{{.*}}, %[[OWN]], %c0 : index
+// CHECK-NEXT: scf.for %{{.*}} = %{{.*}} to %[[ENTRIES]] step
+// CHECK: memref.load %[[ROWS]][
+// CHECK: %[[IS:.*]] = arith.cmpi ult, %[[EXPERT:.*]], %c8
+// CHECK-NEXT: %[[KEY:.*]] = arith.select %[[IS]], %[[EXPERT]], %c0
+// CHECK-NEXT: memref.load %{{.*}}[%[[KEY]]]
 // CHECK: coll.read
 // CHECK: %[[SIZE:.*]] = memref.load %[[SIZES]][%c1]
 // CHECK: %[[N:.*]] = arith.index_cast %[[SIZE]]
