@@ -177,7 +177,7 @@ TEST_F(NcclCommunicatorTest, LentOneIsUsedAndStays) {
     char *send = rank.allocate(8, 10 + rank.rank());
     char *recv = rank.allocate(16);
     TimeGuard guard;
-    EXPECT_OK((*made)->allGather(send, recv, 8, StreamRef{}, guard));
+    EXPECT_OK((*made)->allGather({{send, recv, 8}}, StreamRef{}, guard));
     EXPECT_TRUE(rank.isDone(20));
     std::vector<char> expected(8, 10);
     expected.resize(16, 11);
@@ -251,13 +251,13 @@ TEST_F(NcclCommunicatorTest, LentOneIsNotResetWhileAnExchangeIsUnderWay) {
     char *send = rank.allocate(8), *recv = rank.allocate(16);
     TimeGuard guard;
     if (rank.rank() == 0) {
-      EXPECT_OK((*made)->allGather(send, recv, 8, StreamRef{}, guard));
+      EXPECT_OK((*made)->allGather({{send, recv, 8}}, StreamRef{}, guard));
     }
     Status status = (*made)->reset(rank.context.boot());
     EXPECT_TRUE(contains(status, "an exchange may still be under way"))
         << status.message();
     if (rank.rank() == 1) {
-      EXPECT_OK((*made)->allGather(send, recv, 8, StreamRef{}, guard));
+      EXPECT_OK((*made)->allGather({{send, recv, 8}}, StreamRef{}, guard));
     }
     EXPECT_TRUE(rank.isDone(20));
     EXPECT_OK((*made)->reset(rank.context.boot()));
@@ -283,7 +283,7 @@ TEST_F(NcclCommunicatorTest, GuardEndsTheWaitForNccl) {
     ASSERT_TRUE(made.isOk()) << made.status().message();
     char *send = rank.allocate(8), *recv = rank.allocate(16);
     Refusing guard;
-    Status status = (*made)->allGather(send, recv, 8, StreamRef{}, guard);
+    Status status = (*made)->allGather({{send, recv, 8}}, StreamRef{}, guard);
     EXPECT_EQ(status.message(), "the group has failed");
     // What it has queued is carried out nevertheless.
     EXPECT_TRUE(rank.isDone(20));
@@ -299,7 +299,7 @@ TEST_F(NcclCommunicatorTest, OwnOneQueuesCallsAtOnce) {
     char *send = rank.allocate(8, 10 + rank.rank());
     char *recv = rank.allocate(16);
     Refusing guard;
-    EXPECT_OK((*made)->allGather(send, recv, 8, StreamRef{}, guard));
+    EXPECT_OK((*made)->allGather({{send, recv, 8}}, StreamRef{}, guard));
     EXPECT_TRUE(rank.isDone(20));
     std::vector<char> expected(8, 10);
     expected.resize(16, 11);

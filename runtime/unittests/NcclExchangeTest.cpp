@@ -66,15 +66,15 @@ TEST_F(NcclExchangeTest, AllToAll) {
         values.resize(values.size() + bytes,
                       static_cast<char>(10 * rank.rank() + peer));
       EXPECT_OK(rank.backend().copyIn(send, values.data(), values.size()));
-      EXPECT_OK((*made)->allToAll(send, recv, bytes, StreamRef{}, guard));
+      EXPECT_OK((*made)->allToAll({{send, recv, bytes}}, StreamRef{}, guard));
       ASSERT_TRUE(rank.isDone(20));
       std::vector<char> expected;
       for (int peer = 0; peer < rank.size(); ++peer)
         expected.resize(expected.size() + bytes,
                         static_cast<char>(10 * peer + rank.rank()));
       EXPECT_EQ(rank.read(recv, bytes * count), expected);
-      EXPECT_OK((*made)->allToAll(send, recv, 0, StreamRef{}, guard));
-      EXPECT_OK((*made)->allGather(send, recv, 0, StreamRef{}, guard));
+      EXPECT_OK((*made)->allToAll({{send, recv, 0}}, StreamRef{}, guard));
+      EXPECT_OK((*made)->allGather({{send, recv, 0}}, StreamRef{}, guard));
     });
 }
 
@@ -134,7 +134,7 @@ TEST_F(NcclExchangeTest, BufferThatIsNotOnTheDevice) {
     TimeGuard guard;
     char bytes[8];
     Status status =
-        (*made)->allGather(bytes, bytes, sizeof(bytes), StreamRef{}, guard);
+        (*made)->allGather({{bytes, bytes, sizeof(bytes)}}, StreamRef{}, guard);
     EXPECT_EQ(status.code(), MOERT_INTERNAL);
     EXPECT_NE(status.message().find("an all-gather: NCCL on rank 0"),
               std::string::npos)

@@ -102,8 +102,9 @@ protected:
     setenv("MOE_STANDIN_NCCL_FAULT", text, 1);
   }
 
+  /// The ranks are on `hosts` hosts, as many on each.
   static void run(int size, const std::function<void(NcclRank &)> &body,
-                  int device = -1) {
+                  int device = -1, int hosts = 1) {
     auto bootstraps = createThreadBootstraps(size);
     std::vector<std::thread> threads;
     for (int r = 0; r < size; ++r)
@@ -112,6 +113,11 @@ protected:
         options.backend = "cuda";
         options.device = device;
         options.symmReserveBytes = size_t(1) << 30;
+        // To NCCL they are one.
+        if (hosts > 1) {
+          options.device = r;
+          options.hostId = "host" + std::to_string(r * hosts / size);
+        }
         auto context = Context::create(std::move(bootstraps[r]), options);
         ASSERT_TRUE(context.isOk()) << context.status().message();
         NcclRank rank{**context, HostMap::oneHost(size)};

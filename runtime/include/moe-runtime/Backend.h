@@ -111,6 +111,11 @@ public:
   /// The same to host memory of the backend, of which the address and, in
   /// `bytes`, the part that was copied is returned.
   virtual Expected<const void *> startRead(const void *from, size_t &bytes);
+  /// Host memory that `copy` may use after it has returned. It lives as long as
+  /// the backend, or longer where work may use it then.
+  virtual Expected<char *> pinHostMemory(size_t bytes);
+  /// Whether what the running call queues goes to a graph.
+  virtual bool isCapturing() const { return false; }
   /// Whether all work on the stream is done.
   virtual Expected<bool> isDone(const StreamRef &stream);
   /// Waits until no work uses memory that is to be freed next. Work that has

@@ -270,8 +270,13 @@ private:
   bool invoke(Entry &entry, void **args);
   bool checkOrder(int peer);
   std::string describeCollective(const CollectiveId &id) const;
-  Status compareCollectives(int peer, const CollectiveId &theirs) const;
+  Status compareCollectives(int peer, const CollectiveId &mine,
+                            const CollectiveId &theirs) const;
+  Status checkLabels() const;
+  Status awaitNews() const;
   Status checkMessageCall(const char *function) const;
+  template <typename Move>
+  Status spreadOnDevice(const MessageBuffers &message, Move move);
   bool endMessages(const Status &status, bool isPlaced);
   void wakeSleepers();
   bool stop(const Status &status);

@@ -44,6 +44,14 @@ public:
   virtual void progressed() {}
 };
 
+/// Buffers of an all-gather or an all-to-all: `bytes` go to each rank, and come
+/// from each.
+struct MessageBuffers {
+  const void *send;
+  void *recv;
+  size_t bytes;
+};
+
 /// Rows of a pair of buffers: as of moert_exchange_rows. The tables have an
 /// entry per rank.
 struct RowExchange {
@@ -64,9 +72,10 @@ public:
   /// "shared memory", "MPI", "NCCL": for messages.
   virtual const char *name() const = 0;
 
-  virtual Status allGather(const void *send, void *recv, size_t bytes,
+  /// Of any number of buffers at once, as is `exchange`.
+  virtual Status allGather(const std::vector<MessageBuffers> &buffers,
                            const StreamRef &stream, ExchangeGuard &guard) = 0;
-  virtual Status allToAll(const void *send, void *recv, size_t bytes,
+  virtual Status allToAll(const std::vector<MessageBuffers> &buffers,
                           const StreamRef &stream, ExchangeGuard &guard) = 0;
   virtual Status exchange(const std::vector<RowExchange> &rows,
                           const StreamRef &stream, ExchangeGuard &guard) = 0;

@@ -45,11 +45,10 @@ Status CudaBackend::open(int ordinal, int rank) {
                             "making a stream");
       !s.isOk())
     return s;
-  if (Status s = gpu->check(
-          api.memHostAlloc(&bounce, bounceBytes, hostAllocPortableMapped),
-          "allocating pinned memory");
-      !s.isOk())
-    return s;
+  auto memory = pinHostMemory(bounceBytes);
+  if (!memory.isOk())
+    return memory.status();
+  bounce = *memory;
   auto probed = probeHandleType(gpu);
   if (!probed.isOk())
     return probed.status();
@@ -61,8 +60,8 @@ CudaBackend::~CudaBackend() {
   if (!gpu || isAbandoned)
     return;
   Current here(*gpu);
-  if (bounce)
-    gpu->driver().memFreeHost(bounce);
+  for (void *memory : pinned)
+    gpu->driver().memFreeHost(memory);
   if (ownStream)
     gpu->driver().streamDestroy(ownStream);
 }
@@ -272,7 +271,7 @@ CudaBackend::loadProgram(std::string_view image) {
 
 Status CudaBackend::beginCall(const StreamRef &ref) {
   stream = handleOf(ref);
-  isCapturing = false;
+  isCapture = false;
   current.emplace(*gpu);
   DeviceArena::User user{stream, 0};
   // The legacy stream cannot be captured, and may not be asked while another
@@ -285,8 +284,8 @@ Status CudaBackend::beginCall(const StreamRef &ref) {
         gpu->check(gpu->driver().streamGetCaptureInfo(stream, &state, &id,
                                                       &graph, nullptr, nullptr),
                    "looking at the stream");
-    isCapturing = status.isOk() && state == int(captureActive);
-    if (isCapturing) {
+    isCapture = status.isOk() && state == int(captureActive);
+    if (isCapture) {
       user.capture = id;
       status = graphs.add(*gpu, graph, id);
     }
@@ -315,13 +314,26 @@ Status CudaBackend::copy(void *to, const void *from, size_t bytes) {
 }
 
 Expected<const void *> CudaBackend::startRead(const void *from, size_t &bytes) {
-  if (isCapturing)
+  if (isCapture)
     return Status(MOERT_INVALID_ARGUMENT,
                   "an entry that reads data on the host cannot be captured");
   bytes = std::min(bytes, bounceBytes);
   if (Status s = copy(bounce, from, bytes); !s.isOk())
     return s;
   return static_cast<const void *>(bounce);
+}
+
+Expected<char *> CudaBackend::pinHostMemory(size_t bytes) {
+  Current here(*gpu);
+  RelaxedCapture relaxed(gpu->driver());
+  void *memory = nullptr;
+  if (Status s = gpu->check(
+          gpu->driver().memHostAlloc(&memory, bytes, hostAllocPortableMapped),
+          "allocating pinned memory");
+      !s.isOk())
+    return s;
+  pinned.push_back(memory);
+  return static_cast<char *>(memory);
 }
 
 Expected<bool> CudaBackend::isDone(const StreamRef &ref) {

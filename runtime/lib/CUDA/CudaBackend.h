@@ -53,6 +53,8 @@ public:
   Status launch(Program &program, const KernelLaunch &launch) override;
   Status copy(void *to, const void *from, size_t bytes) override;
   Expected<const void *> startRead(const void *from, size_t &bytes) override;
+  Expected<char *> pinHostMemory(size_t bytes) override;
+  bool isCapturing() const override { return isCapture; }
   Expected<bool> isDone(const StreamRef &stream) override;
   void settle(double seconds) override;
   int64_t numGraphs() const override { return graphs.count(); }
@@ -110,13 +112,14 @@ private:
   HandleType handleType = handleNone;
   int ranksOnGpu = 1;
   StreamHandle ownStream = nullptr;
-  void *bounce = nullptr; ///< pinned memory for reads
+  std::vector<void *> pinned; ///< host memory
+  char *bounce = nullptr;     ///< of it, for reads
   GraphHolds graphs;
   bool isAbandoned = false;
 
   // The running call.
   StreamHandle stream = nullptr;
-  bool isCapturing = false;
+  bool isCapture = false;
   std::optional<Current> current;
 };
 

@@ -69,4 +69,8 @@ Expected<const void *> Backend::startRead(const void *, size_t &) {
   return noDevice(*this, "device memory");
 }
 
+Expected<char *> Backend::pinHostMemory(size_t) {
+  return noDevice(*this, "device memory");
+}
+
 Expected<bool> Backend::isDone(const StreamRef &) { return true; }

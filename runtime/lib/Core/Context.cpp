@@ -246,6 +246,8 @@ Status Context::reset() {
     for (Entry &entry : artifact->entries())
       entry.verified = false;
   }
+  if (messages && messages->labels)
+    messages->labels->reset();
   if (messages)
     if (Status s = messages->exchanger->reset(*bootstrap); status.isOk())
       status = s;

@@ -74,8 +74,12 @@ Status Context::finishCall(const StreamRef &stream, const Status &status) {
 Status Context::whyStop(int64_t &goneSince) const {
   if (Status s = group->checkGroup(); !s.isOk())
     return s;
-  if (Status s = transportError(); !s.isOk())
-    return s.withPrefix(group->here());
+  if (Status s = checkLabels(); !s.isOk())
+    return s;
+  if (Status s = transportError(); !s.isOk()) {
+    Status reason = awaitNews();
+    return reason.isOk() ? s.withPrefix(group->here()) : reason;
+  }
   for (int peer = 0; peer < size(); ++peer) {
     Status status = group->checkProcess(peer);
     if (status.isOk() || group->hasLeft(peer))
@@ -163,6 +167,8 @@ Status Context::waitForStream(const StreamRef &stream, const Status &known) {
     nextLook = std::min(nextLook, nowNs());
   }
   Status recorded = deviceError();
+  if (messages && messages->labels)
+    messages->labels->finished(stream);
   // Which of the two was first is what the group's error says.
   return recorded.isOk() || !known.isOk() ? reason : recorded;
 }
@@ -206,8 +212,11 @@ Status Context::check() {
   return group->groupError();
 }
 
-/// The error that a kernel of this rank has recorded.
+/// The error that a kernel of this rank has recorded; or that it has messages
+/// of another collective, which explains whatever a kernel makes of them.
 Status Context::deviceError() {
+  if (Status s = checkLabels(); !s.isOk())
+    return s;
   for (const std::unique_ptr<Artifact> &artifact : artifacts) {
     if (!artifact->program)
       continue;

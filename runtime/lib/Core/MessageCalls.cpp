@@ -15,7 +15,8 @@
 /// In host memory each part of an all-gather or an all-to-all, with which every
 /// collective begins, carries the number of its sender's collective. So ranks
 /// in different collectives learn of it from the message itself, however late
-/// news of other hosts are.
+/// news of other hosts are. Between devices of several hosts the number travels
+/// beside the message (MessageLabels.h).
 ///
 //===----------------------------------------------------------------------===//
 
@@ -23,6 +24,7 @@
 
 #include "PeerWait.h"
 #include "moe-runtime/Context.h"
+#include "moe-runtime/Deadline.h"
 
 #include <algorithm>
 #include <cstring>
@@ -68,6 +70,9 @@ Status Context::openTransport() {
     return exchanger.status();
   messages = std::make_unique<MessageCalls>();
   messages->exchanger = exchanger.take();
+  if (backend->isAsynchronous() && !hostMap.isOneHost())
+    messages->labels =
+        std::make_unique<MessageLabels>(*backend, *arena, size());
   return Status::ok();
 }
 
@@ -139,8 +144,8 @@ std::string Context::describeCollective(const CollectiveId &id) const {
   return "a collective of an artifact that is not loaded";
 }
 
-Status Context::compareCollectives(int peer, const CollectiveId &theirs) const {
-  CollectiveId mine = group->collective();
+Status Context::compareCollectives(int peer, const CollectiveId &mine,
+                                   const CollectiveId &theirs) const {
   if (mine == theirs)
     return Status::ok();
   std::string here = describeCollective(mine);
@@ -162,6 +167,30 @@ Status Context::compareCollectives(int peer, const CollectiveId &theirs) const {
       .expecting(here, there);
 }
 
+/// What the labels tell that have come by now. The call that they are of may
+/// have returned.
+Status Context::checkLabels() const {
+  if (!messages || !messages->labels)
+    return Status::ok();
+  return messages->labels->check(
+      [this](int peer, const CollectiveId &mine, const CollectiveId &theirs) {
+        return compareCollectives(peer, mine, theirs);
+      });
+}
+
+/// The transport has an error. Mostly that is one of ranks that call different
+/// collectives, or that have died, of which this one may be about to hear:
+/// links between hosts tell where ranks are every 200 ms.
+Status Context::awaitNews() const {
+  Deadline deadline(hostMap.isOneHost() ? 0.1 : 0.5);
+  for (;;) {
+    Status reason = group->checkGroup();
+    if (!reason.isOk() || deadline.isOver())
+      return reason;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
 /// Ends an exchange with what the transport said.
 bool Context::endMessages(const Status &status, bool isPlaced) {
   if (status.isOk()) {
@@ -175,14 +204,10 @@ bool Context::endMessages(const Status &status, bool isPlaced) {
   if (Status named = group->nameDeath(status);
       named.details().peer != status.details().peer)
     return stop(named.withPrefix(here()));
-  // Messages that do not fit are mostly those of different collectives, of
-  // which this rank may be about to hear.
-  Status reason = group->checkGroup();
-  if (status.code() == MOERT_INVALID_COUNT)
-    for (int look = 0; look < 50 && reason.isOk(); ++look) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-      reason = group->checkGroup();
-    }
+  bool isOfMessages = status.code() == MOERT_INVALID_COUNT ||
+                      status.code() == MOERT_PEER_FAILED ||
+                      status.code() == MOERT_INTERNAL;
+  Status reason = isOfMessages ? awaitNews() : group->checkGroup();
   return stop(reason.isOk() ? status.withPrefix(here()) : reason);
 }
 
@@ -202,6 +227,22 @@ Status Context::checkMessageCall(const char *function) const {
   return Status::ok();
 }
 
+/// The same of memory of a device. On one host the control plane tells in time
+/// whose messages come.
+template <typename Move>
+Status Context::spreadOnDevice(const MessageBuffers &message, Move move) {
+  MessageLabels *labels = messages->labels.get();
+  if (!labels)
+    return move({message});
+  if (Status s = checkLabels(); !s.isOk())
+    return s;
+  auto label = labels->begin(group->collective(), runningOn);
+  if (!label.isOk())
+    return label.status();
+  Status status = move({message, *label});
+  return status.isOk() ? labels->end() : status;
+}
+
 bool Context::spread(Spread kind, const void *send, void *recv, int64_t bytes) {
   bool isGather = kind == Spread::Gather;
   const char *function = isGather ? "moert_all_gather" : "moert_all_to_all";
@@ -216,13 +257,13 @@ bool Context::spread(Spread kind, const void *send, void *recv, int64_t bytes) {
 
   Exchanger &exchanger = *messages->exchanger;
   CallGuard guard(exchanger, *group, options.timeoutSeconds);
-  auto move = [&](const void *from, void *to, size_t each) {
-    return isGather ? exchanger.allGather(from, to, each, runningOn, guard)
-                    : exchanger.allToAll(from, to, each, runningOn, guard);
+  auto move = [&](const std::vector<MessageBuffers> &buffers) {
+    return isGather ? exchanger.allGather(buffers, runningOn, guard)
+                    : exchanger.allToAll(buffers, runningOn, guard);
   };
-  // What is in memory of a device the control plane has to compare alone.
   if (backend->isAsynchronous())
-    return endMessages(move(send, recv, size_t(bytes)), guard.hasGivenUp);
+    return endMessages(spreadOnDevice({send, recv, size_t(bytes)}, move),
+                       guard.hasGivenUp);
 
   CollectiveId mine = group->collective();
   constexpr size_t header = sizeof(CollectiveId);
@@ -236,14 +277,14 @@ bool Context::spread(Spread kind, const void *send, void *recv, int64_t bytes) {
     if (bytes > 0)
       std::memcpy(&sent[at + header], next, size_t(bytes));
   }
-  Status status = move(sent.data(), received.data(), each);
+  Status status = move({{sent.data(), received.data(), each}});
   if (!status.isOk())
     return endMessages(status, guard.hasGivenUp);
   for (int peer = 0; peer < size(); ++peer) {
     const char *part = &received[each * size_t(peer)];
     CollectiveId theirs;
     std::memcpy(&theirs, part, header);
-    if (Status s = compareCollectives(peer, theirs); !s.isOk())
+    if (Status s = compareCollectives(peer, mine, theirs); !s.isOk())
       return stop(s);
     if (bytes > 0)
       std::memcpy(static_cast<char *>(recv) + size_t(bytes) * size_t(peer),

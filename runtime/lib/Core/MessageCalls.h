@@ -9,7 +9,7 @@
 #ifndef MOE_RUNTIME_LIB_CORE_MESSAGECALLS_H
 #define MOE_RUNTIME_LIB_CORE_MESSAGECALLS_H
 
-#include "moe-runtime/Exchanger.h"
+#include "MessageLabels.h"
 
 namespace moe::rt {
 
@@ -17,6 +17,9 @@ namespace moe::rt {
 /// and the exchange that generated code is describing.
 struct MessageCalls {
   std::unique_ptr<Exchanger> exchanger;
+  /// Where neither the host nor news of other ranks tell in time whose messages
+  /// are received; or null.
+  std::unique_ptr<MessageLabels> labels;
 
   bool isOpen = false; ///< between moert_exchange_begin and _end
   std::vector<RowExchange> rows;

@@ -43,19 +43,13 @@ public:
 
   const char *name() const override { return "shared memory"; }
 
-  Status allGather(const void *send, void *recv, size_t bytes,
+  Status allGather(const std::vector<MessageBuffers> &buffers,
                    const StreamRef &stream, ExchangeGuard &guard) override {
-    return exchange(
-        {{static_cast<const char *>(send), zeros.data(), ones.data(),
-          static_cast<char *>(recv), numbers.data(), ones.data(), bytes}},
-        stream, guard);
+    return exchange(oneRowEach(buffers, zeros), stream, guard);
   }
-  Status allToAll(const void *send, void *recv, size_t bytes,
+  Status allToAll(const std::vector<MessageBuffers> &buffers,
                   const StreamRef &stream, ExchangeGuard &guard) override {
-    return exchange(
-        {{static_cast<const char *>(send), numbers.data(), ones.data(),
-          static_cast<char *>(recv), numbers.data(), ones.data(), bytes}},
-        stream, guard);
+    return exchange(oneRowEach(buffers, numbers), stream, guard);
   }
   Status exchange(const std::vector<RowExchange> &rows, const StreamRef &stream,
                   ExchangeGuard &guard) override;
@@ -65,6 +59,16 @@ public:
 private:
   using Rows = std::vector<RowExchange>;
 
+  /// To rank p goes row `sendStarts[p]`, and row s comes from rank s.
+  Rows oneRowEach(const std::vector<MessageBuffers> &buffers,
+                  const std::vector<int32_t> &sendStarts) const {
+    Rows rows;
+    for (const MessageBuffers &one : buffers)
+      rows.push_back({static_cast<const char *>(one.send), sendStarts.data(),
+                      ones.data(), static_cast<char *>(one.recv),
+                      numbers.data(), ones.data(), one.bytes});
+    return rows;
+  }
   void begin(const Rows &rows);
   bool isDone() const { return senders.empty() && receivers.empty(); }
   Status moveAll(const Rows &rows, bool &hasMoved);

@@ -60,9 +60,9 @@ public:
         messenger(*this->communicator, ranksHere) {}
 
   const char *name() const override { return "MPI"; }
-  Status allGather(const void *send, void *recv, size_t bytes,
+  Status allGather(const std::vector<MessageBuffers> &buffers,
                    const StreamRef &stream, ExchangeGuard &guard) override;
-  Status allToAll(const void *send, void *recv, size_t bytes,
+  Status allToAll(const std::vector<MessageBuffers> &buffers,
                   const StreamRef &stream, ExchangeGuard &guard) override;
   Status exchange(const std::vector<RowExchange> &rows, const StreamRef &stream,
                   ExchangeGuard &guard) override;
@@ -73,6 +73,8 @@ private:
   int size() const { return static_cast<int>(processes.size()); }
   Status transfer(const std::vector<Outbound> &sends,
                   const std::vector<Inbound> &receives, ExchangeGuard &guard);
+  Status spread(const std::vector<MessageBuffers> &buffers, bool isGather,
+                ExchangeGuard &guard);
 
   friend Expected<std::unique_ptr<Exchanger>>
   moe::rt::createMpiExchanger(const ExchangerSetup &setup);
@@ -115,38 +117,40 @@ Status MpiExchanger::transfer(const std::vector<Outbound> &sends,
   return status;
 }
 
-Status MpiExchanger::allGather(const void *send, void *recv, size_t bytes,
-                               const StreamRef &, ExchangeGuard &guard) {
-  auto *from = static_cast<const char *>(send);
-  auto *to = static_cast<char *>(recv);
-  std::vector<Outbound> sends;
-  std::vector<Inbound> receives;
-  for (int step = 1; step < size(); ++step) {
-    int source = (rank() - step + size()) % size();
-    sends.push_back({(rank() + step) % size(), from, bytes});
-    receives.push_back({source, to + bytes * size_t(source), bytes});
-  }
-  if (bytes)
-    std::memmove(to + bytes * size_t(rank()), from, bytes);
-  return transfer(sends, receives, guard);
-}
-
-Status MpiExchanger::allToAll(const void *send, void *recv, size_t bytes,
-                              const StreamRef &, ExchangeGuard &guard) {
-  auto *from = static_cast<const char *>(send);
-  auto *to = static_cast<char *>(recv);
+/// Of an all-gather every rank gets the same bytes.
+Status MpiExchanger::spread(const std::vector<MessageBuffers> &buffers,
+                            bool isGather, ExchangeGuard &guard) {
+  auto from = [&](const MessageBuffers &one, int peer) {
+    return static_cast<const char *>(one.send) +
+           (isGather ? 0 : one.bytes * size_t(peer));
+  };
+  auto to = [](const MessageBuffers &one, int peer) {
+    return static_cast<char *>(one.recv) + one.bytes * size_t(peer);
+  };
   std::vector<Outbound> sends;
   std::vector<Inbound> receives;
   for (int step = 1; step < size(); ++step) {
     int peer = (rank() + step) % size();
     int source = (rank() - step + size()) % size();
-    sends.push_back({peer, from + bytes * size_t(peer), bytes});
-    receives.push_back({source, to + bytes * size_t(source), bytes});
+    for (const MessageBuffers &one : buffers) {
+      sends.push_back({peer, from(one, peer), one.bytes});
+      receives.push_back({source, to(one, source), one.bytes});
+    }
   }
-  if (bytes)
-    std::memcpy(to + bytes * size_t(rank()), from + bytes * size_t(rank()),
-                bytes);
+  for (const MessageBuffers &one : buffers)
+    if (one.bytes)
+      std::memmove(to(one, rank()), from(one, rank()), one.bytes);
   return transfer(sends, receives, guard);
+}
+
+Status MpiExchanger::allGather(const std::vector<MessageBuffers> &buffers,
+                               const StreamRef &, ExchangeGuard &guard) {
+  return spread(buffers, /*isGather=*/true, guard);
+}
+
+Status MpiExchanger::allToAll(const std::vector<MessageBuffers> &buffers,
+                              const StreamRef &, ExchangeGuard &guard) {
+  return spread(buffers, /*isGather=*/false, guard);
 }
 
 Status MpiExchanger::exchange(const std::vector<RowExchange> &rows,

@@ -58,9 +58,9 @@ public:
   Status connect();
 
   const char *name() const override { return "NCCL"; }
-  Status allGather(const void *send, void *recv, size_t bytes,
+  Status allGather(const std::vector<MessageBuffers> &buffers,
                    const StreamRef &stream, ExchangeGuard &guard) override;
-  Status allToAll(const void *send, void *recv, size_t bytes,
+  Status allToAll(const std::vector<MessageBuffers> &buffers,
                   const StreamRef &stream, ExchangeGuard &guard) override;
   Status exchange(const std::vector<RowExchange> &rows, const StreamRef &stream,
                   ExchangeGuard &guard) override;
@@ -104,6 +104,11 @@ static Result queueGroup(const Library &library, int rank, int size, Add add) {
   return calls.end();
 }
 
+static bool areEmpty(const std::vector<MessageBuffers> &buffers) {
+  return std::all_of(buffers.begin(), buffers.end(),
+                     [](const MessageBuffers &one) { return one.bytes == 0; });
+}
+
 /// Rows that a rank keeps go through NCCL like all others: its kernel copies
 /// them while it waits for other ranks, where a copy of the driver would come
 /// before or after it, and be one more node of a graph.
@@ -121,36 +126,44 @@ Status NcclExchanger::runGroup(const char *what, const StreamRef &stream,
 /// By sends and receives, which the ranks are connected for: NCCL would connect
 /// them for an all-gather of its own in the first one, by a way that depends on
 /// the size, and wait for all ranks, without a bound where calls block.
-Status NcclExchanger::allGather(const void *send, void *recv, size_t bytes,
+Status NcclExchanger::allGather(const std::vector<MessageBuffers> &buffers,
                                 const StreamRef &stream, ExchangeGuard &guard) {
-  if (bytes == 0)
+  if (areEmpty(buffers))
     return Status::ok();
   cuda::StreamHandle queue = backend.handleOf(stream);
-  auto *to = static_cast<char *>(recv);
-  return runGroup("an all-gather", stream, guard,
-                  [&](CallGroup &calls, int target, int source) {
-                    calls.add(library.send(send, bytes, typeInt8, target,
-                                           communicator->get(), queue));
-                    calls.add(library.recv(to + bytes * size_t(source), bytes,
-                                           typeInt8, source,
-                                           communicator->get(), queue));
-                  });
+  return runGroup(
+      "an all-gather", stream, guard,
+      [&](CallGroup &calls, int target, int source) {
+        for (const MessageBuffers &one : buffers) {
+          if (!one.bytes)
+            continue;
+          auto *to = static_cast<char *>(one.recv);
+          calls.add(library.send(one.send, one.bytes, typeInt8, target,
+                                 communicator->get(), queue));
+          calls.add(library.recv(to + one.bytes * size_t(source), one.bytes,
+                                 typeInt8, source, communicator->get(), queue));
+        }
+      });
 }
 
-Status NcclExchanger::allToAll(const void *send, void *recv, size_t bytes,
+Status NcclExchanger::allToAll(const std::vector<MessageBuffers> &buffers,
                                const StreamRef &stream, ExchangeGuard &guard) {
-  if (bytes == 0)
+  if (areEmpty(buffers))
     return Status::ok();
   cuda::StreamHandle queue = backend.handleOf(stream);
-  auto *from = static_cast<const char *>(send);
-  auto *to = static_cast<char *>(recv);
   return runGroup(
       "an all-to-all", stream, guard,
       [&](CallGroup &calls, int target, int source) {
-        calls.add(library.send(from + bytes * size_t(target), bytes, typeInt8,
-                               target, communicator->get(), queue));
-        calls.add(library.recv(to + bytes * size_t(source), bytes, typeInt8,
-                               source, communicator->get(), queue));
+        for (const MessageBuffers &one : buffers) {
+          if (!one.bytes)
+            continue;
+          auto *from = static_cast<const char *>(one.send);
+          auto *to = static_cast<char *>(one.recv);
+          calls.add(library.send(from + one.bytes * size_t(target), one.bytes,
+                                 typeInt8, target, communicator->get(), queue));
+          calls.add(library.recv(to + one.bytes * size_t(source), one.bytes,
+                                 typeInt8, source, communicator->get(), queue));
+        }
       });
 }
 

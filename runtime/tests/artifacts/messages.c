@@ -16,6 +16,10 @@
 // The first argument of all entries says how to misbehave, and the second which
 // rank does; 0 is to behave.
 //
+// "gather" is "all_gather" without these arguments: it reads nothing on the
+host,
+// so it can be captured in a graph.
+//
 // Built with CUDA, all tensors are on the device.
 //
 //===----------------------------------------------------------------------===*/
@@ -98,6 +102,10 @@ const char moe_artifact_manifest[] =
                                  "\"shape\": [-1]},"
                                  "              {\"dtype\": \"i64\", "
                                  "\"shape\": [-1]}, " BYTES ", " BYTES "],"
+                                 "   \"results\": [" BYTES "]},"
+                                 "  {\"name\": \"gather\", \"symbol\": "
+                                 "\"moe_entry_gather\","
+                                 "   \"args\": [" BYTES "],"
                                  "   \"results\": [" BYTES "]}],"
                                  " \"sites\": [" SITE(
                                      "test.all_gather",
@@ -193,6 +201,17 @@ void moe_entry_all_gather(void **args) {
   char *result = moert_alloc_result(0, bytes * RANKS, 64);
   moert_phase("exchange");
   misbehave(mode);
+  moert_all_gather(in->aligned + in->offset, result, bytes);
+  moert_collective_end();
+  setResult(out, result, bytes * RANKS);
+}
+
+void moe_entry_gather(void **args) {
+  struct Memref *in = args[0], *out = args[1];
+  int64_t bytes = in->sizes[0];
+  moert_collective_begin("test.all_gather", "messages.c:1:1", 0);
+  char *result = moert_alloc_result(0, bytes * RANKS, 64);
+  moert_phase("exchange");
   moert_all_gather(in->aligned + in->offset, result, bytes);
   moert_collective_end();
   setResult(out, result, bytes * RANKS);

@@ -335,18 +335,22 @@ Result cuMemUnmap(DevicePtr address, size_t bytes) {
 // Copies
 //===----------------------------------------------------------------------===//
 
-/// A word is copied as a whole, and what was written before it is seen with it.
+/// Few words are copied one by one, each as a whole, and what was written
+/// before one is seen with it.
 static void copyBytes(void *to, const void *from, size_t bytes) {
-  auto isWord = [](const void *at) {
-    return reinterpret_cast<uintptr_t>(at) % sizeof(uint64_t) == 0;
+  constexpr size_t few = 4096;
+  auto areWords = [&](const void *at) {
+    return (reinterpret_cast<uintptr_t>(at) | bytes) % sizeof(uint64_t) == 0;
   };
-  if (bytes != sizeof(uint64_t) || !isWord(to) || !isWord(from)) {
+  if (bytes > few || !areWords(to) || !areWords(from)) {
     std::memcpy(to, from, bytes);
     return;
   }
-  uint64_t word =
-      __atomic_load_n(static_cast<const uint64_t *>(from), __ATOMIC_ACQUIRE);
-  __atomic_store_n(static_cast<uint64_t *>(to), word, __ATOMIC_RELEASE);
+  auto *source = static_cast<const uint64_t *>(from);
+  auto *target = static_cast<uint64_t *>(to);
+  for (size_t i = 0; i < bytes / sizeof(uint64_t); ++i)
+    __atomic_store_n(target + i, __atomic_load_n(source + i, __ATOMIC_ACQUIRE),
+                     __ATOMIC_RELEASE);
 }
 
 /// Whole pages that are zeroed are given back.

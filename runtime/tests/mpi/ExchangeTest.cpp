@@ -152,10 +152,10 @@ TEST_F(MpiExchangeTest, EqualPartsToAll) {
       send[i] = char(rank * 13 + int(i / bytes) * 7 + int(i));
     TimedGuard guard(60);
     Status status =
-        exchanger->allToAll(send.data(), recv.data(), bytes, stream, guard);
+        exchanger->allToAll({{send.data(), recv.data(), bytes}}, stream, guard);
     ASSERT_TRUE(status.isOk()) << status.message();
     status =
-        exchanger->allGather(send.data(), all.data(), bytes, stream, guard);
+        exchanger->allGather({{send.data(), all.data(), bytes}}, stream, guard);
     ASSERT_TRUE(status.isOk()) << status.message();
     size_t wrong = 0;
     for (size_t i = 0; i < send.size(); ++i) {
