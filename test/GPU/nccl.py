@@ -36,12 +36,13 @@ import torch
 import torch.distributed as dist
 from moe_mlir.runtime import Group
 rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-path, whose = sys.argv[1:]
+path, whose, hosts = sys.argv[1:]
 device = torch.device("cuda", rank)
 torch.cuda.set_device(device)
 bound = {"device_id": device} if whose == "torch" else {}
 dist.init_process_group("nccl", **bound)
 with Group.from_torch(nccl=None if whose == "default" else whose) as group:
+    assert len(group.hosts) == int(hosts), group.hosts
     zero = torch.zeros((), dtype=torch.int64, device=device)
     mine = torch.full((1000,), rank, dtype=torch.int8, device=device)
     for _ in range(3):
@@ -152,17 +153,20 @@ class Machine:
         return Job(self.settings, [program], self.ranks(*args, **kwargs))
 
 
+def check_sockets(job, hosts):
+    """Between hosts that are one, all else would be faster."""
+    for rank in range(len(job.processes)):
+        is_socket = "via NET/Socket" in job.output(rank)
+        if is_socket != (hosts > 1):
+            raise Failure(f"expected {'' if hosts > 1 else 'no '}'via NET/Socket' in "
+                          f"NCCL's log\n{job.tails()}")
+
+
 def check_conformance(machine, gpus, hosts):
     with machine.job(gpus, hosts) as job:
         job.expect_success()
-        if machine.settings.stand_in:
-            return
-        # Between hosts that are one, all else would be faster.
-        for rank in range(len(gpus)):
-            is_socket = "via NET/Socket" in job.output(rank)
-            if is_socket != (hosts > 1):
-                raise Failure(f"expected {'' if hosts > 1 else 'no '}'via NET/Socket' in "
-                              f"NCCL's log\n{job.tails()}")
+        if not machine.settings.stand_in:
+            check_sockets(job, hosts)
 
 
 def check_killed(machine, gpus, hosts):
@@ -202,18 +206,20 @@ def check_shared_gpu(machine):
     expect_error(machine, machine.ranks([0, 0]), "ranks 0 and 1 share GPU 0 of host")
 
 
-def check_torch(machine, whose):
+def check_torch(machine, whose, hosts):
     settings = machine.settings
     if settings.stand_in or importlib.util.find_spec("torch") is None:
         raise Skip("there is no torch with GPUs")
     path = str(settings.test_artifacts / "cuda" / f"messages{settings.gpus}.so")
-    environments = machine.ranks(range(settings.gpus))
+    environments = machine.ranks(range(settings.gpus), hosts)
     for own in environments:
         own.pop("MOE_NCCL_LIBRARY", None)
         own.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29533", PYTHONDONTWRITEBYTECODE="1",
                    PYTHONPATH=str(settings.bin.parent / "python"))
-    with Job(settings, [sys.executable, "-c", TORCH, path, whose], environments) as job:
+    command = [sys.executable, "-c", TORCH, path, whose, str(hosts)]
+    with Job(settings, command, environments) as job:
         job.expect_success()
+        check_sockets(job, hosts)
 
 
 def run(report, settings, store):
@@ -238,5 +244,7 @@ def run(report, settings, store):
     report.test("nccl/no_library", check_no_library, machine, several)
     report.test("nccl/shared_gpu", check_shared_gpu, machine)
     for whose in ("torch", "own", "default") if settings.gpus > 1 else ():
-        report.test(f"nccl/communicator_of_torch_{whose}", check_torch, machine, whose)
+        for hosts, suffix in (1, ""), (2, "_on_two_hosts"):
+            report.test(f"nccl/communicator_of_torch_{whose}{suffix}", check_torch, machine,
+                        whose, hosts)
     messages.run(report, settings, store, machine.library)
