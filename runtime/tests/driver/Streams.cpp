@@ -8,6 +8,7 @@
 
 #include "StandIn.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -56,6 +57,8 @@ struct Stream {
 struct State {
   std::mutex mutex;
   std::map<StreamHandle, std::shared_ptr<Stream>> streams;
+  /// Destroyed ones, which may have work yet.
+  std::vector<std::shared_ptr<Stream>> closing;
   unsigned long long captures = 0;
 };
 } // namespace
@@ -174,15 +177,17 @@ bool moe::standin::isCapturing(StreamHandle handle) {
   return stream->capture != nullptr;
 }
 
+/// What is appended meanwhile is not waited for.
+static Result waitFor(Stream &stream) {
+  std::unique_lock<std::mutex> lock(stream.mutex);
+  uint64_t last = stream.numAppended;
+  stream.changed.wait(lock, [&] { return stream.numDone >= last; });
+  return isFaulted() ? Result(errorLaunchFailed) : Result(success);
+}
+
 Result moe::standin::drain(StreamHandle handle) {
   auto stream = find(handle);
-  if (!stream)
-    return errorInvalidHandle;
-  std::unique_lock<std::mutex> lock(stream->mutex);
-  // What is appended meanwhile is not waited for.
-  uint64_t last = stream->numAppended;
-  stream->changed.wait(lock, [&] { return stream->numDone >= last; });
-  return isFaulted() ? Result(errorLaunchFailed) : Result(success);
+  return stream ? waitFor(*stream) : Result(errorInvalidHandle);
 }
 
 Result cuStreamCreate(StreamHandle *out, unsigned) {
@@ -196,7 +201,7 @@ Result cuStreamCreate(StreamHandle *out, unsigned) {
   return success;
 }
 
-/// What is in the stream is still done.
+/// What is in the stream is still done, and is work of the context.
 Result cuStreamDestroy_v2(StreamHandle handle) {
   if (Result r = checkContext())
     return r;
@@ -211,6 +216,7 @@ Result cuStreamDestroy_v2(StreamHandle handle) {
   State &s = state();
   std::lock_guard<std::mutex> lock(s.mutex);
   s.streams.erase(handle);
+  s.closing.push_back(std::move(stream));
   return success;
 }
 
@@ -253,8 +259,10 @@ Result cuCtxSynchronize() {
     return r;
   State &s = state();
   std::vector<StreamHandle> handles;
+  std::vector<std::shared_ptr<Stream>> closing;
   {
     std::lock_guard<std::mutex> lock(s.mutex);
+    closing = s.closing;
     for (auto &[handle, stream] : s.streams)
       handles.push_back(handle);
   }
@@ -262,6 +270,15 @@ Result cuCtxSynchronize() {
   for (StreamHandle handle : handles)
     if (Result r = cuStreamSynchronize(handle); r != errorInvalidHandle)
       result = result == success ? r : result;
+  for (const std::shared_ptr<Stream> &stream : closing)
+    if (Result r = waitFor(*stream); result == success)
+      result = r;
+  std::lock_guard<std::mutex> lock(s.mutex);
+  auto isDone = [&](const std::shared_ptr<Stream> &stream) {
+    return std::find(closing.begin(), closing.end(), stream) != closing.end();
+  };
+  s.closing.erase(std::remove_if(s.closing.begin(), s.closing.end(), isDone),
+                  s.closing.end());
   return result;
 }
 
