@@ -36,6 +36,13 @@ func.func @main(%y: tensor<8x4xf32>, %sr: tensor<4x2xi32>, %rs: tensor<8xi32>, %
   return %o : tensor<4x4xf32>
 }
 """
+COMBINE_MANY_ROWS = """shard.grid @ep(shape = 2)
+func.func @main(%y: tensor<4194305x1xf32>, %sr: tensor<128x8xi32>, %rs: tensor<4194305xi32>, %nf: tensor<2xi32>, %i: tensor<128x8xi32>) -> tensor<128x1xf32> {
+  %o = moe.combine %y, %sr, %rs, %nf topk(%i) on @ep {num_experts = 512 : i64, layout = #moe.layout<expert_major>}
+    : (tensor<4194305x1xf32>, tensor<128x8xi32>, tensor<4194305xi32>, tensor<2xi32>, tensor<128x8xi32>) -> tensor<128x1xf32>
+  return %o : tensor<128x1xf32>
+}
+"""
 ALLTOALLV = """shard.grid @ep(shape = 2)
 func.func @main(%s: tensor<4x4xf32>, %c: tensor<2xi32>) -> (tensor<ROWSx4xf32>, tensor<2xi32>) {
   %r, %n = moe.alltoallv %s, %c on @ep
@@ -79,8 +86,8 @@ def run(
         args += ["--in", f"a{number}.{{rank}}.npy"]
     environment = dict(os.environ)
     if target == "cuda":
-        environment["LD_LIBRARY_PATH"] = os.path.abspath(
-            os.environ["MOE_STANDIN_DRIVER_DIR"])
+        driver = Path(os.environ["MOE_STANDIN_DRIVER_DIR"]).absolute()
+        environment["LD_LIBRARY_PATH"] = f"{driver}:{driver.parent / 'nccl'}"
     done = subprocess.run(
         args, cwd=folder, env=environment, capture_output=True, text=True,
         timeout=100, check=False,
@@ -151,6 +158,36 @@ def test_rows_of_a_combine(tmp_path, target, reduce):
     assert run(tmp_path, target, text, inputs) == (
         "rank 0: moe.combine at m.mlir:3:8: invalid count: send_row of token "
         "1, slot 1: expected -1 to 7, seen 99"
+    )
+
+
+def test_more_rows_than_messages_have_room_for(tmp_path, target):
+    """For each expert the first row and the last one, and so all in between."""
+    rows = np.zeros((128, 8), np.int32)
+    rows[64:] = 4194304
+    experts = np.arange(1024, dtype=np.int32).reshape(128, 8) % 512
+    inputs = [
+        [
+            np.zeros((4194305, 1), np.float32),
+            rows,
+            np.zeros(4194305, np.int32),
+            np.array([0, 0], np.int32),
+            experts,
+        ]
+    ] * RANKS
+    (tmp_path / "m.mlir").write_text(COMBINE_MANY_ROWS)
+    subprocess.run(
+        [BIN / "moe-compile", "m.mlir", "--target", target,
+         "--transport=messages", "--schedule=exact", "-o", "m.so"],
+        cwd=tmp_path, check=True, timeout=100,
+    )
+    error = run(tmp_path, target, COMBINE_MANY_ROWS, inputs, "m.so")
+    # Every rank sees it, and the first to do so tells it.
+    assert re.fullmatch(
+        r"rank [01]: moe\.combine at m\.mlir:3:8: invalid count: rows of all "
+        r"messages of an exchange: expected at most 2147483647, seen "
+        r"2147484160",
+        error,
     )
 
 
