@@ -241,9 +241,10 @@ LogicalResult FiberLowering::lower(symm::PutEachOp op) {
     return replace(op, "put_stage", "vippii",
                    {nextSite(), source, target, bytes, lanes});
   Value member = op.getMember() ? toI64(op.getMember()) : i64(0);
-  return replace(op, "put_each", "vippiiiii",
+  return replace(op, "put_each", "vippiiiiii",
                  {nextSite(), source, target, bytes, lanes,
-                  toI64(op.getRotation()), member, i64(op.getTeam())});
+                  toI64(op.getRotation()), member, i64(op.getTeam()),
+                  i64(op.getCoherent())});
 }
 
 //===----------------------------------------------------------------------===//

@@ -126,11 +126,12 @@ private:
 /// `target`, 0 for none. Addresses are i64, in global memory; `rotation` is the
 /// lane (i32, less than `lanes`) to start with. The row is shared by `team`
 /// subgroups, of which this is number `member` (i32). `width` divides the bytes
-/// and the addresses. A lane has at most `maxHeld` vectors in flight.
+/// and the addresses. A lane has at most `maxHeld` vectors in flight. Where the
+/// source is `coherent`, others may have written it since the kernel began.
 void createRowCopies(OpBuilder &builder, Location loc, Value source,
                      Value target, Value rotation, int64_t lanes, Value member,
                      int64_t team, int64_t bytes, int64_t width,
-                     int64_t maxHeld);
+                     int64_t maxHeld, bool coherent);
 
 } // namespace mlir::moe
 

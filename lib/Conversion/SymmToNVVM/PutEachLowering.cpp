@@ -25,9 +25,9 @@ namespace {
 class RowCopies {
 public:
   RowCopies(OpBuilder &builder, Location loc, int64_t team, int64_t width,
-            int64_t maxHeld)
+            int64_t maxHeld, bool coherent)
       : builder(builder), loc(loc), width(width), maxHeld(maxHeld),
-        numLanes(team * kSubgroupSize) {}
+        coherent(coherent), numLanes(team * kSubgroupSize) {}
 
   void run(Value source, Value target, Value rotation, int64_t lanes,
            Value member, int64_t bytes);
@@ -80,6 +80,7 @@ private:
   Location loc;
   int64_t width;
   int64_t maxHeld;  ///< vectors that a lane holds at a time
+  bool coherent;    ///< whether others may have written the source
   int64_t numLanes; ///< of the team
   int64_t numTargets = 0;
   /// This lane's vector in the source row, its byte in any row, and the row
@@ -105,18 +106,19 @@ void RowCopies::onLowerLanes(int64_t count, llvm::function_ref<void()> body) {
 }
 
 SmallVector<Value> RowCopies::load(Value address, int64_t offset) {
-  // Nobody writes the source while the kernel runs, and nobody reads a row
-  // twice.
-  std::string text =
-      llvm::formatv("ld.global.nc.L1::no_allocate.{0} {1}, [${2}+{3}];",
-                    ptxType(), ptxWords(0), numWords(), offset);
+  // Nobody reads a row twice, and what nobody writes while the kernel runs may
+  // come by the read-only path.
+  std::string text = llvm::formatv(
+      "ld.global{0}.L1::no_allocate.{1} {2}, [${3}+{4}];",
+      coherent ? "" : ".nc", ptxType(), ptxWords(0), numWords(), offset);
   Type type = wordType();
   if (numWords() > 1)
     type = LLVM::LLVMStructType::getLiteral(
         builder.getContext(), SmallVector<Type>(numWords(), type));
   Value loaded =
       LLVM::InlineAsmOp::create(
-          builder, loc, type, address, text, constraints("=") + ",l",
+          builder, loc, type, address, text,
+          constraints("=") + (coherent ? ",l,~{memory}" : ",l"),
           /*has_side_effects=*/true, /*is_align_stack=*/false,
           LLVM::TailCallKind::None, LLVM::AsmDialectAttr(), ArrayAttr())
           .getRes();
@@ -236,8 +238,8 @@ void RowCopies::run(Value source, Value target, Value rotation, int64_t lanes,
 void moe::createRowCopies(OpBuilder &builder, Location loc, Value source,
                           Value target, Value rotation, int64_t lanes,
                           Value member, int64_t team, int64_t bytes,
-                          int64_t width, int64_t maxHeld) {
+                          int64_t width, int64_t maxHeld, bool coherent) {
   if (bytes > 0)
-    RowCopies(builder, loc, team, width, maxHeld)
+    RowCopies(builder, loc, team, width, maxHeld, coherent)
         .run(source, target, rotation, lanes, member, bytes);
 }

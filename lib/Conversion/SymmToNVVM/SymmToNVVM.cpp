@@ -190,7 +190,7 @@ void KernelLowering::lower(symm::PutEachOp op) {
   Value member = op.getMember() ? toI32(op.getMember()) : i32(0);
   createRowCopies(rewriter, loc, source, target, rotation, op.getLanes(),
                   member, op.getTeam(), bytes * op.getRows(), width,
-                  maxHeldVectors());
+                  maxHeldVectors(), op.getCoherent());
   rewriter.eraseOp(op);
 }
 

@@ -99,6 +99,7 @@ _PUT_EACH = OpSpec(
         Attr("lanes", "i64", minimum=1, maximum=32),
         Attr("team", "i64", minimum=1, maximum=32),
         Attr("rows", "i64", minimum=1),
+        Attr("coherent", "unit"),
     ),
 )
 
@@ -116,6 +117,7 @@ def put_each(
     lanes: int,
     team: int | None = None,
     rows: int | None = None,
+    coherent: bool = False,
     results: Sequence[Any] | None = None,
     loc: Any = None,
     ip: Any = None,
@@ -146,6 +148,8 @@ def put_each(
         64-bit signless integer attribute; 1 when not given.
     rows : int | None, optional
         64-bit signless integer attribute; 1 when not given.
+    coherent : bool, optional
+        Unit attribute.
     results : sequence of types, optional
         Types of the results, when they are not to be inferred.
     loc, ip : optional
@@ -172,6 +176,7 @@ def put_each(
             "lanes": lanes,
             "team": team,
             "rows": rows,
+            "coherent": coherent,
         },
         results=results,
         loc=loc,

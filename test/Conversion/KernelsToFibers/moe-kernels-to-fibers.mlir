@@ -41,7 +41,7 @@
 // A row without a destination.
 // CHECK: %[[EXISTS:.*]] = arith.cmpi sge, %[[T]], %[[S0]]
 // CHECK: %[[TARGET:.*]] = arith.select %[[EXISTS]], %{{.*}}, %{{.*}} : !llvm.ptr
-// CHECK: llvm.call @moe_fiber_put_each(%[[S3]], %{{.*}}, %[[TARGET]], %[[ROW]], %[[S4]], %[[T]], %[[S0]], %[[S1]])
+// CHECK: llvm.call @moe_fiber_put_each(%[[S3]], %{{.*}}, %[[TARGET]], %[[ROW]], %[[S4]], %[[T]], %[[S0]], %[[S1]], %[[S0]])
 // CHECK: llvm.call @moe_fiber_barrier(%[[S4]])
 // CHECK: scf.if
 // CHECK:   llvm.call @moe_fiber_record(%[[COUNT]], %{{.*}}, %{{.*}}, %{{.*}}, %[[S7]],

@@ -81,6 +81,16 @@ module attributes {gpu.container_module} {
         : memref<8x6xf32> to memref<64x6xf32, #symm.space>
       gpu.return
     }
+    // What others may have written since does not come by the read-only path, and
+    // not before what is waited for.
+    // CHECK-LABEL: gpu.func @coherent
+    // CHECK: "ld.global.L1::no_allocate.v4.b32 {$0,$1,$2,$3}, [$4+0];", "=r,=r,=r,=r,l,~{memory}"
+    // CHECK: st.global.L1::no_allocate.v4.b32 [$0+0], {$1,$2,$3,$4};
+    gpu.func @coherent(%y: memref<64x64xf32, #symm.space>, %i: index) kernel {
+      symm.put_each %y[%i] to %y[%i] at %i rotated %i lanes 4 coherent
+        : memref<64x64xf32, #symm.space> to memref<64x64xf32, #symm.space>
+      gpu.return
+    }
     // An odd number of bytes; an offset that is not known.
     // CHECK-LABEL: gpu.func @bytes
     // CHECK: ld.global.nc.L1::no_allocate.b8 $0, [$1+0];", "=h,l"

@@ -47,6 +47,16 @@ func.func @rows_of_stage(%x: memref<2x4xf32, #gpu.address_space<workgroup>>,
 
 // -----
 
+func.func @coherent_stage(%x: memref<2x4xf32, #gpu.address_space<workgroup>>,
+    %y: memref<8x4xf32, #symm.space>, %i: index) {
+  // expected-error @+1 {{'symm.put_each' op expects no 'coherent' for a source in workgroup memory}}
+  symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 1 coherent
+    : memref<2x4xf32, #gpu.address_space<workgroup>> to memref<8x4xf32, #symm.space>
+  return
+}
+
+// -----
+
 func.func @counters_in_global_memory(%full: memref<2xi64>) {
   // expected-error @+1 {{'symm.stage_init' op operand #0 must be rank-1 memref of i64 in workgroup memory (#gpu.address_space<workgroup>), but got 'memref<2xi64>'}}
   symm.stage_init %full arrivals 1 : memref<2xi64>

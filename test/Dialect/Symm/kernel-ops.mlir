@@ -12,6 +12,9 @@ func.func @puts(%x: memref<128x64xbf16>, %y: memref<512x64xbf16, #symm.space>, %
   // CHECK: symm.put_each %{{.*}} lanes 4 share %{{.*}} of 8 rows 2 : memref
   symm.put_each %x[%i] to %y[%i] at %i rotated %i lanes 4 share %i of 8 rows 2
     : memref<128x64xbf16> to memref<512x64xbf16, #symm.space>
+  // CHECK: symm.put_each %{{.*}} lanes 4 coherent : memref
+  symm.put_each %y[%i] to %y[%i] at %i rotated %i lanes 4 coherent
+    : memref<512x64xbf16, #symm.space> to memref<512x64xbf16, #symm.space>
   return
 }
 

@@ -139,14 +139,17 @@ MOE_FIBER_EXPORT void moe_fiber_record(int64_t code, const char *what,
 MOE_FIBER_EXPORT int64_t moe_fiber_failed() { return grid.hasFailed(); }
 
 /// Each lane copies its part of the row to all destinations, which the lanes
-/// have told each other.
+/// have told each other. A row that has come from another rank (`coherent`) may
+/// go on after waits of other subgroups that ended in vain, but not after one
+/// of this.
 MOE_FIBER_EXPORT void moe_fiber_put_each(int64_t site, const char *source,
                                          char *target, int64_t bytes,
                                          int64_t lanes, int64_t rotation,
-                                         int64_t member, int64_t team) {
+                                         int64_t member, int64_t team,
+                                         int64_t coherent) {
   Fiber &self = grid.self();
   if (target && self.lane() < lanes)
-    grid.checkMayPut(site, "a put");
+    grid.checkMayPut(coherent ? 0 : site, "a put");
   self.args[0] = self.lane() < lanes ? reinterpret_cast<uint64_t>(target) : 0;
   self.args[1] = reinterpret_cast<uint64_t>(source);
   Meeting &meeting =

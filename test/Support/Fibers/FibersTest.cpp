@@ -41,7 +41,7 @@ void moe_fiber_pause();
 void moe_fiber_record(int64_t, const char *, const char *, int64_t, int64_t,
                       int64_t, int64_t, int64_t, int64_t);
 void moe_fiber_put_each(int64_t, const char *, char *, int64_t, int64_t,
-                        int64_t, int64_t, int64_t);
+                        int64_t, int64_t, int64_t, int64_t);
 void moe_fiber_put_stage(int64_t, const char *, char *, int64_t, int64_t);
 void moe_fiber_put_wait(int64_t, int64_t, int64_t);
 void moe_fiber_stage_init(uint64_t *, int64_t, int64_t);
@@ -321,7 +321,7 @@ static void putEach(void *captures, void *, int64_t block, int64_t thread,
   if (block == 0)
     moe_fiber_put_each(0, memory->rows[2],
                        lane % 2 == 0 && lane < 4 ? memory->out[lane] : nullptr,
-                       kBytes, 3, thread % 3, thread / 32, 2);
+                       kBytes, 3, thread % 3, thread / 32, 2, 0);
 }
 
 TEST(Fibers, PutEach) {
@@ -475,7 +475,7 @@ TEST(Fibers, Signals) {
 }
 
 /// Puts a row when a signal or all blocks are there, or in any case.
-template <bool looks>
+template <bool looks, bool coherent = false>
 static void putAfterWaits(void *captures, void *, int64_t block, int64_t thread,
                           int64_t, int64_t) {
   auto *memory = static_cast<Memory *>(captures);
@@ -485,7 +485,7 @@ static void putAfterWaits(void *captures, void *, int64_t block, int64_t thread,
   isThere = moe_fiber_ballot(0, !isThere) == 0;
   char *target =
       thread == 0 && (isThere || !looks) ? memory->out[block] : nullptr;
-  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1);
+  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1, coherent);
 }
 
 template <bool looks>
@@ -497,7 +497,7 @@ static void putAfterMeeting(void *captures, void *, int64_t block,
   bool haveMet = moe_fiber_grid_barrier(0);
   char *target =
       thread % 32 == 0 && (haveMet || !looks) ? memory->out[block] : nullptr;
-  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1);
+  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1, 0);
 }
 
 /// Puts a row when all blocks have posted, or in any case.
@@ -514,15 +514,16 @@ static void putAfterPosts(void *captures, void *, int64_t block, int64_t thread,
   bool isThere = moe_fiber_ballot(0, word >> 32 != 5) == 0;
   char *target =
       thread == 0 && (isThere || !looks) ? memory->out[block] : nullptr;
-  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1);
+  moe_fiber_put_each(1, memory->rows[0], target, kBytes, 1, 0, 0, 1, 0);
 }
 
 /// Where the second subgroup of a block waits while the first one puts rows.
 enum Place { Before, After, AfterAndMeets };
 
 /// In the text of the kernel; only `AfterAndMeets` makes the first subgroup
-/// wait for the second one, between its two rows.
-template <Place place>
+/// wait for the second one, between its two rows. Rows that have come from
+/// others go on.
+template <Place place, bool coherent = false>
 static void putBesideWaits(void *captures, void *, int64_t block,
                            int64_t thread, int64_t, int64_t) {
   auto *memory = static_cast<Memory *>(captures);
@@ -533,7 +534,7 @@ static void putBesideWaits(void *captures, void *, int64_t block,
     else
       moe_fiber_put_each(1, memory->rows[row],
                          thread == 0 ? memory->out[2 * block + row] : nullptr,
-                         kBytes, 1, 0, 0, 1);
+                         kBytes, 1, 0, 0, 1, coherent);
     if (place == AfterAndMeets)
       moe_fiber_barrier(3);
   }
@@ -546,6 +547,8 @@ TEST(Fibers, WaitsInVain) {
   setenv("MOE_FIBER_LATE", "1", /*overwrite=*/1);
   EXPECT_EQ(runMany(putAfterWaits<true>, isRight).other, kRuns);
   EXPECT_GT(runMany(putAfterWaits<false>, isRight).rejected, 0);
+  auto copyAfterWaits = putAfterWaits</*looks=*/false, /*coherent=*/true>;
+  EXPECT_GT(runMany(copyAfterWaits, isRight).rejected, 0);
   Outcome posts = runMany(putAfterPosts<true>, isRight);
   EXPECT_EQ(posts.rejected, 0);
   EXPECT_GT(posts.other, 0);
@@ -554,6 +557,8 @@ TEST(Fibers, WaitsInVain) {
   constexpr int64_t fewRuns = kRuns / 10;
   EXPECT_GT(runMany(putBesideWaits<Before>, isRight, fewRuns).rejected, 0);
   EXPECT_EQ(runMany(putBesideWaits<After>, isRight, fewRuns).other, fewRuns);
+  auto copyBesideWaits = putBesideWaits<Before, /*coherent=*/true>;
+  EXPECT_EQ(runMany(copyBesideWaits, isRight, fewRuns).other, fewRuns);
   EXPECT_GT(runMany(putBesideWaits<AfterAndMeets>, isRight, fewRuns).rejected,
             0);
   unsetenv("MOE_FIBER_LATE");

@@ -189,6 +189,9 @@ LogicalResult PutEachOp::verify() {
     if (getRows() != 1)
       return emitOpError("expects 'rows' to be 1 (")
              << getRows() << ") for a source in workgroup memory";
+    if (getCoherent())
+      return emitOpError(
+          "expects no 'coherent' for a source in workgroup memory");
   }
   if (getTeam() > 1 && !getMember())
     return emitOpError("expects 'member' with a 'team' of more than one (")

@@ -36,6 +36,10 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
     With `rows N`, N consecutive rows move as if they were one: those from `from`
     on, to those from `to` on.
 
+    The row is read as memory that nobody writes while the kernel runs. With
+    `coherent` it may have been written by other ranks since, before a signal that
+    this subgroup has waited for.
+
     Only the first `lanes` lanes have destinations. Several subgroups can share
     the work: with `share %member of N`, each of N subgroups that pass the same
     destinations copies its part of the row. The puts are published like those of
@@ -57,7 +61,7 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
     - those of `symm.put`;
     - `lanes` is from 1 to 32;
     - `team` is from 1 to 32; it and `rows` are 1 when `source` is in workgroup
-      memory.
+      memory, which is never `coherent`.
   }];
   let arguments = (ins
     Arg<AnyMemRef, "", [MemRead]>:$source, Index:$from,
@@ -67,11 +71,12 @@ def Symm_PutEachOp : Symm_Op<"put_each"> {
     Optional<Index>:$member,
     DefaultValuedAttr<ConfinedAttr<I64Attr, [IntMinValue<1>, IntMaxValue<32>]>,
                       "1">:$team,
-    DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$rows);
+    DefaultValuedAttr<ConfinedAttr<I64Attr, [IntPositive]>, "1">:$rows,
+    UnitAttr:$coherent);
   let assemblyFormat = [{
     $source `[` $from `]` `to` $target `[` $to `]` `at` $rank
     `rotated` $rotation `lanes` $lanes (`share` $member^ `of` $team)?
-    (`rows` $rows^)? attr-dict
+    (`rows` $rows^)? (`coherent` $coherent^)? attr-dict
     `:` type($source) `to` type($target)
   }];
   let hasVerifier = 1;
