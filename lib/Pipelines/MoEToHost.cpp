@@ -82,6 +82,7 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
                                         const MoEToHostOptions &options) {
   MoEPlanPassOptions plan;
   plan.combineAlgorithm = options.combineAlgorithm;
+  plan.dispatchAlgorithm = options.dispatchAlgorithm;
   plan.transport = options.transport;
   plan.schedule = options.schedule;
   buildBufferizationPipeline(pm, plan);
@@ -91,6 +92,7 @@ void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
                                         const MoEToCUDAOptions &options) {
   MoEPlanPassOptions plan;
   plan.combineAlgorithm = options.combineAlgorithm;
+  plan.dispatchAlgorithm = options.dispatchAlgorithm;
   plan.transport = options.transport;
   plan.schedule = options.schedule;
   plan.target = "cuda";

@@ -162,7 +162,7 @@ static void testOptions(void) {
                "unknown option 'block'; expected one of: target, ptx-version, "
                "blocks, threads, transfer, stages, team, gpu-format, ptxas, "
                "transport, schedule, pair-capacity, emit, cpu, opt-level, "
-               "combine-algorithm, report, remarks");
+               "combine-algorithm, dispatch-algorithm, report, remarks");
   MoeCompileOption twice[] = {{str("cpu"), str("x86-64")},
                               {str("cpu"), str("x86-64")}};
   EXPECT_ERROR(moeCompile(str(kExchange), str(""), 2, twice),
@@ -203,7 +203,7 @@ static void countOption(MlirStringRef name, MlirStringRef description,
 static void testModules(void) {
   int numOptions = 0;
   moeCompileOptionsForEach(countOption, &numOptions);
-  EXPECT(numOptions == 18);
+  EXPECT(numOptions == 19);
 
   MoeCompileResult result =
       compileText("func.func @f() {\n  mystery\n}\n", NULL, NULL);

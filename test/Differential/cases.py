@@ -188,6 +188,30 @@ def fixed_recipes():
             ranks=4, capacity="generous", token_mode="full", k=4,
             routing="uniform",
         )
+    # Rows that cross to a rank once: of several experts there or of one, dropped
+    # ones, empty ones, and along earlier routes.
+    expand = dict(
+        layout="expert_major", dispatch_algorithm="expand", dtype="bf16",
+        hidden=64, ranks=4, num_experts=15, k=6, t_max=9,
+    )
+    for routing in ("one_rank", "repeated", "sparse", "uniform"):
+        for capacity in ("exact", "drop"):
+            yield f"expand_{routing}_{capacity}", build_dispatch, dict(
+                expand, routing=routing, capacity=capacity, alignment=4,
+                token_mode="dynamic", bench=3,
+            )
+        yield f"expand_reuse_{routing}", build_reuse, dict(
+            expand, routing=routing, dtype="f8E4M3FN", scales="f32",
+            token_mode="full", padding="zero", bench=3,
+        )
+    for token_mode in ("all_empty", "one_rank_only", "static_max"):
+        yield f"expand_{token_mode}", build_round_trip, dict(
+            expand, token_mode=token_mode, routing="uniform", weighted=True,
+        )
+    yield "expand_padding", build_padding, dict(
+        expand, token_mode="dynamic", routing="sparse", padding="zero",
+        capacity="generous", alignment=4, bench=3,
+    )
     for scales in ("f32", "f16", "bf16", "i8"):
         yield f"scales_{scales}", build_dispatch, dict(
             dtype="f8E4M3FN", scales=scales, token_mode="full"

@@ -138,6 +138,7 @@ class Params:
     kernel: str | None = None  # pins the kernels
     padding: str = "none"
     reduce: str = "sum"  # of a combine whose result is returned
+    dispatch_algorithm: str | None = None  # None leaves it to the compiler
 
     @property
     def static_tokens(self):
@@ -160,9 +161,12 @@ class Params:
             ranks=self.ranks, num_experts=self.num_experts, layout=self.layout,
             order=self.order, alignment=self.alignment, padding=self.padding,
             max_tokens=self.max_tokens, static_tokens=self.static_tokens,
-            kernel=self.kernel,
+            kernel=self.kernel, algorithm=self.dispatch_algorithm,
         )
-        return DispatchAttrs(**{**values, **changes})
+        attrs = DispatchAttrs(**{**values, **changes})
+        if attrs.layout != "expert_major":  # of one that an entry changes
+            attrs.algorithm = None
+        return attrs
 
     def combine_attrs(self, reduce="sum") -> CombineAttrs:
         return CombineAttrs(
@@ -204,8 +208,10 @@ def sample(rng, pick, **fixed) -> Params:
     alignment = 1
     if layout == "expert_major":
         alignment = choose("alignment", ALIGNMENTS)
-    algorithm = None
-    if layout != "expert_major":  # whose rows do not name a slot
+    algorithm = dispatch_algorithm = None
+    if layout == "expert_major":  # whose rows do not name a slot
+        dispatch_algorithm = choose("dispatch_algorithm", ("expand", None, "direct"))
+    else:
         algorithm = choose("algorithm", (None, "push", "pull"))
     reduce = choose("reduce", ("sum", "none", "sum"))
     if reduce == "none" and algorithm == "push" and "reduce" not in fixed:
@@ -227,4 +233,5 @@ def sample(rng, pick, **fixed) -> Params:
         algorithm=algorithm,
         bench=choose("bench", (0, 0, 0, 3)), kernel=fixed.get("kernel"),
         padding=choose("padding", ("none", "zero")), reduce=reduce,
+        dispatch_algorithm=dispatch_algorithm,
     )

@@ -113,6 +113,7 @@ class DispatchAttrs:
     max_tokens: int | None = None
     static_tokens: int | None = None
     kernel: str | None = None  # without a meaning: how it is done
+    algorithm: str | None = None  # the same (dispatch_s13)
 
     @property
     def t_max(self) -> int:

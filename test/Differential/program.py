@@ -176,6 +176,10 @@ def dispatch_attrs(attrs):
         pairs.append(("alignment", f"{attrs.alignment} : i64"))
     if attrs.capacity is not None:
         pairs.append(("capacity", f"{attrs.capacity} : i64"))
+    if attrs.algorithm is not None:
+        pairs.append(
+            ("algorithm", f"#moe.dispatch_algorithm<{attrs.algorithm}>")
+        )
     return pairs
 
 

@@ -22,6 +22,11 @@ struct MoEToHostOptions : public PassPipelineOptions<MoEToHostOptions> {
       *this, "combine-algorithm",
       llvm::cl::desc("How combines move rows: auto, pull or push"),
       llvm::cl::init("auto")};
+  Option<std::string> dispatchAlgorithm{
+      *this, "dispatch-algorithm",
+      llvm::cl::desc("Who makes the rows of an expert_major dispatch: auto, "
+                     "direct or expand"),
+      llvm::cl::init("auto")};
   Option<std::string> transport{
       *this, "transport",
       llvm::cl::desc("How ranks exchange rows: direct or messages"),
@@ -51,6 +56,11 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
   Option<std::string> combineAlgorithm{
       *this, "combine-algorithm",
       llvm::cl::desc("How combines move rows: auto, pull or push"),
+      llvm::cl::init("auto")};
+  Option<std::string> dispatchAlgorithm{
+      *this, "dispatch-algorithm",
+      llvm::cl::desc("Who makes the rows of an expert_major dispatch: auto, "
+                     "direct or expand"),
       llvm::cl::init("auto")};
   Option<std::string> transport{
       *this, "transport",

@@ -37,8 +37,9 @@ inline bool canTake(const LaunchShape &shape, int64_t items) {
 /// The shape that the kernels of `op` are to have.
 LaunchShape getLaunchShape(CollectiveOpInterface op);
 /// Whether there are kernels for `op`; an error if not. Where ranks cannot
-/// reach each other's memory, combines do not push.
-LogicalResult checkHasKernel(CollectiveOpInterface op, bool mayPush = true);
+/// reach each other's memory, combines do not push and dispatches not expand.
+LogicalResult checkHasKernel(CollectiveOpInterface op,
+                             bool sharesMemory = true);
 
 /// Builds the kernel of one collective op: a ProtocolBuilder whose steps inside
 /// `launch` are executed by a grid of blocks that all run at the same time.

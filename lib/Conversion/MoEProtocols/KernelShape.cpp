@@ -47,18 +47,26 @@ LaunchShape moe::getLaunchShape(CollectiveOpInterface op) {
   return shape;
 }
 
-LogicalResult moe::checkHasKernel(CollectiveOpInterface op, bool mayPush) {
+LogicalResult moe::checkHasKernel(CollectiveOpInterface op, bool sharesMemory) {
   if (op.getNumRanks() > kMaxKernelRanks)
     return op.emitOpError("expects at most ")
            << kMaxKernelRanks << " ranks with target cuda (" << op.getNumRanks()
            << ")";
   auto combine = dyn_cast<CombineOp>(op.getOperation());
-  bool isPush = mayPush && combine && combine.getAlgorithm() == Algorithm::push;
+  bool isPush =
+      sharesMemory && combine && combine.getAlgorithm() == Algorithm::push;
   LaunchShape shape = getLaunchShape(op);
   if (isPush &&
       !canTake(shape, combine.getTokenBound() * op.getNumRanks() * shape.team))
     return op.emitOpError("expects fewer tokens (")
            << combine.getTokenBound() << ") with algorithm push";
+  auto dispatch = dyn_cast<DispatchOp>(op.getOperation());
+  bool isExpand = sharesMemory && dispatch && dispatch.isExpand();
+  // Blocks may share out a token more each.
+  if (isExpand &&
+      !canTake(shape, (dispatch.getTokenBound() + shape.blocks) * shape.team))
+    return op.emitOpError("expects fewer tokens (")
+           << dispatch.getTokenBound() << ") with algorithm expand";
   KernelAttr kernel = op.getKernelAttr();
   if (!kernel || kernel.getTransfer() != Transfer::bulk)
     return success();
@@ -66,6 +74,9 @@ LogicalResult moe::checkHasKernel(CollectiveOpInterface op, bool mayPush) {
     return op.emitOpError("expects transfer stores (bulk)");
   if (isPush)
     return op.emitOpError("expects transfer stores with algorithm push (bulk)");
+  if (isExpand)
+    return op.emitOpError(
+        "expects transfer stores with algorithm expand (bulk)");
   auto rows = cast<ShapedType>(op->getOperand(0).getType());
   int64_t bits = ShapedType::getNumElements(rows.getShape().drop_front()) *
                  rows.getElementTypeBitWidth();

@@ -61,7 +61,8 @@ struct ConvertMoEToCollPass
         return WalkResult::advance();
       sites.try_emplace(op, sites.size());
       if (!collective.isTensorForm())
-        return kernels && failed(checkHasKernel(collective, /*mayPush=*/false))
+        return kernels && failed(checkHasKernel(collective,
+                                                /*sharesMemory=*/false))
                    ? WalkResult::interrupt()
                    : WalkResult::advance();
       op->emitOpError("expects its memref form; run one-shot-bufferize before "

@@ -171,6 +171,7 @@ static Parts getParts(const CompileOptions &options) {
   Parts parts;
   auto host = std::make_shared<MoEToHostOptions>();
   host->combineAlgorithm = options.combineAlgorithm;
+  host->dispatchAlgorithm = options.dispatchAlgorithm;
   host->cpu = options.host.cpu;
   host->optLevel = options.host.optLevel;
   host->transport = options.transport;
@@ -191,6 +192,7 @@ static Parts getParts(const CompileOptions &options) {
   }
   auto cuda = std::make_shared<MoEToCUDAOptions>();
   cuda->combineAlgorithm = options.combineAlgorithm;
+  cuda->dispatchAlgorithm = options.dispatchAlgorithm;
   cuda->chip = options.gpu.chip;
   cuda->ptxVersion = options.gpu.ptxVersion;
   cuda->gpuFormat = options.gpu.format;

@@ -65,6 +65,10 @@ ArrayRef<OptionInfo> moe::getOptionInfos() {
       {"opt-level", "Optimization level: 0 to 3 (the default)"},
       {"combine-algorithm",
        "How combines move rows: auto (the default), pull or push"},
+      {"dispatch-algorithm",
+       "Who makes the rows of an expert_major dispatch: auto (the default), "
+       "direct, the rank that sends them, or expand, the rank that has the "
+       "experts"},
       {"report",
        "Print rows, symmetric bytes, an upper bound of the bytes moved between "
        "ranks, and the kernel of each collective op; with ptxas also the "
@@ -343,7 +347,10 @@ LogicalResult OptionReader::readHostOptions() {
 LogicalResult OptionReader::readOutputs() {
   if (failed(readChoice("combine-algorithm", "combine algorithm",
                         {"auto", "pull", "push"},
-                        settings.compile.combineAlgorithm)))
+                        settings.compile.combineAlgorithm)) ||
+      failed(readChoice("dispatch-algorithm", "dispatch algorithm",
+                        {"auto", "direct", "expand"},
+                        settings.compile.dispatchAlgorithm)))
     return failure();
   if (std::optional<StringRef> format = find("report")) {
     if (!llvm::is_contained({"table", "json", "none"}, *format))
@@ -404,6 +411,7 @@ std::string moe::describeSettings(const CompileSettings &settings) {
   os << "emit=" << stage->name << "\ncpu=" << compile.host.cpu
      << "\nopt-level=" << compile.host.optLevel
      << "\ncombine-algorithm=" << compile.combineAlgorithm
+     << "\ndispatch-algorithm=" << compile.dispatchAlgorithm
      << "\ntransport=" << compile.transport << "\nschedule=" << compile.schedule
      << "\npair-capacity=" << compile.pairCapacity
      << "\nreport=" << settings.report << "\nremarks=" << settings.remarks

@@ -48,6 +48,22 @@ static int64_t getRemoteRowsPerToken(int64_t ranks, int64_t experts,
   return topK == 0 ? remote : std::min(topK, remote);
 }
 
+/// Bytes of rows that cross once to each rank, of what goes with all rows of a
+/// token, and of the lists of its places, with a word for each rank.
+static int64_t getExpandedBytes(DispatchOp op, int64_t ranks,
+                                int64_t rowBytes) {
+  int64_t topK = op.getTopK();
+  int64_t places = getRemoteRowsPerToken(ranks, op.getNumExperts(), topK,
+                                         /*expertMajor=*/true);
+  int64_t rows = std::min(places, ranks - 1);
+  int64_t dataBytes = getRowBytes(op.getX());
+  if (Value scales = op.getScales())
+    dataBytes += getRowBytes(scales);
+  int64_t listBytes = places * sizeof(int32_t) + (ranks - 1) * sizeof(int64_t);
+  return rows * dataBytes + places * (rowBytes - dataBytes) +
+         op.getKernelAttr().getTeam() * listBytes;
+}
+
 static void describe(DispatchOp op, int64_t ranks, bool hasMessages,
                      CollectiveReport &report) {
   using Output = DispatchOp::Output;
@@ -59,6 +75,12 @@ static void describe(DispatchOp op, int64_t ranks, bool hasMessages,
   if (op.isReuse() && op.hasZeroPadding() && !hasMessages)
     report.rowBytes += sizeof(int64_t);
   report.rows = op.getNumRows(ranks);
+  // dispatch_s13: kernels that share memory do so.
+  if (op.isExpand() && op.getKernelAttr() && !op.getScheduleAttr()) {
+    report.wireBytes =
+        op.getTokenBound() * getExpandedBytes(op, ranks, report.rowBytes);
+    return;
+  }
   report.wireBytes = report.rowBytes * op.getTokenBound() *
                      getRemoteRowsPerToken(ranks, op.getNumExperts(),
                                            op.getTopK(), op.isExpertMajor());

@@ -102,7 +102,7 @@ def compile(  # its name in the package
     **options
         The options of moe-compile, with ``_`` for ``-``: ``opt_level``, ``cpu``,
         ``emit``, ``ptx_version``, ``gpu_format``, ``blocks``, ``combine_algorithm``,
-        ... `options` describes them. None is as if it were not given.
+        ``dispatch_algorithm``, ... `options` describes them. None is as if it were not given.
 
     Returns
     -------

@@ -63,7 +63,9 @@ class OpCost:
         know.
     wire_bytes_expected : float
         The mean over ranks when each token chooses `top_k` different experts, all
-        choices being as likely. Padded messages are as long whatever is chosen.
+        choices being as likely; not more than `wire_bytes_max`, which is less than
+        that where a dispatch sends rows to each rank once (``dispatch_algorithm``).
+        Padded messages are as long whatever is chosen.
     kernel : KernelShape or None
         On GPUs.
     table_bytes : int or None
@@ -243,9 +245,9 @@ def make(plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]) -> Exc
     ops = []
     for (entry, name), cost in zip(names, raw["ops"], strict=True):
         kernel = cost.get("kernel")
-        expected = cost["row_bytes"] * plan.token_bound * remote
+        most, expected = cost["wire_bytes"], cost["row_bytes"] * plan.token_bound * remote
         if cost.get("padded"):
-            expected = float(cost["wire_bytes"])
+            expected = float(most)
         ops.append(
             OpCost(
                 entry=entry,
@@ -253,8 +255,8 @@ def make(plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]) -> Exc
                 rows=cost["rows"],
                 row_bytes=cost["row_bytes"],
                 symmetric_bytes=cost["symmetric_bytes"],
-                wire_bytes_max=cost["wire_bytes"],
-                wire_bytes_expected=expected,
+                wire_bytes_max=most,
+                wire_bytes_expected=expected if most is None else min(expected, most),
                 kernel=KernelShape(**kernel) if kernel else None,
                 table_bytes=cost.get("table_bytes"),
             )

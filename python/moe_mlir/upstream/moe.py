@@ -35,6 +35,7 @@ __all__ = [
     "alltoallv",
     "combine",
     "dispatch",
+    "dispatch_algorithm_attr",
     "kernel_attr",
     "layout_attr",
     "order_attr",
@@ -93,6 +94,14 @@ def algorithm_attr(ir: Any, value: str) -> Any:
     return enum_attribute(ir, "#moe.algorithm<{}>", ("pull", "push"), value)
 
 
+def dispatch_algorithm_attr(ir: Any, value: str) -> Any:
+    """``#moe.dispatch_algorithm``: where the rows of a token for several experts are made.
+
+    `value` is one of: direct, expand.
+    """
+    return enum_attribute(ir, "#moe.dispatch_algorithm<{}>", ("direct", "expand"), value)
+
+
 def schedule_attr(ir: Any, value: str) -> Any:
     """``#moe.schedule``: how long the messages of an op are.
 
@@ -145,6 +154,7 @@ _DISPATCH = OpSpec(
         Attr("padding", "enum", "#moe.padding<{}>", ("none", "zero")),
         Attr("capacity", "i64", minimum=1),
         Attr("max_tokens", "i64", minimum=1),
+        Attr("algorithm", "enum", "#moe.dispatch_algorithm<{}>", ("direct", "expand")),
         Attr("schedule", "enum", "#moe.schedule<{}>", ("exact", "padded")),
         Attr("kernel", "any"),
     ),
@@ -171,6 +181,7 @@ def dispatch(
     padding: str | None = None,
     capacity: int | None = None,
     max_tokens: int | None = None,
+    algorithm: str | None = None,
     schedule: str | None = None,
     kernel: Any = None,
     results: Sequence[Any] | None = None,
@@ -218,6 +229,8 @@ def dispatch(
         64-bit signless integer attribute.
     max_tokens : int | None, optional
         64-bit signless integer attribute.
+    algorithm : str | None, optional
+        Where the rows of a token for several experts are made: direct, expand.
     schedule : str | None, optional
         How long the messages of an op are: exact, padded.
     kernel : Any, optional
@@ -255,6 +268,7 @@ def dispatch(
             "padding": padding,
             "capacity": capacity,
             "max_tokens": max_tokens,
+            "algorithm": algorithm,
             "schedule": schedule,
             "kernel": kernel,
         },

@@ -135,6 +135,20 @@ def test_padded_messages_are_as_long_whatever_is_chosen(compiler):
     assert exact.op("dispatch").wire_bytes_max == 148 * 16 * 2
 
 
+def test_rows_that_expand_cross_once(compiler):
+    plan = Exchange(
+        num_experts=8, top_k=4, hidden=1024, max_tokens=16, layout="expert_major"
+    )
+    direct, expand = (
+        plan.report(2, "cuda", compiler=compiler, dispatch_algorithm=name).op("dispatch")
+        for name in ("direct", "expand")
+    )
+    assert direct.wire_bytes_max == 4 * 16 * direct.row_bytes
+    assert direct.wire_bytes_expected == 2 * 16 * direct.row_bytes
+    assert expand.wire_bytes_max < direct.wire_bytes_max
+    assert expand.wire_bytes_expected <= expand.wire_bytes_max
+
+
 def test_resources_of_kernels_are_listed():
     plan = Exchange(num_experts=4, top_k=1, hidden=16, max_tokens=4)
     op = {"location": "-:1:1", "rows": 8, "row_bytes": 44, "symmetric_bytes": 1, "wire_bytes": None}

@@ -69,3 +69,18 @@ func.func @too_many_ranks(%x: memref<16x8xbf16>, %n: memref<65536xi32>,
        memref<65536xi32>) -> ()
   return
 }
+
+// -----
+
+shard.grid @ep(shape = 4)
+
+func.func @bulk_expand(%x: memref<64x32xbf16>, %rows: memref<64x4xi32>,
+    %idx: memref<64x4xi32>, %recv: memref<512x32xbf16, #symm.space>) {
+  // expected-error @+1 {{'moe.dispatch' op expects transfer stores with algorithm expand (bulk)}}
+  moe.dispatch %x reuse(%rows, %idx) outs(%recv) on @ep
+      {algorithm = #moe.dispatch_algorithm<expand>, num_experts = 8 : i64,
+       layout = #moe.layout<expert_major>, kernel = #moe.kernel<transfer = bulk>}
+    : (memref<64x32xbf16>, memref<64x4xi32>, memref<64x4xi32>,
+       memref<512x32xbf16, #symm.space>) -> ()
+  return
+}

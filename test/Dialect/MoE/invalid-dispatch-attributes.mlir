@@ -207,3 +207,18 @@ func.func @dispatch_padding_value(%x: tensor<16x4xf32>,
     : (tensor<16x4xf32>, tensor<16x4xi32>) -> tensor<64x4xf32>
   return
 }
+
+// -----
+
+// dispatch_c14
+shard.grid @ep(shape = 4)
+func.func @dispatch_c14_expand_rank_major(%x: tensor<16x4xf32>,
+    %idx: tensor<16x2xi32>, %w: tensor<16x2xf32>) {
+  // expected-error @+1 {{'moe.dispatch' op expects layout expert_major with algorithm expand (rank_major)}}
+  %r:7 = moe.dispatch %x, %idx, %w on @ep {num_experts = 8 : i64,
+      algorithm = #moe.dispatch_algorithm<expand>}
+    : (tensor<16x4xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<64x4xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
+  return
+}

@@ -145,6 +145,26 @@ func.func @dispatch_no_tokens(%x: tensor<0x4xf32>, %idx: tensor<0x2xi32>,
   return
 }
 
+// CHECK-LABEL: func.func @dispatch_expand
+// CHECK: moe.dispatch %{{.*}}, %{{.*}}, %{{.*}} on @ep {algorithm = #moe.dispatch_algorithm<expand>, layout = #moe.layout<expert_major>, num_experts = 8 : i64}
+// CHECK: moe.dispatch %{{.*}} reuse(%{{.*}}, %{{.*}}) on @ep {algorithm = #moe.dispatch_algorithm<direct>, layout = #moe.layout<expert_major>, num_experts = 8 : i64}
+func.func @dispatch_expand(%x: tensor<16x4xf32>, %idx: tensor<16x2xi32>,
+                           %w: tensor<16x2xf32>) {
+  %r:9 = moe.dispatch %x, %idx, %w on @ep {num_experts = 8 : i64,
+      layout = #moe.layout<expert_major>,
+      algorithm = #moe.dispatch_algorithm<expand>}
+    : (tensor<16x4xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<128x4xf32>, tensor<128xi32>, tensor<128xf32>, tensor<128xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x2xi32>, tensor<2xi32>,
+       tensor<2xi32>)
+  %again = moe.dispatch %x reuse(%r#6, %idx) on @ep {num_experts = 8 : i64,
+      layout = #moe.layout<expert_major>,
+      algorithm = #moe.dispatch_algorithm<direct>}
+    : (tensor<16x4xf32>, tensor<16x2xi32>, tensor<16x2xi32>)
+   -> tensor<128x4xf32>
+  return
+}
+
 //===----------------------------------------------------------------------===//
 // moe.combine
 //===----------------------------------------------------------------------===//

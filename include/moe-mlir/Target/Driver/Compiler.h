@@ -68,6 +68,7 @@ struct CompileOptions {
   /// See `moe-plan`.
   std::string schedule = "auto";
   std::string combineAlgorithm = "auto";
+  std::string dispatchAlgorithm = "auto";
   /// Called for each pass manager before it runs; may fail.
   std::function<LogicalResult(PassManager &)> configure;
 };

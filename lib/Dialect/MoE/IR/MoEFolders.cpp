@@ -133,7 +133,7 @@ struct DropUnusedScales : public OpRewritePattern<DispatchOp> {
         op.getGridAttr(), op.getNumExpertsAttr(), op.getLayoutAttr(),
         op.getOrderAttr(), op.getOverflowAttr(), op.getAlignmentAttr(),
         op.getPaddingAttr(), op.getCapacityAttr(), op.getMaxTokensAttr(),
-        op.getScheduleAttr(), op.getKernelAttr());
+        op.getAlgorithmAttr(), op.getScheduleAttr(), op.getKernelAttr());
     newOp->setDiscardableAttrs(op->getDiscardableAttrDictionary());
     SmallVector<Value> results(newOp->getResults());
     results.insert(results.begin() + scales, Value());

@@ -266,6 +266,10 @@ LogicalResult DispatchOp::verify() {
   if (getCapacity() && getLayout() == Layout::slab)
     return emitOpError("expects no 'capacity' (")
            << *getCapacity() << ") with layout slab";
+  // dispatch_c14
+  if (isExpand() && !isExpertMajor())
+    return emitOpError("expects layout expert_major with algorithm expand (")
+           << stringifyLayout(getLayout()) << ")";
   return success();
 }
 

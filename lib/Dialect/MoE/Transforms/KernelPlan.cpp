@@ -76,6 +76,9 @@ static constexpr int64_t kBlocksApart = 4;
 /// one by one: smaller ones are moved sooner than the counter gives out the
 /// next.
 static constexpr int64_t kShareBytes = 1792;
+/// The same where ranks expand rows, in which each share has a word and a list
+/// of its own: what registers hold.
+static constexpr int64_t kExpandShareBytes = 3584;
 /// Subgroups from which on shares are divided: fewer do not hide the time from
 /// one share to the next.
 static constexpr int64_t kSharingSubgroups = 384;
@@ -195,7 +198,8 @@ static bool takesShares(const KernelTraffic &traffic, int64_t blocks,
   if (!traffic.isByExpert)
     return true;
   return !fitsMarks(traffic.tokens, traffic.experts, threads) &&
-         traffic.tokens >= all * getSharedTokensByExpert(blocks);
+         (traffic.isExpand ||
+          traffic.tokens >= all * getSharedTokensByExpert(blocks));
 }
 
 /// The most shares of a row that are large enough for the counter, and with
@@ -205,9 +209,10 @@ static int64_t chooseShares(const KernelTraffic &traffic, int64_t all,
                             int64_t threads) {
   int64_t held = getMaxHeldVectors(threads) * 16 * kLanes;
   double rowsOut = std::min(traffic.rowsOut, 1.0);
+  int64_t least = traffic.isExpand ? kExpandShareBytes : kShareBytes;
   int64_t best = 1;
   for (int64_t shares = 2;
-       all >= kSharingSubgroups && traffic.rowBytes >= shares * kShareBytes;
+       all >= kSharingSubgroups && traffic.rowBytes >= shares * least;
        shares *= 2) {
     int64_t bytes = traffic.rowBytes / shares;
     int64_t inFlight = bytes / llvm::divideCeil(bytes, held) * all;
@@ -226,9 +231,11 @@ static int64_t chooseTeam(const KernelTraffic &traffic, int64_t blocks,
   int64_t largest = getLargestTeam(traffic, subgroups);
   if (traffic.hasPieces)
     return largest;
-  if (takesShares(traffic, blocks, threads))
-    return std::min(chooseShares(traffic, blocks * subgroups, threads),
-                    largest);
+  if (takesShares(traffic, blocks, threads)) {
+    // Half of the subgroups expand.
+    int64_t putting = traffic.isExpand ? subgroups / 2 : subgroups;
+    return std::min(chooseShares(traffic, blocks * putting, threads), largest);
+  }
   int64_t perToken = blocks * subgroups / std::max<int64_t>(traffic.tokens, 1);
   int64_t team = llvm::bit_floor<uint64_t>(std::max<int64_t>(perToken, 1));
   return std::min(team, largest);
@@ -318,6 +325,14 @@ StringRef moe::findFormObstacleToPush(CombineOp op) {
     return "rows of an expert_major layout do not name the slot of their token";
   if (op.returnsRows())
     return "rows that are not added up need no slots";
+  return {};
+}
+
+StringRef moe::findFormObstacleToExpand(DispatchOp op) {
+  if (!op.isExpertMajor())
+    return "only an expert_major layout has several rows of a token on a rank";
+  if (op.getNumRanks() == 1)
+    return "one rank has no rows from others";
   return {};
 }
 

@@ -53,6 +53,10 @@ struct AlgorithmChoice {
 /// empty when it can.
 StringRef findFormObstacleToPush(CombineOp op);
 
+/// Why a dispatch of this form cannot expand rows (dispatch_c14), or has none
+/// to expand; empty when it can.
+StringRef findFormObstacleToExpand(DispatchOp op);
+
 /// Chooses how the kernel of `op` brings rows back. `op` may have a kernel.
 AlgorithmChoice chooseAlgorithm(CombineOp op, const KernelRequest &request);
 

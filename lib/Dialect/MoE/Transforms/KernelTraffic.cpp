@@ -34,9 +34,11 @@ KernelTraffic moe::getKernelTraffic(CollectiveOpInterface op) {
     Value slots = dispatch.isReuse() ? dispatch.getReuse().front()
                                      : dispatch.getTopkIdx();
     int64_t numSlots = cast<ShapedType>(slots.getType()).getDimSize(1);
-    if (dispatch.isExpertMajor()) {
+    traffic.isExpand = dispatch.isExpand();
+    traffic.hasBulkForm = !traffic.isExpand;
+    if (dispatch.isExpertMajor() && !traffic.isExpand) {
       traffic.rowsOut = numSlots * (ranks - 1) / ranks;
-    } else if (dispatch.isReuse()) {
+    } else if (dispatch.isReuse() && !traffic.isExpand) {
       // At most: how many experts a token has is not known.
       traffic.rowsOut = ranks - 1;
     } else {

@@ -29,6 +29,8 @@ struct KernelTraffic {
   bool isDispatch = false, isCombine = false, isPush = false;
   /// Whether rows of a dispatch are ordered by expert, anew, and of how many.
   bool isByExpert = false;
+  /// Whether ranks copy rows that they receive to their other places.
+  bool isExpand = false;
   int64_t experts = 1;
   /// Rows that a dispatch may have to fill, at most (dispatch_s12).
   int64_t paddedRows = 0;

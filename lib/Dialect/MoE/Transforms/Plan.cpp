@@ -38,6 +38,12 @@ struct MoEPlanPass : public moe::impl::MoEPlanPassBase<MoEPlanPass> {
         explainRelease(op);
       ++(op.getAlgorithm() == Algorithm::pull ? numPull : numPush);
     });
+    getOperation()->walk([&](DispatchOp op) {
+      if (!op.getAlgorithm())
+        plan(op);
+      if (op.isExpand())
+        ++numExpand;
+    });
     if (transport == "messages")
       getOperation()->walk([&](CollectiveOpInterface op) { planMessages(op); });
     if (target != "cuda")
@@ -64,6 +70,10 @@ private:
     if (combineAlgorithm != "auto" && !symbolizeAlgorithm(combineAlgorithm))
       return emitOptionError("combine-algorithm", "auto, pull or push")
              << combineAlgorithm << ")";
+    if (dispatchAlgorithm != "auto" &&
+        !symbolizeDispatchAlgorithm(dispatchAlgorithm))
+      return emitOptionError("dispatch-algorithm", "auto, direct or expand")
+             << dispatchAlgorithm << ")";
     if (transport != "direct" && transport != "messages")
       return emitOptionError("transport", "direct or messages")
              << transport << ")";
@@ -124,6 +134,47 @@ private:
         << ("combine uses " + stringifyAlgorithm(choice.algorithm) + ": " +
             choice.reason)
                .str();
+  }
+
+  /// Nothing is chosen: a dispatch is direct unless it is asked to expand.
+  void plan(DispatchOp op) {
+    std::optional<DispatchAlgorithm> pinned =
+        symbolizeDispatchAlgorithm(dispatchAlgorithm);
+    if (!pinned)
+      return;
+    auto opts = getRemarkOptions("dispatch-algorithm", op);
+    std::string obstacle;
+    if (*pinned == DispatchAlgorithm::expand)
+      obstacle = findObstacleToExpand(op);
+    if (!obstacle.empty()) {
+      remark::missed(op.getLoc(), opts)
+          << "dispatch puts each row by itself: " + obstacle;
+      return;
+    }
+    op.setAlgorithm(*pinned);
+    remark::passed(op.getLoc(), opts)
+        << ("dispatch uses " + stringifyDispatchAlgorithm(*pinned) +
+            ": asked for by 'dispatch-algorithm'")
+               .str();
+  }
+
+  /// What keeps a dispatch from expanding; empty without anything.
+  std::string findObstacleToExpand(DispatchOp op) {
+    if (StringRef obstacle = findFormObstacleToExpand(op); !obstacle.empty())
+      return obstacle.str();
+    if (target != "cuda" || transport == "messages")
+      return "only kernels that reach each other's memory expand rows";
+    // Each share of a token is a ticket, and tickets are i32.
+    if (op.getTokenBound() >= int64_t(1) << 25)
+      return llvm::formatv("{0} tokens are more than can be shared out",
+                           op.getTokenBound());
+    KernelAttr given = op.getKernelAttr();
+    if (given ? given.getTransfer() == Transfer::bulk
+              : request.transfer == Transfer::bulk)
+      return "bulk copies are asked for, and rows that expand have no form "
+             "with "
+             "them";
+    return {};
   }
 
   /// What becomes of `defer_release`, which a layout does not matter for.

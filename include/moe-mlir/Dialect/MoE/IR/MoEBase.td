@@ -165,6 +165,24 @@ def MoE_AlgorithmAttr : EnumAttr<MoE_Dialect, MoE_AlgorithmEnum, "algorithm"> {
   let assemblyFormat = "`<` $value `>`";
 }
 
+def MoE_DispatchAlgorithmEnum : I32EnumAttr<"DispatchAlgorithm",
+    "where the rows of a token for several experts are made", [
+    I32EnumAttrCase<"direct", 0>, I32EnumAttrCase<"expand", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    Results do not depend on it (dispatch_s13).
+    - `direct`: the rank that has a token puts each of its rows.
+    - `expand`: it puts one row to each rank, and that rank copies the row to its
+      other places while more rows arrive. Only with `layout = expert_major`
+      (dispatch_c14), and only kernels do it.
+  }];
+}
+def MoE_DispatchAlgorithmAttr
+    : EnumAttr<MoE_Dialect, MoE_DispatchAlgorithmEnum, "dispatch_algorithm"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
 def MoE_ScheduleEnum : I32EnumAttr<"Schedule",
     "how long the messages of an op are", [
     I32EnumAttrCase<"exact", 0>, I32EnumAttrCase<"padded", 1>]> {

@@ -77,6 +77,12 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     `recv_x` and `recv_scales` (dispatch_s10). Its `padding` need not be that of
     the earlier dispatch.
 
+    `algorithm` says who makes the rows of a token that has several experts on
+    one rank, and changes no result (dispatch_s13). Without it the rank that has
+    the token puts each row (`direct`). `expand`, for `layout = expert_major`,
+    puts one and takes symmetric memory for lists of places: K numbers and a word
+    for each token of each rank, and each subgroup of a team.
+
     The memref form has the same operands as memrefs, no results, and lists the
     buffers of all results in `outs`. It reads its operands, writes `outs`, and
     returns on a rank when all rows for this rank have arrived and no other rank
@@ -97,8 +103,8 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     }
     ```
 
-    **Constraints:** group_c1, group_c2, types_c1, dispatch_c1 to dispatch_c12 of
-    docs/Spec.md:
+    **Constraints:** group_c1, group_c2, types_c1, dispatch_c1 to dispatch_c12
+    and dispatch_c14 of docs/Spec.md:
     - (c1) `x` has rank 2 and static `H >= 1`.
     - (c2) `topk_idx` and `topk_weights` are T×K with static `1 <= K <= 32`.
     - (c3) `1 <= num_experts <= 2^31 - 1`.
@@ -111,6 +117,7 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     - (c10) Tensor form without `outs`, or memref form without results.
     - (c11) Either `topk_idx` and `topk_weights`, or `reuse`.
     - (c12) Row numbers fit i32.
+    - (c14) `algorithm = expand` needs `layout = expert_major`.
   }];
 
   let arguments = (ins
@@ -129,6 +136,7 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     DefaultValuedAttr<MoE_PaddingAttr, "Padding::none">:$padding,
     OptionalAttr<MoE_PositiveI64>:$capacity,
     OptionalAttr<MoE_PositiveI64>:$max_tokens,
+    OptionalAttr<MoE_DispatchAlgorithmAttr>:$algorithm,
     OptionalAttr<MoE_ScheduleAttr>:$schedule,
     OptionalAttr<MoE_KernelAttr>:$kernel);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
@@ -155,6 +163,8 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
 
     bool isExpertMajor() { return getLayout() == Layout::expert_major; }
     bool isReuse() { return !getReuse().empty(); }
+    /// Whether ranks copy the rows that they receive to their other places.
+    bool isExpand() { return getAlgorithm() == DispatchAlgorithm::expand; }
     /// Whether rows that no token was sent to are zero (dispatch_s12).
     bool hasZeroPadding() { return getPadding() == Padding::zero; }
     /// Expert ids of the tokens: `topk_idx`, or that of `reuse`; null for a

@@ -41,7 +41,9 @@ def MoEPlanPass : Pass<"moe-plan"> {
       rows do not say which slot of a token they belong to, nor with
       `reduce = none`, which has nothing to add up.
 
-    An op that already has an `algorithm` keeps it.
+    An op that already has an `algorithm` keeps it. A dispatch gets one where
+    `dispatch-algorithm` asks for one: without, each row is put by itself
+    (`direct`).
 
     With `transport=messages` it chooses the `schedule` of each op that has none:
 
@@ -78,6 +80,9 @@ def MoEPlanPass : Pass<"moe-plan"> {
   let options = [
     Option<"combineAlgorithm", "combine-algorithm", "std::string", "\"auto\"",
            "how combines move rows: auto, pull or push">,
+    Option<"dispatchAlgorithm", "dispatch-algorithm", "std::string", "\"auto\"",
+           "who makes the rows of an expert_major dispatch: auto, direct or "
+           "expand">,
     Option<"transport", "transport", "std::string", "\"direct\"",
            "how ranks exchange rows: direct or messages">,
     Option<"schedule", "schedule", "std::string", "\"auto\"",
@@ -101,6 +106,7 @@ def MoEPlanPass : Pass<"moe-plan"> {
   let statistics = [
     Statistic<"numPull", "num-pull", "combines that pull">,
     Statistic<"numPush", "num-push", "combines that push">,
+    Statistic<"numExpand", "num-expand", "dispatches that expand">,
     Statistic<"numExact", "num-exact", "ops with messages as long as their rows">,
     Statistic<"numPadded", "num-padded", "ops with messages of fixed length">,
     Statistic<"numBulk", "num-bulk", "kernels that move rows by bulk copies">,
