@@ -79,6 +79,31 @@ def kernel_recipes():
             push, k=12, num_experts=80, ranks=40, t_max=3, hidden=16,
             weighted=True,
         )
+    # Rows that are expanded where they arrive: by shares, by subgroups that put
+    # first, with bits and with numbers for the experts, more shares than there
+    # are subgroups, and from more ranks than a subgroup has lanes.
+    expand = dict(
+        layout="expert_major", dispatch_algorithm="expand", dtype="bf16", bench=2,
+        routing="uniform",
+    )
+    for team, threads in ((1, 32), (2, 128), (4, 384)):
+        for mode in ("full", "dynamic"):
+            yield f"expand_{threads}_threads_{mode}", build_round_trip, dict(
+                expand, k=4, num_experts=20, ranks=4, t_max=7, hidden=4104,
+                token_mode=mode, weighted=team > 1,
+                kernel=f"blocks = 2, threads = {threads}, team = {team}",
+            )
+    for name, experts in (("marks", 16), ("tables", 1100)):
+        for team in (1, 2):
+            yield f"expand_long_{name}_team_{team}", build_reuse, dict(
+                expand, k=6, num_experts=experts, ranks=3, t_max=120, hidden=64,
+                token_mode="dynamic",
+                kernel=f"blocks = 3, threads = 128, team = {team}",
+            )
+    yield "expand_many_ranks", build_round_trip, dict(
+        expand, k=12, num_experts=80, ranks=40, t_max=3, hidden=16,
+        token_mode="dynamic", weighted=True,
+    )
     # Short rows, of which a subgroup moves many at a time, and some alone.
     for capacity in ("exact", "drop"):
         yield f"rows_together_{capacity}", build_alltoallv, dict(

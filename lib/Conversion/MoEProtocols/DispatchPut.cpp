@@ -194,9 +194,11 @@ void DispatchRows::putToken(
 
 void DispatchRows::putRows() {
   if (movesInBulk())
-    putTokensInBulk();
-  else
-    putTokens();
+    return putTokensInBulk();
+  if (numPutters() == b.numSubgroups())
+    return putTokens();
+  b.ifThen(b.cmp(Pred::ult, b.subgroup(), b.index(numPutters())),
+           [&] { putTokens(); });
 }
 
 /// With loads and stores: a team copies each row. Where subgroups take what is
@@ -204,27 +206,33 @@ void DispatchRows::putRows() {
 void DispatchRows::putTokens() {
   if (sharesOutTokens()) {
     Value team = b.index(b.launchShape().team);
-    return b.forTickets(tickets, epoch, b.mul(tokensToPut, team),
+    Value shares = b.mul(tokensToPut, team);
+    return b.forTickets(tickets, epoch, shares, b.ownItems(numPutters()),
                         [&](Value share) {
                           copyToken(arith::DivUIOp::create(b, share, team),
                                     arith::RemUIOp::create(b, share, team));
                         });
   }
-  b.forTeams(first, end,
+  b.forTeams(first, end, numPutters(),
              [&](Value token, Value member) { copyToken(token, member); });
 }
 
 void DispatchRows::copyToken(Value token, Value member) {
-  int64_t team = b.launchShape().team;
   Value rotation = b.add(b.add(b.me(), token), b.index(1));
-  Value share = team > 1 ? member : Value();
   putToken(token, member, [&](Value row, Value peer, int64_t lanes) {
-    symm::PutEachOp::create(b, x, token, rowTarget(Output::RecvX), row, peer,
-                            rotation, lanes, share, team);
-    if (scales)
-      symm::PutEachOp::create(b, scales, token, rowTarget(Output::RecvScales),
-                              row, peer, rotation, lanes, share, team);
+    putRow({token, member, rotation, row, peer, lanes});
   });
+}
+
+void DispatchRows::putRow(const Put &put) {
+  int64_t team = b.launchShape().team;
+  Value share = team > 1 ? put.member : Value();
+  symm::PutEachOp::create(b, x, put.token, rowTarget(Output::RecvX), put.row,
+                          put.peer, put.rotation, put.lanes, share, team);
+  if (scales)
+    symm::PutEachOp::create(b, scales, put.token, rowTarget(Output::RecvScales),
+                            put.row, put.peer, put.rotation, put.lanes, share,
+                            team);
 }
 
 /// Starts to bring the row of `token` into stage `slot` of this subgroup.

@@ -63,6 +63,19 @@ protected:
   virtual void noteReused(Value peer, Value row) {}
   /// When this block has posted the masks of its chunks.
   virtual void afterPosting() {}
+  /// Whether ranks copy rows that they receive to their other places.
+  virtual bool expandsRows() { return false; }
+  /// Subgroups of a block that put rows: the first ones.
+  virtual int64_t numPutters() { return b.numSubgroups(); }
+
+  /// What subgroup `member` of a team does for `token`: on each of the first
+  /// `lanes` lanes a row of rank `peer` that it is for, or -1.
+  struct Put {
+    Value token, member, rotation, row, peer;
+    int64_t lanes;
+  };
+  /// Puts its part of the row, and of the scales.
+  virtual void putRow(const Put &put);
 
   /// What rows for rank `peer` are put into.
   Value rowTarget(Output kind, Value peer);
@@ -192,11 +205,15 @@ protected:
   }
   /// Whether any block can find the rows of any token, though they are numbered
   /// within the blocks: all blocks' starts are in memory. What it takes to meet
-  /// once more pays with some tokens per subgroup.
+  /// once more pays with some tokens per subgroup, and in any case where ranks
+  /// expand rows in the order in which they come.
   bool sharesStarts() {
-    return keyIsExpert() && !op.isReuse() && !movesInBulk() && !marksTokens() &&
-           static_cast<int64_t>(op.getTokenBound()) >=
-               getSharedTokensByExpert(b.launchShape().blocks) * maxSubgroups();
+    if (!keyIsExpert() || op.isReuse() || movesInBulk() || marksTokens())
+      return false;
+    if (expandsRows())
+      return !isOneRound();
+    return static_cast<int64_t>(op.getTokenBound()) >=
+           getSharedTokensByExpert(b.launchShape().blocks) * maxSubgroups();
   }
   /// Whether rows are numbered by masks of chunks of tokens.
   bool countsInChunks() { return !op.isReuse() && !keyIsExpert(); }

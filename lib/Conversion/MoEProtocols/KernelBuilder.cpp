@@ -59,12 +59,12 @@ void KernelBuilder::forSubgroups(Value from, Value to,
   step(add(from, subgroupId), to, index(numSubgroups()), body);
 }
 
-void KernelBuilder::forTeams(Value from, Value to,
+void KernelBuilder::forTeams(Value from, Value to, int64_t subgroups,
                              llvm::function_ref<void(Value, Value)> body) {
   Value size = index(shape.team);
   Value team = arith::DivUIOp::create(*this, subgroupId, size);
   Value member = arith::RemUIOp::create(*this, subgroupId, size);
-  step(add(from, team), to, index(numSubgroups() / shape.team),
+  step(add(from, team), to, index(subgroups / shape.team),
        [&](Value i) { body(i, member); });
 }
 
@@ -180,8 +180,9 @@ void KernelBuilder::forTickets(
 }
 
 void KernelBuilder::forTickets(Value tickets, Value epoch, Value total,
+                               FirstItem first,
                                llvm::function_ref<void(Value)> body) {
-  forTickets(tickets, epoch, total, ownItems(numSubgroups()), ValueRange(),
+  forTickets(tickets, epoch, total, first, ValueRange(),
              [&](Value item, ValueRange, llvm::function_ref<Value()>) {
                body(item);
                return SmallVector<Value>();

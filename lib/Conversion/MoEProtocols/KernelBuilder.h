@@ -76,22 +76,28 @@ public:
   /// `body(i)` for all from <= i < to, spread over the subgroups of the block;
   /// all lanes of a subgroup see the same i.
   void forSubgroups(Value from, Value to, llvm::function_ref<void(Value)> body);
-  /// The same, spread over teams: `body(i, member)` on every subgroup of a
-  /// team, whose number in it is `member`.
-  void forTeams(Value from, Value to,
+  /// The same, spread over teams of the first `subgroups` of the block, which
+  /// alone execute it: `body(i, member)` on every subgroup of a team, whose
+  /// number in it is `member`.
+  void forTeams(Value from, Value to, int64_t subgroups,
                 llvm::function_ref<void(Value, Value)> body);
   void step(Value from, Value to, Value step,
             llvm::function_ref<void(Value)> body);
-  /// `body(i)` for all i < total, one at a time, as subgroups of any block get
-  /// to them. `tickets` are those of `ticketCounters`, reset by `resetTickets`
-  /// in each run.
-  void forTickets(Value tickets, Value epoch, Value total,
-                  llvm::function_ref<void(Value)> body);
   /// What a subgroup begins with: its first item, which may be the total or
   /// more, and how many items all of them begin with.
   struct FirstItem {
     Value item, begun;
   };
+  /// `body(i)` for all i < total, one at a time, as subgroups of any block get
+  /// to them. `tickets` are those of `ticketCounters`, reset by `resetTickets`
+  /// in each run.
+  void forTickets(Value tickets, Value epoch, Value total, FirstItem first,
+                  llvm::function_ref<void(Value)> body);
+  /// The same, where all subgroups begin with an item of their own.
+  void forTickets(Value tickets, Value epoch, Value total,
+                  llvm::function_ref<void(Value)> body) {
+    forTickets(tickets, epoch, total, ownItems(numSubgroups()), body);
+  }
   /// The first `subgroups` of each block begin with an item of their own each;
   /// no others take part.
   FirstItem ownItems(int64_t subgroups);

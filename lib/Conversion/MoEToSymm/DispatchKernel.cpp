@@ -23,6 +23,8 @@ void DispatchKernel::allocate() {
   arrived = b.handshakeFlags();
   done = b.blockFlags();
   allocateNumbering();
+  if (expansion)
+    expansion->allocate();
   if (op.isReuse()) {
     if (padding) {
       padding->allocateRuns();
@@ -52,6 +54,12 @@ void DispatchKernel::lower() {
   prepare();
   if (op.hasZeroPadding())
     padding.emplace(op, b);
+  if (expandsRows()) {
+    expansion.emplace(op, b);
+    x = expansion->withSameShares(x);
+    if (scales)
+      scales = expansion->withSameShares(scales);
+  }
   allocate();
   b.launch(movesInBulk() ? numCopiers() * copierBytes() : 0, [&] {
     epoch = b.beginRun(runs);
@@ -70,6 +78,8 @@ void DispatchKernel::lower() {
         });
       });
     }
+    if (expansion)
+      expansion->sendTokens(numTokens, epoch);
     // Other ranks wait for the signal, and so the divisions come after it.
     std::tie(first, end) = b.blockRange(numTokens);
     tokensToPut = numTokens;
@@ -85,6 +95,8 @@ void DispatchKernel::lower() {
     }
     if (!isFree)
       waitForRanks();
+    if (expansion)
+      expansion->receiveTokens(epoch);
     haveArrived = b.syncBlockAll(haveArrived);
     b.noteError(haveArrived);
     leaveTokensUnless(haveArrived);
@@ -98,6 +110,8 @@ void DispatchKernel::lower() {
     }
     b.phase("put");
     putRows();
+    if (expansion)
+      expandRows();
     b.phase("complete");
     complete();
   });
@@ -105,6 +119,41 @@ void DispatchKernel::lower() {
 
 void DispatchKernel::waitForRanks() {
   haveArrived = b.waitForPeers(arrived, epoch);
+}
+
+/// Half of the subgroups put rows and then help the others, which copy those
+/// that come. With few tokens nothing comes before all have put what they have.
+int64_t DispatchKernel::numPutters() {
+  if (!expandsRows() || isOneRound())
+    return b.numSubgroups();
+  int64_t team = b.launchShape().team;
+  return std::max(b.numSubgroups() / 2 / team * team, team);
+}
+
+void DispatchKernel::putRow(const Put &put) {
+  if (!expansion)
+    return DispatchRows::putRow(put);
+  DispatchExpansion::Places places = expansion->findPlaces(put.row, put.peer);
+  Put first = put;
+  first.row = places.toPut;
+  DispatchRows::putRow(first);
+  expansion->announce(put.token, put.member, put.row, places, epoch);
+}
+
+void DispatchKernel::expandRows() {
+  using Arrival = DispatchExpansion::Arrival;
+  b.phase("expand");
+  Arrival arrival = Arrival::AtOnce;
+  if (!isOneRound())
+    arrival = sharesOutTokens() ? Arrival::InOrder : Arrival::ByBlock;
+  expansion->expand(areFine(), epoch, arrival);
+}
+
+Value DispatchKernel::areFine() {
+  Value all = conditions.front();
+  for (Value condition : ArrayRef<Value>(conditions).drop_front())
+    all = b.both(all, condition);
+  return all;
 }
 
 /// One block adds up the counts of all and sends them to every rank. A rank
@@ -143,15 +192,14 @@ void DispatchKernel::complete() {
   b.endRun(runs, epoch);
   if (tickets)
     b.resetTickets(tickets, epoch);
+  if (expansion)
+    expansion->endRun(epoch);
   if (slabCounts)
     receiveSlabCounts();
   if (padding && !op.isReuse()) {
     b.phase("pad");
     // After an error there may be no counts.
-    Value areFine = conditions.front();
-    for (Value condition : ArrayRef<Value>(conditions).drop_front())
-      areFine = b.both(areFine, condition);
-    pad(areFine);
+    pad(areFine());
     b.phase("complete");
   }
   b.waitForBlocks(done, epoch);

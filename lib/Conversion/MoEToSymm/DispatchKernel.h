@@ -10,6 +10,7 @@
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 
 #include "../MoEProtocols/DispatchRows.h"
+#include "DispatchExpansion.h"
 
 namespace mlir::moe {
 
@@ -33,6 +34,9 @@ private:
     padding->noteRow(peer, row, epoch);
   }
   void afterPosting() override;
+  bool expandsRows() override { return op.isExpand() && b.numRanks() > 1; }
+  int64_t numPutters() override;
+  void putRow(const Put &put) override;
 
   void allocate();
   /// One subgroup of the block does. Where blocks wait for each other's masks,
@@ -40,6 +44,10 @@ private:
   /// not come.
   void waitForRanks();
   void publishCounts();
+  /// Copies rows that have come to their other places.
+  void expandRows();
+  /// Whether all is as this block's rows, and those of other ranks, need it.
+  Value areFine();
   void complete();
 
   // DispatchKernelPad.cpp
@@ -68,6 +76,7 @@ private:
   Value slabCounts;    ///< flags that are counts
   /// Whether the ranks have arrived that this thread has waited for.
   Value haveArrived;
+  std::optional<DispatchExpansion> expansion;
 };
 
 } // namespace mlir::moe
