@@ -186,6 +186,11 @@ def never_arrives_among_blocks(settings, artifacts, ranks):
     never_arrives(settings, artifacts, ranks, "host", "few", "many")
 
 
+def never_arrives_where_rows_expand(settings, artifacts, ranks):
+    """Nobody waits for rows of a rank that has not come."""
+    never_arrives(settings, artifacts, ranks, "host", name="expand")
+
+
 def never_arrives_then_reset(settings, artifacts, ranks):
     with Group(settings, artifacts, ranks) as group:
         case = group.case("send")
@@ -363,7 +368,8 @@ def run(report, settings, artifacts):
                     f"faults/{ranks}/{test.__name__}/{way}", test, settings,
                     artifacts, ranks, way,
                 )
-        for test in (never_arrives_among_blocks, never_arrives_then_reset,
+        for test in (never_arrives_among_blocks,
+                     never_arrives_where_rows_expand, never_arrives_then_reset,
                      rows_never_put, killed, different_calls):
             report.test(
                 f"faults/{ranks}/{test.__name__}", test, settings, artifacts,

@@ -37,6 +37,7 @@ SCENES = {
     "bulk": tuple(scenes.BULK_SCENES),
     "tickets": tuple(scenes.TICKET_SCENES),
     "push": tuple(scenes.PUSH_SCENES),
+    "expand": tuple(scenes.EXPAND_SCENES),
 }
 # racecheck does not take a wait for an mbarrier as an order between subgroups, as
 # soon as a stage is filled again (docs/Testing.md): combines with bulk copies are

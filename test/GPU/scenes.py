@@ -90,6 +90,21 @@ GRAPH_SCENES = {
         ))
         for layout in LAYOUTS
     },
+    # Rows that cross to a rank once, and are copied there.
+    **{
+        f"expand_{name}": (build, dict(
+            layout="expert_major", dispatch_algorithm="expand", k=4,
+            **{"t_max": 12, **changes},
+        ))
+        for name, build, changes in (
+            ("dispatch", build_dispatch, {}),
+            ("round_trip", build_round_trip, dict(weighted=True)),
+            ("reuse", build_reuse, dict(hidden=320)),
+            ("padding", build_padding, dict(
+                padding="zero", routing="sparse", alignment=4, hidden=64, t_max=6,
+            )),
+        )
+    },
     "weighted": (build_round_trip, dict(layout="expert_major", weighted=True)),
     "round_trip_f8": (build_round_trip, dict(dtype="f8E4M3FN", hidden=33)),
     "reuse": (build_reuse, dict(dtype="f8E5M2", scales="f32")),
@@ -102,6 +117,9 @@ FAULT_SCENES = {
     "other": (build_exchange, {}),
     "tight": (build_own_experts, {}),
     "back": (build_combine, dict(layout="slab", algorithm="push")),
+    "expand": (build_dispatch, dict(
+        layout="expert_major", dispatch_algorithm="expand", num_experts=8, k=4,
+    )),
 }
 # One block, whose two subgroups share the counting out; one waits for ranks.
 FEW_THREADS = ["--blocks=1", "--threads=64", "--transfer=stores"]
@@ -117,6 +135,7 @@ CUBIN_SCENES = {
 # What kernels do, as words that stand for nothing else in their PTX.
 FETCHES, PUTS = ["cp.async.bulk.shared"], ["cp.async.bulk.global"]
 POSTS, TAKES = ["st.relaxed.gpu.global", "symm_collect"], ["atom.global.add"]
+COPIES = ["ld.global.L1::no_allocate"]
 # What scenes are there for: what each of their kernels, in turn, has to do.
 # Where keys are experts, blocks meet instead of posting masks.
 PURPOSES = {
@@ -138,6 +157,10 @@ PURPOSES = {
         "round_trip_rank_major": [POSTS + TAKES, TAKES],
         "round_trip_slab": [POSTS + TAKES, TAKES],
         "round_trip_f8": [POSTS + TAKES, TAKES],
+    },
+    "expand": {
+        "expand_dispatch": [COPIES + TAKES],
+        "expand_round_trip": [COPIES + TAKES, TAKES],
     },
 }
 
@@ -161,6 +184,10 @@ TICKET_SCENES = for_purposes("tickets", t_max=200)
 # Combines that put rows, some subgroups first and some not, and add what comes.
 PUSH = ["--blocks=4", "--threads=128", "--team=2"]
 PUSH_SCENES = for_purposes("push", algorithm="push", t_max=200)
+
+# Dispatches half of whose subgroups copy what comes.
+EXPAND = ["--blocks=4", "--threads=128", "--transfer=stores", "--team=2"]
+EXPAND_SCENES = for_purposes("expand", t_max=200)
 
 # Messages of fixed length, which need no CPU and so can be captured.
 PADDED = ["--transport=messages", "--schedule=padded"]
@@ -186,6 +213,7 @@ MODULES = {
     "bulk": (BULK_SCENES, BULK),
     "tickets": (TICKET_SCENES, TICKETS),
     "push": (PUSH_SCENES, PUSH),
+    "expand": (EXPAND_SCENES, EXPAND),
     "faults": (FAULT_SCENES, []),
     "few": (FEW_SCENES, FEW_THREADS),
     "cubin": (CUBIN_SCENES, CUBIN),
