@@ -99,15 +99,21 @@ def transform(layout, rank, x, experts):
 
 
 def expected_combine(model, layout, data, ranks, weighted):
-    """Sums in f32 in ascending rank, then expert, rounded once."""
+    """Sums in f32 of each rank's rows by ascending expert, added by ascending rank
+    and rounded once."""
     local = model.experts // ranks
     total = torch.zeros_like(data.x, dtype=torch.float32)
     if layout == "expert_major":
         order = data.idx.argsort(1)
         idx, weights = data.idx.gather(1, order), data.weights.gather(1, order)
-        for k in range(idx.shape[1]):
-            row = transform(layout, None, data.x, idx[:, k]).float()
-            total += row * weights[:, k:k + 1] if weighted else row
+        for rank in range(ranks):
+            partial = torch.zeros_like(total)
+            for k in range(idx.shape[1]):
+                row = transform(layout, None, data.x, idx[:, k]).float()
+                if weighted:
+                    row = row * weights[:, k:k + 1]
+                partial += torch.where((idx[:, k] // local == rank).unsqueeze(1), row, 0.0)
+            total += partial
     else:
         owner = data.idx // local
         for rank in range(ranks):

@@ -500,17 +500,20 @@ def combine(attrs, y, send_row, topk_idx=None, weights=None, y_valid=None):
 def sum_rows(y, weights, places):
     """combine_s1 and combine_s2, for one token."""
     dtype = y[0].dtype
-    total = None
     with np.errstate(all="ignore"):
-        for dest, _, row in places:
-            term = y[dest][row]
-            if is_float(dtype):
-                term = term.astype(np.float32)
-                if weights is not None:
-                    term = term * np.float32(weights[dest][row])
-                assert term.dtype == np.float32
-            total = term if total is None else total + term
-            assert total.dtype == term.dtype
+        total = None
+        for dest in sorted({dest for dest, _, _ in places}):
+            partial = None
+            for _, _, row in (place for place in places if place[0] == dest):
+                term = y[dest][row]
+                if is_float(dtype):
+                    term = term.astype(np.float32)
+                    if weights is not None:
+                        term = term * np.float32(weights[dest][row])
+                    assert term.dtype == np.float32
+                partial = term if partial is None else partial + term
+            total = partial if total is None else total + partial
+            assert total.dtype == partial.dtype
         return total.astype(dtype)
 
 

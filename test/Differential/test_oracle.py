@@ -318,6 +318,43 @@ def test_combine_s1_expert_order():
     assert out[0].tolist() == [[big + 2]]
 
 
+def combine_ranks(values, dtype=F32, weights=None, **attrs):
+    """One token whose rows hold `values`: a list for each rank, one value for
+    each of its experts."""
+    ranks, local = len(values), max(len(v) for v in values)
+    y = [f32(*([v] for v in rank)).astype(dtype) for rank in values]
+    assert all(len(v) == local for v in values)
+    rows = [i32(list(range(local)) * ranks)]
+    rows += [np.zeros((0, ranks * local), np.int32)] * (ranks - 1)
+    idx = [i32(list(range(ranks * local)))]
+    idx += [np.zeros((0, ranks * local), np.int32)] * (ranks - 1)
+    if weights is not None:
+        weights = [f32(*w) for w in weights]
+    attrs = CombineAttrs(
+        ranks, ranks * local, "expert_major", max_tokens=1, **attrs
+    )
+    out, _ = oracle.combine(attrs, y, rows, idx, weights)
+    return out[0][0, 0]
+
+
+def test_combine_s1_ranks_first():
+    """Rows of one rank are added up before those of others: 1 + 1 is exact, and
+    2^24 + 2 too, where 2^24 + 1 + 1 loses both ones."""
+    big = 2.0**24
+    assert combine_ranks([[0, big], [1, 1]]) == big + 2
+    assert combine_ranks([[1, 1], [big, 0]]) == big + 2
+    assert combine_ranks([[big, 1], [1, 0]]) == big
+    # Partial sums stay f32: 256 + 1 is no bf16, and 257 + 1 is.
+    bf16 = DTYPES["bf16"]
+    assert combine_ranks([[256, 1], [1, 0]], bf16) == 258
+    # Rows of weights, each product rounded (combine_s2).
+    assert combine_ranks(
+        [[0, big], [1, 1]], weights=[[1, 1], [0.5, 1.5]]
+    ) == big + 2
+    zero = combine_ranks([[-0.0, -0.0], [-0.0, -0.0]])
+    assert zero == 0 and np.signbit(zero)
+
+
 def test_combine_s2_no_fused_multiply_add():
     a = F32(1 + 2.0**-12)
     square = F32(a * a)  # drops 2^-24

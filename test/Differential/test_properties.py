@@ -146,7 +146,7 @@ def test_rows_add_up_to_their_sum(cases):
         )
         for rank, tokens in enumerate(rows):
             for t, slots in enumerate(tokens):
-                total = None
+                partials = {}  # of the ranks, whose rows are added up first
                 places = range(slots.shape[0])
                 if topk is not None:
                     places = sorted(places, key=lambda k: int(idx[rank][t, k]))
@@ -155,19 +155,24 @@ def test_rows_add_up_to_their_sum(cases):
                     if row == -1:
                         assert not oracle.bits(slots[slot]).any()
                         continue
+                    dest = slot
+                    if topk is not None:
+                        dest = oracle.owner(
+                            int(idx[rank][t, slot]), attrs.num_experts,
+                            attrs.ranks,
+                        )
                     with np.errstate(all="ignore"):
                         term = slots[slot].astype(F32)
                         if weights is not None:
-                            dest = oracle.owner(
-                                int(idx[rank][t, slot]), attrs.num_experts,
-                                attrs.ranks,
-                            )
                             term = term * weights[dest][row]
-                        total = term if total is None else total + term
-                if total is None:
+                        if dest in partials:
+                            term = partials[dest] + term
+                    partials[dest] = term
+                if not partials:
                     continue
                 with np.errstate(all="ignore"):
-                    want = total.astype(slots.dtype)
+                    first, *others = partials.values()
+                    want = sum(others, start=first).astype(slots.dtype)
                 a, b = want.astype(F32), sums[rank][t].astype(F32)
                 same = (a == b) | (np.isnan(a) & np.isnan(b))
                 assert same.all(), case.name

@@ -47,6 +47,8 @@ void CombineSum::reduceTokensInBulk() {
   counts = b.workgroup({stages}, i32);
   if (op.getWeights())
     weights = b.workgroup({stages, maxRows()}, b.getF32Type());
+  if (addsByRank())
+    peers = b.workgroup({stages, maxRows()}, i32);
   b.onThread(zero, [&] {
     symm::StageInitOp::create(b, full, /*arrivals=*/1);
     symm::StageInitOp::create(b, empty, /*arrivals=*/adders());
@@ -188,6 +190,10 @@ void CombineSum::bringTokensOfGroup(const RowBatch &batch, Value inBatch,
   if (batch.weight)
     b.ifThen(isRow,
              [&] { b.store(batch.weight, weights, {turn.slot, batch.place}); });
+  if (addsByRank())
+    b.ifThen(isRow, [&] {
+      b.storeIndex(batch.peer, peers, {turn.slot, batch.place});
+    });
   b.syncSubgroup();
   b.ifThen(isFirst, [&] {
     int64_t all = (int64_t(1) << numSlots()) - 1;
@@ -248,10 +254,17 @@ void CombineSum::addStage(Value token, Value part, Value slot, Value member) {
   int64_t step = adders() * kSubgroupSize * vectorLength();
   int64_t held =
       std::min<int64_t>(llvm::divideCeil(partLength(), step), kMaxHeld);
-  Value count = b.loadIndex(counts, {slot});
+  Stage stage{slot, b.loadIndex(counts, {slot}), Value()};
+  if (addsByRank()) {
+    // What lies past the rows of the stage does not matter.
+    Value last = b.index(maxRows() - 1);
+    Value row = arith::MinUIOp::create(b, b.lane(), last);
+    stage.begins = findBegins(b.loadIndex(peers, {slot, row}),
+                              b.cmp(Pred::ult, b.lane(), stage.count));
+  }
   SmallVector<Value> columns =
       forColumns(partLength(), adders(), held, member, [&](ValueRange columns) {
-        addColumnsOfStage(token, part, slot, count, columns);
+        addColumnsOfStage(token, part, stage, columns);
       });
   if (columns.empty())
     return;
@@ -260,26 +273,26 @@ void CombineSum::addStage(Value token, Value part, Value slot, Value member) {
   auto branch = scf::IfOp::create(b, isInside, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
-  addColumnsOfStage(token, part, slot, count, columns);
+  addColumnsOfStage(token, part, stage, columns);
   b.setInsertionPointToStart(branch.elseBlock());
   columns.pop_back();
   if (!columns.empty())
-    addColumnsOfStage(token, part, slot, count, columns);
+    addColumnsOfStage(token, part, stage, columns);
 }
 
-void CombineSum::addColumnsOfStage(Value token, Value part, Value slot,
-                                   Value count, ValueRange columns) {
+void CombineSum::addColumnsOfStage(Value token, Value part, const Stage &stage,
+                                   ValueRange columns) {
   Value base = b.mul(part, b.index(partLength()));
   auto store = [&](ValueRange values) {
     for (auto [column, value] : llvm::zip(columns, values))
       storeColumns(token, b.add(base, column), value);
   };
   // Most tokens have more rows than one.
-  Value isSum = b.cmp(Pred::uge, count, b.index(keepsBits() ? 2 : 1));
+  Value isSum = b.cmp(Pred::uge, stage.count, b.index(keepsBits() ? 2 : 1));
   auto branch = scf::IfOp::create(b, isSum, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
-  SmallVector<Value> sums = sumColumnsOfStage(slot, count, columns);
+  SmallVector<Value> sums = sumColumnsOfStage(stage, columns);
   for (Value &sum : sums)
     sum = toColumns(sum);
   store(sums);
@@ -287,8 +300,8 @@ void CombineSum::addColumnsOfStage(Value token, Value part, Value slot,
   SmallVector<Value> values(columns.size(), zeros());
   if (keepsBits())
     for (auto [value, column] : llvm::zip(values, columns))
-      value = b.select(b.cmp(Pred::eq, count, b.index(0)), value,
-                       loadColumns(slot, b.index(0), column));
+      value = b.select(b.cmp(Pred::eq, stage.count, b.index(0)), value,
+                       loadColumns(stage.slot, b.index(0), column));
   store(values);
 }
 
@@ -301,37 +314,62 @@ Value CombineSum::loadColumns(Value slot, Value row, Value column) {
 
 /// Rows are loaded in groups that the rows of a stage divide into, so that
 /// loads are in flight together; a place without a row is loaded and not added.
-SmallVector<Value> CombineSum::sumColumnsOfStage(Value slot, Value count,
+SmallVector<Value> CombineSum::sumColumnsOfStage(const Stage &stage,
                                                  ValueRange columns) {
   int64_t group = std::min(kMaxGroup, maxRows());
   while (maxRows() % group != 0)
     --group;
-  Value groups = arith::CeilDivUIOp::create(b, count, b.index(group));
-  SmallVector<Value> init(columns.size(), emptySum());
-  return b.reduce(b.index(0), groups, init, [&](Value i, ValueRange carried) {
-    Value base = b.mul(i, b.index(group));
-    SmallVector<SmallVector<Value>> loaded(group);
-    for (int64_t u = 0; u < group; ++u)
-      for (Value column : columns)
-        loaded[u].push_back(loadColumns(slot, b.add(base, b.index(u)), column));
-    SmallVector<Value> sums = llvm::to_vector(carried);
-    for (int64_t u = 0; u < group; ++u) {
-      Value row = b.add(base, b.index(u));
-      auto add = scf::IfOp::create(b, ValueRange(sums).getTypes(),
-                                   b.cmp(Pred::ult, row, count),
-                                   /*withElseRegion=*/true);
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(add.elseBlock());
-      scf::YieldOp::create(b, sums);
-      b.setInsertionPointToStart(add.thenBlock());
-      Value weight;
-      if (weights)
-        weight = b.load(weights, {slot, row});
-      for (auto [sum, vector] : llvm::zip(sums, loaded[u]))
-        sum = addColumns(sum, vector, weight);
-      scf::YieldOp::create(b, sums);
-      sums = llvm::to_vector(ValueRange(add.getResults()));
-    }
+  Value groups = arith::CeilDivUIOp::create(b, stage.count, b.index(group));
+  // With `addsByRank` the sums of ranks, and then those of one rank.
+  SmallVector<Value> init(columns.size() * (addsByRank() ? 2 : 1), emptySum());
+  SmallVector<Value> sums =
+      b.reduce(b.index(0), groups, init, [&](Value i, ValueRange carried) {
+        Value base = b.mul(i, b.index(group));
+        SmallVector<SmallVector<Value>> loaded(group);
+        for (int64_t u = 0; u < group; ++u)
+          for (Value column : columns)
+            loaded[u].push_back(
+                loadColumns(stage.slot, b.add(base, b.index(u)), column));
+        SmallVector<Value> sums = llvm::to_vector(carried);
+        for (int64_t u = 0; u < group; ++u) {
+          Value row = b.add(base, b.index(u));
+          auto add = scf::IfOp::create(b, ValueRange(sums).getTypes(),
+                                       b.cmp(Pred::ult, row, stage.count),
+                                       /*withElseRegion=*/true);
+          OpBuilder::InsertionGuard guard(b);
+          b.setInsertionPointToStart(add.elseBlock());
+          scf::YieldOp::create(b, sums);
+          b.setInsertionPointToStart(add.thenBlock());
+          scf::YieldOp::create(b, addRowOfStage(stage, row, loaded[u], sums));
+          sums = llvm::to_vector(ValueRange(add.getResults()));
+        }
+        return sums;
+      });
+  if (!addsByRank())
     return sums;
-  });
+  ArrayRef<Value> all = sums;
+  return endRanks({SmallVector<Value>(all.take_front(columns.size())),
+                   SmallVector<Value>(all.take_back(columns.size()))});
+}
+
+SmallVector<Value> CombineSum::addRowOfStage(const Stage &stage, Value row,
+                                             ValueRange vectors,
+                                             ValueRange sums) {
+  Value weight;
+  if (weights)
+    weight = b.load(weights, {stage.slot, row});
+  SmallVector<Value> added;
+  if (!addsByRank()) {
+    for (auto [sum, vector] : llvm::zip(sums, vectors))
+      added.push_back(addColumns(sum, vector, weight));
+    return added;
+  }
+  RankSums ranks{llvm::to_vector(sums.take_front(vectors.size())),
+                 llvm::to_vector(sums.take_back(vectors.size()))};
+  for (Value vector : vectors)
+    added.push_back(termOf(vector, weight));
+  addRow(ranks, stage.begins, row, added);
+  added = ranks.totals;
+  llvm::append_range(added, ranks.partials);
+  return added;
 }

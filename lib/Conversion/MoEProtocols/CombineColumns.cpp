@@ -49,15 +49,66 @@ Value CombineSum::emptySum() {
   return arith::ConstantOp::create(b, DenseElementsAttr::get(sumType(), start));
 }
 
-Value CombineSum::addColumns(Value sum, Value columns, Value weight) {
-  if (!isa<FloatType>(element))
-    return b.add(sum, columns);
-  if (!element.isF32())
+Value CombineSum::termOf(Value columns, Value weight) {
+  if (isa<FloatType>(element) && !element.isF32())
     columns = arith::ExtFOp::create(b, sumType(), columns);
   if (weight)
     columns = arith::MulFOp::create(
         b, columns, vector::BroadcastOp::create(b, sumType(), weight));
-  return arith::AddFOp::create(b, sum, columns);
+  return columns;
+}
+
+Value CombineSum::addColumns(Value sum, Value columns, Value weight) {
+  Value term = termOf(columns, weight);
+  if (!isa<FloatType>(element))
+    return b.add(sum, term);
+  return arith::AddFOp::create(b, sum, term);
+}
+
+Value CombineSum::findBegins(Value peer, Value isRow) {
+  Value before =
+      arith::MaxSIOp::create(b, b.sub(b.lane(), b.index(1)), b.index(0));
+  Value isOther = b.cmp(Pred::ne, peer, b.shuffle(peer, before));
+  return b.ballot(b.both(isRow, isOther));
+}
+
+CombineSum::RankSums CombineSum::emptyRankSums(size_t count) {
+  SmallVector<Value> empty(count, emptySum());
+  return {empty, empty};
+}
+
+/// In a branch, which all lanes take or none: tokens have fewer ranks than
+/// rows.
+void CombineSum::addRow(RankSums &sums, Value begins, Value i,
+                        ValueRange terms) {
+  Value bit = arith::AndIOp::create(
+      b, arith::ShRUIOp::create(b, begins, b.fromIndex(i, b.getI32Type())),
+      b.i32(1));
+  SmallVector<Type> types(2 * terms.size(), sumType());
+  auto branch = scf::IfOp::create(b, types, b.cmp(Pred::ne, bit, b.i32(0)),
+                                  /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    SmallVector<Value> after = endRanks(sums);
+    llvm::append_range(after, terms);
+    scf::YieldOp::create(b, after);
+    b.setInsertionPointToStart(branch.elseBlock());
+    after = sums.totals;
+    for (auto [partial, term] : llvm::zip(sums.partials, terms))
+      after.push_back(arith::AddFOp::create(b, partial, term));
+    scf::YieldOp::create(b, after);
+  }
+  ValueRange results = branch.getResults();
+  sums.totals = llvm::to_vector(results.take_front(terms.size()));
+  sums.partials = llvm::to_vector(results.take_back(terms.size()));
+}
+
+SmallVector<Value> CombineSum::endRanks(const RankSums &sums) {
+  SmallVector<Value> totals;
+  for (auto [total, partial] : llvm::zip(sums.totals, sums.partials))
+    totals.push_back(arith::AddFOp::create(b, total, partial));
+  return totals;
 }
 
 Value CombineSum::toColumns(Value sum) {

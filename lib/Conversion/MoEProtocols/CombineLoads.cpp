@@ -48,7 +48,7 @@ int64_t CombineSum::numHeld(int64_t rows) {
     loads = kMaxLoadsOfFewRegisters;
   int64_t most = loads / rows;
   if (!storesBits(rows))
-    most = std::min(most, kMaxSums / vectorLength());
+    most = std::min(most, kMaxSums / (addsByRank() ? 2 : 1) / vectorLength());
   // Few tokens do not fill the links in any case, and slots are not behind
   // them.
   int64_t tokenBytes = numSlots() * perRow * vectorBytes;
@@ -107,6 +107,8 @@ SmallVector<Value> CombineSum::addBatch(const RowList &list, Value base,
   for (int64_t u = 0; u < size; ++u)
     rows.push_back(rowAt(list, b.add(base, b.index(u))));
   SmallVector<SmallVector<Value>> loaded = loadRows(rows, columns);
+  if (addsByRank())
+    return addBatchByRank(list, base, rows, loaded, sums);
   SmallVector<Value> results;
   Value isFirst = b.cmp(Pred::eq, base, b.index(0));
   for (size_t c = 0; c < columns.size(); ++c) {
@@ -119,6 +121,53 @@ SmallVector<Value> CombineSum::addBatch(const RowList &list, Value base,
     results.push_back(b.select(isFirst, loaded[0][c], sums[2 * c + 1]));
   }
   return results;
+}
+
+SmallVector<Value>
+CombineSum::addBatchByRank(const RowList &list, Value base, ArrayRef<Row> rows,
+                           ArrayRef<SmallVector<Value>> loaded,
+                           ValueRange sums) {
+  size_t count = loaded.front().size();
+  RankSums ranks{llvm::to_vector(sums.take_front(count)),
+                 llvm::to_vector(sums.slice(count, count))};
+  for (auto [u, row] : llvm::enumerate(rows)) {
+    SmallVector<Value> before = ranks.partials;
+    SmallVector<Value> added;
+    for (Value vector : loaded[u])
+      added.push_back(termOf(vector, row.weight));
+    // The first row of all begins the sums.
+    if (u == 0 && batchSize() == numSlots())
+      ranks.partials = added;
+    else
+      addRow(ranks, list.begins, b.add(base, b.index(u)), added);
+    for (auto [partial, other] : llvm::zip(ranks.partials, before))
+      partial = b.select(row.isRow, partial, other);
+  }
+  SmallVector<Value> results = ranks.totals;
+  llvm::append_range(results, ranks.partials);
+  Value isFirst = b.cmp(Pred::eq, base, b.index(0));
+  for (auto [first, bits] : llvm::zip(loaded.front(), sums.take_back(count)))
+    results.push_back(b.select(isFirst, first, bits));
+  return results;
+}
+
+SmallVector<Value> CombineSum::emptySums(size_t count) {
+  SmallVector<Value> sums;
+  for (size_t i = 0; i < count; ++i)
+    llvm::append_values(sums, emptySum(), zeros());
+  if (!addsByRank())
+    return sums;
+  sums.assign(2 * count, emptySum());
+  sums.append(count, zeros());
+  return sums;
+}
+
+std::pair<Value, Value> CombineSum::sumAndBits(ValueRange sums, size_t i) {
+  if (!addsByRank())
+    return {sums[2 * i], sums[2 * i + 1]};
+  size_t count = sums.size() / 3;
+  RankSums ranks{{sums[i]}, {sums[count + i]}};
+  return {endRanks(ranks).front(), sums[2 * count + i]};
 }
 
 /// In few registers.
@@ -149,6 +198,8 @@ void CombineSum::reduceListed(Value token, Value member, ValueRange ahead) {
   if (rowsArrive())
     waitForListed(token, list);
   list.weight = loadWeight(list.row, list.peer);
+  if (addsByRank())
+    list.begins = findBegins(list.peer, isRow);
   // For a row that is not there a row of this rank is read, and not added.
   list.row = b.select(isRow, list.row, b.index(0));
   list.peer = b.select(isRow, list.peer, b.me());
@@ -252,9 +303,7 @@ void CombineSum::reduceColumns(Value token, const RowList &list, int64_t size,
       storeColumns(token, column, b.select(row.isRow, bits, zeros()));
     return;
   }
-  SmallVector<Value> sums;
-  for (size_t i = 0; i < columns.size(); ++i)
-    llvm::append_values(sums, emptySum(), zeros());
+  SmallVector<Value> sums = emptySums(columns.size());
   if (batchSize() == numSlots()) {
     sums = addBatch(list, b.index(0), size, columns, sums);
   } else {
@@ -267,12 +316,12 @@ void CombineSum::reduceColumns(Value token, const RowList &list, int64_t size,
     sums = llvm::to_vector(ValueRange(batches.getResults()));
   }
   for (auto [i, column] : llvm::enumerate(columns)) {
+    auto [sum, bits] = sumAndBits(sums, i);
     // Zeros without a row (combine_s3).
     Value value = b.select(b.cmp(Pred::eq, list.count, b.index(0)), zeros(),
-                           toColumns(sums[2 * i]));
+                           toColumns(sum));
     if (keepsBits())
-      value = b.select(b.cmp(Pred::eq, list.count, b.index(1)), sums[2 * i + 1],
-                       value);
+      value = b.select(b.cmp(Pred::eq, list.count, b.index(1)), bits, value);
     storeColumns(token, column, value);
   }
 }

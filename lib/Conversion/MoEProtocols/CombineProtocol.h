@@ -13,7 +13,7 @@
 
 namespace mlir::moe {
 
-/// What a combine adds up, and in which type.
+/// What a combine adds up, in which type, and in which order.
 class CombineProtocol {
 public:
   CombineProtocol(CombineOp op, ProtocolBuilder &b)
@@ -28,6 +28,15 @@ protected:
   Type sumElement() {
     return isa<FloatType>(element) ? Float32Type::get(element.getContext())
                                    : element;
+  }
+
+  /// Whether the rows that one rank holds are added up before those of ranks
+  /// are (combine_s1), where that is another sum than that of all rows in turn:
+  /// a rank has to hold several rows of a token, and they cannot be the first.
+  bool addsByRank() {
+    return op.isExpertMajor() && !op.returnsRows() && isa<FloatType>(element) &&
+           placement.numRanks > 1 && placement.maxPerRank() > 1 &&
+           op.getNumSlots() > 2;
   }
 
   /// What types leave open: as many rows as tokens.

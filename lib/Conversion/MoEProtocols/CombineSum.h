@@ -38,8 +38,9 @@ protected:
   /// Where the rows of a token lie, one lane each.
   struct RowList {
     Value count;
-    Value row, peer; ///< of this lane's row; row is -1 without one
-    Value weight;    ///< null without weights
+    Value row, peer;   ///< of this lane's row; row is -1 without one
+    Value weight;      ///< null without weights
+    Value begins = {}; ///< those of `findBegins`; null unless `addsByRank`
   };
   /// A row as all lanes see it.
   struct Row {
@@ -114,8 +115,23 @@ protected:
                                 llvm::function_ref<void(ValueRange)> body);
   Value zeros();
   Value emptySum();
+  /// The columns of a row as they enter a sum.
+  Value termOf(Value columns, Value weight);
   /// `sum` and the columns of one more row.
   Value addColumns(Value sum, Value columns, Value weight);
+  /// A mask of the rows of a token, of which each lane has one of rank `peer`:
+  /// those, but the first, with which the rows of a rank begin.
+  Value findBegins(Value peer, Value isRow);
+  /// Sums of columns while rows of a rank are added up first (combine_s1).
+  struct RankSums {
+    SmallVector<Value> totals, partials;
+  };
+  RankSums emptyRankSums(size_t count);
+  /// Adds the terms of row `i`. Where it begins a rank, the sums of the rank
+  /// before it are added to those of ranks, and the terms start new ones.
+  void addRow(RankSums &sums, Value begins, Value i, ValueRange terms);
+  /// The sums of all ranks.
+  SmallVector<Value> endRanks(const RankSums &sums);
   /// Rounds a sum.
   Value toColumns(Value sum);
   void storeColumns(Value token, Value column, Value columns);
@@ -152,9 +168,19 @@ protected:
   SmallVector<SmallVector<Value>> loadRows(ArrayRef<Row> rows,
                                            ValueRange columns);
   /// Adds `size` rows from `base` on to the sums of the columns. `sums` has,
-  /// for each column, the sum and the bits of the first row.
+  /// for each column, the sum and the bits of the first row; with `addsByRank`
+  /// the sums of ranks, those of the rank whose rows are added, and the bits,
+  /// each for all columns.
   SmallVector<Value> addBatch(const RowList &list, Value base, int64_t size,
                               ValueRange columns, ValueRange sums);
+  SmallVector<Value> addBatchByRank(const RowList &list, Value base,
+                                    ArrayRef<Row> rows,
+                                    ArrayRef<SmallVector<Value>> loaded,
+                                    ValueRange sums);
+  /// Sums of `count` columns without a row, as `addBatch` takes them.
+  SmallVector<Value> emptySums(size_t count);
+  /// The sum of column `i`, and the bits of its first row.
+  std::pair<Value, Value> sumAndBits(ValueRange sums, size_t i);
 
   // CombineBulk.cpp
   /// Where the rows of consecutive tokens lie: a lane per token and slot.
@@ -163,6 +189,11 @@ protected:
     Value place;  ///< of the row among those of its token
     Value mask;   ///< of the lanes that have a row
     Value weight; ///< null without weights
+  };
+  /// A stage with the rows of a token, for those who add them.
+  struct Stage {
+    Value slot, count;
+    Value begins; ///< those of `findBegins`; null unless `addsByRank`
   };
   /// A place in the ring, and how often the ring has come round.
   struct Turn {
@@ -196,11 +227,12 @@ protected:
   void addTokens(Value first, Value end);
   void addStage(Value token, Value part, Value slot, Value member);
   /// Adds the columns of all rows of a stage and stores the sums.
-  void addColumnsOfStage(Value token, Value part, Value slot, Value count,
+  void addColumnsOfStage(Value token, Value part, const Stage &stage,
                          ValueRange columns);
   Value loadColumns(Value slot, Value row, Value column);
-  SmallVector<Value> sumColumnsOfStage(Value slot, Value count,
-                                       ValueRange columns);
+  SmallVector<Value> sumColumnsOfStage(const Stage &stage, ValueRange columns);
+  SmallVector<Value> addRowOfStage(const Stage &stage, Value row,
+                                   ValueRange vectors, ValueRange sums);
 
   KernelBuilder &b;
   Value out; ///< of the op, or what takes its place: a row per token
@@ -208,6 +240,7 @@ protected:
   Value tickets;           ///< of shares that subgroups take one by one
   Value ring, full, empty; ///< stages; arrivals of their rows and readers
   Value counts, weights;   ///< of the rows in a stage, or of a sender
+  Value peers;             ///< of the rows in a stage; null unless `addsByRank`
   /// Of the subgroup that brings rows: a lane's token in a batch, and the slot.
   Value laneToken, laneSlot;
 };

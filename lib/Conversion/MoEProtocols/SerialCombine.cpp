@@ -18,6 +18,8 @@ void SerialCombine::reduceTokens() {
   listKey = b.scratch({numSlots}, b.getI32Type());
   listRow = b.scratch({numSlots}, b.getI32Type());
   sum = b.scratch({rowLength}, sumElement());
+  if (addsByRank())
+    partial = b.scratch({rowLength}, sumElement());
 
   b.loop(numTokens, [&](Value token) {
     if (op.returnsRows()) // combine_s7
@@ -155,9 +157,50 @@ void SerialCombine::copyRow(Value token, ValueRange place) {
   });
 }
 
+Value SerialCombine::addTerms(Value x, Value y) {
+  if (isa<FloatType>(element))
+    return arith::AddFOp::create(b, x, y);
+  return b.add(x, y);
+}
+
+void SerialCombine::addInTurn(Value token, Value numRows) {
+  b.loop(b.index(1), numRows, [&](Value i) {
+    Row row = rowAt(token, i);
+    b.loop(rowLength, [&](Value column) {
+      Value term = loadTerm(row, column);
+      Value before = b.load(sum, {column});
+      b.store(addTerms(before, term), sum, {column});
+    });
+  });
+}
+
+void SerialCombine::addByRank(Value token, Value numRows) {
+  b.reduce(b.index(1), numRows, listed(b.index(0)).peer,
+           [&](Value i, ValueRange last) -> SmallVector<Value> {
+             Row row = rowAt(token, i);
+             Value peer = listed(i).peer;
+             auto branch = scf::IfOp::create(b, b.cmp(Pred::eq, peer, last[0]),
+                                             /*withElseRegion=*/true);
+             OpBuilder::InsertionGuard guard(b);
+             b.setInsertionPointToStart(branch.thenBlock());
+             b.loop(rowLength, [&](Value column) {
+               Value term = loadTerm(row, column);
+               Value before = b.load(partial, {column});
+               b.store(addTerms(before, term), partial, {column});
+             });
+             b.setInsertionPointToStart(branch.elseBlock());
+             b.loop(rowLength, [&](Value column) {
+               Value before = b.load(sum, {column});
+               Value ofRank = b.load(partial, {column});
+               b.store(addTerms(before, ofRank), sum, {column});
+               b.store(loadTerm(row, column), partial, {column});
+             });
+             return {peer};
+           });
+}
+
 /// The sum of the listed rows, rounded once; zeros when there is none.
 void SerialCombine::addRows(Value token, Value numRows, ValueRange place) {
-  bool isFloat = isa<FloatType>(element);
   Value zero =
       arith::ConstantOp::create(b, cast<TypedAttr>(b.getZeroAttr(element)));
   auto branch = scf::IfOp::create(b, b.cmp(Pred::eq, numRows, b.index(0)),
@@ -169,21 +212,21 @@ void SerialCombine::addRows(Value token, Value numRows, ValueRange place) {
   b.setInsertionPointToStart(branch.elseBlock());
   Row first = rowAt(token, b.index(0));
   b.loop(rowLength, [&](Value column) {
-    b.store(loadTerm(first, column), sum, {column});
-  });
-  b.loop(b.index(1), numRows, [&](Value i) {
-    Row row = rowAt(token, i);
-    b.loop(rowLength, [&](Value column) {
-      Value term = loadTerm(row, column);
-      Value before = b.load(sum, {column});
-      b.store(isFloat ? Value(arith::AddFOp::create(b, before, term))
-                      : b.add(before, term),
+    // Adding to -0 leaves every value as it is, and so the first rank's sum.
+    if (partial)
+      b.store(arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(-0.0f)),
               sum, {column});
-    });
+    b.store(loadTerm(first, column), partial ? partial : sum, {column});
   });
+  if (partial)
+    addByRank(token, numRows);
+  else
+    addInTurn(token, numRows);
   b.loop(rowLength, [&](Value column) {
     Value value = b.load(sum, {column});
-    if (isFloat && !element.isF32())
+    if (partial)
+      value = addTerms(value, b.load(partial, {column}));
+    if (isa<FloatType>(element) && !element.isF32())
       value = arith::TruncFOp::create(b, element, value);
     storeOut(value, place, column);
   });

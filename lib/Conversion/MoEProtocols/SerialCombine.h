@@ -56,12 +56,19 @@ private:
   Value listRowsByExpert(Value token);
   Value listRowOfSlot(Value token, Value slot);
   void addRows(Value token, Value numRows, ValueRange place);
+  /// Adds the second listed row and those after it to the sum.
+  void addInTurn(Value token, Value numRows);
+  /// The same, where rows of a rank are added up first; what the last rank has
+  /// is left in `partial`.
+  void addByRank(Value token, Value numRows);
   void copyRow(Value token, ValueRange place);
   void storeOut(Value value, ValueRange place, Value column);
   Value loadTerm(const Row &row, Value column);
+  Value addTerms(Value x, Value y);
 
   Value listKey, listRow; ///< rows of the current token
   Value sum;              ///< H values
+  Value partial;          ///< the same, of one rank; null where none is needed
 };
 
 } // namespace mlir::moe

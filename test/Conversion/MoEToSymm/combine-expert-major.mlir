@@ -1,5 +1,5 @@
 // Rows of a token by ascending expert (combine_s1): each step takes the smallest
-// expert above the last one taken.
+// expert above the last one taken. Those of one rank are added up first.
 //
 // RUN: moe-opt %s --convert-moe-to-symm | FileCheck %s
 
@@ -12,6 +12,8 @@ shard.grid @ep(shape = 4)
 // CHECK: symm.phase "reduce"
 // CHECK: memref.alloc() : memref<3xi32>
 // CHECK: memref.alloc() : memref<3xi32>
+// CHECK: %[[SUM:[-a-z0-9_]+]] = memref.alloc() : memref<8xf32>
+// CHECK: %[[OF_RANK:[-a-z0-9_]+]] = memref.alloc() : memref<8xf32>
 // CHECK: %[[TAKEN:[-a-z0-9_]+]]:2 = scf.for {{.*}} iter_args(%[[LAST:[-a-z0-9_]+]] = %{{.*}}, %[[COUNT:[-a-z0-9_]+]] = %{{.*}}) -> (index, index) {
 // CHECK:   %[[BEST:[-a-z0-9_]+]]:2 = scf.for %[[K:[-a-z0-9_]+]] = {{.*}} iter_args(%[[BEST_EXPERT:[-a-z0-9_]+]] = %{{.*}}, %{{.*}} = %{{.*}}) -> (index, index) {
 // CHECK:     memref.load %[[ROWS]][%[[TOKEN:[-a-z0-9_]+]], %[[K]]]
@@ -23,7 +25,28 @@ shard.grid @ep(shape = 4)
 // CHECK: arith.cmpi eq, %[[TAKEN]]#1,
 // CHECK: %[[OWNER:[-a-z0-9_]+]] = arith.divui
 // CHECK: symm.peer %[[Y]] at %[[OWNER]]
-// CHECK: arith.addf
+// CHECK: %[[FIRST:[-a-z0-9_]+]] = arith.extf
+// CHECK: memref.store %[[FIRST]], %[[OF_RANK]]
+// CHECK: scf.for {{.*}} iter_args(%[[RANK:[-a-z0-9_]+]] = %{{.*}}) -> (index) {
+// CHECK:   %[[IS_SAME:[-a-z0-9_]+]] = arith.cmpi eq, %[[PEER:[-a-z0-9_]+]], %[[RANK]]
+// CHECK:   scf.if %[[IS_SAME]] {
+// CHECK:     %[[TERM:[-a-z0-9_]+]] = arith.extf
+// CHECK:     %[[SO_FAR:[-a-z0-9_]+]] = memref.load %[[OF_RANK]]
+// CHECK:     %[[MORE:[-a-z0-9_]+]] = arith.addf %[[SO_FAR]], %[[TERM]]
+// CHECK:     memref.store %[[MORE]], %[[OF_RANK]]
+// CHECK:   } else {
+// CHECK:     %[[BEFORE:[-a-z0-9_]+]] = memref.load %[[SUM]]
+// CHECK:     %[[ENDED:[-a-z0-9_]+]] = memref.load %[[OF_RANK]]
+// CHECK-NEXT: %[[BOTH:[-a-z0-9_]+]] = arith.addf %[[BEFORE]], %[[ENDED]]
+// CHECK:     memref.store %[[BOTH]], %[[SUM]]
+// CHECK:     %[[START:[-a-z0-9_]+]] = arith.extf
+// CHECK:     memref.store %[[START]], %[[OF_RANK]]
+// CHECK:   }
+// CHECK:   scf.yield %[[PEER]]
+// CHECK: %[[TOTAL:[-a-z0-9_]+]] = memref.load %[[SUM]]
+// CHECK: %[[LAST:[-a-z0-9_]+]] = memref.load %[[OF_RANK]]
+// CHECK-NEXT: %[[ALL:[-a-z0-9_]+]] = arith.addf %[[TOTAL]], %[[LAST]]
+// CHECK-NEXT: arith.truncf %[[ALL]] : f32 to f16
 // CHECK: symm.phase "release"
 // CHECK: symm.collective_end
 func.func @expert_major(%y: memref<64x8xf16, #symm.space>,
@@ -31,6 +54,23 @@ func.func @expert_major(%y: memref<64x8xf16, #symm.space>,
     %idx: memref<16x3xi32>, %out: memref<16x8xf16>) {
   moe.combine %y, %rows, %src, %n topk(%idx) outs(%out) on @ep {
       num_experts = 8 : i64, layout = #moe.layout<expert_major>,
+      algorithm = #moe.algorithm<pull>}
+    : (memref<64x8xf16, #symm.space>, memref<16x3xi32>, memref<64xi32>,
+       memref<4xi32>, memref<16x3xi32>, memref<16x8xf16>) -> ()
+  return
+}
+
+// Where a rank has one row at most, or a token no third one, the order is that
+// of all rows, and there is one sum.
+// CHECK-LABEL: func.func @one_expert
+// CHECK-COUNT-1: memref.alloc() : memref<8xf32>
+// CHECK-NOT: memref.alloc() : memref<8xf32>
+// CHECK: symm.collective_end
+func.func @one_expert(%y: memref<64x8xf16, #symm.space>,
+    %rows: memref<16x3xi32>, %src: memref<64xi32>, %n: memref<4xi32>,
+    %idx: memref<16x3xi32>, %out: memref<16x8xf16>) {
+  moe.combine %y, %rows, %src, %n topk(%idx) outs(%out) on @ep {
+      num_experts = 4 : i64, layout = #moe.layout<expert_major>,
       algorithm = #moe.algorithm<pull>}
     : (memref<64x8xf16, #symm.space>, memref<16x3xi32>, memref<64xi32>,
        memref<4xi32>, memref<16x3xi32>, memref<16x8xf16>) -> ()

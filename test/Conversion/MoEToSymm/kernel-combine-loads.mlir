@@ -127,6 +127,10 @@ func.func @long_weighted_rows(%y: memref<512x4096xbf16, #symm.space>,
 // CHECK-COUNT-8: vector.load
 // CHECK-NEXT: %{{.*}}:2 = symm.join_loads %{{[^,]*, [^,]*}} with %{{([^,]*, ){5}[^,]*}} :
 // CHECK-NOT: {{scf.if|vector.load}}
+// Where the rows of another rank begin, what the one before has is added to the sum.
+// CHECK: scf.if %{{.*}} -> (vector<8xf32>, vector<8xf32>) {
+// CHECK-COUNT-2: scf.if %{{.*}} -> (vector<8xf32>, vector<8xf32>, vector<8xf32>, vector<8xf32>) {
+// CHECK-NOT: {{scf.if|vector.load}}
 // CHECK-COUNT-2: vector.store
 // CHECK-NOT: {{vector.load|arith.cmpi ule}}
 // CHECK: symm.phase "release"

@@ -199,8 +199,9 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
 
     `send_row`, `recv_src_idx` and `n_tokens_from_rank` are those of the
     dispatch whose rows `y` holds, with the same attributes. A row of `out` is the
-    sum of the token's rows in ascending rank, then expert, order: in f32 with
-    one rounding at the end for floating-point data, wrapping around for integers
+    sum of the token's rows: those of one rank are added up first, in ascending
+    expert order, and then the ranks, in ascending order. Floating-point data is
+    added in f32, with one rounding at the end, and integers wrap around
     (combine_s1). `weights` multiplies each row first (combine_s2). A token
     without rows gets zeros (combine_s3), one with a single row and no weights the
     row's bits (combine_s4). A row number out of range is an error (combine_s5).
