@@ -212,6 +212,18 @@ def fixed_recipes():
         expand, token_mode="dynamic", routing="sparse", padding="zero",
         capacity="generous", alignment=4, bench=3,
     )
+    # Ranks that hold many rows of a token, few, and no more than one each.
+    for i, (ranks, experts, k) in enumerate(((3, 29, 13), (4, 12, 6), (5, 5, 4))):
+        for weighted in (False, True):
+            for partials in ("f32", "element"):
+                name = f"partials_{partials}_{experts}_experts_weighted_{weighted}"
+                yield name, build_combine, dict(
+                    layout="expert_major", ranks=ranks, num_experts=experts,
+                    k=k, routing="uniform", token_mode="full", t_max=9,
+                    hidden=64, dtype=("bf16", "f16", "f8E4M3FN")[i],
+                    weighted=weighted, partials=partials, reduce="sum",
+                    bench=3 * i,
+                )
     for scales in ("f32", "f16", "bf16", "i8"):
         yield f"scales_{scales}", build_dispatch, dict(
             dtype="f8E4M3FN", scales=scales, token_mode="full"

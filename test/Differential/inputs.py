@@ -139,6 +139,7 @@ class Params:
     padding: str = "none"
     reduce: str = "sum"  # of a combine whose result is returned
     dispatch_algorithm: str | None = None  # None leaves it to the compiler
+    partials: str = "f32"  # of sums
 
     @property
     def static_tokens(self):
@@ -169,9 +170,11 @@ class Params:
         return attrs
 
     def combine_attrs(self, reduce="sum") -> CombineAttrs:
+        has_partials = reduce == "sum" and self.layout == "expert_major"
         return CombineAttrs(
             self.ranks, self.num_experts, self.layout, self.max_tokens,
             self.static_tokens, self.kernel, reduce,
+            self.partials if has_partials else "f32",
         )
 
 
@@ -216,6 +219,9 @@ def sample(rng, pick, **fixed) -> Params:
     reduce = choose("reduce", ("sum", "none", "sum"))
     if reduce == "none" and algorithm == "push" and "reduce" not in fixed:
         reduce = "sum"  # rows that are not added up have no slots to push to
+    partials = "f32"
+    if layout == "expert_major" and dtype in oracle.FLOATS:
+        partials = choose("partials", ("f32", "element"))
     scales = None
     if dtype.startswith("f8"):
         scales = choose("scales", (None, *SCALES))
@@ -234,4 +240,5 @@ def sample(rng, pick, **fixed) -> Params:
         bench=choose("bench", (0, 0, 0, 3)), kernel=fixed.get("kernel"),
         padding=choose("padding", ("none", "zero")), reduce=reduce,
         dispatch_algorithm=dispatch_algorithm,
+        partials=partials,
     )

@@ -435,6 +435,7 @@ class CombineAttrs:
     static_tokens: int | None = None
     kernel: str | None = None  # without a meaning: how it is done
     reduce: str = "sum"
+    partials: str = "f32"
 
     @property
     def t_max(self) -> int:
@@ -491,14 +492,14 @@ def combine(attrs, y, send_row, topk_idx=None, weights=None, y_valid=None):
                 result[t] = y[places[0][0]][row]
                 single[t] = True  # combine_s4
                 continue
-            result[t] = sum_rows(y, weights, places)
+            result[t] = sum_rows(y, weights, places, attrs.partials)
         out.append(result)
         moved.append(single)
     return out, moved
 
 
-def sum_rows(y, weights, places):
-    """combine_s1 and combine_s2, for one token."""
+def sum_rows(y, weights, places, partials="f32"):
+    """combine_s1, combine_s2 and combine_s8, for one token."""
     dtype = y[0].dtype
     with np.errstate(all="ignore"):
         total = None
@@ -512,6 +513,8 @@ def sum_rows(y, weights, places):
                         term = term * np.float32(weights[dest][row])
                     assert term.dtype == np.float32
                 partial = term if partial is None else partial + term
+            if partials == "element":
+                partial = partial.astype(dtype).astype(partial.dtype)
             total = partial if total is None else total + partial
             assert total.dtype == partial.dtype
         return total.astype(dtype)

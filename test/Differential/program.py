@@ -262,6 +262,8 @@ class Combine(Op):
             pairs.append(("algorithm", f"#moe.algorithm<{self.algorithm}>"))
         if self.attrs.reduce != "sum":
             pairs.append(("reduce", f"#moe.reduce<{self.attrs.reduce}>"))
+        if self.attrs.partials != "f32":
+            pairs.append(("partials", f"#moe.partials<{self.attrs.partials}>"))
         attributes = attr_dict(pairs)
         if self.deferred:
             attributes = attributes.replace("{", "{defer_release, ", 1)

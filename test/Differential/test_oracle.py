@@ -355,6 +355,27 @@ def test_combine_s1_ranks_first():
     assert zero == 0 and np.signbit(zero)
 
 
+def test_combine_s8_rounded_partial_sums():
+    bf16 = DTYPES["bf16"]
+    element = dict(partials="element")
+    # 256 + 1 is rounded to 256, and 256 + 1 again.
+    assert combine_ranks([[256, 1], [1, 0]], bf16, **element) == 256
+    # A tie goes to the even value: 258 + 1 to 260.
+    assert combine_ranks([[258, 1], [1, 0]], bf16, **element) == 260
+    assert combine_ranks([[258, 1], [1, 0]], bf16) == 260
+    assert combine_ranks([[258, 1], [-2, 0]], bf16) == 256  # 257, a tie
+    assert combine_ranks([[258, 1], [-2, 0]], bf16, **element) == 258
+    # The product of a single row is rounded, too; a row is not.
+    odd = 1 + 2.0**-7
+    weights = [[odd, 0], [1, 0]]
+    exact = odd * odd - 1
+    assert combine_ranks([[odd, 0], [-1, 0]], bf16, weights) == F32(exact).astype(bf16)
+    assert combine_ranks([[odd, 0], [-1, 0]], bf16, weights, **element) == 2.0**-6
+    # f32 is what sums are made in.
+    big = 2.0**24
+    assert combine_ranks([[0, big], [1, 1]], **element) == big + 2
+
+
 def test_combine_s2_no_fused_multiply_add():
     a = F32(1 + 2.0**-12)
     square = F32(a * a)  # drops 2^-24

@@ -212,6 +212,9 @@ def test_default_run_covers_what_it_must(cases):
     assert seen == {
         (l, r, w) for l in LAYOUTS for r in ("sum", "none") for w in (False, True)
     }
+    seen = {(o.attrs.partials, o.weights is not None)
+            for o in ops if isinstance(o, Combine) and o.attrs.layout == "expert_major"}
+    assert seen == {(p, w) for p in ("f32", "element") for w in (False, True)}
     assert any(p.num_experts < p.ranks for p in params)
     assert any(p.num_experts % p.ranks for p in params)
     assert {p.idx_dtype for p in params} == {"i32", "i64"}

@@ -106,6 +106,9 @@ GRAPH_SCENES = {
         )
     },
     "weighted": (build_round_trip, dict(layout="expert_major", weighted=True)),
+    "partials": (build_round_trip, dict(
+        layout="expert_major", weighted=True, partials="element", k=4,
+    )),
     "round_trip_f8": (build_round_trip, dict(dtype="f8E4M3FN", hidden=33)),
     "reuse": (build_reuse, dict(dtype="f8E5M2", scales="f32")),
     "compute": (build_compute, dict(dtype="f32")),

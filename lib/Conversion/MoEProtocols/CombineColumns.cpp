@@ -106,8 +106,12 @@ void CombineSum::addRow(RankSums &sums, Value begins, Value i,
 
 SmallVector<Value> CombineSum::endRanks(const RankSums &sums) {
   SmallVector<Value> totals;
-  for (auto [total, partial] : llvm::zip(sums.totals, sums.partials))
-    totals.push_back(arith::AddFOp::create(b, total, partial));
+  for (auto [total, partial] : llvm::zip(sums.totals, sums.partials)) {
+    Value added = partial;
+    if (roundsPartials())
+      added = arith::ExtFOp::create(b, sumType(), toColumns(partial));
+    totals.push_back(arith::AddFOp::create(b, total, added));
+  }
   return totals;
 }
 

@@ -34,10 +34,16 @@ protected:
   /// are (combine_s1), where that is another sum than that of all rows in turn:
   /// a rank has to hold several rows of a token, and they cannot be the first.
   bool addsByRank() {
-    return op.isExpertMajor() && !op.returnsRows() && isa<FloatType>(element) &&
-           placement.numRanks > 1 && placement.maxPerRank() > 1 &&
-           op.getNumSlots() > 2;
+    if (!op.isExpertMajor() || op.returnsRows() || !isa<FloatType>(element) ||
+        placement.numRanks == 1)
+      return false;
+    // Products are rounded even where they are all that a rank adds up.
+    return (placement.maxPerRank() > 1 && op.getNumSlots() > 2) ||
+           (roundsPartials() && op.getWeights() && op.getNumSlots() > 1);
   }
+  /// Whether the sum of the rows of a rank is rounded (combine_s8), where it is
+  /// not of the element type.
+  bool roundsPartials() { return op.roundsPartials() && !element.isF32(); }
 
   /// What types leave open: as many rows as tokens.
   void checkArguments(ProtocolBuilder &b) {

@@ -163,6 +163,14 @@ Value SerialCombine::addTerms(Value x, Value y) {
   return b.add(x, y);
 }
 
+Value SerialCombine::loadPartial(Value column) {
+  Value value = b.load(partial, {column});
+  if (!roundsPartials())
+    return value;
+  value = arith::TruncFOp::create(b, element, value);
+  return arith::ExtFOp::create(b, b.getF32Type(), value);
+}
+
 void SerialCombine::addInTurn(Value token, Value numRows) {
   b.loop(b.index(1), numRows, [&](Value i) {
     Row row = rowAt(token, i);
@@ -191,8 +199,7 @@ void SerialCombine::addByRank(Value token, Value numRows) {
              b.setInsertionPointToStart(branch.elseBlock());
              b.loop(rowLength, [&](Value column) {
                Value before = b.load(sum, {column});
-               Value ofRank = b.load(partial, {column});
-               b.store(addTerms(before, ofRank), sum, {column});
+               b.store(addTerms(before, loadPartial(column)), sum, {column});
                b.store(loadTerm(row, column), partial, {column});
              });
              return {peer};
@@ -225,7 +232,7 @@ void SerialCombine::addRows(Value token, Value numRows, ValueRange place) {
   b.loop(rowLength, [&](Value column) {
     Value value = b.load(sum, {column});
     if (partial)
-      value = addTerms(value, b.load(partial, {column}));
+      value = addTerms(value, loadPartial(column));
     if (isa<FloatType>(element) && !element.isF32())
       value = arith::TruncFOp::create(b, element, value);
     storeOut(value, place, column);

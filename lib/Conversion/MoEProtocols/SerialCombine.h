@@ -65,6 +65,8 @@ private:
   void storeOut(Value value, ValueRange place, Value column);
   Value loadTerm(const Row &row, Value column);
   Value addTerms(Value x, Value y);
+  /// A value of the sum of the rows of a rank, as it enters the sum of ranks.
+  Value loadPartial(Value column);
 
   Value listKey, listRow; ///< rows of the current token
   Value sum;              ///< H values

@@ -76,6 +76,10 @@ class Exchange:
     reduce : {"sum", "none"}
         Whether combine adds the rows of a token, or gives them back apart
         (``(T, K, H)`` in ``expert_major``, else ``(T, R, H)``).
+    partials : {"f32", "element"}
+        Type of the sums that combine makes of the rows of each rank before it adds
+        the ranks: ``element`` rounds them to `combine_dtype`, which is less exact and
+        needs ``expert_major``. The sums of gradients are not rounded.
     index_dtype : {"i32", "i64"}
         Type of expert ids.
     symmetric_recv : bool, default False
@@ -163,6 +167,7 @@ class Exchange:
     combine_dtype: str = ""
     combine_weights: bool = False
     reduce: str = "sum"
+    partials: str = "f32"
     index_dtype: str = "i32"
     symmetric_recv: bool = False
     symmetric_y: bool = False
@@ -225,6 +230,7 @@ class Exchange:
             ("order", ("token", "expert")),
             ("padding", ("none", "zero")),
             ("reduce", ("sum", "none")),
+            ("partials", ("f32", "element")),
         ):
             checks.choice(field, getattr(self, field), words)
         for field in (

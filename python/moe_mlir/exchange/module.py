@@ -75,4 +75,5 @@ def _combine(plan: Exchange, entry: str, ranks: int) -> str:
         weights,
         plan.reduce,
         plan.defer_release,
+        plan.partials,
     )

@@ -61,6 +61,8 @@ def check_together(plan: Exchange) -> None:
             "Exchange: expected combine_dtype to be a floating-point type with "
             f"combine_weights, got {plan.combine_dtype}"
         )
+    if plan.partials == "element":
+        check_partials(plan)
     if plan.defer_release and not plan.symmetric_y:
         raise ValueError(
             "Exchange: expected symmetric_y with defer_release, since other "
@@ -70,6 +72,20 @@ def check_together(plan: Exchange) -> None:
         raise ValueError(
             "Exchange: expected combine_dtype to be a floating-point type with "
             f"gradients, got {plan.combine_dtype}"
+        )
+
+
+def check_partials(plan: Exchange) -> None:
+    """What sums of ranks that are rounded ask for (combine_c11)."""
+    if not checks.is_float(plan.combine_dtype):
+        raise ValueError(
+            "Exchange: expected combine_dtype to be a floating-point type with "
+            f"partials = element, got {plan.combine_dtype}"
+        )
+    if (plan.layout, plan.reduce) != ("expert_major", "sum"):
+        raise ValueError(
+            "Exchange: expected layout = expert_major and reduce = sum with "
+            f"partials = element, got {plan.layout} and {plan.reduce}"
         )
 
 

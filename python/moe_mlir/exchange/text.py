@@ -71,13 +71,16 @@ def dispatch_attributes(plan: Exchange, ranks: int) -> str:
     )
 
 
-def _combine_attributes(plan: Exchange, reduce: str = "sum", defer_release: bool = False) -> str:
+def _combine_attributes(
+    plan: Exchange, reduce: str = "sum", defer_release: bool = False, partials: str = "f32"
+) -> str:
     return attributes_text(
         {
             "num_experts": plan.num_experts,
             "layout": unless(plan.layout, "rank_major"),
             "max_tokens": plan.max_tokens,
             "reduce": unless(reduce, "sum"),
+            "partials": unless(partials, "f32"),
             "defer_release": "" if defer_release else None,
         }
     )
@@ -107,6 +110,7 @@ def combine_op(
     weights: TensorSpec | None = None,
     reduce: str = "sum",
     defer_release: bool = False,
+    partials: str = "f32",
 ) -> str:
     """A combine of `y` along the routes of the dispatch."""
     back = received(plan, ranks)
@@ -120,5 +124,5 @@ def combine_op(
     if weights:
         operands.append(weights)
         call += f" weights(%{weights.name})"
-    attributes = _combine_attributes(plan, reduce, defer_release)
+    attributes = _combine_attributes(plan, reduce, defer_release, partials)
     return op([out], call, attributes, operands)

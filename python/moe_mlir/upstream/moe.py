@@ -41,6 +41,7 @@ __all__ = [
     "order_attr",
     "overflow_attr",
     "padding_attr",
+    "partials_attr",
     "reduce_attr",
     "schedule_attr",
 ]
@@ -84,6 +85,14 @@ def reduce_attr(ir: Any, value: str) -> Any:
     `value` is one of: sum, none.
     """
     return enum_attribute(ir, "#moe.reduce<{}>", ("sum", "none"), value)
+
+
+def partials_attr(ir: Any, value: str) -> Any:
+    """``#moe.partials``: type of the sums of the rows that one rank holds.
+
+    `value` is one of: f32, element.
+    """
+    return enum_attribute(ir, "#moe.partials<{}>", ("f32", "element"), value)
 
 
 def algorithm_attr(ir: Any, value: str) -> Any:
@@ -296,6 +305,7 @@ _COMBINE = OpSpec(
         Attr("num_experts", "i64", minimum=1, maximum=2147483647),
         Attr("layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")),
         Attr("reduce", "enum", "#moe.reduce<{}>", ("sum", "none")),
+        Attr("partials", "enum", "#moe.partials<{}>", ("f32", "element")),
         Attr("max_tokens", "i64", minimum=1),
         Attr("defer_release", "unit"),
         Attr("algorithm", "enum", "#moe.algorithm<{}>", ("pull", "push")),
@@ -321,6 +331,7 @@ def combine(
     num_experts: int,
     layout: str | None = None,
     reduce: str | None = None,
+    partials: str | None = None,
     max_tokens: int | None = None,
     defer_release: bool = False,
     algorithm: str | None = None,
@@ -362,6 +373,9 @@ def combine(
         when not given.
     reduce : str | None, optional
         What a combine makes of the rows of a token: sum, none; sum when not given.
+    partials : str | None, optional
+        Type of the sums of the rows that one rank holds: f32, element; f32 when not
+        given.
     max_tokens : int | None, optional
         64-bit signless integer attribute.
     defer_release : bool, optional
@@ -401,6 +415,7 @@ def combine(
             "num_experts": num_experts,
             "layout": layout,
             "reduce": reduce,
+            "partials": partials,
             "max_tokens": max_tokens,
             "defer_release": defer_release,
             "algorithm": algorithm,

@@ -49,6 +49,20 @@ BAD = [
     ({"order": "rank"}, "order to be one of token, expert, got 'rank'"),
     ({"padding": "one"}, "padding to be one of none, zero, got 'one'"),
     ({"reduce": "mean"}, "reduce to be one of sum, none, got 'mean'"),
+    ({"partials": "bf16"}, "partials to be one of f32, element, got 'bf16'"),
+    (
+        {"partials": "element"},
+        "layout = expert_major and reduce = sum with partials = element, got rank_major and sum",
+    ),
+    (
+        {"partials": "element", "layout": "expert_major", "reduce": "none"},
+        "layout = expert_major and reduce = sum with partials = element, "
+        "got expert_major and none",
+    ),
+    (
+        {"partials": "element", "layout": "expert_major", "dtype": "i32"},
+        "combine_dtype to be a floating-point type with partials = element, got i32",
+    ),
     ({"alignment": 8}, "layout to be expert_major with an alignment above 1, got rank_major"),
     ({"alignment": 0}, "alignment to be from 1 to 2147483647, got 0"),
     (

@@ -45,6 +45,8 @@ def draw(generator):
         plan["combine_weights"] = pick(True, False)
         plan["gradients"] = pick(True, False)
     plan["reduce"] = pick("sum", "none")
+    if (plan["layout"], plan["reduce"]) == ("expert_major", "sum") and plan["dtype"][0] != "i":
+        plan["partials"] = pick("f32", "element")
     plan["padding"] = pick("none", "zero")
     plan["symmetric_y"] = pick(True, False)
     plan["defer_release"] = plan["symmetric_y"] and pick(True, False)

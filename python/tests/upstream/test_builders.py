@@ -233,6 +233,15 @@ def test_rows_apart_have_a_slot_each(ir, body, layout, slots):
     opt(body.text())
 
 
+def test_partial_sums_are_rounded_where_asked(ir, body):
+    x, idx, w = (body.value(f"tensor<?x{t}>") for t in ("16xbf16", "3xi32", "3xf32"))
+    common = {"grid": "ep", "num_experts": 4, "layout": "expert_major", "max_tokens": 5}
+    recv = upstream.moe.dispatch(ir, x, idx, w, **common)
+    routes = (recv.send_row, recv.recv_src_idx, recv.n_tokens_from_rank)
+    upstream.moe.combine(ir, recv.recv_x, *routes, topk=idx, partials="element", **common)
+    assert "partials = #moe.partials<element>" in opt(body.text())
+
+
 def test_reuse_has_rows_alone(ir, body):
     x, idx, w = (body.value(f"tensor<3x{t}>") for t in ("16xf8E4M3FN", "2xi64", "2xf32"))
     scales = body.value("tensor<3x2xbf16>")

@@ -76,3 +76,21 @@ func.func @one_expert(%y: memref<64x8xf16, #symm.space>,
        memref<4xi32>, memref<16x3xi32>, memref<16x8xf16>) -> ()
   return
 }
+
+// The sum of a rank is rounded before it is added (combine_s8).
+// CHECK-LABEL: func.func @rounded
+// CHECK: } else {
+// CHECK: %[[SHORT:[-a-z0-9_]+]] = arith.truncf %{{.*}} : f32 to f16
+// CHECK-NEXT: %[[ROUNDED:[-a-z0-9_]+]] = arith.extf %[[SHORT]] : f16 to f32
+// CHECK-NEXT: arith.addf %{{.*}}, %[[ROUNDED]] : f32
+// CHECK: symm.phase "release"
+func.func @rounded(%y: memref<64x8xf16, #symm.space>,
+    %rows: memref<16x3xi32>, %src: memref<64xi32>, %n: memref<4xi32>,
+    %idx: memref<16x3xi32>, %out: memref<16x8xf16>) {
+  moe.combine %y, %rows, %src, %n topk(%idx) outs(%out) on @ep {
+      num_experts = 8 : i64, layout = #moe.layout<expert_major>,
+      algorithm = #moe.algorithm<pull>, partials = #moe.partials<element>}
+    : (memref<64x8xf16, #symm.space>, memref<16x3xi32>, memref<64xi32>,
+       memref<4xi32>, memref<16x3xi32>, memref<16x8xf16>) -> ()
+  return
+}

@@ -362,6 +362,18 @@ LogicalResult CombineOp::verify() {
         "expects algorithm pull with layout expert_major (push)");
   if (returnsRows() && getAlgorithm() == Algorithm::push)
     return emitOpError("expects algorithm pull with reduce none (push)");
+  // combine_c11
+  if (roundsPartials()) {
+    if (!isa<FloatType>(y.getElementType()))
+      return emitOpError("expects 'y' of floating-point element type with "
+                         "partials element (")
+             << y.getElementType() << ")";
+    if (returnsRows())
+      return emitOpError("expects reduce sum with partials element (none)");
+    if (!isExpertMajor())
+      return emitOpError("expects layout expert_major with partials element (")
+             << stringifyLayout(getLayout()) << ")";
+  }
   // combine_c5
   return verifyTokenBound(*this, sendRow, getMaxTokens());
 }

@@ -148,6 +148,22 @@ def MoE_ReduceAttr : EnumAttr<MoE_Dialect, MoE_ReduceEnum, "reduce"> {
   let assemblyFormat = "`<` $value `>`";
 }
 
+def MoE_PartialsEnum : I32EnumAttr<"Partials",
+    "type of the sums of the rows that one rank holds", [
+    I32EnumAttrCase<"f32", 0>, I32EnumAttrCase<"element", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+  let description = [{
+    A combine adds up the rows of each rank before it adds the ranks
+    (combine_s1). `f32` keeps these partial sums as they are; `element` rounds
+    them to the element type of the rows (combine_s8), which makes them as short
+    as a row where they travel, and the result less exact.
+  }];
+}
+def MoE_PartialsAttr : EnumAttr<MoE_Dialect, MoE_PartialsEnum, "partials"> {
+  let assemblyFormat = "`<` $value `>`";
+}
+
 def MoE_AlgorithmEnum : I32EnumAttr<"Algorithm", "how a combine moves rows", [
     I32EnumAttrCase<"pull", 0>, I32EnumAttrCase<"push", 1>]> {
   let cppNamespace = "::mlir::moe";

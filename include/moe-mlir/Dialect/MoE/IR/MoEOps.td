@@ -206,6 +206,10 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     without rows gets zeros (combine_s3), one with a single row and no weights the
     row's bits (combine_s4). A row number out of range is an error (combine_s5).
 
+    With `partials = element` the sum of the rows of each rank is rounded to the
+    element type before the ranks are added (combine_s8). docs/Math.md has the
+    error of both forms. No pass sets or changes it.
+
     With `reduce = none` nothing is added up: `out` has each row in the slot of
     `send_row` that names it, multiplied by its weight where there are `weights`,
     and zeros in slots without a row (combine_s7). The gradient of a token's
@@ -234,8 +238,8 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     }
     ```
 
-    **Constraints:** group_c1, group_c2, types_c1, combine_c1 to combine_c8 and
-    combine_c10 of docs/Spec.md:
+    **Constraints:** group_c1, group_c2, types_c1, combine_c1 to combine_c8,
+    combine_c10 and combine_c11 of docs/Spec.md:
     - (c1) `y` has rank 2, static `C` and `H`; `recv_src_idx` and `weights` have
       `C` elements.
     - (c2) `send_row` is T×R; when expert_major it has the shape of `topk`, which
@@ -249,6 +253,8 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     - (c8) Token numbers of all ranks fit i32.
     - (c10) `algorithm = push` needs `reduce = sum` and a layout other than
       expert_major.
+    - (c11) `partials = element` needs floating-point `y`, `reduce = sum` and
+      `layout = expert_major`.
   }];
 
   let arguments = (ins
@@ -263,6 +269,7 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     MoE_NumExperts:$num_experts, // combine_c7
     DefaultValuedAttr<MoE_LayoutAttr, "Layout::rank_major">:$layout,
     DefaultValuedAttr<MoE_ReduceAttr, "Reduce::sum">:$reduce,
+    DefaultValuedAttr<MoE_PartialsAttr, "Partials::f32">:$partials,
     OptionalAttr<MoE_PositiveI64>:$max_tokens,
     UnitAttr:$defer_release,
     OptionalAttr<MoE_AlgorithmAttr>:$algorithm,
@@ -281,6 +288,8 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     bool isExpertMajor() { return getLayout() == Layout::expert_major; }
     /// Whether `out` has the rows themselves, one per slot (combine_s7).
     bool returnsRows() { return getReduce() == Reduce::none; }
+    /// Whether the sum of the rows of a rank is rounded (combine_s8).
+    bool roundsPartials() { return getPartials() == Partials::element; }
     /// Entries of `send_row` per token: K when expert_major, otherwise R.
     int64_t getNumSlots() { return getSendRow().getType().getDimSize(1); }
     /// The output: the result, or the buffer of `outs`.
