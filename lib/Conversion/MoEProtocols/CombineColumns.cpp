@@ -35,9 +35,9 @@ CombineSum::forColumns(int64_t length, int64_t team, int64_t held, Value member,
                      llvm::divideCeil(length - whole, step));
 }
 
-Value CombineSum::zeros() {
+Value CombineSum::zerosOf(Type type) {
   return arith::ConstantOp::create(
-      b, DenseElementsAttr::get(vectorType(), b.getZeroAttr(element)));
+      b, DenseElementsAttr::get(vectorOf(type), b.getZeroAttr(type)));
 }
 
 /// Adding to -0 leaves every value as it is, and so the first row starts the
@@ -50,7 +50,7 @@ Value CombineSum::emptySum() {
 }
 
 Value CombineSum::termOf(Value columns, Value weight) {
-  if (isa<FloatType>(element) && !element.isF32())
+  if (isa<FloatType>(terms.from) && !terms.from.isF32())
     columns = arith::ExtFOp::create(b, sumType(), columns);
   if (weight)
     columns = arith::MulFOp::create(
@@ -60,7 +60,7 @@ Value CombineSum::termOf(Value columns, Value weight) {
 
 Value CombineSum::addColumns(Value sum, Value columns, Value weight) {
   Value term = termOf(columns, weight);
-  if (!isa<FloatType>(element))
+  if (!isa<FloatType>(terms.from))
     return b.add(sum, term);
   return arith::AddFOp::create(b, sum, term);
 }
@@ -116,13 +116,27 @@ SmallVector<Value> CombineSum::endRanks(const RankSums &sums) {
 }
 
 Value CombineSum::toColumns(Value sum) {
-  if (!isa<FloatType>(element) || element.isF32())
+  if (!isa<FloatType>(terms.to) || terms.to.isF32())
     return sum;
-  return arith::TruncFOp::create(b, vectorType(), sum);
+  return arith::TruncFOp::create(b, vectorOf(terms.to), sum);
+}
+
+Value CombineSum::convertBits(Value bits) {
+  if (terms.from == terms.to)
+    return bits;
+  Type from = b.getIntegerType(terms.from.getIntOrFloatBitWidth());
+  Type to = b.getIntegerType(terms.to.getIntOrFloatBitWidth());
+  bits = arith::BitcastOp::create(b, vectorOf(from), bits);
+  if (bytesOf(terms.from) < bytesOf(terms.to))
+    bits = arith::ExtUIOp::create(b, vectorOf(to), bits);
+  else
+    bits = arith::TruncIOp::create(b, vectorOf(to), bits);
+  return arith::BitcastOp::create(b, vectorOf(terms.to), bits);
 }
 
 void CombineSum::storeColumns(Value token, Value column, Value columns) {
   vector::StoreOp::create(b, columns, out, ValueRange{token, column},
                           /*nontemporal=*/false,
-                          llvm::MaybeAlign(vectorLength() * elementBytes()));
+                          llvm::MaybeAlign(std::min<int64_t>(
+                              vectorLength() * bytesOf(terms.to), 16)));
 }

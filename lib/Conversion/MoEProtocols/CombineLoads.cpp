@@ -28,12 +28,12 @@ static constexpr int64_t kMaxLoadsOfFewRegisters = 4;
 static constexpr int64_t kMaxBatchOfFewRegisters = 4;
 
 bool CombineSum::hasFewRegisters() {
-  bool isWidened = isa<FloatType>(element) && elementBytes() == 1;
+  bool isWidened = isa<FloatType>(terms.from) && elementBytes() == 1;
   return isWidened || b.launchShape().threads > 512;
 }
 
 int64_t CombineSum::batchSize() {
-  return std::min(numSlots(),
+  return std::min(terms.most,
                   hasFewRegisters() ? kMaxBatchOfFewRegisters : kMaxBatch);
 }
 
@@ -42,16 +42,17 @@ int64_t CombineSum::numHeld(int64_t rows) {
   int64_t vectorBytes = vectorLength() * elementBytes();
   int64_t perRow = rowLength / vectorLength();
   int64_t perLane = llvm::divideCeil(perRow, kSubgroupSize * shape.team);
-  bool isSome = rows > 1 && rows <= 4 && numSlots() > 2;
+  bool isSome = rows > 1 && rows <= 4 && terms.most > 2;
   int64_t loads = isSome ? kMaxLoadsOfSomeRows : kMaxLoads;
   if (hasFewRegisters())
     loads = kMaxLoadsOfFewRegisters;
   int64_t most = loads / rows;
   if (!storesBits(rows))
-    most = std::min(most, kMaxSums / (addsByRank() ? 2 : 1) / vectorLength());
+    most =
+        std::min(most, kMaxSums / (terms.areByRank ? 2 : 1) / vectorLength());
   // Few tokens do not fill the links in any case, and slots are not behind
   // them.
-  int64_t tokenBytes = numSlots() * perRow * vectorBytes;
+  int64_t tokenBytes = terms.most * perRow * vectorBytes;
   if (!rowsArrive() && tokenBound() > kCombineBytesInFlight / tokenBytes)
     most = std::min<int64_t>(
         most,
@@ -107,7 +108,7 @@ SmallVector<Value> CombineSum::addBatch(const RowList &list, Value base,
   for (int64_t u = 0; u < size; ++u)
     rows.push_back(rowAt(list, b.add(base, b.index(u))));
   SmallVector<SmallVector<Value>> loaded = loadRows(rows, columns);
-  if (addsByRank())
+  if (terms.areByRank)
     return addBatchByRank(list, base, rows, loaded, sums);
   SmallVector<Value> results;
   Value isFirst = b.cmp(Pred::eq, base, b.index(0));
@@ -136,7 +137,7 @@ CombineSum::addBatchByRank(const RowList &list, Value base, ArrayRef<Row> rows,
     for (Value vector : loaded[u])
       added.push_back(termOf(vector, row.weight));
     // The first row of all begins the sums.
-    if (u == 0 && batchSize() == numSlots())
+    if (u == 0 && batchSize() == terms.most)
       ranks.partials = added;
     else
       addRow(ranks, list.begins, b.add(base, b.index(u)), added);
@@ -155,7 +156,7 @@ SmallVector<Value> CombineSum::emptySums(size_t count) {
   SmallVector<Value> sums;
   for (size_t i = 0; i < count; ++i)
     llvm::append_values(sums, emptySum(), zeros());
-  if (!addsByRank())
+  if (!terms.areByRank)
     return sums;
   sums.assign(2 * count, emptySum());
   sums.append(count, zeros());
@@ -163,7 +164,7 @@ SmallVector<Value> CombineSum::emptySums(size_t count) {
 }
 
 std::pair<Value, Value> CombineSum::sumAndBits(ValueRange sums, size_t i) {
-  if (!addsByRank())
+  if (!terms.areByRank)
     return {sums[2 * i], sums[2 * i + 1]};
   size_t count = sums.size() / 3;
   RankSums ranks{{sums[i]}, {sums[count + i]}};
@@ -195,10 +196,13 @@ void CombineSum::reduceListed(Value token, Value member, ValueRange ahead) {
   list.peer = b.toIndex(ahead[1]);
   Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
   list.count = b.countBits(b.ballot(isRow));
-  if (rowsArrive())
+  if (rowsArrive()) {
     waitForListed(token, list);
+    if (list.isOnly)
+      isRow = b.cmp(Pred::sge, list.row, b.index(0));
+  }
   list.weight = loadWeight(list.row, list.peer);
-  if (addsByRank())
+  if (terms.areByRank)
     list.begins = findBegins(list.peer, isRow);
   // For a row that is not there a row of this rank is read, and not added.
   list.row = b.select(isRow, list.row, b.index(0));
@@ -256,7 +260,7 @@ void CombineSum::reduceSharedOut(KernelBuilder::FirstItem first,
 /// many load more columns instead of rows that they do not have.
 void CombineSum::reduceToken(Value token, Value member, const RowList &list) {
   int64_t all = batchSize(), rows = all;
-  if (!op.isExpertMajor() && all == numSlots())
+  if (terms.areFewer && all == terms.most)
     rows = llvm::divideCeil(all, 4);
   OpBuilder::InsertionGuard guard(b);
   for (; rows < all; rows *= 2) {
@@ -300,11 +304,11 @@ void CombineSum::reduceColumns(Value token, const RowList &list, int64_t size,
     Row row = rowAt(list, b.index(0));
     SmallVector<SmallVector<Value>> loaded = loadRows(row, columns);
     for (auto [column, bits] : llvm::zip(columns, loaded[0]))
-      storeColumns(token, column, b.select(row.isRow, bits, zeros()));
+      storeColumns(token, column, b.select(row.isRow, bits, zerosOf(terms.to)));
     return;
   }
   SmallVector<Value> sums = emptySums(columns.size());
-  if (batchSize() == numSlots()) {
+  if (batchSize() == terms.most) {
     sums = addBatch(list, b.index(0), size, columns, sums);
   } else {
     auto batches =
@@ -318,10 +322,14 @@ void CombineSum::reduceColumns(Value token, const RowList &list, int64_t size,
   for (auto [i, column] : llvm::enumerate(columns)) {
     auto [sum, bits] = sumAndBits(sums, i);
     // Zeros without a row (combine_s3).
-    Value value = b.select(b.cmp(Pred::eq, list.count, b.index(0)), zeros(),
-                           toColumns(sum));
-    if (keepsBits())
-      value = b.select(b.cmp(Pred::eq, list.count, b.index(1)), bits, value);
+    Value value = b.select(b.cmp(Pred::eq, list.count, b.index(0)),
+                           zerosOf(terms.to), toColumns(sum));
+    if (keepsBits()) {
+      Value isOnly = list.isOnly;
+      if (!isOnly)
+        isOnly = b.cmp(Pred::eq, list.count, b.index(1));
+      value = b.select(isOnly, convertBits(bits), value);
+    }
     storeColumns(token, column, value);
   }
 }

@@ -45,6 +45,21 @@ protected:
   /// not of the element type.
   bool roundsPartials() { return op.roundsPartials() && !element.isF32(); }
 
+  /// Most rows of a token on one rank.
+  int64_t rowsPerRank() {
+    return op.isExpertMajor()
+               ? std::min(op.getNumSlots(), placement.maxPerRank())
+               : 1;
+  }
+  /// What the sum of the rows of a rank is sent as, where ranks send it.
+  Type partialElement() {
+    bool isRow = op.getNumSlots() == 1 && !op.getWeights();
+    return roundsPartials() || isRow ? element : sumElement();
+  }
+  /// Whether the only row of a token keeps its bits in a longer element
+  /// (combine_s4).
+  bool widensRows() { return !op.getWeights() && partialElement() != element; }
+
   /// What types leave open: as many rows as tokens.
   void checkArguments(ProtocolBuilder &b) {
     b.checkRowPerToken(op.getOut(), numTokens, "out");

@@ -142,7 +142,7 @@ void CombineSum::moveByExpert(RowList &list, Value row, Value owner,
 }
 
 Value CombineSum::loadWeight(Value row, Value peer) {
-  if (!op.getWeights())
+  if (!terms.haveWeights)
     return Value();
   Value isRow = b.cmp(Pred::sge, row, b.index(0));
   auto look = scf::IfOp::create(b, TypeRange{b.getF32Type()}, isRow,

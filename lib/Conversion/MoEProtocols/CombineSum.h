@@ -30,17 +30,32 @@ namespace mlir::moe {
 /// what name an error calls it, is the token that the slot is of.
 class CombineSum : public CombineProtocol {
 protected:
-  CombineSum(CombineOp op, KernelBuilder &b) : CombineProtocol(op, b), b(b) {}
+  CombineSum(CombineOp op, KernelBuilder &b)
+      : CombineProtocol(op, b), b(b), terms{element,
+                                            element,
+                                            numSlots(),
+                                            !op.isExpertMajor(),
+                                            static_cast<bool>(op.getWeights()),
+                                            addsByRank()} {}
   virtual ~CombineSum() = default;
 
   using Pred = ProtocolBuilder::Pred;
 
+  /// What is added up: the rows of a token, unless a subclass has other terms.
+  struct Terms {
+    Type from, to; ///< element types of what is added, and of sums
+    int64_t most;  ///< terms of a sum
+    bool areFewer; ///< whether many sums have fewer
+    bool haveWeights;
+    bool areByRank; ///< whether those of a rank are added first (combine_s1)
+  };
   /// Where the rows of a token lie, one lane each.
   struct RowList {
     Value count;
     Value row, peer;   ///< of this lane's row; row is -1 without one
     Value weight;      ///< null without weights
-    Value begins = {}; ///< those of `findBegins`; null unless `addsByRank`
+    Value begins = {}; ///< those of `findBegins`; null unless `areByRank`
+    Value isOnly = {}; ///< whether it is a token's only row; null: with one row
   };
   /// A row as all lanes see it.
   struct Row {
@@ -88,11 +103,15 @@ protected:
     return static_cast<int64_t>(op.getTokenBound()) *
            (op.returnsRows() ? op.getNumSlots() : 1);
   }
-  int64_t elementBytes() { return element.getIntOrFloatBitWidth() / 8; }
+  static int64_t bytesOf(Type type) { return type.getIntOrFloatBitWidth() / 8; }
+  int64_t elementBytes() { return bytesOf(terms.from); }
   /// Elements that one lane moves at a time: 16 bytes, or as many as the
   /// alignment of rows allows.
   int64_t vectorLength();
-  VectorType vectorType() { return VectorType::get({vectorLength()}, element); }
+  VectorType vectorOf(Type type) {
+    return VectorType::get({vectorLength()}, type);
+  }
+  VectorType vectorType() { return vectorOf(terms.from); }
   VectorType sumType() {
     return VectorType::get({vectorLength()}, sumElement());
   }
@@ -113,7 +132,8 @@ protected:
   SmallVector<Value> forColumns(int64_t length, int64_t team, int64_t held,
                                 Value member,
                                 llvm::function_ref<void(ValueRange)> body);
-  Value zeros();
+  Value zeros() { return zerosOf(terms.from); }
+  Value zerosOf(Type type);
   Value emptySum();
   /// The columns of a row as they enter a sum.
   Value termOf(Value columns, Value weight);
@@ -137,6 +157,9 @@ protected:
   void storeColumns(Value token, Value column, Value columns);
   /// Whether a token with one row has the bits of that row (combine_s4).
   bool keepsBits() { return !op.getWeights() && isa<FloatType>(element); }
+  /// The bits of a token's only row, where what is stored is wider than the
+  /// row, or what is read is.
+  Value convertBits(Value bits);
 
   // CombineLoads.cpp
   /// For what lanes load and add at a time.
@@ -164,11 +187,13 @@ protected:
   void reduceColumns(Value token, const RowList &list, int64_t size,
                      ValueRange columns);
   /// Whether tokens with at most `rows` rows are stored as their rows are.
-  bool storesBits(int64_t rows) { return rows == 1 && keepsBits(); }
+  bool storesBits(int64_t rows) {
+    return rows == 1 && keepsBits() && terms.from == terms.to;
+  }
   SmallVector<SmallVector<Value>> loadRows(ArrayRef<Row> rows,
                                            ValueRange columns);
   /// Adds `size` rows from `base` on to the sums of the columns. `sums` has,
-  /// for each column, the sum and the bits of the first row; with `addsByRank`
+  /// for each column, the sum and the bits of the first row; with `areByRank`
   /// the sums of ranks, those of the rank whose rows are added, and the bits,
   /// each for all columns.
   SmallVector<Value> addBatch(const RowList &list, Value base, int64_t size,
@@ -235,6 +260,7 @@ protected:
                                    ValueRange vectors, ValueRange sums);
 
   KernelBuilder &b;
+  Terms terms;
   Value out; ///< of the op, or what takes its place: a row per token
   Value epoch;
   Value tickets;           ///< of shares that subgroups take one by one

@@ -13,14 +13,18 @@ using namespace mlir::moe;
 
 using Pred = ProtocolBuilder::Pred;
 
-void SerialCombine::reduceTokens() {
+void SerialCombine::allocate() {
   int64_t numSlots = op.getNumSlots();
   listKey = b.scratch({numSlots}, b.getI32Type());
   listRow = b.scratch({numSlots}, b.getI32Type());
   sum = b.scratch({rowLength}, sumElement());
   if (addsByRank())
     partial = b.scratch({rowLength}, sumElement());
+}
 
+void SerialCombine::reduceTokens() {
+  int64_t numSlots = op.getNumSlots();
+  allocate();
   b.loop(numTokens, [&](Value token) {
     if (op.returnsRows()) // combine_s7
       return b.loop(numSlots, [&](Value slot) {
@@ -75,9 +79,8 @@ Value SerialCombine::listRows(Value token) {
   return count;
 }
 
-/// Lists the rows of `token` by ascending expert, which is ascending rank too;
-/// returns their number. Selection: each step takes the smallest expert above
-/// the last one taken.
+/// That is by ascending rank, too. Selection: each step takes the smallest
+/// expert above the last one taken.
 Value SerialCombine::listRowsByExpert(Value token) {
   int64_t topK = cast<MemRefType>(op.getSendRow().getType()).getDimSize(1);
   Value numExperts = b.index(placement.numExperts);
@@ -133,7 +136,6 @@ SerialCombine::ListedRow SerialCombine::listed(Value i) {
   return entry;
 }
 
-/// One value of a row as it enters the sum.
 Value SerialCombine::loadTerm(const Row &row, Value column) {
   Value value = b.load(row.data, {row.row, column});
   if (isa<FloatType>(element) && !element.isF32())
@@ -147,6 +149,18 @@ void SerialCombine::storeOut(Value value, ValueRange place, Value column) {
   SmallVector<Value> indices = llvm::to_vector(place);
   indices.push_back(column);
   b.store(value, op.getOut(), indices);
+}
+
+void SerialCombine::storeSum(Value value, ValueRange place, Value column) {
+  if (isa<FloatType>(element) && !element.isF32())
+    value = arith::TruncFOp::create(b, element, value);
+  storeOut(value, place, column);
+}
+
+void SerialCombine::storeZeros(ValueRange place) {
+  Value zero =
+      arith::ConstantOp::create(b, cast<TypedAttr>(b.getZeroAttr(element)));
+  b.loop(rowLength, [&](Value column) { storeOut(zero, place, column); });
 }
 
 /// The bits of the only row.
@@ -164,7 +178,10 @@ Value SerialCombine::addTerms(Value x, Value y) {
 }
 
 Value SerialCombine::loadPartial(Value column) {
-  Value value = b.load(partial, {column});
+  return roundPartial(b.load(partial, {column}));
+}
+
+Value SerialCombine::roundPartial(Value value) {
   if (!roundsPartials())
     return value;
   value = arith::TruncFOp::create(b, element, value);
@@ -208,13 +225,11 @@ void SerialCombine::addByRank(Value token, Value numRows) {
 
 /// The sum of the listed rows, rounded once; zeros when there is none.
 void SerialCombine::addRows(Value token, Value numRows, ValueRange place) {
-  Value zero =
-      arith::ConstantOp::create(b, cast<TypedAttr>(b.getZeroAttr(element)));
   auto branch = scf::IfOp::create(b, b.cmp(Pred::eq, numRows, b.index(0)),
                                   /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(branch.thenBlock());
-  b.loop(rowLength, [&](Value column) { storeOut(zero, place, column); });
+  storeZeros(place);
 
   b.setInsertionPointToStart(branch.elseBlock());
   Row first = rowAt(token, b.index(0));
@@ -233,8 +248,6 @@ void SerialCombine::addRows(Value token, Value numRows, ValueRange place) {
     Value value = b.load(sum, {column});
     if (partial)
       value = addTerms(value, loadPartial(column));
-    if (isa<FloatType>(element) && !element.isF32())
-      value = arith::TruncFOp::create(b, element, value);
-    storeOut(value, place, column);
+    storeSum(value, place, column);
   });
 }

@@ -36,7 +36,11 @@ protected:
     Value weight; ///< null without weights
   };
 
+  /// Allocates what a token's rows are listed in and added up in.
+  void allocate();
   void reduceTokens();
+  /// Lists the rows of `token` by expert; returns their number.
+  Value listRowsByExpert(Value token);
   ListedRow listed(Value i);
   /// Where the `i`-th listed row of `token` lies.
   virtual Row rowAt(Value token, Value i) = 0;
@@ -46,14 +50,23 @@ protected:
   }
   /// The same, checked (combine_s5).
   Value checkedRow(Value token, Value slot);
+  /// One value of a row as it enters the sum.
+  Value loadTerm(const Row &row, Value column);
+  Value addTerms(Value x, Value y);
+  /// A value of the sum of the rows of a rank, as it enters the sum of ranks.
+  Value roundPartial(Value value);
+  /// Stores a value of a sum, rounded.
+  void storeSum(Value value, ValueRange place, Value column);
+  void storeOut(Value value, ValueRange place, Value column);
+  void storeZeros(ValueRange place);
 
   ProtocolBuilder &b;
+  Value sum; ///< H values
 
 private:
   /// Stores what the listed rows of `token` make to `place` of `out`.
   void reduceListed(Value token, Value numRows, ValueRange place);
   Value listRows(Value token);
-  Value listRowsByExpert(Value token);
   Value listRowOfSlot(Value token, Value slot);
   void addRows(Value token, Value numRows, ValueRange place);
   /// Adds the second listed row and those after it to the sum.
@@ -62,15 +75,10 @@ private:
   /// is left in `partial`.
   void addByRank(Value token, Value numRows);
   void copyRow(Value token, ValueRange place);
-  void storeOut(Value value, ValueRange place, Value column);
-  Value loadTerm(const Row &row, Value column);
-  Value addTerms(Value x, Value y);
-  /// A value of the sum of the rows of a rank, as it enters the sum of ranks.
   Value loadPartial(Value column);
 
   Value listKey, listRow; ///< rows of the current token
-  Value sum;              ///< H values
-  Value partial;          ///< the same, of one rank; null where none is needed
+  Value partial;          ///< like `sum`, of one rank; null where not needed
 };
 
 } // namespace mlir::moe
