@@ -94,13 +94,10 @@ def fixed_recipes():
         yield f"weighted_{layout}", build_combine, dict(
             some, weighted=True, dtype=("bf16", "f8E5M2", "f32")[i]
         )
-        if layout != "expert_major":
-            yield f"push_{layout}", build_round_trip, dict(
-                some, weighted=True, dtype="bf16", bench=3, algorithm="push"
-            )
+        yield f"push_{layout}", build_round_trip, dict(
+            some, weighted=True, dtype="bf16", bench=3, algorithm="push"
+        )
         for algorithm in ("pull", "push"):
-            if (layout, algorithm) == ("expert_major", "push"):
-                continue
             for weighted in (False, True):
                 name = f"deferred_{algorithm}_{layout}_weighted_{weighted}"
                 yield name, build_deferred, dict(
@@ -216,14 +213,22 @@ def fixed_recipes():
     for i, (ranks, experts, k) in enumerate(((3, 29, 13), (4, 12, 6), (5, 5, 4))):
         for weighted in (False, True):
             for partials in ("f32", "element"):
-                name = f"partials_{partials}_{experts}_experts_weighted_{weighted}"
-                yield name, build_combine, dict(
-                    layout="expert_major", ranks=ranks, num_experts=experts,
-                    k=k, routing="uniform", token_mode="full", t_max=9,
-                    hidden=64, dtype=("bf16", "f16", "f8E4M3FN")[i],
-                    weighted=weighted, partials=partials, reduce="sum",
-                    bench=3 * i,
-                )
+                for algorithm in ("pull", "push"):
+                    name = f"{algorithm}_{partials}_{experts}_experts"
+                    yield f"{name}_weighted_{weighted}", build_combine, dict(
+                        layout="expert_major", ranks=ranks, num_experts=experts,
+                        k=k, routing="uniform", token_mode="full", t_max=9,
+                        hidden=64, dtype=("bf16", "f16", "f8E4M3FN")[i],
+                        weighted=weighted, partials=partials, reduce="sum",
+                        bench=3 * i, algorithm=algorithm,
+                    )
+    # Sums of one row, of which the token has no other: its bits.
+    for k in (1, 4):
+        yield f"push_of_rows_{k}", build_combine, dict(
+            layout="expert_major", ranks=4, num_experts=9, k=k, hidden=33,
+            routing="sparse", token_mode="dynamic", t_max=12, dtype="bf16",
+            weighted=False, partials="f32", reduce="sum", algorithm="push",
+        )
     for scales in ("f32", "f16", "bf16", "i8"):
         yield f"scales_{scales}", build_dispatch, dict(
             dtype="f8E4M3FN", scales=scales, token_mode="full"

@@ -363,7 +363,7 @@ def build_layers(b):
         b.p = replace(
             p, layout=layout, order="token",
             alignment=p.alignment if layout == "expert_major" else 1,
-            algorithm=None if layout == "expert_major" else p.algorithm,
+            algorithm=p.algorithm,
         )
         idx, w = routings[number % 2]
         attrs = b.attrs(idx, "default")

@@ -211,11 +211,10 @@ def sample(rng, pick, **fixed) -> Params:
     alignment = 1
     if layout == "expert_major":
         alignment = choose("alignment", ALIGNMENTS)
-    algorithm = dispatch_algorithm = None
-    if layout == "expert_major":  # whose rows do not name a slot
+    algorithm = choose("algorithm", (None, "push", "pull"))
+    dispatch_algorithm = None
+    if layout == "expert_major":
         dispatch_algorithm = choose("dispatch_algorithm", ("expand", None, "direct"))
-    else:
-        algorithm = choose("algorithm", (None, "push", "pull"))
     reduce = choose("reduce", ("sum", "none", "sum"))
     if reduce == "none" and algorithm == "push" and "reduce" not in fixed:
         reduce = "sum"  # rows that are not added up have no slots to push to

@@ -104,6 +104,27 @@ def kernel_recipes():
         expand, k=12, num_experts=80, ranks=40, t_max=3, hidden=16,
         token_mode="dynamic", weighted=True,
     )
+    # Sums that are put: by shares, of more rows than a subgroup adds at a time,
+    # and where most ranks have no row of a token.
+    by_expert = dict(
+        full, algorithm="push", layout="expert_major", dtype="bf16", reduce="sum"
+    )
+    for partials in ("f32", "element"):
+        for team, threads in ((1, 32), (2, 128), (4, 384)):
+            yield f"push_{partials}_{threads}_threads", build_round_trip, dict(
+                by_expert, k=4, num_experts=11, ranks=3, t_max=7, hidden=4104,
+                weighted=team > 1, partials=partials, bench=2,
+                kernel=f"blocks = 2, threads = {threads}, team = {team}",
+            )
+        yield f"push_{partials}_long", build_round_trip, dict(
+            by_expert, k=11, num_experts=24, ranks=2, t_max=120, hidden=64,
+            weighted=partials == "f32", partials=partials, bench=2,
+        )
+        yield f"push_{partials}_many_ranks", build_round_trip, dict(
+            by_expert, k=5, num_experts=50, ranks=40, t_max=9, hidden=16,
+            weighted=True, partials=partials,
+            kernel="blocks = 1, threads = 64",
+        )
     # Short rows, of which a subgroup moves many at a time, and some alone.
     for capacity in ("exact", "drop"):
         yield f"rows_together_{capacity}", build_alltoallv, dict(

@@ -127,7 +127,8 @@ def capacity(settings, artifacts, ranks, way):
         group.check_good("tight", way)
 
 
-def never_arrives(settings, artifacts, ranks, way, kind="faults", name="send"):
+def never_arrives(settings, artifacts, ranks, way, kind="faults", name="send",
+                  op="moe.dispatch"):
     """One rank stays away: bounded waits, and every rank has the story."""
     with Group(settings, artifacts, ranks, kind=kind) as group:
         absent = 1 % ranks
@@ -139,14 +140,14 @@ def never_arrives(settings, artifacts, ranks, way, kind="faults", name="send"):
                 name, scenes.tensors(case, rank),
             )
         answers = group.collect(present, "a call that rank 1 does not make")
-        expect(answers, ("TIMEOUT", "PEER_FAILED"), "moe.dispatch", "phase '",
+        expect(answers, ("TIMEOUT", "PEER_FAILED"), op, "phase '",
                rf"\brank {absent}\b", "expected", "seen")
         if not any(a.code == "TIMEOUT" for a in answers.values()):
             raise Failure(f"nobody's time was up: {answers}")
         # The late rank is told as well, and need not wait for it.
         group.start(absent, case)
         late = group.collect([absent], "the call of the late rank")
-        expect(late, ("PEER_FAILED",), "moe.dispatch", "phase '",
+        expect(late, ("PEER_FAILED",), op, "phase '",
                rf"\brank {absent}\b")
 
 
@@ -175,6 +176,25 @@ def rows_never_put(settings, artifacts, ranks):
         group.pool.all("reset")
         group.check_good("back")
         group.check_good("send")
+
+
+def never_asks(settings, artifacts, ranks):
+    """A rank that adds up rows for others, and puts their sums, is not told for
+    whom: none is put, and all is well after a reset."""
+    never_arrives(settings, artifacts, ranks, "host", name="asked",
+                  op="moe.combine")
+    with Group(settings, artifacts, ranks) as group:
+        case = group.case("asked")
+        rows = case.inputs[1].arrays[ranks - 1]  # send_row
+        rows[np.unravel_index(np.argmax(rows), rows.shape)] = 2**30
+        answers = dict(enumerate(
+            call(group.pool, group.key, case, "host", ANSWER_SECONDS)
+        ))
+        expect(answers, ("INVALID_COUNT", "PEER_FAILED"), "moe.combine",
+               "send_row", rf"\b{2**30}\b")
+        group.pool.all("reset")
+        group.check_good("asked")
+        group.check_good("back")
 
 
 def never_arrives_among_blocks(settings, artifacts, ranks):
@@ -370,7 +390,7 @@ def run(report, settings, artifacts):
                 )
         for test in (never_arrives_among_blocks,
                      never_arrives_where_rows_expand, never_arrives_then_reset,
-                     rows_never_put, killed, different_calls):
+                     rows_never_put, never_asks, killed, different_calls):
             report.test(
                 f"faults/{ranks}/{test.__name__}", test, settings, artifacts,
                 ranks,

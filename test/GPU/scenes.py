@@ -123,6 +123,7 @@ FAULT_SCENES = {
     "expand": (build_dispatch, dict(
         layout="expert_major", dispatch_algorithm="expand", num_experts=8, k=4,
     )),
+    "asked": (build_combine, dict(layout="expert_major", algorithm="push")),
 }
 # One block, whose two subgroups share the counting out; one waits for ranks.
 FEW_THREADS = ["--blocks=1", "--threads=64", "--transfer=stores"]
@@ -139,6 +140,7 @@ CUBIN_SCENES = {
 FETCHES, PUTS = ["cp.async.bulk.shared"], ["cp.async.bulk.global"]
 POSTS, TAKES = ["st.relaxed.gpu.global", "symm_collect"], ["atom.global.add"]
 COPIES = ["ld.global.L1::no_allocate"]
+ASKS = ["st.relaxed.sys.global"]
 # What scenes are there for: what each of their kernels, in turn, has to do.
 # Where keys are experts, blocks meet instead of posting masks.
 PURPOSES = {
@@ -160,6 +162,9 @@ PURPOSES = {
         "round_trip_rank_major": [POSTS + TAKES, TAKES],
         "round_trip_slab": [POSTS + TAKES, TAKES],
         "round_trip_f8": [POSTS + TAKES, TAKES],
+        "round_trip_expert_major": [TAKES, TAKES + ASKS],
+        "weighted": [TAKES, TAKES + ASKS],
+        "partials": [TAKES, TAKES + ASKS],
     },
     "expand": {
         "expand_dispatch": [COPIES + TAKES],

@@ -17,6 +17,18 @@ void moe::lowerCombineToKernel(CombineOp op, KernelBuilder &b) {
   CombineKernel(op, b).lower();
 }
 
+CombineKernel::CombineKernel(CombineOp op, KernelBuilder &b)
+    : CombineSum(op, b) {
+  if (!isPush() || !op.isExpertMajor())
+    return;
+  // What is added up here are the sums of ranks.
+  partials.emplace(op, b);
+  terms.from = partialElement();
+  terms.most = std::min<int64_t>(op.getNumSlots(), b.numRanks());
+  terms.areFewer = true;
+  terms.haveWeights = terms.areByRank = false;
+}
+
 void CombineKernel::lower() {
   b.phase("prepare");
   Value rows = prepare();
@@ -44,6 +56,10 @@ void CombineKernel::lower() {
     // Before the first rows are looked up.
     if (released)
       b.syncBlock();
+    if (partials) {
+      b.phase("ask");
+      partials->ask(numTokens, epoch);
+    }
     if (isPush())
       putAndReduce();
     else

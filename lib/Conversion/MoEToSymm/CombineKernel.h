@@ -9,16 +9,17 @@
 #ifndef MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEKERNEL_H
 
-#include "../MoEProtocols/CombineSum.h"
+#include "CombinePartials.h"
 
 namespace mlir::moe {
 
 /// A combine between ranks that share memory, as one persistent kernel: rows
 /// are read from the ranks that hold them or, when the op pushes, from slots of
-/// this rank that they are put into.
+/// this rank that they are put into. With expert_major it is the sums of the
+/// rows of each rank that are put.
 class CombineKernel : public CombineSum {
 public:
-  CombineKernel(CombineOp op, KernelBuilder &b) : CombineSum(op, b) {}
+  CombineKernel(CombineOp op, KernelBuilder &b);
 
   void lower();
 
@@ -41,6 +42,8 @@ private:
   /// The slot, at its rank, of a token's row that rank `holder` has.
   Value slotOf(Value token, Value holder);
   void findRowsOfSenders();
+  /// From the list of a token's rows that of the ranks that have some.
+  void listRanks(RowList &list);
   void putAndReduce();
   void putRows(Value haveBegun);
   void putRow(Value row, Value sender, Value member);
@@ -53,6 +56,8 @@ private:
   /// puts; and of each sender the first of its rows, their number, and the
   /// most.
   Value y, arrived, putTickets, starts, mostRows;
+  /// What puts sums instead of rows: with expert_major.
+  std::optional<CombinePartials> partials;
 };
 
 } // namespace mlir::moe

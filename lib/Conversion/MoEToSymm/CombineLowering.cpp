@@ -40,6 +40,8 @@ private:
 } // namespace
 
 void moe::lowerCombine(CombineOp op, ProtocolBuilder &b) {
+  if (op.isExpertMajor() && op.getAlgorithm() == Algorithm::push)
+    return lowerCombineOfPartials(op, b);
   CombineLowering(op, b).lower();
 }
 

@@ -28,16 +28,19 @@ int64_t CombineKernel::numPutters() {
 /// Outside the kernel.
 void CombineKernel::makeSlots() {
   int64_t slots = static_cast<int64_t>(op.getTokenBound()) * b.numRanks();
-  y = b.withContiguousRows(op.getY());
-  source = b.symmetric({slots, rowLength}, element);
-  if (op.getWeights())
+  if (partials)
+    partials->allocate();
+  else
+    y = b.withContiguousRows(op.getY());
+  source = b.symmetric({slots, rowLength}, terms.from);
+  if (terms.haveWeights)
     sourceWeights = b.symmetric({slots}, b.getF32Type());
   arrived = b.persistent({slots * b.launchShape().team}, b.getI64Type());
   putTickets = b.ticketCounters();
 }
 
 Value CombineKernel::slotOf(Value token, Value holder) {
-  return b.add(b.mul(token, b.index(b.numRanks())), holder);
+  return CombinePartials::slotOf(b, token, holder);
 }
 
 /// The rows of one sender are consecutive. Rows past the capacity were dropped.
@@ -127,10 +130,25 @@ void CombineKernel::putRow(Value row, Value sender, Value member) {
   });
 }
 
+/// Rows of a rank follow one another.
+void CombineKernel::listRanks(RowList &list) {
+  Value isRow = b.cmp(Pred::sge, list.row, b.index(0));
+  Value isFirst = b.both(isRow, b.cmp(Pred::eq, b.lane(), b.index(0)));
+  Value begins =
+      arith::OrIOp::create(b, findBegins(list.peer, isRow), b.ballot(isFirst));
+  RowList ranks{b.index(0), b.index(-1), b.index(0), {}};
+  moveInOrder(ranks, list.row, list.peer, begins, op.getNumSlots());
+  ranks.count = b.countBits(begins);
+  ranks.isOnly = b.cmp(Pred::eq, list.count, b.index(1));
+  list = ranks;
+}
+
 /// Where the rows of `token` are once they have come. Lanes wait for the flags
 /// of all rows and shares side by side: each wait takes a way to memory. After
 /// an error in this block the sums are of whatever is there.
 void CombineKernel::waitForListed(Value token, RowList &list) {
+  if (partials)
+    listRanks(list);
   Value team = b.index(b.launchShape().team);
   Value numFlags =
       b.select(b.hasNoError(), b.mul(list.count, team), b.index(0));
@@ -156,12 +174,18 @@ void CombineKernel::waitForListed(Value token, RowList &list) {
 
 /// Slots may be put into when their rank has begun.
 void CombineKernel::putAndReduce() {
-  findRowsOfSenders();
+  if (!partials)
+    findRowsOfSenders();
   b.phase("ready");
   Value haveBegun = b.syncBlockAll(b.waitForPeers(ready, epoch));
   b.noteError(haveBegun);
+  if (partials)
+    partials->countTokens();
   b.phase("put");
-  putRows(haveBegun);
+  if (partials)
+    partials->put({source, arrived}, putTickets, numPutters(), haveBegun);
+  else
+    putRows(haveBegun);
   b.phase("reduce");
   KernelBuilder::FirstItem first = b.takenItems(tickets, epoch);
   reduceSharedOut(first, listNext(tokenOf(first.item), numTokens));

@@ -16,6 +16,8 @@ namespace mlir::moe {
 /// Lowerings to the work of one thread, one file each.
 void lowerDispatch(DispatchOp op, ProtocolBuilder &b);
 void lowerCombine(CombineOp op, ProtocolBuilder &b);
+/// With expert_major, where it pushes.
+void lowerCombineOfPartials(CombineOp op, ProtocolBuilder &b);
 void lowerAllToAllv(AllToAllvOp op, ProtocolBuilder &b);
 
 /// Lowerings to kernels, one file each.

@@ -86,6 +86,23 @@ static void describe(DispatchOp op, int64_t ranks, bool hasMessages,
                                            op.getTopK(), op.isExpertMajor());
 }
 
+/// A combine by expert that pushes: the partial sum of each other rank that has
+/// rows, and what each is asked for, a word per row that it may have.
+static int64_t getBytesOfPartials(CombineOp op, int64_t ranks) {
+  if (ranks == 1)
+    return 0;
+  auto y = cast<ShapedType>(op.getY().getType());
+  int64_t bytes = getRowBytes(op.getY()), slots = op.getNumSlots();
+  bool isRow = slots == 1 && !op.getWeights();
+  if (isa<FloatType>(y.getElementType()) && !op.roundsPartials() && !isRow)
+    bytes = y.getDimSize(1) * sizeof(float);
+  ExpertPlacement placement{static_cast<int64_t>(op.getNumExperts()), ranks};
+  int64_t words = std::min(slots, placement.maxPerRank());
+  return op.getTokenBound() *
+         (std::min(slots, ranks - 1) * bytes +
+          (ranks - 1) * words * static_cast<int64_t>(sizeof(int64_t)));
+}
+
 static void describe(CombineOp op, int64_t ranks, CollectiveReport &report) {
   report.rows = cast<ShapedType>(op.getY().getType()).getDimSize(0);
   report.rowBytes = getRowBytes(op.getY());
@@ -94,6 +111,12 @@ static void describe(CombineOp op, int64_t ranks, CollectiveReport &report) {
   int64_t topK = 0;
   if (Value topk = op.getTopk())
     topK = cast<ShapedType>(topk.getType()).getDimSize(1);
+  // Messages do not tell push from pull, and have a schedule.
+  if (op.isExpertMajor() && op.getAlgorithm() == Algorithm::push &&
+      !op.getScheduleAttr()) {
+    report.wireBytes = getBytesOfPartials(op, ranks);
+    return;
+  }
   report.wireBytes = report.rowBytes * op.getTokenBound() *
                      getRemoteRowsPerToken(ranks, op.getNumExperts(), topK,
                                            op.isExpertMajor());

@@ -66,8 +66,9 @@ def exact_sums(plan, layer, y, weights, send_row, rank):
     return held.sum(0), magnitudes, np.abs(held).sum(0)
 
 
+@pytest.mark.parametrize("algorithm", ["pull", "push"])
 @pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
-def test_sums_are_as_exact_as_stated(load, dtype):
+def test_sums_are_as_exact_as_stated(load, dtype, algorithm):
     layer = TrainedLayer()
     v = ROUNDOFF[dtype]
     errors = {}
@@ -82,7 +83,7 @@ def test_sums_are_as_exact_as_stated(load, dtype):
             combine_weights=True,
             partials=partials,
         )
-        ep = load(plan, RANKS)
+        ep = load(plan, RANKS, combine_algorithm=algorithm)
         x = [rows.astype(job.DTYPES[dtype]) for rows in layer.x]
         recv = ep.dispatch(x, layer.idx, layer.weights)
         y = [np.zeros_like(rows) for rows in recv.x]

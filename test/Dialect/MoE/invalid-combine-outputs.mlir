@@ -234,23 +234,6 @@ func.func @combine_row_numbers(%y: tensor<64x4xf32>, %rows: tensor<?x4xi32>,
 
 // -----
 
-// combine_c10: rows of an expert_major layout do not say which slot is theirs
-shard.grid @ep(shape = 4)
-func.func @combine_c10_push_expert_major(%y: tensor<64x4xf32>,
-    %rows: tensor<16x4xi32>, %src: tensor<64xi32>, %n: tensor<4xi32>,
-    %idx: tensor<16x4xi32>) {
-  // expected-error @+1 {{'moe.combine' op expects algorithm pull with layout expert_major (push)}}
-  %out = moe.combine %y, %rows, %src, %n topk(%idx) on @ep {
-      num_experts = 8 : i64, layout = #moe.layout<expert_major>,
-      algorithm = #moe.algorithm<push>}
-    : (tensor<64x4xf32>, tensor<16x4xi32>, tensor<64xi32>, tensor<4xi32>,
-       tensor<16x4xi32>)
-   -> (tensor<16x4xf32>)
-  return
-}
-
-// -----
-
 // combine_c3: a row per rank
 shard.grid @ep(shape = 4)
 func.func @combine_c3_rows(%y: tensor<64x5xf32>, %rows: tensor<16x4xi32>,

@@ -25,7 +25,7 @@
 // WHY: Function=two_ranks{{.*}}combine uses pull: rows are read once
 // WHY: Function=three_ranks{{.*}}combine uses push
 // WHY: Function=dynamic{{.*}}combine uses push
-// WHY: Function=by_expert{{.*}}combine uses pull: rows of an expert_major layout do not name the slot of their token
+// WHY: Function=by_expert{{.*}}combine uses pull: pushes of the sums of expert_major rows have not been measured
 // WHY: Function=not_added{{.*}}combine uses pull: rows that are not added up need no slots
 // WHY: Function=few_blocks{{.*}}combine uses pull: 16 blocks are too few to push, which pays from 64 on
 // WHY: Function=bulk{{.*}}combine uses pull: bulk copies are asked for, and a push has no form with them

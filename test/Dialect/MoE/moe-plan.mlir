@@ -22,7 +22,7 @@
 // PULL: remark: [Passed] combine-algorithm{{.*}}Function=combine_rows{{.*}}combine uses pull: asked for
 // PULL-NOT: remark:
 // PUSH: remark: [Passed] combine-algorithm{{.*}}Function=combine{{.*}}combine uses push: asked for by 'combine-algorithm'
-// PUSH: remark: [Missed] combine-algorithm{{.*}}Function=combine_expert_major{{.*}}combine pulls: rows of an expert_major layout do not name the slot of their token
+// PUSH: remark: [Passed] combine-algorithm{{.*}}Function=combine_expert_major{{.*}}combine uses push: asked for by 'combine-algorithm'
 // PUSH: remark: [Missed] combine-algorithm{{.*}}Function=combine_rows{{.*}}combine pulls: rows that are not added up need no slots
 // PUSH-NOT: remark:
 
@@ -41,9 +41,10 @@ func.func @combine(%y: memref<64x4xf32>, %rows: memref<16x4xi32>,
   return
 }
 
-// Its rows do not say which slot of a token is theirs.
 // CHECK-LABEL: func.func @combine_expert_major
-// CHECK: moe.combine {{.*}} {algorithm = #moe.algorithm<pull>, layout = #moe.layout<expert_major>, num_experts = 8 : i64}
+// AUTO: moe.combine {{.*}} {algorithm = #moe.algorithm<pull>, layout = #moe.layout<expert_major>, num_experts = 8 : i64}
+// PULL: moe.combine {{.*}} {algorithm = #moe.algorithm<pull>, layout = #moe.layout<expert_major>, num_experts = 8 : i64}
+// PUSH: moe.combine {{.*}} {algorithm = #moe.algorithm<push>, layout = #moe.layout<expert_major>, num_experts = 8 : i64}
 func.func @combine_expert_major(
     %y: memref<64x4xf32>, %rows: memref<16x3xi32>, %src: memref<64xi32>,
     %n: memref<4xi32>, %idx: memref<16x3xi32>, %out: memref<16x4xf32>) {

@@ -357,9 +357,6 @@ LogicalResult CombineOp::verify() {
              << kMaxTopK;
   }
   // combine_c10
-  if (isExpertMajor() && getAlgorithm() == Algorithm::push)
-    return emitOpError(
-        "expects algorithm pull with layout expert_major (push)");
   if (returnsRows() && getAlgorithm() == Algorithm::push)
     return emitOpError("expects algorithm pull with reduce none (push)");
   // combine_c11

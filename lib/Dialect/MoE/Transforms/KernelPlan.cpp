@@ -321,8 +321,6 @@ static Transfer chooseTransfer(const KernelTraffic &traffic, int64_t blocks,
 }
 
 StringRef moe::findFormObstacleToPush(CombineOp op) {
-  if (op.isExpertMajor())
-    return "rows of an expert_major layout do not name the slot of their token";
   if (op.returnsRows())
     return "rows that are not added up need no slots";
   return {};
@@ -345,6 +343,8 @@ static std::string findPushObstacle(CombineOp op, const KernelTraffic &traffic,
                       : request.transfer == Transfer::bulk;
   if (StringRef obstacle = findFormObstacleToPush(op); !obstacle.empty())
     return obstacle.str();
+  if (op.isExpertMajor())
+    return "pushes of the sums of expert_major rows have not been measured";
   // Each share of a row is a ticket, and tickets are i32.
   if (traffic.tokens >= (int64_t(1) << 25) / traffic.ranks)
     return formatv("{0} tokens have more rows than can be shared out",

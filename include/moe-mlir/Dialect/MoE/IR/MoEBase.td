@@ -173,8 +173,9 @@ def MoE_AlgorithmEnum : I32EnumAttr<"Algorithm", "how a combine moves rows", [
     - `pull`: the owner of a token reads its rows from the ranks that hold them,
       along `send_row`, and adds them as they come.
     - `push`: the ranks that hold rows put them back along `recv_src_idx` into
-      one slot per (token, rank); the owner adds the slots afterwards. Not with
-      `layout = expert_major` or `reduce = none` (combine_c10).
+      one slot per (token, rank); the owner adds the slots afterwards. With
+      `layout = expert_major` the owner asks the ranks for the rows, and each puts
+      the sum of those that it holds. Not with `reduce = none` (combine_c10).
   }];
 }
 def MoE_AlgorithmAttr : EnumAttr<MoE_Dialect, MoE_AlgorithmEnum, "algorithm"> {

@@ -221,7 +221,8 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     leaves both alone until a later collective of all ranks has ended
     (combine_s6). So `y`, and `weights` where there are any, have to be
     `moe.symmetric` arguments. `algorithm` is chosen by `moe-plan`; a push takes
-    T_max*R rows of symmetric memory for slots on each rank.
+    T_max*R rows of symmetric memory for slots on each rank, with expert_major
+    of f32 unless `partials = element`.
 
     Example:
 
@@ -251,8 +252,7 @@ def MoE_CombineOp : MoE_CollectiveOp<"combine", [AttrSizedOperandSegments]> {
     - (c6) `weights` needs floating-point `y`.
     - (c7) `1 <= num_experts <= 2^31 - 1`.
     - (c8) Token numbers of all ranks fit i32.
-    - (c10) `algorithm = push` needs `reduce = sum` and a layout other than
-      expert_major.
+    - (c10) `algorithm = push` needs `reduce = sum`.
     - (c11) `partials = element` needs floating-point `y`, `reduce = sum` and
       `layout = expert_major`.
   }];

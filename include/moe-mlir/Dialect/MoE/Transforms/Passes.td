@@ -37,9 +37,9 @@ def MoEPlanPass : Pass<"moe-plan"> {
     - `pull` reads rows where they lie: the choice on the host, where a load from
       a peer costs what a local load costs, and on GPUs where little is moved.
     - `push` puts rows into slots of their tokens: the choice on GPUs among more
-      than two ranks where much leaves each rank. Never with expert_major, whose
-      rows do not say which slot of a token they belong to, nor with
-      `reduce = none`, which has nothing to add up.
+      than two ranks where much leaves each rank. With expert_major, where each
+      rank puts the sum of its rows of a token, only when it is asked for: it has
+      not been measured. Never with `reduce = none`, which has nothing to add up.
 
     An op that already has an `algorithm` keeps it. A dispatch gets one where
     `dispatch-algorithm` asks for one: without, each row is put by itself
