@@ -32,9 +32,9 @@ shard.grid @ep(shape = 4)
 // CHECK:   memref.store %[[BITS]], %[[OUT]]
 // CHECK: } else {
 // No row gives zeros (combine_s3).
-// CHECK:   %[[ZERO:[-a-z0-9_]+]] = arith.constant 0.000000e+00 : bf16
 // CHECK:   arith.cmpi eq, %[[NUM]],
 // CHECK:   scf.if
+// CHECK:     %[[ZERO:[-a-z0-9_]+]] = arith.constant 0.000000e+00 : bf16
 // CHECK:     memref.store %[[ZERO]], %[[OUT]]
 // CHECK:   } else {
 // The first row starts the sum, others are added in f32, rounded once.

@@ -77,7 +77,7 @@ func.func @dispatch_reuse(
 // CHECK: moe.combine %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} weights(%{{.*}}) outs(%{{.*}}) on @ep {algorithm = #moe.algorithm<pull>, num_experts = 8 : i64} :
 
 // GENERIC-LABEL: sym_name = "combine"
-// GENERIC: "moe.combine"({{.*}}) <{grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 1>, reduce = #moe.reduce<sum>}> :
+// GENERIC: "moe.combine"({{.*}}) <{grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 1>, partials = #moe.partials<f32>, reduce = #moe.reduce<sum>}> :
 func.func @combine(%y: memref<64x4xf32>, %rows: memref<16x4xi32>,
                    %src: memref<64xi32>, %n: memref<4xi32>,
                    %w: memref<64xf32>, %out: memref<16x4xf32>) {
