@@ -141,6 +141,12 @@ def kernel_recipes():
             capacity=capacity, routing="uniform", ranks=3, t_max=20,
             hidden=8192, dtype="bf16", token_mode="full", bench=2,
         )
+    # Bad input of dispatches that expand: nobody waits for rows that never come.
+    for kind in ("expert_high", "reuse_row", "capacity", "tokens"):
+        yield f"bad_expand_{kind}", kind, dict(
+            layout="expert_major", dispatch_algorithm="expand", ranks=3, k=3,
+            num_experts=7, t_max=10, hidden=16, kernel="blocks = 2, threads = 64",
+        )
     # An id that is no expert, where other blocks have the token.
     for layout in ("rank_major", "expert_major"):
         yield f"bad_expert_{layout}", "expert_high", dict(

@@ -65,8 +65,10 @@ void DispatchExpansion::receiveTokens(Value epoch) {
     Value seen =
         symm::WaitOp::create(b, b.getI64Type(), sizes, peer, peer, least)
             .getSeen();
-    Value number =
-        b.select(b.cmp(Pred::uge, seen, least), b.sub(seen, least), b.i64(-1));
+    Value number = b.sub(seen, least);
+    Value isKnown = b.both(b.cmp(Pred::uge, seen, least),
+                           b.cmp(Pred::ule, number, b.i64(tokenBound())));
+    number = b.select(isKnown, number, b.i64(-1));
     b.storeIndex(b.toIndex(number), tokens, {peer});
   });
 }
