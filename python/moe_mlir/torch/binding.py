@@ -140,8 +140,8 @@ class Binding:
             self.streams.follow()
         call = self._calls[entry]
         try:
-            if not call(*tensors):
-                call(*self._moved(entry, tensors))
+            if not call(*tensors) and not call(*self._moved(entry, tensors)):
+                raise RuntimeError(f"{entry}: expected dense tensors on {self.device}, got others")
         except MoEError as error:
             self._explain(error, entry)
             raise
@@ -359,7 +359,7 @@ class Binding:
                     f"ExpertParallel is, got a tensor on {tensor.device}"
                 )
         results = {spec.name for spec in self.plan.signature(entry, self.ranks).results}
-        if results & {"send_row"}:
+        if "send_row" in results:
             results.add("routes")
         return [
             tensor if name in results else tensor.contiguous()

@@ -28,12 +28,15 @@ public:
   bool call(nanobind::args given) const;
 
 private:
+  /// Where an argument or a result is.
   struct Slot {
     std::string what;  ///< "argument 1 of entry 'combine'"
     size_t tensor = 0; ///< number of the tensor
     bool isPart = false;
-    int64_t firstByte = 0, bytes = 0; ///< `bytes` of one index of the first
-    bool isOpen = false;              ///< extent, where that is open
+    int64_t firstByte = 0;
+    /// Bytes of the part; where its first extent is open, of one index of that.
+    int64_t bytes = 0;
+    bool isOpen = false;
     size_t firstExtent = 0, ndim = 0; ///< among `extents`
     DLDataType dtype{};
   };
