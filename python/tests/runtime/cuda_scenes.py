@@ -10,6 +10,7 @@ import time
 from typing import NoReturn
 
 import numpy as np
+from moe_mlir._runtime import PackedEntry
 
 from moe_mlir.runtime import Code, Group, MoEError, Tensor, run_local
 
@@ -106,6 +107,33 @@ def launches_into():
         np.testing.assert_array_equal(result.numpy(), expected(group.rank))
         result, _ = entry(*given)
         np.testing.assert_array_equal(result.numpy(), expected(group.rank))
+
+    run_local(3, main, backend="cuda")
+
+
+def packed():
+    """Parts of tensors in the memory of the GPU; those of the host are not taken."""
+
+    def main(group):
+        entry = group.load(f"{FOLDER}/exchange.so")["exchange"]
+        # Ids and weights lie in one tensor, the counts behind the rows.
+        call = PackedEntry(
+            entry, [0, (1, 0, (3, 2), "i32"), (1, 32, (3, 2), "f32")],
+            [(2, 0, (3, 4), "f32"), (2, 48, (-1,), "i32")],
+        )  # fmt: skip
+        x, idx, weights = arguments(group.rank)
+        both = np.zeros(14, np.int32)
+        both[:6], both[8:] = idx.ravel(), weights.ravel().view(np.int32)
+        given = on_device(group, x), on_device(group, both)
+        out = on_device(group, np.zeros(15, np.int32))
+        assert call(x, given[1], out) is False
+        assert not out.numpy().any()
+        assert call(*given, out) is True
+        group.synchronize()
+        found = out.numpy()
+        np.testing.assert_array_equal(found[:12].view(F32).reshape(3, 4), expected(group.rank))
+        _, received = entry(*arguments(group.rank))
+        np.testing.assert_array_equal(found[12:], received.numpy())
 
     run_local(3, main, backend="cuda")
 

@@ -4,6 +4,7 @@ CUDA_SCENES = [
     "describe",
     "host_arrays",
     "launches_into",
+    "packed",
     "replayed_graph",
     "graph_of_a_closed_group",
     "refusals",
