@@ -27,7 +27,7 @@ SYMMETRIC = "moe.symmetric"
 COMBINES = {False: "combine", True: "combine_deferred"}
 
 
-def exchange_module(model, ranks, tokens, layout):
+def exchange_module(model, ranks, tokens, layout, variant=None):
     """dispatch(x, idx, weights) and combine(y, ...) as two entries, and the same
     combine for a caller who leaves its rows alone until the next exchange, as
     decoding loops do. What is received and the rows to combine stay where the
@@ -50,6 +50,8 @@ def exchange_module(model, ranks, tokens, layout):
     returned = received + types[4:]
     recv_x, _, recv_weights, source, _, from_ranks, send_row = types[:7]
     attributes = f"layout = #moe.layout<{layout}>, num_experts = {model.experts} : i64"
+    dispatch_attributes, combine_attributes = (
+        f"{attributes}, {more}" if more else attributes for more in shapes.VARIANTS[layout][variant])
     combine_args = [("%y", received[0]), ("%row", send_row), ("%src", source), ("%from", from_ranks)]
     combine_types = [recv_x, send_row, source, from_ranks]
     topk = ""
@@ -59,7 +61,7 @@ def exchange_module(model, ranks, tokens, layout):
         topk = " topk(%idx) weights(%w)"
     arguments = ", ".join(f"{name}: {kind}" for name, kind in combine_args)
     combines = "\n".join(f"""func.func @{COMBINES[deferred]}({arguments}) -> {x} {{
-  %out = moe.combine %y, %row, %src, %from{topk} on @ep {{{"defer_release, " * deferred}{attributes}}}
+  %out = moe.combine %y, %row, %src, %from{topk} on @ep {{{"defer_release, " * deferred}{combine_attributes}}}
     : ({', '.join(combine_types)}) -> {x}
   return %out : {x}
 }}
@@ -69,7 +71,7 @@ def exchange_module(model, ranks, tokens, layout):
 
 func.func @dispatch(%x: {x}, %idx: {idx}, %w: {weights})
     -> ({', '.join(returned)}) {{
-  {names} = moe.dispatch %x, %idx, %w on @ep {{{attributes}}}
+  {names} = moe.dispatch %x, %idx, %w on @ep {{{dispatch_attributes}}}
     : ({x}, {idx}, {weights})
    -> ({', '.join(types)})
   return {names} : {', '.join(types)}
@@ -93,8 +95,8 @@ func.func @alltoallv(%send: {data}, %counts: {counts}) -> ({received}, {counts})
 """
 
 
-def exchange_name(model, tokens, layout, blocks):
-    return f"{model}-{layout}-t{tokens}-b{blocks or 'auto'}.so"
+def exchange_name(model, tokens, layout, blocks, variant=None):
+    return f"{model}-{layout}-t{tokens}-b{blocks or 'auto'}{f'-{variant}' if variant else ''}.so"
 
 
 def alltoallv_name(bytes_per_peer, blocks):
@@ -123,10 +125,13 @@ def wanted(ranks, models, token_counts, blocks):
     for model in models:
         for layout in shapes.LAYOUTS:
             for tokens in token_counts:
-                text = exchange_module(model, ranks, tokens, layout)
-                for count in blocks:
-                    yield Artifact(exchange_name(model.name, tokens, layout, count), text, blocks_option(count))
+                for variant in shapes.VARIANTS[layout]:
+                    text = exchange_module(model, ranks, tokens, layout, variant)
+                    for count in blocks:
+                        yield Artifact(exchange_name(model.name, tokens, layout, count, variant), text,
+                                       blocks_option(count))
                 if layout == "rank_major":
+                    text = exchange_module(model, ranks, tokens, layout)
                     for schedule in shapes.SCHEDULES:
                         yield Artifact(messages_name(model.name, tokens, schedule), text,
                                        ("--transport=messages", f"--schedule={schedule}"))

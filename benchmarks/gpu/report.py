@@ -157,7 +157,8 @@ def exchange_table(records, model, top):
                 # Variants that leave something out are shown apart.
                 parts = {}
                 for r in found:
-                    parts.setdefault((leaves_out(r), bool(r.get("defer_release"))), []).append(r)
+                    ours = r.get("variant") or "" if r["series"] == "ours" else ""
+                    parts.setdefault((leaves_out(r), bool(r.get("defer_release")), ours), []).append(r)
                 for _, part in sorted(parts.items(), key=lambda item: item[0]):
                     yield f"  {name:20} {line(fastest(part), top)}"
 
@@ -168,17 +169,18 @@ def peers_table(records):
     groups = {}
     for r in select(records, series="ours"):
         if r.get("layout") and any(r["layout"] in peer.against for peer in PEERS.values()):
-            key = tuple(r.get(k) for k in ("model", "layout", "tokens", "op", "mode", "defer_release"))
+            key = tuple(r.get(k) for k in ("model", "layout", "tokens", "op", "mode", "defer_release", "variant"))
             groups.setdefault(key, []).append(r)
     rows = []
-    for (model, layout, tokens, op, mode, deferred), found in groups.items():
+    for (model, layout, tokens, op, mode, deferred, way), found in groups.items():
         ours = fastest([r for r in found if not r["blocks"]] or found)
         same = dict(model=model, tokens=tokens, op=op, mode=mode)
         theirs = [r for kind, peer in PEERS.items() if layout in peer.against
                   for r in select(records, series=kind, **same)]
         if theirs:
             rows.append((f"{model}, {tokens} tokens, {layout}, {op.replace('_', ' ')}, {mode}"
-                         f"{', release deferred' if deferred else ''}{blocks_of(ours)}", ours, fastest(theirs)))
+                         f"{f', {way}' if way else ''}{', release deferred' if deferred else ''}{blocks_of(ours)}",
+                         ours, fastest(theirs)))
     if rows:
         behind = sum(best["median_us"] < ours["median_us"] for _, ours, best in rows)
         yield f"ours against the best of other projects: {len(rows)} rows, {behind} behind"

@@ -30,6 +30,20 @@ KINDS = ("links", "alltoall", "nccl", "hand", "ours", "messages", "package", *PE
 SCHEDULES = ("exact", "padded")
 # A dispatch and its combine, measured as one operation.
 PAIR = "dispatch_and_combine"
+# What the ops of an exchange of ours say beside their layout, by the name of the variant.
+# None is what the compiler chooses.
+VARIANTS = {
+    "rank_major": {None: ("", "")},
+    "slab": {None: ("", "")},
+    "expert_major": {
+        None: ("", ""),
+        "once_per_rank": ("algorithm = #moe.dispatch_algorithm<expand>", "algorithm = #moe.algorithm<push>"),
+        "once_per_rank_rounded": ("algorithm = #moe.dispatch_algorithm<expand>",
+                                  "algorithm = #moe.algorithm<push>, partials = #moe.partials<element>"),
+    },
+}
+# Those whose sums are compared with room for the sums of ranks, which are rounded too.
+ROUNDED_PARTIALS = ("once_per_rank_rounded",)
 # Tokens of the exchange that is called from C and from Python.
 PACKAGE_TOKENS = 128
 

@@ -196,7 +196,8 @@ def test_prepare_reports_failures(tmp_path):
     count, failed = modules.prepare(script, "cuda", ["--threads=64"], tmp_path / "out", artifacts, 2)
     made = {f.name for f in (tmp_path / "out").glob("*.so")}
     by_messages = len(shapes.TOKENS) * len(shapes.SCHEDULES)
-    assert count == (len(shapes.TOKENS) * len(shapes.LAYOUTS) + len(shapes.EXCHANGE_BYTES)) * 2 + by_messages
+    ways = sum(len(shapes.VARIANTS[layout]) for layout in shapes.LAYOUTS)
+    assert count == (len(shapes.TOKENS) * ways + len(shapes.EXCHANGE_BYTES)) * 2 + by_messages
     assert failed and all(re.search(r"-slab-.*-b8\.so", name) for name in failed)
     assert set(failed.values()) == {"no slab"}
     assert len(made) == count - len(failed)

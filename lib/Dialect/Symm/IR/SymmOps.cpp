@@ -94,7 +94,7 @@ LogicalResult AllocResultOp::verify() {
     return emitOpError("expects a buffer with identity layout in the default "
                        "memory space (")
            << type << ")";
-  if (static_cast<int64_t>(getSizes().size()) != type.getNumDynamicDims())
+  if (getSizes().size() != static_cast<size_t>(type.getNumDynamicDims()))
     return emitOpError("expects ")
            << type.getNumDynamicDims() << " sizes for the dynamic extents of "
            << type << " (" << getSizes().size() << ")";
