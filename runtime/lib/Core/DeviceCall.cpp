@@ -78,7 +78,8 @@ Status Context::whyStop(int64_t &goneSince) const {
     return s;
   if (Status s = transportError(); !s.isOk()) {
     Status reason = awaitNews();
-    return reason.isOk() ? s.withPrefix(group->here()) : reason;
+    return reason.isOk() ? s.withPrefix(group->here() + ": waiting for the GPU")
+                         : reason;
   }
   for (int peer = 0; peer < size(); ++peer) {
     Status status = group->checkProcess(peer);

@@ -181,6 +181,9 @@ Status Communicator::makeBlocking() {
   cuda::Current here(*group.gpu);
   Result begun = library.commSplit(handle, /*color=*/0, /*key=*/rank,
                                    child.get(), &config);
+  // NCCL returns success as soon as it has begun to.
+  if (begun == success)
+    begun = inProgress;
   if (Status s = completeTogether(follow(begun), "splitting a communicator");
       !s.isOk())
     return s;

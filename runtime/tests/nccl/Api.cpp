@@ -117,7 +117,11 @@ Result ncclCommSplit(CommHandle handle, int color, int, CommHandle *out,
   if (!comm || color != 0 || !isValid(config))
     return invalidArgument;
   Result ready = comm->checkReady();
-  return ready == success ? comm->split(out, config->blocking != 0) : ready;
+  if (ready != success)
+    return ready;
+  // As NCCL does, also while it is in progress.
+  Result begun = comm->split(out, config->blocking != 0);
+  return begun == inProgress ? Result(success) : begun;
 }
 
 Result ncclCommInitRank(CommHandle *out, int size, UniqueId id, int rank) {
