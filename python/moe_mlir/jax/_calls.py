@@ -149,12 +149,15 @@ class Entry:
         )
 
 
-def on_stream(call: Callable[..., Any], stream: int) -> Callable[..., Any]:
-    """Return `call` so that XLA runs it on a stream of its own, by its number."""
+def on_stream(call: Callable[..., Any], stream: str) -> Callable[..., Any]:
+    """Return `call` so that XLA runs it on a stream of its own, by its name."""
     kind = f"gpu_stream:{stream}"
-    if "out_memory_spaces" in inspect.signature(compute_on).parameters:
+    wrap: Any = compute_on
+    if "out_memory_spaces" in inspect.signature(wrap).parameters:
         # Since JAX 0.11 it wraps a function; before, it was a context.
-        return compute_on(call, compute_type=kind, out_memory_spaces=jax.memory.Space.Device)
+        place = jax.memory.Space.Device
+        wrapped: Callable[..., Any] = wrap(call, compute_type=kind, out_memory_spaces=place)
+        return wrapped
 
     def called(*arguments: jax.Array) -> Any:
         with compute_on(kind):

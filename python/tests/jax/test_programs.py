@@ -175,7 +175,7 @@ def test_xla_copies_nothing(ep, generator):
 
 def test_stream_of_its_own():
     """XLA is told of the stream by an attribute, in every release of JAX that is known."""
-    double = on_stream(lambda a: [a * 2], 3)
+    double = on_stream(lambda a: [a * 2], "3")
     step = jax.jit(lambda a: double(a)[0] + 1)
     assert '_xla_stream_annotation = "3"' in step.lower(jnp.ones(4)).as_text()
     assert step(jnp.ones(4)).tolist() == [3.0] * 4
