@@ -41,11 +41,9 @@ static constexpr int64_t kThreadsOfProcessor = 2048;
 static constexpr int64_t kDispatchStages = 3;
 /// Of a combine whose rows move in parts, at least.
 static constexpr int64_t kPartStages = 6;
-/// Blocks from which on a combine by loads is as fast as one by bulk copies.
-/// With fewer, tokens per block from which on bulk copies are at least as fast,
-/// where tokens may have fewer rows than slots. Measured when loads were made
-/// for all slots.
-static constexpr int64_t kLoadingBlocks = 64;
+/// With fewer than kLoadingBlocks blocks, tokens per block from which on a
+/// combine by bulk copies is at least as fast as one by loads, where tokens may
+/// have fewer rows than slots. Measured when loads were made for all slots.
 static constexpr int64_t kBulkTokens = 128;
 /// With fewer than kCrampedBlocks blocks, rows per block instead: those load
 /// too few rows at a time.
@@ -55,18 +53,6 @@ static constexpr int64_t kBulkRows = 64;
 /// faster. Among two ranks only with loads, and when all of their subgroups
 /// have tokens, some of which may have fewer rows than others.
 static constexpr int64_t kCombineBlocks = 64;
-/// A combine among more than kFewRanks ranks pushes when rows of so many bytes,
-/// at most, leave each rank: stores over the links are faster than loads, and
-/// from there on by more than the slots cost. On fewer than kLoadingBlocks
-/// blocks it never does. Measured with rows of 14336 bytes on four H200s (bf16,
-/// H 7168, top-8 of 256 experts), microseconds of push and pull:
-///
-///     tokens   bytes       push     pull
-///     1024      42 MiB    131.8    127.9
-///     4096     168 MiB    475.7    490.2
-///     8192     336 MiB    923.6    970.8
-static constexpr int64_t kPushBytes = int64_t(160) << 20;
-static constexpr int64_t kFewRanks = 2;
 /// Bytes of a token that leave the rank from which on blocks with a token are
 /// kept apart, and how many blocks there are then for one: neighbours share a
 /// way to the links.
@@ -318,60 +304,6 @@ static Transfer chooseTransfer(const KernelTraffic &traffic, int64_t blocks,
     return Transfer::stores;
   }
   return *request.transfer;
-}
-
-StringRef moe::findFormObstacleToPush(CombineOp op) {
-  if (op.returnsRows())
-    return "rows that are not added up need no slots";
-  return {};
-}
-
-StringRef moe::findFormObstacleToExpand(DispatchOp op) {
-  if (!op.isExpertMajor())
-    return "only an expert_major layout has several rows of a token on a rank";
-  if (op.getNumRanks() == 1)
-    return "one rank has no rows from others";
-  return {};
-}
-
-/// What keeps a combine from pushing where that is faster; empty without any.
-static std::string findPushObstacle(CombineOp op, const KernelTraffic &traffic,
-                                    const KernelRequest &request) {
-  KernelAttr given = op.getKernelAttr();
-  int64_t blocks = given ? given.getBlocks() : request.blocks;
-  bool isBulk = given ? given.getTransfer() == Transfer::bulk
-                      : request.transfer == Transfer::bulk;
-  if (StringRef obstacle = findFormObstacleToPush(op); !obstacle.empty())
-    return obstacle.str();
-  if (op.isExpertMajor())
-    return "pushes of the sums of expert_major rows have not been measured";
-  // Each share of a row is a ticket, and tickets are i32.
-  if (traffic.tokens >= (int64_t(1) << 25) / traffic.ranks)
-    return formatv("{0} tokens have more rows than can be shared out",
-                   traffic.tokens);
-  if (isBulk)
-    return "bulk copies are asked for, and a push has no form with them";
-  if (blocks && blocks < kLoadingBlocks)
-    return formatv("{0} blocks are too few to push, which pays from {1} on",
-                   blocks, kLoadingBlocks);
-  return {};
-}
-
-AlgorithmChoice moe::chooseAlgorithm(CombineOp op,
-                                     const KernelRequest &request) {
-  KernelTraffic traffic = getKernelTraffic(op);
-  double bytesOut =
-      double(traffic.tokens) * (traffic.ranks - 1) * traffic.rowBytes;
-  if (traffic.ranks <= kFewRanks || bytesOut < kPushBytes)
-    return {Algorithm::pull,
-            "rows are read once, where they lie, and need no slots"};
-  std::string obstacle = findPushObstacle(op, traffic, request);
-  if (!obstacle.empty())
-    return {Algorithm::pull, obstacle};
-  return {Algorithm::push,
-          formatv("up to {0:f0} MiB leave a rank, and from {1} MiB on stores "
-                  "over the links gain more than slots cost",
-                  bytesOut / (1 << 20), kPushBytes >> 20)};
 }
 
 KernelChoice moe::planKernel(CollectiveOpInterface op,

@@ -24,6 +24,10 @@ struct KernelTarget {
   bool hasBulkCopies;
 };
 
+/// Blocks from which on a combine by loads is as fast as one by bulk copies,
+/// and rows that are pushed or expanded may gain.
+inline constexpr int64_t kLoadingBlocks = 64;
+
 /// The device behind a name like "sm_90"; nothing for other names.
 std::optional<KernelTarget> getKernelTarget(StringRef chip);
 
@@ -43,22 +47,6 @@ struct KernelChoice {
   /// What was pinned and cannot be had, with what was taken instead.
   SmallVector<std::string> missed;
 };
-
-struct AlgorithmChoice {
-  Algorithm algorithm;
-  std::string reason;
-};
-
-/// Why a combine of this form cannot push, whatever its size (combine_c10);
-/// empty when it can.
-StringRef findFormObstacleToPush(CombineOp op);
-
-/// Why a dispatch of this form cannot expand rows (dispatch_c14), or has none
-/// to expand; empty when it can.
-StringRef findFormObstacleToExpand(DispatchOp op);
-
-/// Chooses how the kernel of `op` brings rows back. `op` may have a kernel.
-AlgorithmChoice chooseAlgorithm(CombineOp op, const KernelRequest &request);
 
 /// Chooses the kernel of `op`, in its memref form or its tensor form. The
 /// request is one that some op on the target could take.

@@ -8,6 +8,7 @@
 
 #include "moe-mlir/Dialect/MoE/Transforms/Passes.h"
 
+#include "AlgorithmPlan.h"
 #include "KernelPlan.h"
 #include "SchedulePlan.h"
 
@@ -136,45 +137,31 @@ private:
                .str();
   }
 
-  /// Nothing is chosen: a dispatch is direct unless it is asked to expand.
+  /// A dispatch that has no algorithm afterwards is direct.
   void plan(DispatchOp op) {
     std::optional<DispatchAlgorithm> pinned =
         symbolizeDispatchAlgorithm(dispatchAlgorithm);
-    if (!pinned)
-      return;
     auto opts = getRemarkOptions("dispatch-algorithm", op);
     std::string obstacle;
-    if (*pinned == DispatchAlgorithm::expand)
-      obstacle = findObstacleToExpand(op);
-    if (!obstacle.empty()) {
-      remark::missed(op.getLoc(), opts)
-          << "dispatch puts each row by itself: " + obstacle;
+    if (target != "cuda" || transport == "messages")
+      obstacle = "only kernels that reach each other's memory expand rows";
+    else
+      obstacle = findObstacleToExpand(op, request);
+    if (!obstacle.empty() && pinned != DispatchAlgorithm::direct) {
+      if (pinned)
+        remark::missed(op.getLoc(), opts)
+            << "dispatch puts each row by itself: " + obstacle;
       return;
     }
-    op.setAlgorithm(*pinned);
+    DispatchAlgorithmChoice choice =
+        pinned ? DispatchAlgorithmChoice{*pinned,
+                                         "asked for by 'dispatch-algorithm'"}
+               : chooseAlgorithm(op, request);
+    op.setAlgorithm(choice.algorithm);
     remark::passed(op.getLoc(), opts)
-        << ("dispatch uses " + stringifyDispatchAlgorithm(*pinned) +
-            ": asked for by 'dispatch-algorithm'")
+        << ("dispatch uses " + stringifyDispatchAlgorithm(choice.algorithm) +
+            ": " + choice.reason)
                .str();
-  }
-
-  /// What keeps a dispatch from expanding; empty without anything.
-  std::string findObstacleToExpand(DispatchOp op) {
-    if (StringRef obstacle = findFormObstacleToExpand(op); !obstacle.empty())
-      return obstacle.str();
-    if (target != "cuda" || transport == "messages")
-      return "only kernels that reach each other's memory expand rows";
-    // Each share of a token is a ticket, and tickets are i32.
-    if (op.getTokenBound() >= int64_t(1) << 25)
-      return llvm::formatv("{0} tokens are more than can be shared out",
-                           op.getTokenBound());
-    KernelAttr given = op.getKernelAttr();
-    if (given ? given.getTransfer() == Transfer::bulk
-              : request.transfer == Transfer::bulk)
-      return "bulk copies are asked for, and rows that expand have no form "
-             "with "
-             "them";
-    return {};
   }
 
   /// What becomes of `defer_release`, which a layout does not matter for.

@@ -37,13 +37,14 @@ def MoEPlanPass : Pass<"moe-plan"> {
     - `pull` reads rows where they lie: the choice on the host, where a load from
       a peer costs what a local load costs, and on GPUs where little is moved.
     - `push` puts rows into slots of their tokens: the choice on GPUs among more
-      than two ranks where much leaves each rank. With expert_major, where each
-      rank puts the sum of its rows of a token, only when it is asked for: it has
-      not been measured. Never with `reduce = none`, which has nothing to add up.
+      than two ranks where much leaves each rank; where rows would have to be
+      copied to be pulled, and are many; and with expert_major, where each rank
+      puts the sum of its rows of a token, where that is much less than the rows.
+      Never with `reduce = none`, which has nothing to add up.
 
-    An op that already has an `algorithm` keeps it. A dispatch gets one where
-    `dispatch-algorithm` asks for one: without, each row is put by itself
-    (`direct`).
+    An op that already has an `algorithm` keeps it. A dispatch with expert_major
+    gets `expand` where much less crosses when each row crosses to a rank once,
+    and else is `direct`. docs/CUDA.md has the rules, and what was measured.
 
     With `transport=messages` it chooses the `schedule` of each op that has none:
 
