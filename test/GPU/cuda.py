@@ -117,6 +117,16 @@ class Driver:
             self.call("cuGraphDestroy", graph)
         return executable
 
+    def count_captured(self, stream):
+        """Ends a capture: how many kernels, copies and the like it has."""
+        graph, count = c_void_p(), c_size_t()
+        self.call("cuStreamEndCapture", stream, byref(graph))
+        try:
+            self.call("cuGraphGetNodes", graph, c_void_p(), byref(count))
+        finally:
+            self.call("cuGraphDestroy", graph)
+        return count.value
+
     def launch_graph(self, executable, stream):
         self.call("cuGraphLaunch", executable, stream)
 

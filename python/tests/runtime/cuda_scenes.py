@@ -164,6 +164,39 @@ def replayed_graph():
     run_local(3, main, backend="cuda")
 
 
+def work_of_a_call():
+    """What is captured of it: kernels write to given outputs, so no result is copied."""
+
+    def main(group):
+        loaded = group.load(f"{FOLDER}/exchange.so")
+        given = [on_device(group, a) for a in arguments(group.rank)]
+        made = {
+            "f32": [(24, 4), (24, 2)],
+            "i32": [(24, 2), (24,), (3,), (3,), (3, 3)],
+        }
+        rows, weights, ids, source, to, came_from, send_row = (
+            group.empty(shape, dtype, like="tensor") for dtype in made for shape in made[dtype]
+        )
+        driver = cuda.Driver()
+        driver.use(group.rank % GPUS)
+        stream = driver.stream()
+        outs = {
+            # The exchange, and rows that go to the outputs from where they arrive.
+            "dispatch": ([rows, ids, weights, source, to, came_from, send_row], 2),
+            # Rows stay where they arrive.
+            "receive": ([rows, came_from], 1),
+        }
+        for entry, (results, expected_work) in outs.items():
+            loaded[entry].into(results, *given, stream=stream.value)
+            group.synchronize(stream.value)
+            driver.begin_capture(stream)
+            loaded[entry].into(results, *given, stream=stream.value)
+            work = driver.count_captured(stream)
+            assert work == expected_work, (entry, work)
+
+    run_local(3, main, backend="cuda")
+
+
 def graph_of_a_closed_group():
     """A replay touches nothing that was freed, waits for nobody, and the group says so."""
 

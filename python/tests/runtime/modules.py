@@ -6,6 +6,7 @@ CUDA_SCENES = [
     "launches_into",
     "packed",
     "replayed_graph",
+    "work_of_a_call",
     "graph_of_a_closed_group",
     "refusals",
     "failed_check",
@@ -35,6 +36,18 @@ func.func @receive(%x: tensor<?x4xf32>, %idx: tensor<?x2xi32>, %w: tensor<?x2xf3
      -> (tensor<24x4xf32>, tensor<24x2xi32>, tensor<24x2xf32>, tensor<24xi32>, tensor<3xi32>,
          tensor<3xi32>, tensor<?x3xi32>)
   return %recv_x, %from : tensor<24x4xf32>, tensor<3xi32>
+}
+func.func @dispatch(%x: tensor<?x4xf32>, %idx: tensor<?x2xi32>, %w: tensor<?x2xf32>)
+    -> (tensor<24x4xf32>, tensor<24x2xi32>, tensor<24x2xf32>, tensor<24xi32>, tensor<3xi32>,
+        tensor<3xi32>, tensor<?x3xi32>) {
+  %recv_x, %recv_idx, %recv_w, %src, %to, %from, %send_row =
+    moe.dispatch %x, %idx, %w on @ep {num_experts = 6 : i64, max_tokens = 8 : i64}
+      : (tensor<?x4xf32>, tensor<?x2xi32>, tensor<?x2xf32>)
+     -> (tensor<24x4xf32>, tensor<24x2xi32>, tensor<24x2xf32>, tensor<24xi32>, tensor<3xi32>,
+         tensor<3xi32>, tensor<?x3xi32>)
+  return %recv_x, %recv_idx, %recv_w, %src, %to, %from, %send_row
+    : tensor<24x4xf32>, tensor<24x2xi32>, tensor<24x2xf32>, tensor<24xi32>, tensor<3xi32>,
+      tensor<3xi32>, tensor<?x3xi32>
 }
 """
 

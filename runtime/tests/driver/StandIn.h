@@ -89,6 +89,7 @@ extern "C" {
 Result cuCtxGetDevice(Device *device);
 Result cuLaunchHostFunc(StreamHandle stream, void (*function)(void *),
                         void *user);
+Result cuGraphGetNodes(GraphHandle graph, void **nodes, size_t *count);
 Result cuPointerGetAttribute(void *out, int attribute, DevicePtr address);
 Result cuCtxSetCurrent(ContextHandle context);
 Result cuMemAlloc_v2(DevicePtr *out, size_t bytes);

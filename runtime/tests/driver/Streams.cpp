@@ -347,6 +347,16 @@ Result cuStreamEndCapture(StreamHandle handle, GraphHandle *out) {
   return success;
 }
 
+/// As many nodes as tasks; it tells no more than their number.
+Result cuGraphGetNodes(GraphHandle graph, void **nodes, size_t *count) {
+  if (Result r = checkContext())
+    return r;
+  if (!graph || nodes || !count)
+    return errorInvalidValue;
+  *count = graphOf(graph)->tasks.size();
+  return success;
+}
+
 Result cuGraphInstantiateWithFlags(GraphExecHandle *out, GraphHandle graph,
                                    unsigned long long) {
   if (Result r = checkContext())
