@@ -20,11 +20,15 @@ PLAN = Exchange(
 
 
 def hollow(plan: Exchange, ranks: int) -> str:
-    """The module of a plan whose entries return tensors that nothing has been written to."""
+    """The module of a plan whose entries return tensors that nothing has been written to.
+
+    Each is an allocation of its own, as it is of an exchange. Of `tensor.empty` the compiler would
+    make one for all results of a type, which calls copy to each of them.
+    """
 
     def empty(spec: TensorSpec) -> str:
         tokens = "%tokens" if DYNAMIC in spec.shape else ""
-        return f"  %{spec.name} = tensor.empty({tokens}) : {spec.type}\n"
+        return f"  %{spec.name} = bufferization.alloc_tensor({tokens}) : {spec.type}\n"
 
     functions = []
     for entry in plan.entries:
