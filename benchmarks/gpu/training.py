@@ -88,11 +88,13 @@ class Operators:
         self.x, self.weights, self.grads = x, weights, ()
         self.received = ep.empty_received(problem.tokens) if given else None
         self.out = torch.empty_like(x) if given else None
+        # Ids that lie where the routes are kept are not copied there, as the entries copy none.
+        self.idx = self.received.handle.topk_idx.copy_(self.mine.idx) if given else self.mine.idx
         self.is_given = given
 
     def __call__(self):
         given = self.received if self.is_given else None
-        recv = self.received = self.ep.dispatch(self.x, self.mine.idx, self.weights, out=given)
+        recv = self.received = self.ep.dispatch(self.x, self.idx, self.weights, out=given)
         weights = recv.topk_weights if self.is_weighted else None
         out = self.ep.combine(recv.x, recv.handle, weights, out=self.out if self.is_given else None)
         if self.leaves:

@@ -62,6 +62,30 @@ def test_ids_in_the_memory_that_is_given(threads):
     threads(2, plan, main)
 
 
+@pytest.mark.parametrize("form", ["rank_major", "expert_major"])
+def test_given_memory_is_all_there_is(threads, form):
+    """torch runs the two operators, and neither copies nor allocates for them."""
+    plan = moe.Exchange(**USUAL, layout=form, dtype="f32", **ZERO_COPY)
+
+    def main(ep):
+        recv, y, out = ep.empty_received(4), ep.empty_rows(), torch.empty(4, plan.hidden)
+        mine, ids = case(plan, ep.group.rank, 1, 4), recv.handle.topk_idx
+
+        def run_by_torch(topk_idx):
+            with torch.autograd.profiler.profile(use_kineto=False) as profile:
+                ep.dispatch(mine.x, topk_idx, mine.weights, out=recv)
+                ep.combine(y, recv.handle, out=out)
+            return [event.name for event in profile.function_events]
+
+        # Ids of the caller's are kept, since it may write the next ones there.
+        operators = ["moe_mlir::dispatch_out", "moe_mlir::combine_out"]
+        assert sorted(run_by_torch(mine.idx)) == sorted([*operators, "aten::copy_"])
+        assert torch.equal(ids, mine.idx)
+        assert run_by_torch(ids) == operators
+
+    threads(1, plan, main)
+
+
 def test_gradients_with_rows_in_symmetric_memory(threads):
     """Only received rows that stay where they arrived cannot be part of a graph."""
     plan = moe.Exchange(**USUAL, dtype="f32", symmetric_y=True, padding="zero", gradients=True)
