@@ -27,11 +27,11 @@
 // B16: Function=many{{.*}}dispatch uses direct: 16 blocks are too few to expand rows, which pays from 64 on
 
 // WHY: remark: [Passed] dispatch-algorithm{{.*}}Function=many{{.*}}dispatch uses expand: asked for by 'dispatch-algorithm'
-// WHY: remark: [Passed] dispatch-algorithm{{.*}}Function=few{{.*}}dispatch uses expand: asked for
+// WHY: remark: [Passed] dispatch-algorithm{{.*}}Function=few{{.*}}dispatch uses expand: asked for by 'dispatch-algorithm'
 // WHY: remark: [Missed] dispatch-algorithm{{.*}}Function=rank_major{{.*}}dispatch puts each row by itself: only an expert_major layout has several rows of a token on a rank
 // WHY: remark: [Missed] dispatch-algorithm{{.*}}Function=alone{{.*}}dispatch puts each row by itself: one rank has no rows from others
-// WHY: Function=apart{{.*}}dispatch uses expand: asked for
-// WHY: Function=short{{.*}}dispatch uses expand: asked for
+// WHY: Function=apart{{.*}}dispatch uses expand: asked for by 'dispatch-algorithm'
+// WHY: Function=short{{.*}}dispatch uses expand: asked for by 'dispatch-algorithm'
 // WHY-NOT: dispatch-algorithm
 
 // BULK: remark: [Missed] dispatch-algorithm{{.*}}Function=many{{.*}}bulk copies are asked for, and rows that expand have no form with them
