@@ -194,7 +194,7 @@ void CombinePartials::putGroup(const Slots &slots, Value owner, Value first,
       b, ValueRange{arith::AndIOp::create(b, left, b.sub(left, b.i32(1)))});
 }
 
-/// After a wait in vain there is no row.
+/// After a timed-out wait there is no row.
 Value CombinePartials::readWord(Value owner, Value token, Value place,
                                 Value isThere) {
   Value none = b.index(-1);
