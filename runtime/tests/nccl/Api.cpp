@@ -71,7 +71,7 @@ Result ncclCommGetAsyncError(CommHandle handle, Result *out) {
   Comm *comm = find(handle);
   if (!comm)
     return invalidArgument;
-  *out = comm->state();
+  *out = comm->ask();
   return success;
 }
 

@@ -149,20 +149,36 @@ Result Comm::checkReady() const {
                                     : Result(currentState);
 }
 
+Result Comm::ask() {
+  Result now = currentState;
+  if (now == inProgress)
+    wasAsked = true;
+  return now;
+}
+
 void Comm::join() {
+  wasAsked = true;
   if (worker.joinable())
     worker.join();
 }
 
-/// Carries out a call: now, or where calls do not block, in a thread.
+/// How long a call that does not block stays in progress for a caller who does
+/// not ask.
+static constexpr auto longestUnasked = std::chrono::seconds(1);
+
+/// Carries out a call: now, or where calls do not block, in a thread. Whoever
+/// asks sees it in progress at least once, however busy the machine is; and the
+/// next call of somebody who does not ask is refused.
 Result Comm::later(std::function<Result()> work) {
   if (isBlocking)
     return work();
   join();
+  wasAsked = false;
   currentState = inProgress;
   worker = std::thread([this, work = std::move(work)] {
-    // Long enough that a caller who does not ask is found out.
-    pauseUs(300);
+    auto latest = std::chrono::steady_clock::now() + longestUnasked;
+    while (!wasAsked && !aborted && std::chrono::steady_clock::now() < latest)
+      pauseUs(50);
     void *context = nullptr;
     const Driver &driver = Driver::get();
     driver.primaryCtxRetain(&context, device);

@@ -152,6 +152,8 @@ public:
   /// Success when a call is allowed now.
   Result checkReady() const;
   Result state() const { return currentState; }
+  /// The state, for the program: a call that it sees in progress may end.
+  Result ask();
   void fail(Result result, const std::string &text);
   bool isAborted() const { return aborted; }
   std::string lastError();
@@ -172,6 +174,7 @@ private:
   std::shared_ptr<Segment> segment;
   std::atomic<Result> currentState{success};
   std::atomic<bool> aborted{false};
+  std::atomic<bool> wasAsked{false};            ///< since the last call began
   std::atomic<int> numQueued{0}, numRunning{0}; ///< operations on streams
   int numOperations = 0;
   std::thread worker;
