@@ -117,11 +117,12 @@ TEST(JobBootstrapTest, RankThatStaysAwayAfterTheMeeting) {
     if (!made.isOk())
       return false;
     Bootstrap &boot = **made;
-    boot.setTimeout(0.3);
+    // Not before all are there, which takes a busy machine longer.
     if (!boot.barrier().isOk())
       return false;
+    boot.setTimeout(0.3);
     if (boot.rank() == 1) {
-      usleep(1000000);
+      usleep(3000000);
       return true;
     }
     Status status = boot.barrier();
