@@ -6,6 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "NCCL/LentCommunicator.h"
+#include "NCCL/OwnCommunicator.h"
 #include "NcclGroup.h"
 
 using namespace moe::rt;
@@ -83,7 +85,7 @@ TEST_F(NcclCommunicatorTest, RanksThatFailToConnectFailTogether) {
 TEST_F(NcclCommunicatorTest, RankThatNeverComes) {
   setFault("hang-init@1");
   run(2, [](NcclRank &rank) {
-    auto made = Communicator::create(**Library::get(), rank.group(0.5));
+    auto made = OwnCommunicator::create(**Library::get(), rank.group(0.5));
     ASSERT_FALSE(made.isOk());
     // Who is first tells the other.
     EXPECT_TRUE(made.status().code() == MOERT_TIMEOUT ||
@@ -92,7 +94,7 @@ TEST_F(NcclCommunicatorTest, RankThatNeverComes) {
                                         "ranks within 0.5 s"))
         << made.status().message();
     // The next attempt is not disturbed by it.
-    auto again = Communicator::create(**Library::get(), rank.group());
+    auto again = OwnCommunicator::create(**Library::get(), rank.group());
     EXPECT_TRUE(again.isOk()) << again.status().message();
   });
 }
@@ -126,7 +128,7 @@ TEST_F(NcclCommunicatorTest, VersionsThatDiffer) {
   run(2, [](NcclRank &rank) {
     Library library = **Library::get();
     library.version = rank.rank() ? 22105 : 22809;
-    auto made = Communicator::create(library, rank.group());
+    auto made = OwnCommunicator::create(library, rank.group());
     ASSERT_FALSE(made.isOk());
     EXPECT_EQ(made.status().code(), MOERT_UNAVAILABLE);
     EXPECT_EQ(made.status().message(),
@@ -140,7 +142,7 @@ TEST_F(NcclCommunicatorTest, TooOldToMakeOne) {
     Library library = **Library::get();
     library.version = 20908;
     library.commInitRankConfig = nullptr;
-    auto made = Communicator::create(library, rank.group());
+    auto made = OwnCommunicator::create(library, rank.group());
     ASSERT_FALSE(made.isOk());
     EXPECT_EQ(made.status().code(), MOERT_UNAVAILABLE);
     EXPECT_TRUE(contains(made.status(), "install 2.14.0 or later, or lend a "
@@ -221,7 +223,7 @@ TEST_F(NcclCommunicatorTest, LentByAProgramWithItsOwnNccl) {
     ForeignComm comm(rank, rank.rank(), 2);
     Library library = **Library::get();
     library.isOurs = true;
-    auto made = Communicator::borrow(library, rank.group(), comm.handle);
+    auto made = LentCommunicator::borrow(library, rank.group(), comm.handle);
     ASSERT_FALSE(made.isOk());
     EXPECT_TRUE(contains(made.status(), "linked into the program"))
         << made.status().message();

@@ -30,23 +30,15 @@ struct CommunicatorGroup {
 /// How far a call is: ncclInProgress until it has been carried out.
 using Look = std::function<Result()>;
 
-/// A communicator that the runtime has made, and destroys; or one that the
-/// caller lends, which is only used.
+/// A communicator, whoever has made it.
 class Communicator {
 public:
-  /// Collective: all ranks have one afterwards, or none has.
-  static Expected<std::unique_ptr<Communicator>>
-  create(const Library &library, const CommunicatorGroup &group);
-  /// Collective. `handle` is an ncclComm_t of the same ranks and GPUs. It
-  /// outlives the object.
-  static Expected<std::unique_ptr<Communicator>>
-  borrow(const Library &library, const CommunicatorGroup &group, void *handle);
-  ~Communicator();
+  virtual ~Communicator() = default;
   Communicator(const Communicator &) = delete;
 
-  /// Null once it has been given up.
+  /// The one that calls are made by. Null once it has been given up.
   CommHandle get() const { return handle; }
-  bool isBorrowed() const { return borrowed; }
+  virtual bool isLent() const = 0;
   /// A call was left before it had ended, or has failed.
   bool hasGivenUp() const { return hasFailed; }
 
@@ -54,10 +46,10 @@ public:
   /// has failed: then all leave together, where NCCL would wait for it. The
   /// error of a rank that is not done in time says that it has not connected.
   Status completeTogether(const Look &look, const char *what);
-  /// Collective, of one that the runtime has made and that has connected all
-  /// ranks. Calls wait for no rank any more, so from here on they are made
-  /// by a child of the communicator that carries them out itself.
-  Status makeBlocking();
+  /// Collective, of one that has connected all ranks. Calls wait for no rank
+  /// any more, so from here on they are made by a child of the communicator
+  /// that carries them out itself. One that is lent stays as it is.
+  virtual Status makeBlocking() = 0;
 
   /// Makes a call that may block on a thread that can be left behind, so it has
   /// to own what it uses. This object outlives the answer.
@@ -68,35 +60,27 @@ public:
   Status finish(const Look &look, const char *what, ExchangeGuard &guard);
   /// What NCCL has met outside of calls. Never blocks.
   Status poll();
-  /// Ends what is under way on the GPU, and is of no more use afterwards. One
-  /// that is borrowed stays as it is, whatever runs on it.
-  void abandon();
+  /// Ends what is under way on the GPU, unless it is lent, and is of no more
+  /// use afterwards.
+  virtual void abandon() = 0;
 
-private:
-  Communicator(const Library &library, const CommunicatorGroup &group,
-               bool borrowed);
-  Status makeId(UniqueId &id);
-  Status connect(const UniqueId &id);
-  Status timeOut() const;
-  Status checkLoan() const;
+protected:
+  Communicator(const Library &library, const CommunicatorGroup &group);
   Result state() const;
   Look follow(Result result) const;
   Status error(Result result, const char *what) const;
-  bool finalize();
-  bool endChild();
+  /// What `look` says when the call has ended, or when the time is over.
+  static Result waitFor(const Look &look, double seconds);
 
   const Library &library;
   CommunicatorGroup group;
-  const bool borrowed;
   const int rank;
-  /// In a child that this one forks NCCL does not work.
-  const pid_t process;
-  /// The one that calls are made by, and its parent, where that is another one.
-  CommHandle handle = nullptr, parent = nullptr;
-  /// Where NCCL puts the child, until it is done or its parent is aborted.
-  std::shared_ptr<CommHandle> child;
+  CommHandle handle = nullptr;
   /// It met an error, so what it still has to do will not end by itself.
   bool hasFailed = false;
+
+private:
+  Status timeOut() const;
 };
 
 } // namespace moe::rt::nccl

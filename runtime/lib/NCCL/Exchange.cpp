@@ -16,7 +16,8 @@
 
 #include "Agreement.h"
 #include "CUDA/CudaBackend.h"
-#include "Communicator.h"
+#include "LentCommunicator.h"
+#include "OwnCommunicator.h"
 #include "moe-runtime/SymmetricHeap.h"
 
 #include <algorithm>
@@ -245,7 +246,7 @@ Status NcclExchanger::connect() {
   if (Status s = agreeStatus(group.bootstrap, memory.status()); !s.isOk())
     return s;
   Status status = moveOneByte(*memory);
-  if (status.isOk() && !communicator->isBorrowed()) {
+  if (status.isOk() && !communicator->isLent()) {
     status = communicator->makeBlocking();
     // What a child does not share with its parent is connected here.
     if (status.isOk())
@@ -275,7 +276,7 @@ bool NcclExchanger::mayBeWaiting() {
 }
 
 Status NcclExchanger::reset(Bootstrap &bootstrap) {
-  if (communicator->isBorrowed()) {
+  if (communicator->isLent()) {
     Status status = communicator->poll();
     if (status.isOk() && communicator->hasGivenUp())
       status = makeError(MOERT_PEER_FAILED,
@@ -291,7 +292,7 @@ Status NcclExchanger::reset(Bootstrap &bootstrap) {
     return agreeStatus(bootstrap, status);
   }
   communicator->abandon();
-  auto made = Communicator::create(library, group);
+  auto made = OwnCommunicator::create(library, group);
   if (!made.isOk())
     return made.status();
   communicator = made.take();
@@ -309,8 +310,8 @@ moe::rt::createNcclExchanger(const ExchangerSetup &setup) {
   CommunicatorGroup group{setup.bootstrap, setup.hosts, backend.gpuOfRank(),
                           setup.setupSeconds, timeout};
   auto made = setup.lent.hasNccl
-                  ? Communicator::borrow(**library, group, setup.lent.nccl)
-                  : Communicator::create(**library, group);
+                  ? LentCommunicator::borrow(**library, group, setup.lent.nccl)
+                  : OwnCommunicator::create(**library, group);
   if (!made.isOk())
     return made.status();
   auto exchanger = std::make_unique<NcclExchanger>(**library, group, backend,
