@@ -1,4 +1,4 @@
-//===- PtxParser.cpp - PTX text -------------------------------------------===//
+//===- PtxParser.cpp - functions and variables of PTX ---------------------===//
 //
 // Part of the moe-mlir project, under the Apache License v2.0 with LLVM
 // Exceptions. See LICENSE for license information.
@@ -6,60 +6,20 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Ptx.h"
-#include "PtxAlu.h"
+#include "PtxParser.h"
 #include "PtxOpcode.h"
-#include "PtxTokens.h"
 
-#include <cctype>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
 using namespace moe::standin;
 
 //===----------------------------------------------------------------------===//
-// The parser
+// Variables
 //===----------------------------------------------------------------------===//
 
-namespace {
-class Parser {
-public:
-  explicit Parser(const std::string &text) : tokens(text) {}
-
-  std::unique_ptr<Program> run();
-
-private:
-  [[noreturn]] void fail(const std::string &what) const { tokens.fail(what); }
-  const std::string &peek() const { return tokens.peek(); }
-  std::string take() { return tokens.take(); }
-  bool accept(const char *text) { return tokens.accept(text); }
-  void expect(const char *text) { tokens.expect(text); }
-
-  void parseFunction(bool isKernel);
-  void parseParams(bool isResult);
-  void parseShared();
-  void parseConstant();
-  int addParam(const std::string &name, int bytes, int alignment);
-  void parseParamVariable(std::string &name, int &bytes, int &alignment);
-  void parseBody();
-  void parseStatement();
-  void parseRegisters();
-  void parseCall(Instruction &op);
-  void parseOperands(Instruction &op);
-  Operand parseOperand();
-  Operand parseAddress();
-  int64_t parseNumber(std::string text);
-
-  PtxTokens tokens;
-  std::unique_ptr<Program> program;
-  Function *function = nullptr;
-  std::map<std::string, int> registers, paramNames, labels, shared;
-  std::map<std::string, uint64_t> constants;
-  std::vector<std::pair<int, std::string>> branches;
-};
-} // namespace
-
-int64_t Parser::parseNumber(std::string text) {
+int64_t PtxParser::parseNumber(std::string text) {
   if (text.compare(0, 2, "0f") == 0 || text.compare(0, 2, "0d") == 0)
     return static_cast<int64_t>(std::strtoull(text.c_str() + 2, nullptr, 16));
   if (!text.empty() && text.back() == 'U')
@@ -71,7 +31,7 @@ int64_t Parser::parseNumber(std::string text) {
   return static_cast<int64_t>(value);
 }
 
-int Parser::addParam(const std::string &name, int bytes, int alignment) {
+int PtxParser::addParam(const std::string &name, int bytes, int alignment) {
   int offset = (function->paramBytes + alignment - 1) / alignment * alignment;
   function->paramBytes = offset + bytes;
   paramNames[name] = offset;
@@ -79,7 +39,8 @@ int Parser::addParam(const std::string &name, int bytes, int alignment) {
 }
 
 /// ".b64 name", ".u64 .ptr .align 1 name", ".align 8 .b8 name[96]"
-void Parser::parseParamVariable(std::string &name, int &bytes, int &alignment) {
+void PtxParser::parseParamVariable(std::string &name, int &bytes,
+                                   int &alignment) {
   bytes = alignment = 0;
   while (peek()[0] == '.') {
     std::string word = take();
@@ -100,7 +61,7 @@ void Parser::parseParamVariable(std::string &name, int &bytes, int &alignment) {
   }
 }
 
-void Parser::parseParams(bool isResult) {
+void PtxParser::parseParams(bool isResult) {
   expect("(");
   while (!accept(")")) {
     accept(",");
@@ -118,7 +79,7 @@ void Parser::parseParams(bool isResult) {
 }
 
 /// ".align 8 .b8 name[96]": each kernel's variables have a place of their own.
-void Parser::parseShared() {
+void PtxParser::parseShared() {
   std::string name;
   int bytes, alignment;
   parseParamVariable(name, bytes, alignment);
@@ -131,7 +92,7 @@ void Parser::parseShared() {
 
 /// ".align 8 .b8 name[16] = {0, 1, ...}": the elements that are not given are
 /// 0.
-void Parser::parseConstant() {
+void PtxParser::parseConstant() {
   int size = 0;
   while (peek()[0] == '.') {
     std::string word = take();
@@ -168,7 +129,7 @@ void Parser::parseConstant() {
   expect(";");
 }
 
-void Parser::parseRegisters() {
+void PtxParser::parseRegisters() {
   std::string type = take(), name = take();
   int count = 1;
   if (accept("<")) {
@@ -185,174 +146,10 @@ void Parser::parseRegisters() {
 }
 
 //===----------------------------------------------------------------------===//
-// Instructions
+// Functions
 //===----------------------------------------------------------------------===//
 
-Operand Parser::parseOperand() {
-  Operand operand;
-  bool isNegative = accept("-");
-  std::string text = take();
-  char first = text[0];
-  if (auto it = registers.find(text); it != registers.end()) {
-    operand.kind = Operand::Reg;
-    operand.index = it->second;
-  } else if (first == '%') {
-    operand.kind = Operand::Read;
-    int special = specialNamed(text);
-    if (special < 0)
-      fail("register " + text);
-    operand.index = special;
-  } else if (text == "_") {
-    operand.kind = Operand::Sink;
-  } else if (std::isdigit(static_cast<unsigned char>(first))) {
-    operand.kind = Operand::Imm;
-    operand.value = parseNumber(text);
-    if (isNegative)
-      operand.value = -operand.value;
-  } else if (auto param = paramNames.find(text); param != paramNames.end()) {
-    operand.kind = Operand::Param;
-    operand.value = param->second;
-  } else if (auto it = shared.find(text); it != shared.end()) {
-    operand.kind = Operand::Shared;
-    operand.value = it->second;
-  } else if (auto it = constants.find(text); it != constants.end()) {
-    operand.kind = Operand::Imm;
-    operand.value = static_cast<int64_t>(it->second);
-  } else {
-    fail("'" + text + "' is not known");
-  }
-  return operand;
-}
-
-Operand Parser::parseAddress() {
-  expect("[");
-  Operand operand = parseOperand();
-  if (accept("+")) {
-    bool isNegative = accept("-");
-    int64_t offset = parseNumber(take());
-    operand.value += isNegative ? -offset : offset;
-  }
-  expect("]");
-  return operand;
-}
-
-/// (result), name, (arguments)
-void Parser::parseCall(Instruction &op) {
-  Call call;
-  auto offset = [&](const std::string &name) {
-    auto it = paramNames.find(name);
-    if (it == paramNames.end())
-      fail("parameter " + name);
-    return it->second;
-  };
-  if (accept("(")) {
-    call.result = offset(take());
-    expect(")");
-    expect(",");
-  }
-  call.name = take();
-  if (accept(",")) {
-    expect("(");
-    while (!accept(")")) {
-      call.args.push_back(offset(take()));
-      accept(",");
-    }
-  }
-  op.target = static_cast<int>(function->calls.size());
-  function->calls.push_back(call);
-}
-
-/// Results come first: as many groups as the instruction has.
-void Parser::parseOperands(Instruction &op) {
-  bool hasResult = givesResult(op.op);
-  for (int number = 0; peek() != ";"; ++number) {
-    std::vector<Operand> group;
-    bool isResult = hasResult && number == 0;
-    if (peek() == "[") {
-      group.push_back(parseAddress());
-    } else if (accept("{")) {
-      while (!accept("}")) {
-        group.push_back(parseOperand());
-        accept(",");
-      }
-    } else {
-      group.push_back(parseOperand());
-      if (isResult && accept("|"))
-        group.push_back(parseOperand());
-    }
-    int8_t &count = isResult ? op.numDst : op.numSrc;
-    Operand *list = isResult ? op.dst : op.src;
-    int room = isResult ? 4 : 6;
-    for (const Operand &operand : group) {
-      if (count >= room)
-        fail("too many operands");
-      list[count++] = operand;
-    }
-    if (!accept(",") && peek() != ";")
-      fail("expected ';', found '" + peek() + "'");
-  }
-}
-
-void Parser::parseStatement() {
-  std::string word = peek();
-  if (word == "{" || word == "}") {
-    take();
-    return;
-  }
-  if (word == ".reg") {
-    take();
-    return parseRegisters();
-  }
-  if (word == ".shared") {
-    take();
-    return parseShared();
-  }
-  if (word == ".param") {
-    take();
-    std::string name;
-    int bytes, alignment;
-    parseParamVariable(name, bytes, alignment);
-    // Each call declares its own, by the same names.
-    addParam(name, std::max(bytes, 8), std::max(alignment, 8));
-    expect(";");
-    return;
-  }
-  if (word == ".pragma") {
-    tokens.skipTo(";");
-    return;
-  }
-  if (word.size() > 1 && word.back() == ':') {
-    take();
-    word.pop_back();
-    labels[word] = static_cast<int>(function->code.size());
-    return;
-  }
-  Instruction op;
-  op.line = tokens.line();
-  if (accept("@")) {
-    op.isNegated = accept("!");
-    Operand guard = parseOperand();
-    if (guard.kind != Operand::Reg)
-      fail("expected a predicate");
-    op.guard = guard.index;
-  }
-  std::string opcode = take();
-  if (!parseOpcode(opcode, op) || (isArithmetic(op.op) && !canEvaluate(op)))
-    fail("the instruction " + opcode + " is not known");
-  if (op.op == Op::Bra) {
-    branches.emplace_back(function->code.size(), take());
-  } else if (op.op == Op::Call) {
-    parseCall(op);
-  } else {
-    parseOperands(op);
-  }
-  expect(";");
-  if (!hasItsOperands(op))
-    fail("the operands of " + opcode + " are not known");
-  function->code.push_back(op);
-}
-
-void Parser::parseBody() {
+void PtxParser::parseBody() {
   expect("{");
   for (int depth = 1; depth > 0;) {
     depth += peek() == "{" ? 1 : peek() == "}" ? -1 : 0;
@@ -367,7 +164,7 @@ void Parser::parseBody() {
   function->code.push_back(Instruction());
 }
 
-void Parser::parseFunction(bool isKernel) {
+void PtxParser::parseFunction(bool isKernel) {
   registers.clear();
   paramNames.clear();
   labels.clear();
@@ -388,7 +185,7 @@ void Parser::parseFunction(bool isKernel) {
       std::move(made);
 }
 
-std::unique_ptr<Program> Parser::run() {
+std::unique_ptr<Program> PtxParser::run() {
   program = std::make_unique<Program>();
   while (!tokens.isAtEnd()) {
     std::string word = take();
@@ -437,7 +234,7 @@ std::unique_ptr<Program> Parser::run() {
 std::unique_ptr<Program> moe::standin::parsePtx(const std::string &text,
                                                 std::string &error) {
   try {
-    return Parser(text).run();
+    return PtxParser(text).run();
   } catch (const PtxError &failed) {
     error = failed.what();
     return nullptr;
