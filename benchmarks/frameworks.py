@@ -18,7 +18,6 @@ slowest rank. On one GPU there is what the calls cost the CPU. With `--target ho
 on the CPU, which tries the program and measures nothing. docs/Benchmarks.md says more.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -48,11 +47,7 @@ def prepare(args):
     import overhead_plan  # pylint: disable=import-outside-toplevel
     artifacts = plans.wanted(args.ranks, plans.units(shapes.find(args.model), args.quick, *args.tokens))
     artifacts.append(modules.Artifact(OVERHEAD_ARTIFACT, overhead_plan.hollow(overhead_plan.PLAN, 1)))
-    count, failed = modules.prepare(args.moe_compile, args.target, args.option, args.out, artifacts, args.jobs)
-    for name, why in failed.items():
-        print(f"{name}: {why}", file=sys.stderr)
-    print(f"{count - len(failed)} of {count} artifacts in {args.out}")
-    return 1 if failed else 0
+    return modules.run_prepare(args, artifacts)
 
 
 def cpu_cost(args):
@@ -87,12 +82,9 @@ def run(args):
     if not is_host and gpus < args.ranks:
         print(f"found {gpus} GPUs, {args.ranks} asked for: only what calls cost the CPU is measured")
         kinds = [kind for kind in kinds if kind == "cpu"]
-    if not is_host and kinds != ["cpu"] and not args.baselines.exists():
-        print(f"building {args.baselines}")
-        handwritten.build(args.baselines, args.nvcc, args.arch)
-    config = {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
-              "package": str(args.package.absolute()), "seed": args.seed, "target": args.target,
-              "rounds": args.rounds, "samples": args.samples}
+    if not is_host and kinds != ["cpu"]:
+        handwritten.build_missing(args)
+    config = options.config_of(args, target=args.target, rounds=args.rounds, samples=args.samples)
     arguments = {name: getattr(args, name) for name in (
         "commit", "ranks", "quick", "model", "tokens", "rounds", "samples", "seed", "target")}
     records, machine, end = [], {}, time.monotonic() + args.seconds
@@ -125,11 +117,7 @@ def tables(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    both = argparse.ArgumentParser(add_help=False)
-    both.add_argument("--ranks", type=int, default=2)
-    both.add_argument("--quick", action="store_true", help="rank_major only, and fewer calls")
+    parser, commands, both = options.make_parser(__doc__, quick="rank_major only, and fewer calls")
     both.add_argument("--model", default=shapes.QUICK_MODEL, help="a shape of examples/models")
     both.add_argument("--tokens", type=int, nargs=2, default=[4096, 128], metavar=("TRAINING", "CAPTURED"),
                       help="tokens per rank of training and of CUDA graphs")

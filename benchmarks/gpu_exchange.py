@@ -16,7 +16,6 @@ links carry, NCCL, hand-written kernels, and what this compiler makes.
 docs/Benchmarks.md says what is measured and how.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -32,11 +31,7 @@ def block_list(text):
 
 def prepare(args):
     artifacts = modules.wanted(args.ranks, shapes.choose_models(args.models, args.quick), args.tokens, args.blocks)
-    count, failed = modules.prepare(args.moe_compile, args.target, args.option, args.out, artifacts, args.jobs)
-    for name, why in failed.items():
-        print(f"{name}: {why}", file=sys.stderr)
-    print(f"{count - len(failed)} of {count} artifacts in {args.out}")
-    return 1 if failed else 0
+    return modules.run_prepare(args, artifacts)
 
 
 def run(args):
@@ -47,11 +42,8 @@ def run(args):
     from gpu import handwritten, rank  # pylint: disable=import-outside-toplevel
     if torch.cuda.device_count() < args.ranks:
         sys.exit(f"found {torch.cuda.device_count()} GPUs, {args.ranks} asked for")
-    if not args.baselines.exists():
-        print(f"building {args.baselines}")
-        handwritten.build(args.baselines, args.nvcc, args.arch)
-    config = {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
-              "package": str(args.package.absolute()), "blocks": args.blocks, "seed": args.seed}
+    handwritten.build_missing(args)
+    config = options.config_of(args, blocks=args.blocks)
     skipped = peers.missing(args.kinds)
     left_out = [{"kind": kind, "skipped": reason} for kind, reason in skipped.items()]
     for record in left_out:
@@ -86,11 +78,7 @@ def tables(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    both = argparse.ArgumentParser(add_help=False)
-    both.add_argument("--ranks", type=int, default=2)
-    both.add_argument("--quick", action="store_true", help="deepseek_v3 only")
+    parser, commands, both = options.make_parser(__doc__, quick="deepseek_v3 only")
     both.add_argument("--models", type=lambda text: text.split(","), default=[],
                       help="only these shapes of examples/models, such as olmoe,mixtral_8x7b")
     both.add_argument("--tokens", type=lambda text: [int(t) for t in text.split(",")], default=list(shapes.TOKENS),

@@ -30,6 +30,13 @@ def build(out, nvcc="nvcc", arch="sm_90"):
         raise RuntimeError(f"nvcc failed:\n{done.stdout}")
 
 
+def build_missing(args):
+    """Makes the library of the options of `options.add_run`, unless it is there."""
+    if not args.baselines.exists():
+        print(f"building {args.baselines}")
+        build(args.baselines, args.nvcc, args.arch)
+
+
 class Library:
 
     def __init__(self, path):

@@ -10,6 +10,7 @@
 import concurrent.futures
 import dataclasses
 import subprocess
+import sys
 
 from . import shapes
 
@@ -164,3 +165,12 @@ def prepare(compiler, target, options, folder, artifacts, jobs):
         problems = list(pool.map(lambda artifact: compile_one(compiler, target, options, folder, artifact), artifacts))
     failed = {artifact.name: why for artifact, why in zip(artifacts, problems) if why}
     return len(artifacts), failed
+
+
+def run_prepare(args, artifacts):
+    """The command `prepare` with the options of `options.add_prepare`; returns its exit status."""
+    count, failed = prepare(args.moe_compile, args.target, args.option, args.out, artifacts, args.jobs)
+    for name, why in failed.items():
+        print(f"{name}: {why}", file=sys.stderr)
+    print(f"{count - len(failed)} of {count} artifacts in {args.out}")
+    return 1 if failed else 0

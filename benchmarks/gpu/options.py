@@ -7,10 +7,21 @@
 # ===----------------------------------------------------------------------===#
 """Options that the programs which compile here and measure on GPUs share."""
 
+import argparse
 import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_parser(description, quick):
+    """A parser, its commands, and the options that preparing and measuring share; what `--quick` means is `quick`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    both = argparse.ArgumentParser(add_help=False)
+    both.add_argument("--ranks", type=int, default=2)
+    both.add_argument("--quick", action="store_true", help=quick)
+    return parser, commands, both
 
 
 def add_package(parser):
@@ -38,3 +49,9 @@ def add_run(parser, kinds, seconds):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--json", type=Path, help="write the result here, after each unit what there is")
+
+
+def config_of(args, **more):
+    """What every rank is told of the options of `add_package` and `add_run`."""
+    return {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
+            "package": str(args.package.absolute()), "seed": args.seed, **more}
