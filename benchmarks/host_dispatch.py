@@ -11,11 +11,8 @@ Prints, and with --json writes, two things measured in one run on this machine:
    routing, counts, rows and completion.
 """
 import argparse
-import datetime
 import json
 import multiprocessing
-import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -27,7 +24,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
+from recording import ROOT, save
 
 
 def dispatch_module(ranks, tokens, hidden, top_k, experts):
@@ -88,21 +85,6 @@ def memcpy_seconds(num_bytes, processes, repeats):
     return max(results)
 
 
-def describe_machine():
-    model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
-    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
-
-
-def describe_commit():
-    git = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"],
-                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    return git.stdout.strip() if git.returncode == 0 else "unknown"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin-dir", type=Path, default=ROOT / "build" / "bin")
@@ -144,9 +126,6 @@ def main():
     dispatch_rate = sum(written) / call
     copy_rate = max(written) * args.ranks / copy
     result = {
-        "date": datetime.date.today().isoformat(),
-        "machine": describe_machine(),
-        "commit": describe_commit(),
         "seed": args.seed,
         "shape": {k: getattr(args, k) for k in ("ranks", "tokens", "hidden", "top_k", "experts")},
         "compile_deepseek_v3_cpu_s": round(seconds, 3),
@@ -160,8 +139,7 @@ def main():
     print(f"dispatch, {args.ranks} ranks, whole call        {call * 1e3:8.2f} ms   {dispatch_rate / 1e9:7.2f} GB/s written, all ranks")
     print(f"memcpy, {args.ranks} processes, same bytes      {copy * 1e3:8.2f} ms   {copy_rate / 1e9:7.2f} GB/s written, all processes")
     print(f"dispatch / memcpy                     {dispatch_rate / copy_rate:8.2f}")
-    if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    save(args.json, result)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ has the median of several runs, which take turns.
 """
 
 import argparse
-import datetime
 import json
 import os
 import statistics
@@ -30,7 +29,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from host_dispatch import ROOT, describe_commit, describe_machine
+from recording import ROOT, save
 
 WAYS = {
     "direct": (["--transport=direct"], {}),
@@ -153,15 +152,11 @@ def main():
     before = os.getloadavg()
     rows = [row for ranks in args.ranks for tokens in args.tokens
             for row in measure_shape(ranks, tokens, args)]
-    if args.json:
-        args.json.write_text(json.dumps({
-            "date": datetime.date.today().isoformat(),
-            "machine": describe_machine(), "commit": describe_commit(),
-            "load_before": before, "load_after": os.getloadavg(),
-            "shape": {key: getattr(args, key)
-                      for key in ("hidden", "top_k", "experts")},
-            "element": "bf16", "calls": args.calls, "runs": args.runs,
-            "seed": args.seed, "results": rows}, indent=1) + "\n")
+    save(args.json, {
+        "load_before": before, "load_after": os.getloadavg(),
+        "shape": {key: getattr(args, key) for key in ("hidden", "top_k", "experts")},
+        "element": "bf16", "calls": args.calls, "runs": args.runs,
+        "seed": args.seed, "results": rows}, indent=1)
 
 
 if __name__ == "__main__":

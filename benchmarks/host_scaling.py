@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import json
 import os
 import resource
@@ -37,7 +36,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from host_dispatch import ROOT, describe_commit, describe_machine
+from recording import ROOT, save
 
 TOP_K = 4
 # Phases of moe.dispatch and moe.combine that end with a wait for other ranks.
@@ -144,11 +143,8 @@ def main() -> int:
         records.append(record)
         print(f"{ranks:5} {record['time_ms']:9.3f} {record['cpu_ms']:9.3f} {record['work_ms']:9.3f} "
               f"{record['switches']:9}", flush=True)
-    if args.json:
-        result = {"date": datetime.date.today().isoformat(), "machine": describe_machine(), "commit": describe_commit(),
-                  "seed": args.seed, "tokens": args.tokens, "hidden": args.hidden, "calls": args.calls,
-                  "load": os.getloadavg()[0], "records": records}
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    save(args.json, {"seed": args.seed, "tokens": args.tokens, "hidden": args.hidden, "calls": args.calls,
+                     "load": os.getloadavg()[0], "records": records})
     return 0
 
 

@@ -14,8 +14,6 @@ namespaces of this machine: from the start of mpirun to its end.
 """
 
 import argparse
-import datetime
-import json
 import os
 import statistics
 import subprocess
@@ -26,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from host_dispatch import ROOT, describe_commit, describe_machine
+from recording import ROOT, save
 
 sys.path.insert(0, str(ROOT / "tools" / "moe-run" / "tests"))
 
@@ -69,12 +67,8 @@ def main():
                 results.append(row)
                 print(f"{ranks:4} ranks: {row['median']:.2f} s "
                       f"({row['least']:.2f} to {row['most']:.2f})")
-    if args.json:
-        args.json.write_text(json.dumps({
-            "date": datetime.date.today().isoformat(),
-            "machine": describe_machine(), "commit": describe_commit(),
-            "runs": args.runs, "load_before": before,
-            "load_after": os.getloadavg(), "seconds": results}, indent=1) + "\n")
+    save(args.json, {"runs": args.runs, "load_before": before, "load_after": os.getloadavg(), "seconds": results},
+         indent=1)
 
 
 if __name__ == "__main__":

@@ -25,21 +25,19 @@ adds. Run with PYTHONPATH=build/python.
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib.util
-import json
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
-from host_dispatch import ROOT, describe_commit, describe_machine
 from moe_mlir.runtime import Group
+from overhead_rounds import keep_least, time_rounds
+from recording import ROOT, save
 
 NUM_RESULTS = 7
 
@@ -67,13 +65,7 @@ func.func @small(%x: tensor<8x16xf32>, %idx: tensor<8x2xi32>, %w: tensor<8x2xf32
 
 def measure(call, calls: int) -> float:
     """Median nanoseconds of a call."""
-    rounds = []
-    for _ in range(15):
-        begun = time.perf_counter_ns()
-        for _ in range(calls):
-            call()
-        rounds.append((time.perf_counter_ns() - begun) / calls)
-    return statistics.median(rounds)
+    return statistics.median(time_rounds(call, calls))
 
 
 def of_numpy(entry, calls: int) -> dict[str, float]:
@@ -130,8 +122,7 @@ def main() -> int:
             found = {"c_launch": launch, "c_launch_into": into} | of_numpy(entry, args.calls)
             if importlib.util.find_spec("torch"):
                 found |= of_torch(entry, args.calls)
-            for name, value in found.items():
-                best[name] = min(value, best.get(name, value))
+            keep_least(best, found)
 
     above: dict[str, float] = {}
     for framework in ("numpy", "torch"):
@@ -146,19 +137,13 @@ def main() -> int:
             allocating - best[f"{framework}_allocation"]
         ) / NUM_RESULTS
     result = {
-        "date": datetime.date.today().isoformat(),
-        "machine": describe_machine(),
-        "commit": describe_commit(),
         "python": platform.python_version(),
         "arguments": 3,
         "results": NUM_RESULTS,
         "ns_per_call": {name: round(value) for name, value in best.items()},
         "ns_above": {name: round(value) for name, value in above.items()},
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.json:
-        args.json.write_text(text + "\n", encoding="utf-8")
+    save(args.json, result, prints=True)
     return 0
 
 

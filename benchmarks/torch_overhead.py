@@ -23,32 +23,23 @@ microseconds, since other work on the machine only adds. Run with PYTHONPATH=bui
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 import moe_mlir as moe
-from host_dispatch import describe_commit, describe_machine
 from moe_mlir.torch.memory import Kind, empty_on
 from overhead_plan import PLAN, hollow
-
-ROUNDS = 15
+from overhead_rounds import keep_least, time_rounds
+from recording import save
 
 
 def measure(call, calls: int) -> tuple[float, float]:
     """The least, and the median, microseconds of a call."""
     call()
-    rounds = []
-    for _ in range(ROUNDS):
-        begun = time.perf_counter_ns()
-        for _ in range(calls):
-            call()
-        rounds.append((time.perf_counter_ns() - begun) / calls / 1000)
+    rounds = [round_ns / 1000 for round_ns in time_rounds(call, calls)]
     return min(rounds), statistics.median(rounds)
 
 
@@ -107,22 +98,16 @@ def main() -> int:
         artifact = args.artifact or moe.compile(hollow(PLAN, 1), target=group.target)
         for _ in range(args.repeat):
             ep = moe.torch.ExpertParallel(PLAN, group, artifact=artifact)
-            for name, (low, median) in figures(ep, args.calls).items():
-                least[name] = min(low, least.get(name, low))
-                best[name] = min(median, best.get(name, median))
+            found = figures(ep, args.calls)
+            keep_least(least, {name: low for name, (low, _) in found.items()})
+            keep_least(best, {name: median for name, (_, median) in found.items()})
     result = {
-        "date": datetime.date.today().isoformat(),
-        "machine": describe_machine(),
-        "commit": describe_commit(),
         "torch": torch.__version__,
         "device": device,
         "us_per_call": {name: round(value, 1) for name, value in best.items()},
         "least_us_per_call": {name: round(value, 1) for name, value in least.items()},
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.json:
-        args.json.write_text(text + "\n", encoding="utf-8")
+    save(args.json, result, prints=True)
     return 0
 
 
