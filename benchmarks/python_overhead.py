@@ -43,10 +43,15 @@ NUM_RESULTS = 7
 
 
 def module() -> str:
-    """An entry that does next to nothing."""
+    """An entry that does next to nothing.
+
+    Each result has a value of its own. Of equal results the compiler would make one, so that
+    a call allocated one tensor instead of seven.
+    """
     result = "tensor<8xf32>"
+    values = "\n".join(f"  %v{i} = arith.constant {i}.0 : f32" for i in range(NUM_RESULTS))
     fills = "\n".join(
-        f"  %r{i} = linalg.fill ins(%zero : f32) outs(%e{i} : {result}) -> {result}"
+        f"  %r{i} = linalg.fill ins(%v{i} : f32) outs(%e{i} : {result}) -> {result}"
         for i in range(NUM_RESULTS)
     )
     empties = "\n".join(f"  %e{i} = tensor.empty() : {result}" for i in range(NUM_RESULTS))
@@ -55,7 +60,7 @@ def module() -> str:
     return f"""
 func.func @small(%x: tensor<8x16xf32>, %idx: tensor<8x2xi32>, %w: tensor<8x2xf32>)
     -> ({types}) {{
-  %zero = arith.constant 0.0 : f32
+{values}
 {empties}
 {fills}
   return {names} : {types}

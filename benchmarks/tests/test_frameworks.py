@@ -12,15 +12,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from gpu import goals, jax_program
-
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(os.environ.get("MOE_BIN_DIR", ROOT / "build" / "bin")).absolute()
-PACKAGE = BIN.parent / "python"
+from programs import BIN, PACKAGE, ROOT
 
 
 def record(median, **keys):

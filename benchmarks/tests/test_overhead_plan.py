@@ -9,14 +9,10 @@
 
 import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(os.environ.get("MOE_BIN_DIR", ROOT / "build" / "bin")).absolute()
-PACKAGE = BIN.parent / "python"
+from programs import BIN, run
 
 # Work that a call puts in a stream is what a capture of it has.
 COUNT = """
@@ -47,19 +43,8 @@ with group:
 MODULE = "from overhead_plan import *; print(hollow(PLAN, 1)); print('//', *PLAN.entries)"
 
 
-def run(program, *arguments, **environment):
-    folders = [PACKAGE, ROOT / "benchmarks", ROOT / "test" / "GPU"]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))} | environment
-    done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], env=environment, text=True,
-                          capture_output=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def module():
-    if not (PACKAGE / "moe_mlir").exists():
-        pytest.skip("the Python package is not built")
     return run(MODULE)
 
 
