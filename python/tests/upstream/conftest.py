@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import job
+from function import Body
 
 
 def pytest_addoption(parser):
@@ -32,6 +33,13 @@ def context(ir):
     with ir.Context() as context, ir.Location.unknown():
         context.allow_unregistered_dialects = True
         yield context
+
+
+@pytest.fixture
+def body(ir, context):
+    made = Body(ir)
+    with ir.InsertionPoint(made.block):
+        yield made
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===#
-"""Builders: every op is accepted by moe-opt, and mistakes are named."""
+"""Builders: every op is accepted by moe-opt."""
 
 import inspect
 import re
@@ -13,63 +13,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import job
 import pytest
+from function import GROUP, SPACE, opt
 
 from moe_mlir import upstream
 from moe_mlir.upstream import _build
 
 DIALECTS = (upstream.moe, upstream.symm, upstream.coll)
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "generate_builders.py"
-# Memory spaces of dialects that jaxlib does not have: its memrefs cannot have them,
-# so numbers stand for them until the module is text.
-SPACE, GROUP = "777", "778"
-SPACES = {SPACE: "#symm.space", GROUP: "#gpu.address_space<workgroup>"}
 
 
 def test_builders_are_those_of_the_op_definitions():
     command = [sys.executable, str(TOOL), "--check"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-
-
-def opt(module, *options):
-    """What moe-opt makes of a module: its ops have to verify."""
-    return job.run([job.tool("moe-opt"), "-", *options], input=str(module).encode())
-
-
-@pytest.fixture
-def body(ir, context):
-    """A function to build in; `body.value(type)` is a new argument of it."""
-    from jaxlib.mlir.dialects import func
-
-    class Body:
-        def __init__(self):
-            self.module = ir.Module.create()
-            with ir.InsertionPoint(self.module.body):
-                upstream.grid(ir, "ep", 2)
-                self.function = func.FuncOp("f", ([], []))
-            self.block = self.function.add_entry_block()
-            self.types = []
-
-        def value(self, text):
-            kind = ir.Type.parse(text)
-            self.types.append(kind)
-            return self.block.add_argument(kind, ir.Location.unknown())
-
-        def text(self):
-            with ir.InsertionPoint(self.block):
-                func.ReturnOp([])
-            kind = ir.TypeAttr.get(ir.FunctionType.get(self.types, []))
-            self.function.operation.attributes["function_type"] = kind
-            text = self.module.operation.get_asm(print_generic_op_form=True)
-            for number, space in SPACES.items():
-                text = text.replace(f", {number}>", f", {space}>")
-            return text
-
-    made = Body()
-    with ir.InsertionPoint(made.block):
-        yield made
 
 
 def test_every_op_verifies(ir, body):
@@ -251,137 +208,6 @@ def test_reuse_has_rows_alone(ir, body):
     assert again.names == ("recv_x", "recv_scales")
     assert again.recv_scales.type == recv.recv_scales.type
     opt(body.text())
-
-
-def test_messages(ir, body):
-    x, idx, w = (body.value(f"tensor<?x{t}>") for t in ("16xf32", "2xi32", "2xf32"))
-    usual = {"grid": "ep", "num_experts": 4, "max_tokens": 3}
-
-    def dispatch(**change):
-        return lambda: upstream.moe.dispatch(ir, x, idx, w, **{**usual, **change})
-
-    recv = dispatch()()
-    for call, kind, message in (
-        (
-            dispatch(num_experts=0),
-            ValueError,
-            "moe.dispatch: expected 'num_experts' to be from 1 to 2147483647, got 0",
-        ),
-        (
-            dispatch(num_experts="4"),
-            TypeError,
-            "moe.dispatch: expected 'num_experts' to be an int, got '4'",
-        ),
-        (
-            dispatch(max_tokens=0),
-            ValueError,
-            "moe.dispatch: expected 'max_tokens' to be at least 1, got 0",
-        ),
-        (
-            dispatch(layout="rows"),
-            ValueError,
-            "moe.dispatch: expected 'layout' to be one of rank_major, expert_major, slab, "
-            "got 'rows'",
-        ),
-        (
-            dispatch(layout=1),
-            TypeError,
-            "moe.dispatch: expected 'layout' to be a str or an attribute, got 1",
-        ),
-        (
-            dispatch(max_tokens=None),
-            ValueError,
-            "moe.dispatch: expected 'max_tokens', since the number of tokens of 'x' is dynamic",
-        ),
-        (
-            dispatch(grid="other"),
-            ValueError,
-            "expected a shard.grid @other around the op, found none; make one with "
-            "upstream.grid(), or pass ranks=",
-        ),
-        (
-            lambda: upstream.moe.combine(ir, recv, None, None, None, grid="ep", num_experts=4),
-            TypeError,
-            "expected a value, got the 7 results of moe.dispatch; choose one of: recv_x, "
-            "recv_topk_idx, recv_topk_weights, recv_src_idx, n_tokens_to_rank, "
-            "n_tokens_from_rank, send_row",
-        ),
-        (
-            lambda: upstream.moe.combine(ir, x, None, None, None, grid="ep", num_experts=4),
-            TypeError,
-            "moe.combine: operand 'send_row' is missing",
-        ),
-        (
-            lambda: upstream.moe.combine(ir, 3, x, x, x, grid="ep", num_experts=4),
-            TypeError,
-            "expected a value of an ir module, got 3",
-        ),
-        (
-            lambda: upstream.moe.alltoallv(ir, x, idx, grid="ep"),
-            TypeError,
-            "moe.alltoallv: expected 'results', the types of 'recv' and 'recv_counts'; the "
-            "capacity does not follow from the operands",
-        ),
-        (
-            lambda: upstream.symm.alloc(ir),
-            TypeError,
-            "symm.alloc: expected 'results', the type of 'buffer'; it does not follow from the "
-            "operands",
-        ),
-        (
-            lambda: upstream.symm.put_wait(ir, pending=0, read=3),
-            TypeError,
-            "symm.put_wait: expected 'read' to be True or False, got 3",
-        ),
-        (
-            lambda: upstream.grid(ir, "g", 0),
-            ValueError,
-            "shard.grid: expected 1 to 65536 ranks, got 0",
-        ),
-        (
-            lambda: upstream.moe.layout_attr(ir, "rows"),
-            ValueError,
-            "expected one of rank_major, expert_major, slab, got 'rows'",
-        ),
-        (
-            lambda: recv.expert_counts,
-            AttributeError,
-            "moe.dispatch has no result 'expert_counts'; it has: recv_x, recv_topk_idx, "
-            "recv_topk_weights, recv_src_idx, n_tokens_to_rank, n_tokens_from_rank, send_row",
-        ),
-    ):
-        with pytest.raises(kind) as caught:
-            call()
-        assert str(caught.value) == message
-
-
-def test_a_strict_context_is_named(ir):
-    with ir.Context() as context, ir.Location.unknown():
-        assert not context.allow_unregistered_dialects
-        with pytest.raises(RuntimeError) as caught:
-            upstream.grid(ir, "ep", 2)
-    assert str(caught.value) == (
-        "expected a context that knows 'shard.grid' or allows what it does not know; set "
-        "context.allow_unregistered_dialects = True"
-    )
-
-
-def test_region_that_cannot_be_built_leaves_nothing_behind(ir, body):
-    table, buffer = body.value("memref<2xi32>"), body.value("memref<4x16xf32>")
-
-    def stop():
-        upstream.coll.rows(ir, buffer, table, table, buffer, table, table)
-        raise KeyError("no such buffer")
-
-    with pytest.raises(KeyError, match="no such buffer"):
-        upstream.coll.exchange(ir, stop)
-    with pytest.raises(TypeError) as caught:
-        upstream.coll.exchange(ir, [])
-    assert str(caught.value) == (
-        "coll.exchange: expected 'body' to be a function that builds the ops of the region, "
-        "got []"
-    )
-    assert "coll." not in opt(body.text())
 
 
 def test_ranks_need_no_grid_when_given(ir, body):
