@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 
 import elementwise
+import scalars
 import shaped
 from case import Case
 from table import TARGETS, read_table
@@ -80,7 +81,7 @@ def draw_cases(rng: np.random.Generator, count: int) -> list[Case]:
         if not makers:
             makers = [
                 *(lambda m=m: elementwise.build(rng, m())
-                  for m in elementwise.scalars(rng)),
+                  for m in scalars.scalars(rng)),
                 *(lambda m=m: m(rng) for m in shaped.templates()),
             ]
             order = rng.permutation(len(makers))

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 import contractions
+import packing
 import tensors
 from case import Case, empty_like, function, tensor
 from table import FLOATS, INTS
@@ -330,4 +331,4 @@ def templates() -> list[Callable]:
     ]
     made += [lambda rng, n=n: unary(rng, n) for n in UNARY]
     made += [lambda rng, n=n: binary(rng, n) for n in BINARY]
-    return made + contractions.templates() + tensors.templates()
+    return made + contractions.templates() + tensors.templates() + packing.templates()
