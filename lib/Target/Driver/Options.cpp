@@ -8,100 +8,12 @@
 
 #include "moe-mlir/Target/Driver/Options.h"
 
-#include "mlir/IR/Remarks.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
-#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Regex.h"
 
 using namespace mlir;
 using namespace mlir::moe;
-
-//===----------------------------------------------------------------------===//
-// Names
-//===----------------------------------------------------------------------===//
-
-ArrayRef<OptionInfo> moe::getOptionInfos() {
-  static constexpr OptionInfo infos[] = {
-      {"target",
-       "What to compile for: host (the default), cuda, or nccl, which is "
-       "cuda with transport messages; the latter two with an "
-       "optional chip (cuda:sm_80; the default is sm_90)"},
-      {"ptx-version", "Version of PTX times ten, which the driver must know "
-                      "(default: 80, or the first that knows the chip)"},
-      {"blocks",
-       "Blocks per kernel, at most (target cuda; default: 0, chosen)"},
-      {"threads", "Threads per block (target cuda; default: 0, chosen)"},
-      {"transfer", "How kernels move rows: auto (the default), stores or bulk "
-                   "(target cuda)"},
-      {"stages",
-       "Rows in flight with bulk copies (target cuda; default: 0, chosen)"},
-      {"team", "Subgroups of 32 threads that share the row of one token with "
-               "stores; alltoallv: pieces of a row (target cuda; default: 0, "
-               "chosen)"},
-      {"kernels",
-       "Where kernels run (for tests): device, where the target has one (the "
-       "default), or fibers of a CPU (target host; needs libmoe_fibers.so when "
-       "it runs)",
-       "place", "", /*isHidden=*/true},
-      {"gpu-format", "Kernels in the artifact: ptx (the default), or cubin, "
-                     "which needs ptxas of the CUDA toolkit (target cuda)"},
-      {"ptxas", "Path of ptxas, instead of that in PATH or CUDA_HOME", "file"},
-      {"transport",
-       "How ranks exchange rows: direct (the default), through "
-       "memory that they "
-       "share, or messages, which also reach ranks of other hosts"},
-      {"schedule",
-       "How long messages are: auto (the default), exact, as long as their "
-       "rows, "
-       "or padded, with room for pair-capacity rows (transport messages)"},
-      {"pair-capacity",
-       "Rows from a rank to another one, at most (schedule padded; default: 0, "
-       "as many as there can be)",
-       "rows"},
-      {"emit", "What to put out"},
-      {"cpu", "x86-64 level to compile for: x86-64, x86-64-v2, x86-64-v3 (the "
-              "default), x86-64-v4 or native, the highest of this machine"},
-      {"opt-level", "Optimization level: 0 to 3 (the default)"},
-      {"combine-algorithm",
-       "How combines move rows: auto (the default), pull or push"},
-      {"dispatch-algorithm",
-       "Who makes the rows of an expert_major dispatch: auto (the default), "
-       "direct, the rank that sends them, or expand, the rank that has the "
-       "experts"},
-      {"report",
-       "Print rows, symmetric bytes, an upper bound of the bytes moved between "
-       "ranks, and the kernel of each collective op; with ptxas also the "
-       "registers of kernels: table (the default), json or none",
-       "format", "table"},
-      {"remarks",
-       "Print the remarks of the compiler's passes whose category matches a "
-       "regular expression (default: all)",
-       "regex", ".*"},
-  };
-  return infos;
-}
-
-ArrayRef<StageInfo> moe::getStageInfos() {
-  static constexpr StageInfo infos[] = {
-      {Stage::Symm, "symm", "the one-sided protocol: symm, scf, memref, arith"},
-      {Stage::Coll, "coll",
-       "the protocol of messages: coll, scf, memref, arith (transport "
-       "messages)"},
-      {Stage::MLIR, "mlir", "the LLVM dialect of MLIR"},
-      {Stage::LLVM, "llvm", "optimized LLVM IR of host code"},
-      {Stage::PTX, "ptx", "the kernels (target cuda)"},
-      {Stage::Cubin, "cubin",
-       "the kernels, assembled (target cuda; needs ptxas)"},
-      {Stage::Object, "obj", "an object file"},
-      {Stage::SharedObject, "so", "the artifact (the default)"},
-  };
-  return infos;
-}
-
-//===----------------------------------------------------------------------===//
-// Values
-//===----------------------------------------------------------------------===//
 
 namespace {
 
@@ -380,73 +292,4 @@ FailureOr<CompileSettings>
 moe::readOptions(ArrayRef<OptionText> options,
                  llvm::function_ref<void(const Twine &)> emitError) {
   return OptionReader(options, emitError).read();
-}
-
-//===----------------------------------------------------------------------===//
-// Settings
-//===----------------------------------------------------------------------===//
-
-/// The assembler as this machine has it: its path, size and time.
-static std::string describePtxas(const GpuTargetOptions &gpu) {
-  std::string lookedFor;
-  std::optional<std::string> path = findPtxas(gpu.ptxas, lookedFor);
-  if (!path)
-    return "none";
-  llvm::sys::fs::file_status status;
-  if (llvm::sys::fs::status(*path, status))
-    return *path;
-  return *path + ":" + std::to_string(status.getSize()) + ":" +
-         std::to_string(
-             status.getLastModificationTime().time_since_epoch().count());
-}
-
-std::string moe::describeSettings(const CompileSettings &settings) {
-  const CompileOptions &compile = settings.compile;
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  const auto *stage =
-      llvm::find_if(getStageInfos(), [&](const StageInfo &info) {
-        return info.stage == compile.stage;
-      });
-  os << "emit=" << stage->name << "\ncpu=" << compile.host.cpu
-     << "\nopt-level=" << compile.host.optLevel
-     << "\ncombine-algorithm=" << compile.combineAlgorithm
-     << "\ndispatch-algorithm=" << compile.dispatchAlgorithm
-     << "\ntransport=" << compile.transport << "\nschedule=" << compile.schedule
-     << "\npair-capacity=" << compile.pairCapacity
-     << "\nreport=" << settings.report << "\nremarks=" << settings.remarks
-     << "\ntarget=";
-  bool hasKernels = true;
-  if (compile.target == TargetKind::CUDA) {
-    const GpuTargetOptions &gpu = compile.gpu;
-    os << "cuda:" << gpu.chip << "\nptx-version=" << gpu.ptxVersion
-       << "\ngpu-format=" << gpu.format;
-    // The report has what it says of kernels.
-    if (gpu.format == "cubin" || !settings.report.empty())
-      os << "\nptxas=" << describePtxas(gpu);
-  } else {
-    hasKernels = compile.kernelPlace == KernelPlace::Fibers;
-    os << (hasKernels ? "host\nkernels=fibers" : "host");
-  }
-  if (hasKernels)
-    os << "\nblocks=" << compile.kernel.blocks
-       << "\nthreads=" << compile.kernel.threads
-       << "\ntransfer=" << compile.kernel.transfer
-       << "\nstages=" << compile.kernel.stages
-       << "\nteam=" << compile.kernel.team;
-  os << '\n';
-  return text;
-}
-
-LogicalResult moe::setUpRemarks(MLIRContext &context,
-                                const CompileSettings &settings) {
-  if (settings.remarks.empty())
-    return success();
-  remark::RemarkCategories categories;
-  categories.passed = categories.missed = categories.analysis =
-      categories.failed = settings.remarks;
-  return remark::enableOptimizationRemarks(
-      context, /*streamer=*/nullptr,
-      std::make_unique<remark::RemarkEmittingPolicyAll>(), categories,
-      /*printAsEmitRemarks=*/true);
 }
