@@ -78,23 +78,23 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   pm.addPass(createMoEAllocResultsPass());
 }
 
-void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
-                                        const MoEToHostOptions &options) {
+static MoEPlanPassOptions getPlanOptions(const TargetPipelineOptions &options) {
   MoEPlanPassOptions plan;
   plan.combineAlgorithm = options.combineAlgorithm;
   plan.dispatchAlgorithm = options.dispatchAlgorithm;
   plan.transport = options.transport;
   plan.schedule = options.schedule;
-  buildBufferizationPipeline(pm, plan);
+  return plan;
+}
+
+void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
+                                        const MoEToHostOptions &options) {
+  buildBufferizationPipeline(pm, getPlanOptions(options));
 }
 
 void moe::buildMoEBufferizationPipeline(OpPassManager &pm,
                                         const MoEToCUDAOptions &options) {
-  MoEPlanPassOptions plan;
-  plan.combineAlgorithm = options.combineAlgorithm;
-  plan.dispatchAlgorithm = options.dispatchAlgorithm;
-  plan.transport = options.transport;
-  plan.schedule = options.schedule;
+  MoEPlanPassOptions plan = getPlanOptions(options);
   plan.target = "cuda";
   plan.chip = options.chip;
   plan.blocks = options.blocks;

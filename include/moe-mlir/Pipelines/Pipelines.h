@@ -17,42 +17,8 @@ class OpPassManager;
 
 namespace mlir::moe {
 
-struct MoEToHostOptions : public PassPipelineOptions<MoEToHostOptions> {
-  Option<std::string> combineAlgorithm{
-      *this, "combine-algorithm",
-      llvm::cl::desc("How combines move rows: auto, pull or push"),
-      llvm::cl::init("auto")};
-  Option<std::string> dispatchAlgorithm{
-      *this, "dispatch-algorithm",
-      llvm::cl::desc("Who makes the rows of an expert_major dispatch: auto, "
-                     "direct or expand"),
-      llvm::cl::init("auto")};
-  Option<std::string> transport{
-      *this, "transport",
-      llvm::cl::desc("How ranks exchange rows: direct or messages"),
-      llvm::cl::init("direct")};
-  Option<std::string> schedule{
-      *this, "schedule",
-      llvm::cl::desc("With messages, how long they are: auto, exact or padded"),
-      llvm::cl::init("auto")};
-  Option<int64_t> pairCapacity{
-      *this, "pair-capacity",
-      llvm::cl::desc(
-          "With schedule=padded, rows from a rank to another one, at "
-          "most; 0 for as many as there can be"),
-      llvm::cl::init(0)};
-  Option<std::string> cpu{
-      *this, "cpu",
-      llvm::cl::desc("x86-64 level the code is compiled for: x86-64, "
-                     "x86-64-v2, x86-64-v3 or x86-64-v4"),
-      llvm::cl::init("x86-64-v3")};
-  Option<unsigned> optLevel{
-      *this, "opt-level",
-      llvm::cl::desc("Optimization level the code is compiled with"),
-      llvm::cl::init(3)};
-};
-
-struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
+/// What the pipelines of all targets are told.
+struct TargetPipelineOptions : public virtual ::mlir::detail::PassOptions {
   Option<std::string> combineAlgorithm{
       *this, "combine-algorithm",
       llvm::cl::desc("How combines move rows: auto, pull or push"),
@@ -77,6 +43,22 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
           "With schedule=padded, rows from a rank to another one, at "
           "most; 0 for as many as there can be"),
       llvm::cl::init(0)};
+  Option<std::string> cpu{
+      *this, "cpu",
+      llvm::cl::desc("x86-64 level the host code is compiled for: x86-64, "
+                     "x86-64-v2, x86-64-v3 or x86-64-v4"),
+      llvm::cl::init("x86-64-v3")};
+  Option<unsigned> optLevel{
+      *this, "opt-level",
+      llvm::cl::desc("Optimization level the code is compiled with"),
+      llvm::cl::init(3)};
+};
+
+struct MoEToHostOptions : public PassPipelineOptions<MoEToHostOptions>,
+                          public TargetPipelineOptions {};
+
+struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions>,
+                          public TargetPipelineOptions {
   Option<std::string> chip{*this, "chip",
                            llvm::cl::desc("Compute capability of the device"),
                            llvm::cl::init("sm_90")};
@@ -115,14 +97,6 @@ struct MoEToCUDAOptions : public PassPipelineOptions<MoEToCUDAOptions> {
       llvm::cl::desc("Version of PTX times ten, which older drivers do not "
                      "load; 0 for 8.0, or the first that knows the chip"),
       llvm::cl::init(0)};
-  Option<std::string> cpu{
-      *this, "cpu",
-      llvm::cl::desc("x86-64 level the host code is compiled for"),
-      llvm::cl::init("x86-64-v3")};
-  Option<unsigned> optLevel{
-      *this, "opt-level",
-      llvm::cl::desc("Optimization level the code is compiled with"),
-      llvm::cl::init(3)};
 };
 
 /// For all targets: arithmetic on 16- and 8-bit floats in f32, rounded after

@@ -167,16 +167,21 @@ struct Parts {
 
 } // namespace
 
+static void setTargetOptions(const CompileOptions &options,
+                             TargetPipelineOptions &pipeline) {
+  pipeline.combineAlgorithm = options.combineAlgorithm;
+  pipeline.dispatchAlgorithm = options.dispatchAlgorithm;
+  pipeline.cpu = options.host.cpu;
+  pipeline.optLevel = options.host.optLevel;
+  pipeline.transport = options.transport;
+  pipeline.schedule = options.schedule;
+  pipeline.pairCapacity = options.pairCapacity;
+}
+
 static Parts getParts(const CompileOptions &options) {
   Parts parts;
   auto host = std::make_shared<MoEToHostOptions>();
-  host->combineAlgorithm = options.combineAlgorithm;
-  host->dispatchAlgorithm = options.dispatchAlgorithm;
-  host->cpu = options.host.cpu;
-  host->optLevel = options.host.optLevel;
-  host->transport = options.transport;
-  host->schedule = options.schedule;
-  host->pairCapacity = options.pairCapacity;
+  setTargetOptions(options, *host);
   bool usesFibers = options.kernelPlace == KernelPlace::Fibers;
   if (options.target == TargetKind::Host && !usesFibers) {
     parts.bufferize = [host](OpPassManager &pm) {
@@ -191,22 +196,16 @@ static Parts getParts(const CompileOptions &options) {
     return parts;
   }
   auto cuda = std::make_shared<MoEToCUDAOptions>();
-  cuda->combineAlgorithm = options.combineAlgorithm;
-  cuda->dispatchAlgorithm = options.dispatchAlgorithm;
+  setTargetOptions(options, *cuda);
   cuda->chip = options.gpu.chip;
   cuda->ptxVersion = options.gpu.ptxVersion;
   cuda->gpuFormat = options.gpu.format;
   cuda->ptxas = options.gpu.ptxas;
-  cuda->transport = options.transport;
-  cuda->schedule = options.schedule;
-  cuda->pairCapacity = options.pairCapacity;
   cuda->blocks = options.kernel.blocks;
   cuda->threads = options.kernel.threads;
   cuda->transfer = options.kernel.transfer;
   cuda->stages = options.kernel.stages;
   cuda->team = options.kernel.team;
-  cuda->cpu = options.host.cpu;
-  cuda->optLevel = options.host.optLevel;
   parts.bufferize = [cuda](OpPassManager &pm) {
     buildMoEBufferizationPipeline(pm, *cuda);
   };
