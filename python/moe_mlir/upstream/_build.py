@@ -7,17 +7,17 @@
 # ===------------------------------------------------------------------------===#
 """What all builders share: from the description of an op to the op.
 
-The descriptions (:class:`OpSpec`) are generated from the op definitions; this
-file alone knows how an ``ir`` module makes operations. It uses only what every
+This file alone knows how an ``ir`` module makes operations. It uses only what every
 build of MLIR's Python bindings has: ``Operation.create``, ``Attribute.parse``,
 ``Type.parse`` and the types of values.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from ._specs import Attr, Operand, OpSpec, Result
 
 __all__ = [
     "Attr",
@@ -29,61 +29,7 @@ __all__ = [
     "attribute",
     "build",
     "enum_attribute",
-    "find_ranks",
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class Operand:
-    """An operand of an op: one value, at most one, or any number."""
-
-    name: str
-    arity: str = "one"  # "one", "optional" or "variadic"
-
-
-@dataclasses.dataclass(frozen=True)
-class Attr:
-    """An attribute of an op.
-
-    ``kind`` says what Python value it is made of: ``"i64"``, ``"i32s"`` (a sequence of
-    ints), ``"string"``, ``"symbol"``, ``"unit"`` (a bool), ``"enum"`` (one of ``cases``, written as
-    ``template`` with the case in it), or ``"any"`` (an attribute of the user's
-    ``ir`` module, or text of one).
-    """
-
-    name: str
-    kind: str
-    template: str = ""
-    cases: tuple[str, ...] = ()
-    minimum: int | None = None
-    maximum: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """A result of an op.
-
-    ``type`` is the text of its type where the definition fixes it, and
-    ``same_as`` the operand that has the same type, where there is one.
-    """
-
-    name: str
-    arity: str = "one"
-    type: str = ""
-    same_as: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class OpSpec:
-    """The definition of an op, as far as building it goes."""
-
-    name: str
-    operands: tuple[Operand, ...] = ()
-    attributes: tuple[Attr, ...] = ()
-    results: tuple[Result, ...] = ()
-    regions: tuple[str, ...] = ()
-    """Names of regions, each of one block without arguments and terminator."""
-    has_operand_segments: bool = False
 
 
 class Results(Sequence[Any]):
@@ -373,56 +319,3 @@ def build(
         )
         _fill_regions(ir, spec, operation, regions or {})
     return Results(operation, names)
-
-
-def find_ranks(ir: Any, grid: str, values: Sequence[Any]) -> int:
-    """Extent of the ``shard.grid`` that ``@grid`` names.
-
-    Looks in the symbol tables around the op or block that `values` come from,
-    from the inside to the outside.
-
-    Raises
-    ------
-    ValueError
-        There is no such grid, or it does not have one dimension of static
-        extent.
-    """
-    for table in _enclosing_ops(ir, values):
-        for region in table.regions:
-            for block in region.blocks:
-                for child in block.operations:
-                    op = child.operation
-                    if op.name == "shard.grid" and _symbol_of(ir, op) == grid:
-                        return _extent(op, grid)
-    raise ValueError(
-        f"expected a shard.grid @{grid} around the op, found none; make one with "
-        "upstream.grid(), or pass ranks="
-    )
-
-
-def _enclosing_ops(ir: Any, values: Sequence[Any]) -> Iterator[Any]:
-    """The ops around the op to build, from the inside to the outside."""
-    try:
-        block = ir.InsertionPoint.current.block
-    except (ValueError, AttributeError):
-        if not values:
-            return
-        owner = values[0].owner
-        block = owner if hasattr(owner, "operations") else owner.block
-    op = block.owner
-    while op is not None:
-        yield op.operation
-        op = op.operation.parent
-
-
-def _symbol_of(ir: Any, op: Any) -> str | None:
-    if "sym_name" not in op.attributes:
-        return None
-    return str(ir.StringAttr(op.attributes["sym_name"]).value)
-
-
-def _extent(grid: Any, name: str) -> int:
-    shape = [int(extent) for extent in grid.attributes["shape"]]
-    if len(shape) != 1 or shape[0] < 1:
-        raise ValueError(f"expected @{name} to have one dimension of static extent, got {shape}")
-    return shape[0]

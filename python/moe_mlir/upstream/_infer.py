@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import _build
+from . import _grids
 
 Named = tuple[list[str], list[Any]]
 Operands = Mapping[str, list[Any]]
@@ -42,7 +42,7 @@ def _ranks(ir: Any, operands: Operands, grid: Any, ranks: int | None) -> int:
         return ranks
     values = [value for segment in operands.values() for value in segment]
     name = grid if isinstance(grid, str) else ir.FlatSymbolRefAttr(grid).value
-    return _build.find_ranks(ir, name, values)
+    return _grids.find_ranks(ir, name, values)
 
 
 def _is(attributes: Attributes, name: str, case: str) -> bool:
