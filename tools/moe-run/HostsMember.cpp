@@ -66,22 +66,15 @@ void HostsMember::handleEvents() {
     RankEvent event = process.poll();
     if (event.kind == RankEvent::None)
       return;
-    Json json;
-    if (event.kind == RankEvent::Stopped)
-      json = {{"stopped", event.signal}};
-    else if (event.kind == RankEvent::Continued)
-      json = {{"continued", true}};
-    else
-      json = {{"ended", event.how}, {"signal", event.signal}};
     if (event.kind != RankEvent::Ended) {
-      tell(json);
+      tell(toMessage(event));
       continue;
     }
     // Its last words may still be in the socket.
     hub->step(0);
     phaseLimit.reset();
     verdictLimit.emplace(2 * endSeconds(options) + 10);
-    tell(json);
+    tell(toMessage(event));
     if (error.empty() && !event.how.empty())
       error = format("rank %d: %s while %s", rank, event.how.c_str(),
                      phase.c_str());

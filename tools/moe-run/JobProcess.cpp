@@ -320,14 +320,7 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
       RankEvent event = process.poll();
       if (event.kind == RankEvent::None)
         break;
-      Json json;
-      if (event.kind == RankEvent::Stopped)
-        json = {{"stopped", event.signal}};
-      else if (event.kind == RankEvent::Continued)
-        json = {{"continued", true}};
-      else
-        json = {{"ended", event.how}, {"signal", event.signal}};
-      (void)host.send(makeShortMessage(json));
+      (void)host.send(makeShortMessage(toMessage(event)));
       if (event.kind == RankEvent::Ended)
         verdict.emplace(2 * endSeconds(options) + 10);
     }

@@ -29,6 +29,14 @@ using namespace moe::rt;
 using namespace moe::run;
 using Json = nlohmann::json;
 
+Json moe::run::toMessage(const RankEvent &event) {
+  if (event.kind == RankEvent::Stopped)
+    return {{"stopped", event.signal}};
+  if (event.kind == RankEvent::Continued)
+    return {{"continued", true}};
+  return {{"ended", event.how}, {"signal", event.signal}};
+}
+
 std::string moe::run::describeSignal(int number) {
   return format("signal %d (%s)", number, strsignal(number));
 }

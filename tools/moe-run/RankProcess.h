@@ -16,6 +16,7 @@
 #include "moe-runtime/UniqueFd.h"
 
 #include <csignal>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <sys/types.h>
 #include <vector>
@@ -62,6 +63,9 @@ struct RankEvent {
   /// Ended: "" for exit code 0, else "killed by signal 9 (Killed)".
   std::string how;
 };
+
+/// What the process of a rank tells of an event, to the one that leads the job.
+nlohmann::json toMessage(const RankEvent &event);
 
 /// "signal 15 (Terminated)".
 std::string describeSignal(int number);
