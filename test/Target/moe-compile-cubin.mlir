@@ -16,14 +16,15 @@
 // PTX: .target sm_80
 
 // RUN: moe-compile %s --target cuda --ptxas=%ptxas --report | FileCheck %s --check-prefix=TABLE
-// TABLE: kernel location registers spill bytes shared bytes
-// TABLE-NEXT: exchange_kernel moe-compile-cubin.mlir:{{[0-9]+:[0-9]+}} {{[1-9][0-9]*}} 0 {{[0-9]+}}
+// TABLE: kernel location registers spill bytes local bytes shared bytes
+// TABLE-NEXT: exchange_kernel moe-compile-cubin.mlir:{{[0-9]+:[0-9]+}} {{[1-9][0-9]*}} 0 0 {{[0-9]+}}
 // RUN: moe-compile %s --target cuda --ptxas=%ptxas --report=json | FileCheck %s --check-prefix=JSON
 // JSON: "kernels": [
 // JSON: "name": "exchange_kernel",
 // JSON-NEXT: "location": "moe-compile-cubin.mlir:{{[0-9]+:[0-9]+}}",
 // JSON-NEXT: "registers": {{[1-9][0-9]*}},
 // JSON-NEXT: "spill_bytes": 0,
+// JSON-NEXT: "local_bytes": 0,
 // JSON-NEXT: "shared_bytes":
 
 // What the assembler has to say reaches the user.

@@ -67,6 +67,7 @@ void CompileReport::printJSON(llvm::raw_ostream &os) const {
           json.attribute("location", kernel.location);
           json.attribute("registers", kernel.registers);
           json.attribute("spill_bytes", kernel.spillBytes);
+          json.attribute("local_bytes", kernel.localBytes);
           json.attribute("shared_bytes", kernel.sharedBytes);
         });
     });

@@ -83,9 +83,11 @@ void CompileReport::printTable(llvm::raw_ostream &os) const {
     os << "artifact: " << artifactBytes << " bytes\n";
   if (kernels.empty())
     return;
-  lines = {{"kernel", "location", "registers", "spill bytes", "shared bytes"}};
+  lines = {{"kernel", "location", "registers", "spill bytes", "local bytes",
+            "shared bytes"}};
   for (const KernelResources &kernel : kernels)
     lines.push_back({kernel.name, kernel.location, number(kernel.registers),
-                     number(kernel.spillBytes), number(kernel.sharedBytes)});
+                     number(kernel.spillBytes), number(kernel.localBytes),
+                     number(kernel.sharedBytes)});
   printColumns(lines, /*numNames=*/2, os);
 }

@@ -58,7 +58,8 @@ static void readResources(StringRef log,
                           SmallVectorImpl<KernelResources> &resources) {
   static const llvm::Regex entry("Compiling entry function '([^']*)'"),
       other("Function properties for ([^ ]+)"),
-      spills("([0-9]+) bytes spill stores, ([0-9]+) bytes spill loads"),
+      memory("([0-9]+) bytes stack frame, ([0-9]+) bytes spill stores, "
+             "([0-9]+) bytes spill loads"),
       registers("Used ([0-9]+) registers"), shared("([0-9]+) bytes smem");
   auto number = [](StringRef text) {
     int64_t value = 0;
@@ -75,8 +76,9 @@ static void readResources(StringRef log,
       isKernel = true;
     } else if (other.match(line, &match)) {
       isKernel = !resources.empty() && match[1] == resources.back().name;
-    } else if (isKernel && spills.match(line, &match)) {
-      resources.back().spillBytes = number(match[1]) + number(match[2]);
+    } else if (isKernel && memory.match(line, &match)) {
+      resources.back().localBytes = number(match[1]);
+      resources.back().spillBytes = number(match[2]) + number(match[3]);
     }
     // The last line on a kernel, after those on what it calls.
     if (!resources.empty() && registers.match(line, &match)) {

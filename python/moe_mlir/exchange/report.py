@@ -100,12 +100,27 @@ class EntryCost:
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """What ``ptxas`` says about a kernel; known where there is a ptxas."""
+    """What ``ptxas`` says about a kernel; known where there is a ptxas.
+
+    Attributes
+    ----------
+    name, location : str
+        Its name, and where in the module the op is.
+    registers : int
+        Of each thread.
+    spill_bytes : int
+        Bytes that a thread stores and loads for want of registers.
+    local_bytes : int
+        Local memory of a thread: what is spilled, and arrays that are indexed.
+    shared_bytes : int
+        Shared memory of a block.
+    """
 
     name: str
     location: str
     registers: int
     spill_bytes: int
+    local_bytes: int
     shared_bytes: int
 
 
@@ -191,9 +206,15 @@ class ExchangeReport:
             else f"{self.symmetric_bytes:,} symmetric bytes per rank"
         )
         if self.kernels:
-            rows = [("kernel", "registers", "spill bytes", "shared bytes")]
+            rows = [("kernel", "registers", "spill bytes", "local bytes", "shared bytes")]
             rows += [
-                (k.name, str(k.registers), str(k.spill_bytes), str(k.shared_bytes))
+                (
+                    k.name,
+                    str(k.registers),
+                    str(k.spill_bytes),
+                    str(k.local_bytes),
+                    str(k.shared_bytes),
+                )
                 for k in self.kernels
             ]
             text += "\n" + _columns(rows, names=1)
@@ -284,6 +305,7 @@ def make(plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]) -> Exc
                 kernel["location"],
                 kernel["registers"],
                 kernel["spill_bytes"],
+                kernel["local_bytes"],
                 kernel["shared_bytes"],
             )
             for kernel in raw.get("kernels", ())

@@ -163,13 +163,14 @@ def test_resources_of_kernels_are_listed():
                 "location": "-:1:1",
                 "registers": 40,
                 "spill_bytes": 0,
+                "local_bytes": 16,
                 "shared_bytes": 96,
             }
         ],
     }
     report = make(plan, 2, "cuda", raw)
     assert report.ops[0].wire_bytes_max is None
-    assert str(report).splitlines()[-1].split() == ["k", "40", "0", "96"]
+    assert str(report).splitlines()[-1].split() == ["k", "40", "0", "16", "96"]
 
 
 def test_a_report_of_another_module_is_refused():

@@ -64,6 +64,8 @@ struct KernelResources {
   int64_t registers = 0;
   /// Bytes a thread stores to and loads from memory for want of registers.
   int64_t spillBytes = 0;
+  /// Local memory of a thread: what is spilled, and arrays that are indexed.
+  int64_t localBytes = 0;
   /// Shared memory of a block, but for what the launch adds.
   int64_t sharedBytes = 0;
 };
