@@ -164,6 +164,11 @@ def kernel_recipes():
             full, layout=layout, k=12, num_experts=80, ranks=40, t_max=3,
             hidden=16, dtype="bf16", weighted=True, bench=2,
         )
+        # Most ranks have no row of a token, and some more experts than others.
+        yield f"few_rows_{layout}", build_round_trip, dict(
+            full, layout=layout, k=3, num_experts=29, ranks=11, t_max=9,
+            hidden=16, dtype="bf16", weighted=True, bench=2,
+        )
 
 
 def make_kernel_cases(seed, count):

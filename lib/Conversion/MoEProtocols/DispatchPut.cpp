@@ -11,6 +11,11 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+/// Up to so many ranks, metadata is written in a loop over all of them. LLVM
+/// unrolls it and keeps the addresses of every rank, which registers have no
+/// room for with more.
+static constexpr int64_t kUnrolledRanks = 8;
+
 /// Row and rank of a slot's row; -1 without one.
 std::pair<Value, Value> DispatchRows::findRow(Value token, Value slot) {
   if (op.isReuse())
@@ -112,7 +117,8 @@ std::pair<Value, Value> DispatchRows::mergeInLanes(Value own, Value ownWeight) {
 }
 
 /// Writes what goes with the rows of a token; lane `i` has the row on rank
-/// base + i. The lanes store the experts of one row together.
+/// base + i. The lanes store the experts of one row together. Of many ranks
+/// only those that have a row are looked at: most have none.
 void DispatchRows::putMetadataOfToken(Value token, Value row, Value base,
                                       int64_t lanes, Value expert,
                                       Value weight) {
@@ -121,24 +127,29 @@ void DispatchRows::putMetadataOfToken(Value token, Value row, Value base,
       arith::ConstantFloatOp::create(b, b.getF32Type(), APFloat(0.0f));
   Value source = b.add(b.mul(b.me(), b.index(op.getTokenBound())), token);
   Value isSlot = b.cmp(Pred::ult, b.lane(), b.index(topK));
+  auto write = [&](Value i, Value there) {
+    Value peer = b.add(base, i);
+    auto [firstExpert, lastExpert] = expertsOf(peer);
+    // Experts of other ranks are of no interest there (dispatch_s2).
+    Value isThere = b.both(b.cmp(Pred::sge, expert, firstExpert),
+                           b.cmp(Pred::slt, expert, lastExpert));
+    b.ifThen(isSlot, [&] {
+      b.storeIndex(b.select(isThere, expert, b.index(-1)),
+                   rowTarget(Output::RecvTopkIdx, peer), {there, b.lane()});
+      b.store(b.select(isThere, weight, noWeight),
+              rowTarget(Output::RecvTopkWeights, peer), {there, b.lane()});
+    });
+    b.onFirstLane([&] {
+      b.storeIndex(source, rowTarget(Output::RecvSrcIdx, peer), {there});
+    });
+  };
+  if (b.numRanks() > kUnrolledRanks) {
+    Value rows = b.ballot(b.cmp(Pred::sge, row, zero));
+    return b.forBits(rows, [&](Value i) { write(i, b.shuffle(row, i)); });
+  }
   b.loop(lanes, [&](Value i) {
     Value there = b.shuffle(row, i);
-    b.ifThen(b.cmp(Pred::sge, there, zero), [&] {
-      Value peer = b.add(base, i);
-      auto [firstExpert, lastExpert] = expertsOf(peer);
-      // Experts of other ranks are of no interest there (dispatch_s2).
-      Value isThere = b.both(b.cmp(Pred::sge, expert, firstExpert),
-                             b.cmp(Pred::slt, expert, lastExpert));
-      b.ifThen(isSlot, [&] {
-        b.storeIndex(b.select(isThere, expert, b.index(-1)),
-                     rowTarget(Output::RecvTopkIdx, peer), {there, b.lane()});
-        b.store(b.select(isThere, weight, noWeight),
-                rowTarget(Output::RecvTopkWeights, peer), {there, b.lane()});
-      });
-      b.onFirstLane([&] {
-        b.storeIndex(source, rowTarget(Output::RecvSrcIdx, peer), {there});
-      });
-    });
+    b.ifThen(b.cmp(Pred::sge, there, zero), [&] { write(i, there); });
   });
 }
 

@@ -328,6 +328,20 @@ Value KernelBuilder::highestBit(Value mask) {
                             i32(kSubgroupSize - 1)));
 }
 
+void KernelBuilder::forBits(Value mask, llvm::function_ref<void(Value)> body) {
+  auto loop = scf::WhileOp::create(*this, TypeRange{getI32Type()}, mask,
+                                   nullptr, nullptr);
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToStart(&loop.getBefore().front());
+  Value left = loop.getBeforeArguments().front();
+  scf::ConditionOp::create(*this, cmp(Pred::ne, left, i32(0)), left);
+  setInsertionPointToStart(&loop.getAfter().front());
+  left = loop.getAfterArguments().front();
+  body(lowestBit(left));
+  scf::YieldOp::create(
+      *this, ValueRange{arith::AndIOp::create(*this, left, sub(left, i32(1)))});
+}
+
 Value KernelBuilder::shuffle(Value value, Value lane) {
   bool isIndex = value.getType().isIndex();
   if (isIndex)

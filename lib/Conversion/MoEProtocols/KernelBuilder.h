@@ -185,6 +185,9 @@ public:
   Value lowestBit(Value mask);
   /// The highest one; 31 when there is none.
   Value highestBit(Value mask);
+  /// `body(bit)` for the set bits of `mask` (i32), from the lowest on, as
+  /// indices; one after the other, whatever is known of the mask.
+  void forBits(Value mask, llvm::function_ref<void(Value)> body);
   /// The value of `value` on lane `lane` (index); an index is less than 2^31.
   Value shuffle(Value value, Value lane);
   /// Sum of `value` (index, less than 2^31) over the lanes below this one.

@@ -181,17 +181,9 @@ void CombinePartials::putGroup(const Slots &slots, Value owner, Value first,
                          b.cmp(Pred::ult, token, tokensOf(owner)));
   Value row = readWord(owner, token, b.index(0), isToken);
   Value mask = b.ballot(b.cmp(Pred::ne, row, b.index(-1)));
-  auto loop = scf::WhileOp::create(b, TypeRange{b.getI32Type()}, mask, nullptr,
-                                   nullptr);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(&loop.getBefore().front());
-  Value left = loop.getBeforeArguments().front();
-  scf::ConditionOp::create(b, b.cmp(Pred::ne, left, b.i32(0)), left);
-  b.setInsertionPointToStart(&loop.getAfter().front());
-  left = loop.getAfterArguments().front();
-  putToken(slots, owner, b.add(first, b.lowestBit(left)), member);
-  scf::YieldOp::create(
-      b, ValueRange{arith::AndIOp::create(b, left, b.sub(left, b.i32(1)))});
+  b.forBits(mask, [&](Value lane) {
+    putToken(slots, owner, b.add(first, lane), member);
+  });
 }
 
 /// After a timed-out wait there is no row.
