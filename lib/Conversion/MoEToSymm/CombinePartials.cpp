@@ -182,7 +182,9 @@ void CombinePartials::putGroup(const Slots &slots, Value owner, Value first,
   Value row = readWord(owner, token, b.index(0), isToken);
   Value mask = b.ballot(b.cmp(Pred::ne, row, b.index(-1)));
   b.forBits(mask, [&](Value lane) {
-    putToken(slots, owner, b.add(first, lane), member);
+    // What follows from the rank would be computed before the loop and kept for
+    // all tokens, in registers that their sums need.
+    putToken(slots, b.shuffle(owner, lane), b.add(first, lane), member);
   });
 }
 
