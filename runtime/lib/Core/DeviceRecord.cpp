@@ -29,7 +29,8 @@ void moe::rt::stopKernels(moert_device_record *record) {
 
 void moe::rt::clearRecord(moert_device_record *record) {
   *record = {};
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  // Published by the word that others look at first.
+  __atomic_store_n(&record->code, int32_t(MOERT_OK), __ATOMIC_SEQ_CST);
 }
 
 Status moe::rt::describeRecord(const moert_device_record &record,

@@ -50,8 +50,9 @@ static std::vector<uint32_t> runKernel(const std::string &body, int64_t blocks,
   for (uint64_t seed = 0; seed < 20; ++seed) {
     std::vector<uint32_t> memory = words;
     runAt(memory.data(), *program, blocks, threads, seed);
-    if (seed > 0)
+    if (seed > 0) {
       EXPECT_EQ(memory, first) << "seed " << seed;
+    }
     first = memory;
   }
   return first;

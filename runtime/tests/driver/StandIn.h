@@ -35,17 +35,17 @@ namespace moe::standin {
 
 using namespace moe::rt::cuda;
 
-enum : Result {
-  errorInvalidValue = 1,
-  errorNotInitialized = 3,
-  errorInvalidContext = 201,
-  errorNotMapped = 211,
-  errorInvalidHandle = 400,
-  errorNotFound = 500,
-  errorLaunchFailed = 719,
-  errorCaptureUnsupported = 900,
-  errorCaptureInvalidated = 901,
-};
+// Of the type that calls return: a second enumeration beside that of Driver.h
+// would have no common type with it.
+constexpr Result errorInvalidValue = 1;
+constexpr Result errorNotInitialized = 3;
+constexpr Result errorInvalidContext = 201;
+constexpr Result errorNotMapped = 211;
+constexpr Result errorInvalidHandle = 400;
+constexpr Result errorNotFound = 500;
+constexpr Result errorLaunchFailed = 719;
+constexpr Result errorCaptureUnsupported = 900;
+constexpr Result errorCaptureInvalidated = 901;
 
 /// As many blocks fit at a time, and more are refused.
 constexpr int numProcessors = 4;
