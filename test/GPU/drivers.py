@@ -17,7 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from faults import expect, one_error, run_tool, send_arguments
+from faults import expect
+from moe_run import one_error, run_tool, send_arguments
 from pool import Failure, Pool
 from report import Skip
 
