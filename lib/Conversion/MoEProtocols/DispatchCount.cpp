@@ -102,52 +102,24 @@ Value DispatchRows::hasExpertOf(ValueRange experts, Value peer) {
   return found;
 }
 
-std::pair<Value, Value> DispatchRows::findExpert(Value token, Value wanted) {
-  Value zero = b.index(0);
-  Value no = b.integer(b.getI1Type(), 0);
-  Value isToken = b.cmp(Pred::ult, token, end);
-  auto look = scf::IfOp::create(b, TypeRange{b.getI1Type(), b.getIndexType()},
-                                isToken, /*withElseRegion=*/true);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(look.thenBlock());
-  SmallVector<Value> found =
-      b.reduce(zero, b.index(topK), {no, zero},
-               [&](Value k, ValueRange carried) -> SmallVector<Value> {
-                 Value expert = b.loadIndex(expertOf, {token, k});
-                 Value isKey = b.cmp(Pred::eq, expert, wanted);
-                 return {arith::OrIOp::create(b, carried[0], isKey),
-                         b.select(isKey, k, carried[1])};
-               });
-  scf::YieldOp::create(b, found);
-  b.setInsertionPointToStart(look.elseBlock());
-  scf::YieldOp::create(b, ValueRange{no, zero});
-  return {look.getResult(0), look.getResult(1)};
-}
-
 /// One subgroup per expert, one lane per token.
 void DispatchRows::countByExpert() {
   Value zero = b.index(0);
   b.forSubgroups(zero, b.index(numKeys()), [&](Value expert) {
-    auto tokens = scf::ForOp::create(b, first, end, b.index(kSubgroupSize),
-                                     ValueRange{zero});
-    {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToEnd(tokens.getBody());
-      Value running = tokens.getRegionIterArg(0);
-      Value token = b.add(tokens.getInductionVar(), b.lane());
-      auto [hasRow, slot] = findExpert(token, expert);
-      if (!op.isExpertMajor())
-        slot = b.owner(expert, placement);
-      Value mask = b.ballot(hasRow);
-      Value number = b.add(running, b.countBits(b.bitsBelow(mask)));
-      b.ifThen(hasRow, [&, slot = slot] {
-        b.storeIndex(number, rowNumber, {token, slot});
-      });
-      scf::YieldOp::create(b, b.add(running, b.countBits(mask)));
-    }
-    b.onFirstLane([&] {
-      b.storeIndex(tokens.getResult(0), blockCounts, {expert, b.block()});
-    });
+    Value rows = numberInLanes(
+        first, end, zero,
+        [&](Value token) {
+          auto [hasRow, slot] =
+              findExpert(expertOf, token, b.cmp(Pred::ult, token, end), expert);
+          if (!op.isExpertMajor())
+            slot = b.owner(expert, placement);
+          return std::pair(hasRow, slot);
+        },
+        [&](Value token, Value slot, Value number) {
+          b.storeIndex(number, rowNumber, {token, slot});
+        });
+    b.onFirstLane(
+        [&] { b.storeIndex(rows, blockCounts, {expert, b.block()}); });
   });
 }
 

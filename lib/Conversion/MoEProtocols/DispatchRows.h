@@ -121,8 +121,6 @@ private:
   std::pair<SmallVector<Value>, Value> loadExperts(Value token, Value isToken);
   /// Whether one of them is on rank `peer`.
   Value hasExpertOf(ValueRange experts, Value peer);
-  /// Whether `wanted` is one of the experts of a token, and in which slot.
-  std::pair<Value, Value> findExpert(Value token, Value wanted);
 
   // DispatchChunks.cpp
   void countInChunks();

@@ -48,6 +48,18 @@ protected:
   Value sumOverExpertsInLanes(Value rank,
                               llvm::function_ref<Value(Value)> count);
 
+  /// Whether `wanted` is one of the experts in row `item` of `ids`, and in
+  /// which slot. No row is looked at unless `isItem`.
+  std::pair<Value, Value> findExpert(Value ids, Value item, Value isItem,
+                                     Value wanted);
+  /// Looks at all first <= i < last, 32 at a time, one on each lane: `find(i)`
+  /// says whether i has what is looked for, and in which slot. Those that have
+  /// it are numbered in ascending order, from `init` on: `emit(i, slot,
+  /// number)` on the lane of each. Returns the next number, on all lanes.
+  Value numberInLanes(Value first, Value last, Value init,
+                      llvm::function_ref<std::pair<Value, Value>(Value)> find,
+                      llvm::function_ref<void(Value, Value, Value)> emit);
+
   // DispatchPlace.cpp
   void placeByRank();
   void placeByExpert();
