@@ -260,8 +260,55 @@ def fixed_recipes():
         layout="rank_major", ranks=8, k=8, num_experts=64, hidden=384,
         dtype="bf16", t_max=48, token_mode="full", routing="skewed", bench=3,
     )
+    yield from list_recipes()
     for kind in BAD_INPUTS:
         yield f"bad_{kind}", kind, {}
+
+
+def list_recipes():
+    """Dispatches that list the rows of each expert."""
+    for layout in ("rank_major", "slab"):
+        common = dict(layout=layout, dtype="bf16", hidden=16)
+        # One expert per rank, some ranks with one more, and some with none.
+        for ranks, experts, k in ((4, 4, 1), (3, 7, 5), (4, 3, 3), (1, 5, 4)):
+            for alignment in (1, 4, 128):
+                yield f"lists_{layout}_{experts}_experts_{alignment}", (
+                    build_dispatch
+                ), dict(
+                    common, ranks=ranks, num_experts=experts, k=k, t_max=9,
+                    list_alignment=alignment, routing="sparse",
+                    token_mode="dynamic", capacity="default", bench=2,
+                )
+        for routing in ("one_rank", "repeated", "one_expert", "none"):
+            yield f"lists_{layout}_{routing}", build_dispatch, dict(
+                common, ranks=3, num_experts=8, k=4, t_max=40,
+                list_alignment=3, routing=routing, token_mode="full",
+            )
+        for token_mode in ("all_empty", "one_rank_only", "static_max"):
+            yield f"lists_{layout}_{token_mode}", build_dispatch, dict(
+                common, ranks=5, num_experts=11, k=3, t_max=7,
+                list_alignment=2, routing="uniform", token_mode=token_mode,
+            )
+        yield f"lists_{layout}_no_tokens", build_dispatch, dict(
+            common, token_mode="static", t_max=0, capacity="default",
+            list_alignment=8,
+        )
+        yield f"lists_{layout}_padding", build_padding, dict(
+            common, ranks=3, num_experts=6, k=6, t_max=9, routing="sparse",
+            token_mode="dynamic", padding="zero", capacity="generous",
+            dtype="f8E4M3FN", scales="f32", list_alignment=4, bench=3,
+        )
+    for capacity in ("exact", "drop", "one"):
+        yield f"lists_{capacity}", build_dispatch, dict(
+            layout="rank_major", ranks=4, num_experts=9, k=4, t_max=9,
+            routing="one_rank", token_mode="full", capacity=capacity,
+            list_alignment=4, dtype="bf16", hidden=16,
+        )
+        yield f"lists_order_expert_{capacity}", build_dispatch, dict(
+            layout="rank_major", order="expert", ranks=3, num_experts=11, k=1,
+            t_max=12, routing="uniform", token_mode="full", capacity=capacity,
+            list_alignment=4, dtype="bf16", hidden=16,
+        )
 
 
 def fixed_case(seed, name, recipe, fixed) -> Case:

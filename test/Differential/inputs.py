@@ -28,6 +28,7 @@ ROUTINGS = (
     "one_expert", "none",
 )
 ALIGNMENTS = (1, 2, 16, 3, 8, 128)
+LIST_ALIGNMENTS = (None, 1, 16, None, 3, 128)
 CAPACITIES = ("default", "exact", "drop", "generous", "default", "one")
 SCALES = ("f32", "f16", "bf16", "i8")
 
@@ -140,6 +141,7 @@ class Params:
     reduce: str = "sum"  # of a combine whose result is returned
     dispatch_algorithm: str | None = None  # None leaves it to the compiler
     partials: str = "f32"  # of sums
+    list_alignment: int | None = None  # of lists, where the layout has some
 
     @property
     def static_tokens(self):
@@ -163,10 +165,13 @@ class Params:
             order=self.order, alignment=self.alignment, padding=self.padding,
             max_tokens=self.max_tokens, static_tokens=self.static_tokens,
             kernel=self.kernel, algorithm=self.dispatch_algorithm,
+            list_alignment=self.list_alignment,
         )
         attrs = DispatchAttrs(**{**values, **changes})
         if attrs.layout != "expert_major":  # of one that an entry changes
             attrs.algorithm = None
+        if attrs.layout == "expert_major":
+            attrs.list_alignment = None
         return attrs
 
     def combine_attrs(self, reduce="sum") -> CombineAttrs:
@@ -240,4 +245,5 @@ def sample(rng, pick, **fixed) -> Params:
         padding=choose("padding", ("none", "zero")), reduce=reduce,
         dispatch_algorithm=dispatch_algorithm,
         partials=partials,
+        list_alignment=choose("list_alignment", LIST_ALIGNMENTS),
     )

@@ -141,6 +141,35 @@ def kernel_recipes():
             capacity=capacity, routing="uniform", ranks=3, t_max=20,
             hidden=8192, dtype="bf16", token_mode="full", bench=2,
         )
+    # Lists of rows: shared out by blocks, for one expert by several subgroups,
+    # for more experts than fit shared memory, and of more senders than a
+    # subgroup has lanes.
+    for layout in ("rank_major", "slab"):
+        lists = dict(
+            layout=layout, routing="uniform", token_mode="dynamic", dtype="bf16",
+            hidden=16, bench=2,
+        )
+        for ranks, experts, threads in ((4, 16, 128), (3, 3, 352), (2, 9, 32)):
+            yield f"lists_long_{layout}_{threads}_threads", build_dispatch, dict(
+                lists, ranks=ranks, num_experts=experts, k=3, t_max=200,
+                list_alignment=16, capacity="default",
+                kernel=f"blocks = 3, threads = {threads}",
+            )
+        yield f"lists_many_experts_{layout}", build_dispatch, dict(
+            lists, ranks=2, num_experts=2100, k=4, t_max=40, list_alignment=2,
+            capacity="default", kernel="blocks = 2, threads = 64",
+        )
+        yield f"lists_many_ranks_{layout}", build_dispatch, dict(
+            lists, ranks=40, num_experts=90, k=12, t_max=9, list_alignment=4,
+            capacity="default", kernel="blocks = 2, threads = 64",
+        )
+    # Bad input of dispatches with lists: nothing is written past them.
+    for kind in ("expert_high", "capacity", "tokens"):
+        for layout in ("rank_major", "slab")[: 1 + (kind != "capacity")]:
+            yield f"bad_lists_{kind}_{layout}", kind, dict(
+                layout=layout, ranks=3, k=3, num_experts=7, t_max=40, hidden=16,
+                list_alignment=4, kernel="blocks = 2, threads = 64",
+            )
     # Bad input of dispatches that expand: nobody waits for rows that never come.
     for kind in ("expert_high", "reuse_row", "capacity", "tokens"):
         yield f"bad_expand_{kind}", kind, dict(

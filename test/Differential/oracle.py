@@ -109,6 +109,7 @@ class DispatchAttrs:
     overflow: str = "error"
     alignment: int = 1
     padding: str = "none"
+    list_alignment: int | None = None
     capacity: int | None = None
     max_tokens: int | None = None
     static_tokens: int | None = None
@@ -131,6 +132,13 @@ class DispatchAttrs:
             rows *= min(k, max_local_experts(self.num_experts, self.ranks))
         return rows
 
+    def list_places(self, k: int) -> int:
+        """L, the places of a list (dispatch_s15)."""
+        local = max_local_experts(self.num_experts, self.ranks)
+        entries = self.rows(k) * min(k, local)
+        most = entries + min(local, entries) * (self.list_alignment - 1)
+        return most - most % self.list_alignment
+
 
 @dataclass
 class DispatchResult:
@@ -144,6 +152,8 @@ class DispatchResult:
     send_row: list = field(default_factory=list)
     expert_offsets: list | None = None
     expert_counts: list | None = None
+    list_rows: list | None = None
+    list_weights: list | None = None
     valid: list = field(default_factory=list)  # rows of the receive buffers
     needed: list = field(default_factory=list)  # rows, had C been unlimited
 
@@ -249,6 +259,25 @@ def rows_needed(attrs, topk_idx):
     return [max([r.row + 1 for r in rows], default=0) for rows in plan]
 
 
+def expert_lists(attrs, idx, weights, valid, dest):
+    """dispatch_s14, dispatch_s15: the received rows that each expert takes."""
+    places = attrs.list_places(idx.shape[1])
+    rows = np.full(places, -1, np.int32)
+    row_weights = np.zeros(places, np.float32)
+    local = owned_experts(attrs.num_experts, attrs.ranks, dest)
+    offsets, counts = [], []
+    end = 0
+    for j in range(max_local_experts(attrs.num_experts, attrs.ranks)):
+        offsets.append(align_up(end, attrs.list_alignment))
+        end = offsets[j]
+        for row in np.nonzero(valid)[0] if j < len(local) else ():
+            for k in np.nonzero(idx[row] == local[j])[0]:
+                rows[end], row_weights[end] = row, weights[row, k]
+                end += 1
+        counts.append(end - offsets[j])
+    return np.array(offsets, np.int32), np.array(counts, np.int32), rows, row_weights
+
+
 def pad(attrs, valid, **fields):
     """dispatch_s12: what the rows hold that no token was sent to."""
     if attrs.padding == "zero":
@@ -343,6 +372,15 @@ def dispatch(attrs, x, topk_idx, topk_weights, scales=None) -> DispatchResult:
         if scales is not None:
             pad(attrs, valid, recv_scales=recv_scales)
             out.recv_scales.append(recv_scales)
+    if attrs.list_alignment is not None:
+        lists = [
+            expert_lists(attrs, *received, dest) for dest, received in enumerate(
+                zip(out.recv_topk_idx, out.recv_topk_weights, out.valid)
+            )
+        ]
+        out.expert_offsets, out.expert_counts, out.list_rows, out.list_weights = (
+            list(field) for field in zip(*lists)
+        )
     return out
 
 

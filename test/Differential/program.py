@@ -13,7 +13,7 @@ number of functions as one module; `evaluate` runs one on the oracle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -122,10 +122,17 @@ class Dispatch(Op):
             ("n_tokens_from_rank", "i32", (attrs.ranks,)),
             ("send_row", "i32", (tokens, k if expert_major else attrs.ranks)),
         ]
-        if expert_major:
+        lists = attrs.list_alignment is not None
+        if expert_major or lists:
             table += [
                 ("expert_offsets", "i32", (local,)),
                 ("expert_counts", "i32", (local,)),
+            ]
+        if lists:
+            places = attrs.list_places(k)
+            table += [
+                ("list_rows", "i32", (places,)),
+                ("list_weights", "f32", (places,)),
             ]
         self.fields = [name for name, _, _ in table]
         self.results = [
@@ -156,7 +163,8 @@ class Dispatch(Op):
         for name, value in zip(self.fields, self.results):
             by_row = name.startswith("recv_")
             loose = (name == "recv_x" and x.loose) or (
-                name == "recv_topk_weights"  # sums, where experts repeat
+                # sums, where experts repeat
+                name in ("recv_topk_weights", "list_weights")
             )
             is_open = by_row and self.attrs.padding == "none"
             env[value] = Data(
@@ -174,6 +182,8 @@ def dispatch_attrs(attrs):
         pairs.append(("padding", f"#moe.padding<{attrs.padding}>"))
     if attrs.alignment != 1:
         pairs.append(("alignment", f"{attrs.alignment} : i64"))
+    if attrs.list_alignment is not None:
+        pairs.append(("list_alignment", f"{attrs.list_alignment} : i64"))
     if attrs.capacity is not None:
         pairs.append(("capacity", f"{attrs.capacity} : i64"))
     if attrs.algorithm is not None:
@@ -187,7 +197,8 @@ class DispatchReuse(Op):
     mnemonic = "moe.dispatch"
 
     def __init__(self, prefix, attrs, x, send_row, idx=None, scales=None):
-        self.attrs, self.x, self.send_row = attrs, x, send_row
+        self.attrs = replace(attrs, list_alignment=None)
+        self.x, self.send_row = x, send_row
         self.idx, self.scales = idx, scales
         k = 1 if idx is None else idx.type.shape[1]
         rows = attrs.rows(k)

@@ -173,6 +173,57 @@ def test_dispatch_s5_slab():
     assert d.recv_src_idx[1][[0, 1, 3, 4]].tolist() == [0, 2, 3, 5]
 
 
+@pytest.mark.parametrize("layout", ["rank_major", "slab"])
+def test_dispatch_s14_lists(layout):
+    d = oracle.dispatch(*scene(layout, list_alignment=4))
+    rows = {"rank_major": [0, 1, 2, 3], "slab": [0, 1, 4, 5]}[layout]
+    # dispatch_s15: 16 entries and 3 times 3 places, rounded down to a multiple.
+    assert [a.shape for a in d.list_rows] == [(24,), (24,)]
+    # Rank 0: expert 0: (0,0); expert 1: (0,1) (1,1); expert 2: (0,1) (1,0).
+    assert d.expert_offsets[0].tolist() == [0, 4, 8]
+    assert d.expert_counts[0].tolist() == [1, 2, 2]
+    places = [0, 4, 5, 8, 9]
+    assert np.flatnonzero(d.list_rows[0] >= 0).tolist() == places
+    assert d.list_rows[0][places].tolist() == [
+        rows[i] for i in (0, 1, 3, 1, 2)
+    ]
+    assert d.list_weights[0][places].tolist() == [0.5, 2, 0.875, 1, 4]
+    # Rank 1 owns two experts, EL is 3: one surplus entry.
+    assert d.expert_offsets[1].tolist() == [0, 4, 8]
+    assert d.expert_counts[1].tolist() == [1, 1, 0]
+    places = [0, 4]
+    assert np.flatnonzero(d.list_rows[1] >= 0).tolist() == places
+    assert d.list_rows[1][places].tolist() == [0, {"slab": 4}.get(layout, 1)]
+    assert d.list_weights[1][places].tolist() == [0.25, 3]
+    for row, weight in zip(d.list_rows, d.list_weights):
+        assert (row[row < 0] == -1).all() and not weight[row < 0].any()
+    # Without alignment groups follow one another.
+    d = oracle.dispatch(*scene(layout, list_alignment=1))
+    assert d.list_rows[0].tolist() == [
+        rows[i] for i in (0, 1, 3, 1, 2)
+    ] + [-1] * 11
+    assert d.expert_offsets[0].tolist() == [0, 1, 3]
+
+
+def test_dispatch_s14_dropped_rows():
+    d = oracle.dispatch(
+        *scene(capacity=2, overflow="drop", list_alignment=2)
+    )
+    # Rows (1,0) and (1,1) of rank 0 are not there.
+    assert d.list_rows[0].tolist() == [0, -1, 1, -1, 1, -1]
+    assert d.list_weights[0].tolist() == [0.5, 0, 2, 0, 1, 0]
+    assert d.expert_counts[0].tolist() == [1, 1, 1]
+    assert d.n_tokens_from_rank[0].tolist() == [2, 2]
+
+
+def test_dispatch_s15_few_entries():
+    attrs = DispatchAttrs(2, 200, static_tokens=1, list_alignment=128)
+    # Two rows and two slots: no more than four groups have an entry.
+    assert attrs.list_places(2) == 4 * 128
+    attrs.static_tokens = 0
+    assert attrs.list_places(2) == 0
+
+
 def test_dispatch_s9_overflow():
     with pytest.raises(SpecifiedError) as error:
         oracle.dispatch(*scene(capacity=3))

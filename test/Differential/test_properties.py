@@ -7,6 +7,8 @@
 #===----------------------------------------------------------------------===#
 """What holds for the oracle's results on any input, and for any list of cases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -180,6 +182,43 @@ def test_rows_add_up_to_their_sum(cases):
     assert checked > 50
 
 
+def test_lists_are_what_expert_major_receives(cases):
+    """The rows that the lists of an expert name, one after another, are those of
+    its group in expert_major, with their weights."""
+    checked = 0
+    for case, attrs, (x, idx, w), d in dispatches(cases):
+        if attrs.list_alignment is None or attrs.overflow == "drop":
+            continue
+        by_expert = replace(
+            attrs, layout="expert_major", order="token", capacity=None,
+            alignment=attrs.list_alignment, list_alignment=None, overflow="drop",
+        )
+        by_expert.capacity = max(1, *oracle.rows_needed(by_expert, idx))
+        want = oracle.dispatch(by_expert, x, idx, w)
+        for rank in range(attrs.ranks):
+            assert (d.expert_counts[rank] == want.expert_counts[rank]).all()
+            assert (d.expert_offsets[rank] == want.expert_offsets[rank]).all()
+            rows = d.list_rows[rank]
+            groups = list(zip(d.expert_offsets[rank], d.expert_counts[rank]))
+            listed = np.zeros(rows.shape, bool)
+            for offset, count in groups:
+                listed[offset : offset + count] = True
+            assert ((rows >= 0) == listed).all()
+            at = np.flatnonzero(listed)
+            # Within a sender, rows may be in another order than tokens.
+            if attrs.order == "token":
+                for mine, theirs in (
+                    (d.recv_x[rank][rows[at]], want.recv_x[rank][at]),
+                    (d.recv_src_idx[rank][rows[at]], want.recv_src_idx[rank][at]),
+                    (d.list_weights[rank][at], want.recv_topk_weights[rank][at]),
+                ):
+                    assert (oracle.bits(mine) == oracle.bits(theirs)).all()
+            assert (rows[~listed] == -1).all()
+            assert not oracle.bits(d.list_weights[rank][~listed]).any()
+            checked += len(at)
+    assert checked > 500
+
+
 def test_bad_inputs_are_bad(cases):
     for case in cases:
         if "bad_" not in case.name:
@@ -215,6 +254,13 @@ def test_default_run_covers_what_it_must(cases):
     seen = {(o.attrs.partials, o.weights is not None)
             for o in ops if isinstance(o, Combine) and o.attrs.layout == "expert_major"}
     assert seen == {(p, w) for p in ("f32", "element") for w in (False, True)}
+    seen = {
+        (o.attrs.layout, o.attrs.list_alignment is not None)
+        for o in ops if isinstance(o, Dispatch)
+    }
+    assert seen == {(l, False) for l in LAYOUTS} | {
+        ("rank_major", True), ("slab", True)
+    }
     assert any(p.num_experts < p.ranks for p in params)
     assert any(p.num_experts % p.ranks for p in params)
     assert {p.idx_dtype for p in params} == {"i32", "i64"}

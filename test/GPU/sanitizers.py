@@ -32,12 +32,13 @@ SCENES = {
         "dispatch_rank_major", "dispatch_expert_major", "dispatch_slab",
         "round_trip_rank_major", "round_trip_expert_major", "round_trip_slab",
         "weighted", "round_trip_f8", "reuse", "compute", "alltoallv",
-        "long_rows",
+        "long_rows", "lists_rank_major", "lists_slab",
     ),
     "bulk": tuple(scenes.BULK_SCENES),
     "tickets": tuple(scenes.TICKET_SCENES),
     "push": tuple(scenes.PUSH_SCENES),
     "expand": tuple(scenes.EXPAND_SCENES),
+    "lists": tuple(scenes.LISTS_SCENES),
 }
 # racecheck does not take a wait for an mbarrier as an order between subgroups, as
 # soon as a stage is filled again (docs/Testing.md): combines with bulk copies are

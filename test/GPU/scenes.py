@@ -90,6 +90,13 @@ GRAPH_SCENES = {
         ))
         for layout in LAYOUTS
     },
+    # Lists that are longer or shorter in one replay than in the one before.
+    **{
+        f"lists_{layout}": (build_dispatch, dict(
+            layout=layout, k=4, t_max=12, hidden=64, list_alignment=4,
+        ))
+        for layout in ("rank_major", "slab")
+    },
     # Rows that cross to a rank once, and are copied there.
     **{
         f"expand_{name}": (build, dict(
@@ -141,6 +148,7 @@ FETCHES, PUTS = ["cp.async.bulk.shared"], ["cp.async.bulk.global"]
 POSTS, TAKES = ["st.relaxed.gpu.global", "symm_collect"], ["atom.global.add"]
 COPIES = ["ld.global.L1::no_allocate"]
 ASKS = ["st.relaxed.sys.global"]
+MEETS = ["symm_wait_for_grid"]
 # What scenes are there for: what each of their kernels, in turn, has to do.
 # Where keys are experts, blocks meet instead of posting masks.
 PURPOSES = {
@@ -165,6 +173,10 @@ PURPOSES = {
         "round_trip_expert_major": [TAKES, TAKES + ASKS],
         "weighted": [TAKES, TAKES + ASKS],
         "partials": [TAKES, TAKES + ASKS],
+    },
+    "lists": {
+        "lists_rank_major": [POSTS + MEETS],
+        "lists_slab": [POSTS + MEETS],
     },
     "expand": {
         "expand_dispatch": [COPIES + TAKES],
@@ -197,6 +209,10 @@ PUSH_SCENES = for_purposes("push", algorithm="push", t_max=200)
 EXPAND = ["--blocks=4", "--threads=128", "--transfer=stores", "--team=2"]
 EXPAND_SCENES = for_purposes("expand", t_max=200)
 
+# Dispatches whose blocks share out the rows that they list, and meet twice.
+LISTS = ["--blocks=4", "--threads=128"]
+LISTS_SCENES = for_purposes("lists", t_max=200)
+
 # Messages of fixed length, which need no CPU and so can be captured.
 PADDED = ["--transport=messages", "--schedule=padded"]
 PADDED_SCENES = {
@@ -222,6 +238,7 @@ MODULES = {
     "tickets": (TICKET_SCENES, TICKETS),
     "push": (PUSH_SCENES, PUSH),
     "expand": (EXPAND_SCENES, EXPAND),
+    "lists": (LISTS_SCENES, LISTS),
     "faults": (FAULT_SCENES, []),
     "few": (FEW_SCENES, FEW_THREADS),
     "cubin": (CUBIN_SCENES, CUBIN),

@@ -31,7 +31,8 @@ void DispatchRows::allocateNumbering() {
   if (countsInChunks()) {
     if (postsMasks())
       posted = b.counters(numChunkKeys() * numChunks());
-    int64_t entries = (2 * numChunks() + 1) * numChunkKeys() + 2 * b.numRanks();
+    int64_t entries = (2 * numChunks() + 1) * numChunkKeys() +
+                      2 * b.numRanks() + numOtherEntries();
     if (entries >
         (movesInBulk() ? kMaxEntriesBesideStages : kMaxSharedEntries)) {
       maskScratch = scratchTable({numChunks(), numChunkKeys()});

@@ -65,6 +65,8 @@ protected:
   virtual void afterPosting() {}
   /// Whether ranks copy rows that they receive to their other places.
   virtual bool expandsRows() { return false; }
+  /// What else is in the shared memory of a block, in entries of tables.
+  virtual int64_t numOtherEntries() { return 0; }
   /// Subgroups of a block that put rows: the first ones.
   virtual int64_t numPutters() { return b.numSubgroups(); }
 

@@ -24,14 +24,25 @@ void KernelBuilder::launch(int64_t stageBytes,
   setInsertionPointToStart(&op.getBody().front());
   kernel = op;
   status = Value();
-  blockId = op.getBlockIds().x;
-  gridDim = op.getGridSize().x;
-  threadId = op.getThreadIds().x;
+  setIds(op.getBlockIds().x, op.getGridSize().x, op.getThreadIds().x);
+  body();
+  gpu::TerminatorOp::create(*this);
+}
+
+void KernelBuilder::setIds(Value block, Value blocks, Value thread) {
+  blockId = block;
+  gridDim = blocks;
+  threadId = thread;
   Value size = index(kSubgroupSize);
   subgroupId = arith::DivUIOp::create(*this, threadId, size);
   laneId = arith::RemUIOp::create(*this, threadId, size);
-  body();
-  gpu::TerminatorOp::create(*this);
+}
+
+/// A zero of which no compiler knows: the status is 0 or 1.
+void KernelBuilder::forgetIds() {
+  Value zero =
+      toIndex(arith::AndIOp::create(*this, load(status, index(0)), i64(2)));
+  setIds(add(blockId, zero), add(gridDim, zero), add(threadId, zero));
 }
 
 std::pair<Value, Value> KernelBuilder::blockRange(Value total) {

@@ -123,6 +123,11 @@ public:
   /// The same on the last subgroup, which has less to do than the first.
   void forPeersAside(llvm::function_ref<void(Value)> body);
 
+  /// From here on threads find out anew who they are: compilers would keep what
+  /// was computed from that before, in registers that what lies between needs.
+  /// For the top level of a kernel in which errors are tracked.
+  void forgetIds();
+
   void syncBlock();
   /// Meets the block; whether `condition` holds on all of its threads.
   Value syncBlockAll(Value condition);
@@ -211,6 +216,7 @@ private:
   /// `body(word)` for the words of this block. A grid with fewer blocks than
   /// there are words shares them out.
   void forOwnWords(llvm::function_ref<void(Value)> body);
+  void setIds(Value block, Value blocks, Value thread);
   Value ticketWord(Value epoch);
   /// On the first lane, the next number; of no meaning on the others.
   Value takeTicket(Value tickets, Value epoch);

@@ -45,9 +45,14 @@ protected:
   void forEachReusedRow(bool isChecked,
                         llvm::function_ref<void(const RowPlace &)> move);
 
+  /// Writes the lists of dispatch_s14, when all rows of this rank are there.
+  void listRows();
+
   Value start; ///< keys: first row of this rank on the destination
 
 private:
+  /// `body(row)` for all rows that have been received, in ascending order.
+  void forEachReceived(llvm::function_ref<void(Value)> body);
   void allocateStart();
   void placeByRank(Value all);
   void placeByExpert(Value all);

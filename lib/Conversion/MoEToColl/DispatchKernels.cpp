@@ -10,10 +10,12 @@
 /// \file
 /// A dispatch on a GPU, between ranks that exchange messages: a kernel counts
 /// and packs, a second one places the rows once the counts of all ranks are
-/// there, and with expert_major or padding a third one sorts what has come.
+/// there, and with expert_major or padding a third one sorts what has come. A
+/// last one lists the rows of each expert.
 ///
 //===----------------------------------------------------------------------===//
 
+#include "../MoEProtocols/ExpertLists.h"
 #include "DispatchPackKernel.h"
 #include "DispatchPlaceKernel.h"
 
@@ -35,6 +37,7 @@ public:
 
 private:
   void lowerReuse();
+  void listRows();
   void move(KernelTables &tables, const KernelBlocks::Box &inbox);
 
   DispatchOp op;
@@ -70,10 +73,21 @@ void DispatchKernels::lower() {
   placeKernel.lower(tables, blocks, inbox);
   tables.read();
   move(tables, inbox);
-  if (!op.hasZeroPadding())
-    return;
-  b.phase("pad");
-  placeKernel.fillEmptyRows();
+  if (op.hasZeroPadding()) {
+    b.phase("pad");
+    placeKernel.fillEmptyRows();
+  }
+  if (op.hasLists())
+    listRows();
+}
+
+/// A kernel of its own: what comes before it is complete, and so its blocks
+/// need not meet to read what has been received.
+void DispatchKernels::listRows() {
+  b.phase("list");
+  ExpertLists lists(op, b);
+  lists.allocate(/*meetsBefore=*/false);
+  b.launch(/*stageBytes=*/0, [&] { lists.build(b.integer(b.getI1Type(), 1)); });
 }
 
 /// Nobody knows the rows of others, so each rank tells which it sends.

@@ -79,6 +79,8 @@ void DispatchLowering::lower() {
   move();
   if (op.hasZeroPadding())
     pad();
+  if (op.hasLists())
+    listRows();
 }
 
 //===----------------------------------------------------------------------===//

@@ -25,6 +25,8 @@ void DispatchKernel::allocate() {
   allocateNumbering();
   if (expansion)
     expansion->allocate();
+  if (lists)
+    lists->allocate(/*meetsBefore=*/true);
   if (op.isReuse()) {
     if (padding) {
       padding->allocateRuns();
@@ -54,6 +56,8 @@ void DispatchKernel::lower() {
   prepare();
   if (op.hasZeroPadding())
     padding.emplace(op, b);
+  if (op.hasLists())
+    lists.emplace(op, b);
   if (expandsRows()) {
     expansion.emplace(op, b);
     x = expansion->withSameShares(x);
@@ -189,6 +193,8 @@ void DispatchKernel::publishCounts() {
 /// which these are.
 void DispatchKernel::complete() {
   b.signalFromBlock(done, epoch);
+  if (lists)
+    b.forgetIds();
   b.endRun(runs, epoch);
   if (tickets)
     b.resetTickets(tickets, epoch);
@@ -205,4 +211,15 @@ void DispatchKernel::complete() {
   b.waitForBlocks(done, epoch);
   if (padding && op.isReuse())
     padByRuns();
+  if (lists)
+    listRows();
+}
+
+/// Any block lists any row, but each has waited only for those of the blocks
+/// with its numbers. What these published happens before that wait, which comes
+/// before the block meets the others: so when all have met, each may read all
+/// rows of this rank, and the counts that one of them has stored.
+void DispatchKernel::listRows() {
+  b.phase("list");
+  lists->build(lists->meet());
 }

@@ -10,6 +10,7 @@
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_DISPATCHKERNEL_H
 
 #include "../MoEProtocols/DispatchRows.h"
+#include "../MoEProtocols/ExpertLists.h"
 #include "DispatchExpansion.h"
 
 namespace mlir::moe {
@@ -35,6 +36,9 @@ private:
   }
   void afterPosting() override;
   bool expandsRows() override { return op.isExpand() && b.numRanks() > 1; }
+  int64_t numOtherEntries() override {
+    return lists ? lists->numSharedEntries() : 0;
+  }
   int64_t numPutters() override;
   void putRow(const Put &put) override;
 
@@ -49,6 +53,7 @@ private:
   /// Whether all is as this block's rows, and those of other ranks, need it.
   Value areFine();
   void complete();
+  void listRows();
 
   // DispatchKernelPad.cpp
   /// With `reuse`: fills the rows that no rank has put.
@@ -77,6 +82,7 @@ private:
   /// Whether the ranks have arrived that this thread has waited for.
   Value haveArrived;
   std::optional<DispatchExpansion> expansion;
+  std::optional<ExpertLists> lists;
 };
 
 } // namespace mlir::moe

@@ -62,6 +62,8 @@ void DispatchLowering::lower() {
   }
   b.phase("complete");
   complete();
+  if (op.hasLists())
+    listRows();
 }
 
 void DispatchLowering::exchangeAndPlace() {

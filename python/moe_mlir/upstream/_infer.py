@@ -66,6 +66,13 @@ def local_experts(num_experts: int, ranks: int) -> int:
     return -(-num_experts // ranks)
 
 
+def list_places(rows: int, rows_each: int, local: int, alignment: int) -> int:
+    """L: places of a list of `rows` rows that at most `rows_each` experts take."""
+    entries = rows * rows_each
+    most = entries + min(local, entries) * (alignment - 1)
+    return most - most % alignment
+
+
 def dispatch(ir: Any, operands: Operands, attributes: Attributes, ranks: int | None) -> Named:
     """Results of ``moe.dispatch``; none in memref form."""
     if operands["outs"]:
@@ -106,10 +113,17 @@ def dispatch(ir: Any, operands: Operands, attributes: Attributes, ranks: int | N
             ("n_tokens_from_rank", _tensor(ir, [ranks], i32)),
             ("send_row", _tensor(ir, routed, i32)),
         ]
-        if by_expert:
+        alignment = _number(attributes, "list_alignment")
+        if by_expert or alignment is not None:
             found += [
                 ("expert_offsets", _tensor(ir, [local], i32)),
                 ("expert_counts", _tensor(ir, [local], i32)),
+            ]
+        if alignment is not None:
+            places = list_places(rows, min(top_k, local), local, alignment)
+            found += [
+                ("list_rows", _tensor(ir, [places], i32)),
+                ("list_weights", _tensor(ir, [places], f32)),
             ]
     return [name for name, _ in found], [kind for _, kind in found]
 

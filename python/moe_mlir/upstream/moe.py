@@ -161,6 +161,7 @@ _DISPATCH = OpSpec(
         Attr("overflow", "enum", "#moe.overflow<{}>", ("error", "drop")),
         Attr("alignment", "i64", minimum=1),
         Attr("padding", "enum", "#moe.padding<{}>", ("none", "zero")),
+        Attr("list_alignment", "i64", minimum=1),
         Attr("capacity", "i64", minimum=1),
         Attr("max_tokens", "i64", minimum=1),
         Attr("algorithm", "enum", "#moe.dispatch_algorithm<{}>", ("direct", "expand")),
@@ -188,6 +189,7 @@ def dispatch(
     overflow: str | None = None,
     alignment: int | None = None,
     padding: str | None = None,
+    list_alignment: int | None = None,
     capacity: int | None = None,
     max_tokens: int | None = None,
     algorithm: str | None = None,
@@ -234,6 +236,8 @@ def dispatch(
     padding : str | None, optional
         What received rows hold that no token was sent to: none, zero; none when not
         given.
+    list_alignment : int | None, optional
+        64-bit signless integer attribute.
     capacity : int | None, optional
         64-bit signless integer attribute.
     max_tokens : int | None, optional
@@ -275,6 +279,7 @@ def dispatch(
             "overflow": overflow,
             "alignment": alignment,
             "padding": padding,
+            "list_alignment": list_alignment,
             "capacity": capacity,
             "max_tokens": max_tokens,
             "algorithm": algorithm,

@@ -168,6 +168,11 @@ def test_memref_form_has_no_results(ir, body):
             ["12x16", "12", "12", "12", "2", "2", "3x2", "2", "2"],
         ),
         ("rank_major", {"capacity": 5}, ["5x16", "5x2", "5x2", "5", "2", "2", "3x2"]),
+        (
+            "slab",
+            {"list_alignment": 4},
+            ["6x16", "6x2", "6x2", "6", "2", "2", "3x2", "2", "2", "16", "16"],
+        ),
     ],
 )
 def test_result_types_are_inferred(ir, body, layout, options, types):

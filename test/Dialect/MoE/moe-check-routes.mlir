@@ -92,6 +92,26 @@ func.func @bound(%x: tensor<?x8xf32>, %idx: tensor<?x2xi32>,
 
 // -----
 
+// A list of rows is not where rows came from.
+shard.grid @ep(shape = 4)
+func.func @list_of_rows(%x: tensor<16x8xf32>, %idx: tensor<16x1xi32>,
+    %w: tensor<16x1xf32>) -> tensor<16x8xf32> {
+  // expected-note @+1 {{the dispatch is here}}
+  %r:11 = moe.dispatch %x, %idx, %w on @ep {
+      num_experts = 8 : i64, list_alignment = 1 : i64}
+    : (tensor<16x8xf32>, tensor<16x1xi32>, tensor<16x1xf32>)
+   -> (tensor<64x8xf32>, tensor<64x1xi32>, tensor<64x1xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>, tensor<2xi32>,
+       tensor<2xi32>, tensor<64xi32>, tensor<64xf32>)
+  // expected-error @+1 {{'moe.combine' op expects 'recv_src_idx' to be 'recv_src_idx' of a dispatch, got its 'list_rows'}}
+  %out = moe.combine %r#0, %r#6, %r#9, %r#5 on @ep {num_experts = 8 : i64}
+    : (tensor<64x8xf32>, tensor<16x4xi32>, tensor<64xi32>, tensor<4xi32>)
+   -> tensor<16x8xf32>
+  return %out : tensor<16x8xf32>
+}
+
+// -----
+
 // Anybody may have written a buffer.
 shard.grid @ep(shape = 4)
 func.func @buffers(%x: memref<16x8xf32>, %idx: memref<16x2xi32>,

@@ -98,6 +98,30 @@ TEST_F(CollectiveOpsTest, ExpertMajorCapacity) {
   EXPECT_EQ(op.getOutputKinds().size(), 9u);
 }
 
+// dispatch_s15: 40 rows that two experts may take, and up to three places more
+// behind each of two groups: 86, to 84.
+TEST_F(CollectiveOpsTest, ListsFollowTheOtherOutputs) {
+  auto op = parse<DispatchOp>(R"mlir(
+    shard.grid @ep(shape = 4)
+    func.func private @f(%x: tensor<10x8xbf16>, %i: tensor<10x3xi32>,
+                         %w: tensor<10x3xf32>) {
+      %0:11 = moe.dispatch %x, %i, %w on @ep
+        {num_experts = 6 : i64, list_alignment = 4 : i64}
+        : (tensor<10x8xbf16>, tensor<10x3xi32>, tensor<10x3xf32>)
+       -> (tensor<40x8xbf16>, tensor<40x3xi32>, tensor<40x3xf32>,
+           tensor<40xi32>, tensor<4xi32>, tensor<4xi32>, tensor<10x4xi32>,
+           tensor<2xi32>, tensor<2xi32>, tensor<84xi32>, tensor<84xf32>)
+      return
+    })mlir");
+  ASSERT_TRUE(op);
+  EXPECT_TRUE(op.hasLists());
+  EXPECT_EQ(op.getListLength(4), 84);
+  EXPECT_EQ(op.getOutput(Output::ExpertOffsets), op->getResult(7));
+  EXPECT_EQ(op.getOutput(Output::ExpertCounts), op->getResult(8));
+  EXPECT_EQ(op.getOutput(Output::ListRows), op->getResult(9));
+  EXPECT_EQ(op.getOutput(Output::ListWeights), op->getResult(10));
+}
+
 TEST_F(CollectiveOpsTest, ReuseHasRowsOnly) {
   auto op = parse<DispatchOp>(R"mlir(
     shard.grid @ep(shape = 4)

@@ -132,8 +132,9 @@ struct DropUnusedScales : public OpRewritePattern<DispatchOp> {
         op.getTopkWeights(), /*scales=*/Value(), op.getReuse(), op.getOuts(),
         op.getGridAttr(), op.getNumExpertsAttr(), op.getLayoutAttr(),
         op.getOrderAttr(), op.getOverflowAttr(), op.getAlignmentAttr(),
-        op.getPaddingAttr(), op.getCapacityAttr(), op.getMaxTokensAttr(),
-        op.getAlgorithmAttr(), op.getScheduleAttr(), op.getKernelAttr());
+        op.getPaddingAttr(), op.getListAlignmentAttr(), op.getCapacityAttr(),
+        op.getMaxTokensAttr(), op.getAlgorithmAttr(), op.getScheduleAttr(),
+        op.getKernelAttr());
     newOp->setDiscardableAttrs(op->getDiscardableAttrDictionary());
     SmallVector<Value> results(newOp->getResults());
     results.insert(results.begin() + scales, Value());

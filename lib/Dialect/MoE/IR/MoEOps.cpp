@@ -88,8 +88,10 @@ SmallVector<DispatchOp::Output> DispatchOp::getOutputKinds() {
   kinds.append({Output::RecvTopkIdx, Output::RecvTopkWeights,
                 Output::RecvSrcIdx, Output::TokensToRank,
                 Output::TokensFromRank, Output::SendRow});
-  if (isExpertMajor())
+  if (isExpertMajor() || hasLists())
     kinds.append({Output::ExpertOffsets, Output::ExpertCounts});
+  if (hasLists())
+    kinds.append({Output::ListRows, Output::ListWeights});
   return kinds;
 }
 
@@ -115,6 +117,10 @@ StringRef DispatchOp::stringifyOutput(Output kind) {
     return "expert_offsets";
   case Output::ExpertCounts:
     return "expert_counts";
+  case Output::ListRows:
+    return "list_rows";
+  case Output::ListWeights:
+    return "list_weights";
   }
   llvm_unreachable("all outputs are named");
 }
@@ -156,6 +162,18 @@ int64_t DispatchOp::getNumRows(int64_t numRanks) {
     rows *= std::min(getTopK(), placement.maxPerRank());
   }
   return rows;
+}
+
+/// dispatch_s15. Each of the groups that have rows takes up its rows, rounded
+/// up: less than the alignment more than there are.
+int64_t DispatchOp::getListLength(int64_t numRanks) {
+  if (!hasLists())
+    return 0;
+  ExpertPlacement placement{static_cast<int64_t>(getNumExperts()), numRanks};
+  int64_t local = placement.maxPerRank(), alignment = *getListAlignment();
+  int64_t entries = getNumRows(numRanks) * std::min(getTopK(), local);
+  int64_t most = entries + std::min(local, entries) * (alignment - 1);
+  return most / alignment * alignment;
 }
 
 int64_t DispatchOp::getMaxPairRows(int64_t numRanks) {
@@ -211,6 +229,13 @@ void DispatchOp::getExpectedOutputTypes(
     case Output::ExpertOffsets:
     case Output::ExpertCounts:
       types.push_back(RankedTensorType::get({placement.maxPerRank()}, i32));
+      break;
+    case Output::ListRows:
+      types.push_back(RankedTensorType::get({getListLength(numRanks)}, i32));
+      break;
+    case Output::ListWeights:
+      types.push_back(RankedTensorType::get({getListLength(numRanks)},
+                                            Float32Type::get(getContext())));
       break;
     }
   }

@@ -270,6 +270,14 @@ LogicalResult DispatchOp::verify() {
   if (isExpand() && !isExpertMajor())
     return emitOpError("expects layout expert_major with algorithm expand (")
            << stringifyLayout(getLayout()) << ")";
+  // dispatch_c15
+  if (hasLists() && isExpertMajor())
+    return emitOpError("expects layout rank_major or slab with "
+                       "'list_alignment' (")
+           << *getListAlignment() << ")";
+  if (hasLists() && isReuse())
+    return emitOpError("expects no 'list_alignment' (")
+           << *getListAlignment() << ") with 'reuse'";
   return success();
 }
 
@@ -294,6 +302,19 @@ LogicalResult DispatchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
       return emitOpError("expects the aligned groups of ")
              << perRank << " experts to have at most " << kMaxRows
              << " rows ('alignment' is " << getAlignment() << ")";
+  }
+  if (hasLists()) {
+    ExpertPlacement placement{static_cast<int64_t>(getNumExperts()), numRanks};
+    int64_t perRank = placement.maxPerRank();
+    __int128 entries = static_cast<__int128>(getNumRows(numRanks)) *
+                       std::min(getTopK(), perRank);
+    __int128 alignment = *getListAlignment();
+    __int128 most =
+        entries + std::min<__int128>(perRank, entries) * (alignment - 1);
+    if (most - most % alignment > kMaxRows)
+      return emitOpError("expects the lists of ")
+             << perRank << " experts to have at most " << kMaxRows
+             << " places ('list_alignment' is " << *getListAlignment() << ")";
   }
   if (isReuse() && !isExpertMajor()) {
     auto sendRow = cast<ShapedType>(getReuse().front().getType());

@@ -53,8 +53,10 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     | `n_tokens_to_rank` | R | i32 |
     | `n_tokens_from_rank` | R | i32 |
     | `send_row` | T×R, or T×K when expert_major | i32: row on the destination, or -1 |
-    | `expert_offsets` | ceil(E/R) | i32; only when expert_major |
-    | `expert_counts` | ceil(E/R) | i32; only when expert_major |
+    | `expert_offsets` | ceil(E/R) | i32; only when expert_major, or with `list_alignment` |
+    | `expert_counts` | ceil(E/R) | i32; only when expert_major, or with `list_alignment` |
+    | `list_rows` | L | i32: a received row, or -1; only with `list_alignment` |
+    | `list_weights` | L | f32: its weight; only with `list_alignment` |
 
     Experts are placed in blocks in rank order (placement_s1); the id -1 means
     no expert (placement_s2); an expert repeated within a token counts once and
@@ -76,6 +78,11 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     `topk_weights`, sends new rows along the same routes and returns only
     `recv_x` and `recv_scales` (dispatch_s10). Its `padding` need not be that of
     the earlier dispatch.
+
+    With `list_alignment`, where rows are not grouped by expert, the op also lists
+    which rows each local expert takes, and with which weights (dispatch_s14,
+    dispatch_s15): what kernels need that gather the rows of an expert themselves.
+    No row is copied for it. Lists are ordinary memory, not symmetric.
 
     `algorithm` says who makes the rows of a token that has several experts on
     one rank, and changes no result (dispatch_s13). Without it the rank that has
@@ -103,8 +110,8 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     }
     ```
 
-    **Constraints:** group_c1, group_c2, types_c1, dispatch_c1 to dispatch_c12
-    and dispatch_c14 of docs/Spec.md:
+    **Constraints:** group_c1, group_c2, types_c1, dispatch_c1 to dispatch_c12,
+    dispatch_c14 and dispatch_c15 of docs/Spec.md:
     - (c1) `x` has rank 2 and static `H >= 1`.
     - (c2) `topk_idx` and `topk_weights` are T×K with static `1 <= K <= 32`.
     - (c3) `1 <= num_experts <= 2^31 - 1`.
@@ -116,8 +123,9 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     - (c9) The outputs have the types of the table above.
     - (c10) Tensor form without `outs`, or memref form without results.
     - (c11) Either `topk_idx` and `topk_weights`, or `reuse`.
-    - (c12) Row numbers fit i32.
+    - (c12) Row numbers, and places in lists, fit i32.
     - (c14) `algorithm = expand` needs `layout = expert_major`.
+    - (c15) `list_alignment >= 1`; neither when expert_major nor with `reuse`.
   }];
 
   let arguments = (ins
@@ -134,6 +142,7 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     DefaultValuedAttr<MoE_OverflowAttr, "Overflow::error">:$overflow,
     DefaultValuedAttr<MoE_PositiveI64, "1">:$alignment,
     DefaultValuedAttr<MoE_PaddingAttr, "Padding::none">:$padding,
+    OptionalAttr<MoE_PositiveI64>:$list_alignment, // dispatch_c15
     OptionalAttr<MoE_PositiveI64>:$capacity,
     OptionalAttr<MoE_PositiveI64>:$max_tokens,
     OptionalAttr<MoE_DispatchAlgorithmAttr>:$algorithm,
@@ -152,7 +161,8 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     /// every output.
     enum class Output {
       RecvX, RecvScales, RecvTopkIdx, RecvTopkWeights, RecvSrcIdx,
-      TokensToRank, TokensFromRank, SendRow, ExpertOffsets, ExpertCounts
+      TokensToRank, TokensFromRank, SendRow, ExpertOffsets, ExpertCounts,
+      ListRows, ListWeights
     };
     /// The outputs this op has, in order.
     ::llvm::SmallVector<Output> getOutputKinds();
@@ -165,6 +175,8 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     bool isReuse() { return !getReuse().empty(); }
     /// Whether ranks copy the rows that they receive to their other places.
     bool isExpand() { return getAlgorithm() == DispatchAlgorithm::expand; }
+    /// Whether the op lists the rows of each expert (dispatch_s14).
+    bool hasLists() { return getListAlignment().has_value(); }
     /// Whether rows that no token was sent to are zero (dispatch_s12).
     bool hasZeroPadding() { return getPadding() == Padding::zero; }
     /// Expert ids of the tokens: `topk_idx`, or that of `reuse`; null for a
@@ -176,6 +188,8 @@ def MoE_DispatchOp : MoE_CollectiveOp<"dispatch", [AttrSizedOperandSegments]> {
     int64_t getTokenBound();
     /// C, given the number of ranks.
     int64_t getNumRows(int64_t numRanks);
+    /// L, given the number of ranks; 0 without lists.
+    int64_t getListLength(int64_t numRanks);
   }];
 }
 
