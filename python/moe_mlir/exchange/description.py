@@ -64,6 +64,11 @@ class Exchange:
     order : {"token", "expert"}
         Order of the rows of one sender; ``expert`` needs ``top_k = 1`` and
         ``rank_major``.
+    list_alignment : int, optional
+        Whether a dispatch lists the received rows of each expert, in groups that
+        start at multiples of so many places (``rank_major`` and ``slab``). That is
+        what kernels take which gather the rows of an expert themselves. No row is
+        copied for it.
     padding : {"none", "zero"}
         What rows hold that no token was sent to: nothing that may be read, or
         zeros, the id -1 and the weight 0.
@@ -164,6 +169,7 @@ class Exchange:
     overflow: str = "error"
     order: str = "token"
     padding: str = "none"
+    list_alignment: int | None = None
     combine_dtype: str = ""
     combine_weights: bool = False
     reduce: str = "sum"
@@ -206,7 +212,7 @@ class Exchange:
         ):
             value = getattr(self, field)
             self._set(field, checks.whole_number(field, value, low, high))
-        for field in ("capacity", "max_tokens", "tokens"):
+        for field in ("capacity", "max_tokens", "tokens", "list_alignment"):
             value = getattr(self, field)
             if value is not None:
                 self._set(field, checks.whole_number(field, value, 1))
@@ -248,6 +254,11 @@ class Exchange:
     def is_expert_major(self) -> bool:
         """Whether received rows are grouped by expert."""
         return self.layout == "expert_major"
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether a dispatch lists the received rows of each expert."""
+        return self.list_alignment is not None
 
     @property
     def token_bound(self) -> int:
@@ -306,6 +317,19 @@ class Exchange:
             rows = -(-(rows + gaps) // self.alignment) * self.alignment
         rules.check_ranks(ranks)
         return rows
+
+    def list_places(self, ranks: int) -> int:
+        """L: places of the lists of a dispatch, which are enough for every routing.
+
+        The rows times ``min(K, EL)``, and then room for the gaps between aligned
+        groups, in whole multiples of the alignment; 0 without lists.
+        """
+        if self.list_alignment is None:
+            return 0
+        local = self.local_experts(ranks)
+        entries = self.rows(ranks) * min(self.top_k, local)
+        most = entries + min(local, entries) * (self.list_alignment - 1)
+        return most - most % self.list_alignment
 
     def stated_capacity(self, ranks: int) -> int | None:
         """The capacity the module states; None where the op has it anyway."""

@@ -61,7 +61,8 @@ def _dispatch(plan: Exchange, entry: str, ranks: int) -> str:
     call = "moe.dispatch %x, %topk_idx, %topk_weights"
     if plan.scales:
         call += " scales(%scales)"
-    return text.op(signed.results, call, text.dispatch_attributes(plan, ranks), signed.arguments)
+    attributes = text.dispatch_attributes(plan, ranks, lists=True)
+    return text.op(signed.results, call, attributes, signed.arguments)
 
 
 def _combine(plan: Exchange, entry: str, ranks: int) -> str:

@@ -62,9 +62,14 @@ class Received:
     tokens_to_rank, tokens_from_rank : array, R, i32
         Rows sent to, and received from, each rank.
     expert_offsets, expert_counts : array or None, EL, i32
-        First row, and number of rows, of each local expert (expert_major).
+        First row, and number of rows, of each local expert (expert_major). With
+        lists, its first place in these.
     handle : Handle
         What :meth:`ExpertParallel.combine` and the gradients need.
+    list_rows : array or None, L, i32
+        Which received rows each local expert takes, and -1 at all other places.
+    list_weights : array or None, L, f32
+        Their weights, and 0.
     """
 
     x: Any
@@ -76,6 +81,8 @@ class Received:
     expert_offsets: Any
     expert_counts: Any
     handle: Handle
+    list_rows: Any = None
+    list_weights: Any = None
 
     @property
     def by_name(self) -> dict[str, Any]:
@@ -91,6 +98,8 @@ class Received:
             "send_row": self.handle.send_row,
             "expert_offsets": self.expert_offsets,
             "expert_counts": self.expert_counts,
+            "list_rows": self.list_rows,
+            "list_weights": self.list_weights,
         }
         return {name: array for name, array in named.items() if array is not None}
 
@@ -187,6 +196,8 @@ class ExpertParallel:
             tokens_from_rank=named["n_tokens_from_rank"],
             expert_offsets=named.get("expert_offsets"),
             expert_counts=named.get("expert_counts"),
+            list_rows=named.get("list_rows"),
+            list_weights=named.get("list_weights"),
             handle=Handle(
                 send_row=named["send_row"],
                 recv_src_idx=named["recv_src_idx"],

@@ -46,6 +46,11 @@ def check_together(plan: Exchange) -> None:
             "Exchange: expected layout to be expert_major with an alignment "
             f"above 1, got {plan.layout}"
         )
+    if plan.has_lists and plan.is_expert_major:
+        raise ValueError(
+            "Exchange: expected layout to be rank_major or slab with list_alignment, "
+            f"got {plan.layout}"
+        )
     if plan.order == "expert" and (plan.top_k, plan.layout) != (1, "rank_major"):
         raise ValueError(
             "Exchange: expected top_k = 1 and layout = rank_major with "
@@ -101,6 +106,8 @@ def check_rows(plan: Exchange, ranks: int) -> None:
         numbers["rows of all groups"] = (
             ranks * plan.token_bound * min(plan.top_k, local) + local * plan.alignment
         )
+    if plan.has_lists:
+        numbers["places of a list"] = plan.list_places(ranks)
     for name, number in numbers.items():
         if number > checks.INT32_MAX:
             raise ValueError(

@@ -92,10 +92,16 @@ def received(plan: Exchange, ranks: int) -> dict[str, TensorSpec]:
         TensorSpec("n_tokens_from_rank", "i32", (ranks,)),
         TensorSpec("send_row", "i32", (plan.token_extent, plan.slots(ranks))),
     ]
-    if plan.is_expert_major:
+    if plan.is_expert_major or plan.has_lists:
         specs += [
             TensorSpec("expert_offsets", "i32", (local,)),
             TensorSpec("expert_counts", "i32", (local,)),
+        ]
+    if plan.has_lists:
+        places = plan.list_places(ranks)
+        specs += [
+            TensorSpec("list_rows", "i32", (places,)),
+            TensorSpec("list_weights", "f32", (places,)),
         ]
     return {spec.name: spec for spec in specs}
 

@@ -55,8 +55,8 @@ def unless(value: str, default: str) -> str | None:
     return None if value == default else value
 
 
-def dispatch_attributes(plan: Exchange, ranks: int) -> str:
-    """The attributes of a dispatch of the plan."""
+def dispatch_attributes(plan: Exchange, ranks: int, lists: bool = False) -> str:
+    """The attributes of a dispatch of the plan; one along known routes has no `lists`."""
     return attributes_text(
         {
             "num_experts": plan.num_experts,
@@ -65,6 +65,7 @@ def dispatch_attributes(plan: Exchange, ranks: int) -> str:
             "overflow": unless(plan.overflow, "error"),
             "padding": unless(plan.padding, "none"),
             "alignment": plan.alignment if plan.alignment > 1 else None,
+            "list_alignment": plan.list_alignment if lists else None,
             "capacity": plan.stated_capacity(ranks),
             "max_tokens": plan.max_tokens,
         }

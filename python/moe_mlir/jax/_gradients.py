@@ -61,6 +61,12 @@ def dispatch(plain: Plain) -> Callable[..., Received]:
 
     def backward(residuals: tuple[Any, ...], given: Received) -> tuple[Any, ...]:
         handle, like, like_weights = residuals
+        listed = given.list_weights
+        if like_weights is not None and not isinstance(listed, (SymbolicZero, type(None))):
+            raise TypeError(
+                "dispatch: expected list_weights without a derivative, which only those of "
+                "topk_weights have (jax.lax.stop_gradient)"
+            )
         is_x, is_weights = (
             needed is not None and not isinstance(g, SymbolicZero) and _calls.is_number(g.dtype)
             for needed, g in ((like, given.x), (like_weights, given.topk_weights))

@@ -70,13 +70,23 @@ class Received(NamedTuple):
 
     @property
     def expert_counts(self) -> torch.Tensor:
-        """Rows of each local expert, EL, int32 (expert_major)."""
+        """Rows of each local expert, EL, int32 (expert_major, or with lists)."""
         return self.layout.part(self.handle.routes, "expert_counts")
 
     @property
     def expert_offsets(self) -> torch.Tensor:
-        """First row of each local expert, EL, int32 (expert_major)."""
+        """First row, with lists first place, of each local expert, EL, int32."""
         return self.layout.part(self.handle.routes, "expert_offsets")
+
+    @property
+    def list_rows(self) -> torch.Tensor:
+        """Rows that each local expert takes, L, int32, -1 elsewhere (list_alignment)."""
+        return self.layout.part(self.handle.routes, "list_rows")
+
+    @property
+    def list_weights(self) -> torch.Tensor:
+        """Their weights, L, float32, 0 elsewhere. No gradients: `topk_weights` has them."""
+        return self.layout.part(self.handle.routes, "list_weights")
 
     @property
     def tokens_to_rank(self) -> torch.Tensor:

@@ -30,7 +30,11 @@ _FIXED = (
     "n_tokens_to_rank",
     "expert_offsets",
     "expert_counts",
+    "list_rows",
+    "list_weights",
 )
+
+_DTYPES = {"i32": torch.int32, "i64": torch.int64, "f32": torch.float32}
 
 # Elements that parts are aligned to: to 16 bytes on GPUs, which leaves gaps that
 # nothing writes or reads.
@@ -76,7 +80,7 @@ class Layout:
         specs = {spec.name: spec for spec in plan.signature("dispatch", ranks).results}
         at, parts = 0, {}
         for spec in (specs[name] for name in _FIXED if name in specs):
-            dtype = torch.int64 if spec.dtype == "i64" else torch.int32
+            dtype = _DTYPES[spec.dtype]
             size = dtype.itemsize // 4
             for extent in spec.shape:
                 size *= extent
@@ -103,5 +107,5 @@ class Layout:
         part = self.parts.get(name)
         if part is None:
             return None
-        dtype = "i64" if part.dtype == torch.int64 else "i32"
+        dtype = next(name for name, dtype in _DTYPES.items() if dtype == part.dtype)
         return part.start * torch.int32.itemsize, part.shape, dtype

@@ -66,6 +66,11 @@ BAD = [
     ({"alignment": 8}, "layout to be expert_major with an alignment above 1, got rank_major"),
     ({"alignment": 0}, "alignment to be from 1 to 2147483647, got 0"),
     (
+        {"list_alignment": 8, "layout": "expert_major"},
+        "layout to be rank_major or slab with list_alignment, got expert_major",
+    ),
+    ({"list_alignment": 0}, "list_alignment to be from 1 to 2147483647, got 0"),
+    (
         {"order": "expert"},
         "top_k = 1 and layout = rank_major with order = expert, got 2 and rank_major",
     ),
@@ -166,6 +171,25 @@ def test_rows_are_enough_for_every_routing(change, ranks, rows):
     assert Exchange(**{**USUAL, **change}).rows(ranks) == rows
 
 
+@pytest.mark.parametrize(
+    ("change", "ranks", "places"),
+    [
+        ({}, 4, 0),
+        ({"list_alignment": 1}, 4, 32),  # 16 rows that 2 experts may take
+        ({"list_alignment": 1, "layout": "slab"}, 8, 32),  # 1 expert on each rank
+        # 32 entries, and at most 7 unused places behind each of 2 groups: 46, to 40.
+        ({"list_alignment": 8}, 4, 40),
+        ({"list_alignment": 8, "capacity": 10}, 4, 32),
+        # Of 16 experts no more than 2 take a row.
+        ({"list_alignment": 8, "num_experts": 16, "max_tokens": 1}, 1, 16),
+    ],
+)
+def test_lists_are_long_enough_for_every_routing(change, ranks, places):
+    plan = Exchange(**{**USUAL, **change})
+    assert plan.list_places(ranks) == places
+    assert plan.has_lists == (places > 0)
+
+
 @pytest.mark.parametrize("ranks", [0, 65537])
 def test_ranks_have_bounds(ranks):
     with pytest.raises(ValueError) as caught:
@@ -179,6 +203,12 @@ def test_row_numbers_fit_i32():
         plan.mlir(2048)
     assert str(caught.value) == (
         "Exchange: expected rows per rank to be at most 2^31 - 1, got 2147483648 with 2048 ranks"
+    )
+    plan = Exchange(**{**USUAL, "max_tokens": 2**29}, list_alignment=1)
+    with pytest.raises(ValueError) as caught:
+        plan.mlir(2)
+    assert str(caught.value) == (
+        "Exchange: expected places of a list to be at most 2^31 - 1, got 2147483648 with 2 ranks"
     )
 
 

@@ -39,6 +39,8 @@ def draw(generator):
         plan["alignment"] = pick(1, 16)
     elif plan["layout"] == "rank_major" and plan["top_k"] == 1:
         plan["order"] = pick("token", "expert")
+    if plan["layout"] != "expert_major":
+        plan["list_alignment"] = pick(None, 1, 16)
     if plan["layout"] != "slab":
         plan["capacity"] = pick(None, 64)
     if plan["dtype"][0] != "i":
