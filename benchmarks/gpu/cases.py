@@ -259,11 +259,14 @@ def ours(this, unit):
             data.poison(tensor)
         del first
         this.meet()
-        recv, experts, weights, source, _, from_ranks, send_row = dispatch.results()[:7]
+        recv, experts, weights, source, _, from_ranks, send_row, *lists = dispatch.results()
         this.finish()
         wrong = p.expected.problems(recv, source, experts, weights)
         if from_ranks.tolist() != p.expected.counts:
             wrong.append("counts")
+        if variant == shapes.LISTED:
+            local = p.model.experts // this.ranks
+            wrong += p.expected.problems_of_lists(*lists, this.rank * local, shapes.LIST_ALIGNMENT)
         this.meet()
         this.measure({**key, "op": "dispatch"}, dispatch, p.dispatch_bytes, not wrong,
                      f"wrong: {', '.join(wrong)}" if wrong else None, **effort(p.tokens))
@@ -273,7 +276,7 @@ def ours(this, unit):
         data.poison(y)
         y[p.expected.rows] = data.transform(p.layout, this.rank, p.expected.x, p.expected.experts)
         inputs = [y, send_row, source, from_ranks] + ([p.mine.idx, weights] if weighted else [])
-        for deferred, entry in modules.COMBINES.items():
+        for deferred, entry in ({} if variant == shapes.LISTED else modules.COMBINES).items():
             combine = Call(this.memory, this.memory.entry(artifact, entry), inputs)
             this.meet()
             out, = combine.results()
@@ -283,7 +286,8 @@ def ours(this, unit):
                          **effort(p.tokens))
             ours_pair(this, p, {**key, "defer_release": deferred}, dispatch,
                       CallInto(this.memory, this.memory.entry(artifact, entry), inputs, [torch.empty_like(p.mine.x)]))
-        del recv, experts, weights, source, from_ranks, send_row, y, out, inputs, dispatch, combine
+            del out, combine
+        del recv, experts, weights, source, from_ranks, send_row, lists, y, inputs, dispatch
         this.meet()
         this.memory.free(buffer)
         this.memory.unload(artifact)

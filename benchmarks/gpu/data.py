@@ -83,6 +83,26 @@ class Expected:
                  ("weights", weights, self.weights)]
         return [name for name, got, want in pairs if got is not None and not same_bits(got[self.rows], want)]
 
+    def problems_of_lists(self, offsets, counts, rows, weights, first, alignment):
+        """The same of the lists (dispatch_s14) of a rank whose first expert is `first`."""
+        want_rows, want_weights = torch.full_like(rows, -1), torch.zeros_like(weights)
+        want_offsets, want_counts, end = [], [], 0
+        for expert in range(first, first + len(counts)):
+            row, slot = (self.experts == expert).nonzero(as_tuple=True)
+            begin = -(-end // alignment) * alignment
+            end = begin + len(row)
+            want_rows[begin:end] = self.rows[row].int()
+            want_weights[begin:end] = self.weights[row, slot]
+            want_offsets.append(begin)
+            want_counts.append(len(row))
+        right = {
+            "expert_offsets": offsets.tolist() == want_offsets,
+            "expert_counts": counts.tolist() == want_counts,
+            "list_rows": torch.equal(rows, want_rows),
+            "list_weights": same_bits(weights, want_weights),
+        }
+        return [name for name, is_right in right.items() if not is_right]
+
 
 def scale_of_rank(rank):
     return 0.5 + 0.25 * rank

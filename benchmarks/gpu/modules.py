@@ -44,8 +44,12 @@ def exchange_module(model, ranks, tokens, layout, variant=None):
         (rows, model.hidden, "bf16"), (rows, *slots, "i32"), (rows, *slots, "f32"), (rows, "i32"),
         (ranks, "i32"), (ranks, "i32"), (tokens, model.top_k if expert_major else ranks, "i32"),
     ]
-    if expert_major:
+    listed = variant == shapes.LISTED
+    if expert_major or listed:
         results += [(local, "i32"), (local, "i32")]
+    if listed:
+        places = shapes.list_places(rows, model.top_k, local)
+        results += [(places, "i32"), (places, "f32")]
     types = [tensor(*r) for r in results]
     received = [tensor(*result, attribute=SYMMETRIC) for result in results[:4]]
     returned = received + types[4:]

@@ -34,6 +34,11 @@ def leaves_out(record):
     return is_bare or "rows_only" in record.get("variant", "")
 
 
+def does_more(record):
+    """Whether a dispatch writes what those it is compared with do not."""
+    return record.get("variant") == shapes.LISTED
+
+
 def ends_as_hand_written(record):
     """Whether a combine tells the ranks at its end that their rows have been read
     where the hand-written one of its layout does: with slabs that does not. Until
@@ -168,7 +173,7 @@ def peers_table(records):
     where there is such a record, and the fastest of other projects."""
     groups = {}
     for r in select(records, series="ours"):
-        if r.get("layout") and any(r["layout"] in peer.against for peer in PEERS.values()):
+        if r.get("layout") and not does_more(r) and any(r["layout"] in peer.against for peer in PEERS.values()):
             key = tuple(r.get(k) for k in ("model", "layout", "tokens", "op", "mode", "defer_release", "variant"))
             groups.setdefault(key, []).append(r)
     rows = []
@@ -195,7 +200,7 @@ def targets_table(records, top):
 
     def best(op, tokens, partial=False, **wanted):
         found = select(records, model="deepseek_v3", op=op, tokens=tokens, **wanted)
-        return fastest([r for r in found if leaves_out(r) == partial and ends_as_hand_written(r)])
+        return fastest([r for r in found if leaves_out(r) == partial and not does_more(r) and ends_as_hand_written(r)])
 
     def ratio(a, b):
         return f"{a['median_us'] / b['median_us']:6.2f}x" if a and b else "      -"
@@ -221,7 +226,8 @@ def exchanges(records):
     """Records of ours and of hand-written kernels by exchange and mode."""
     found = {}
     for r in records:
-        if r.get("op") in ("dispatch", "combine") and good(r) and not leaves_out(r) and ends_as_hand_written(r):
+        if r.get("op") in ("dispatch", "combine") and good(r) and not leaves_out(r) and not does_more(r) and \
+                ends_as_hand_written(r):
             key = tuple(r[k] for k in ("model", "layout", "tokens", "op", "mode"))
             ours, hand = found.setdefault(key, ([], []))
             if r["series"] in ("ours", "hand"):

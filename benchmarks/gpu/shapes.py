@@ -30,11 +30,13 @@ KINDS = ("links", "alltoall", "nccl", "hand", "ours", "messages", "package", *PE
 SCHEDULES = ("exact", "padded")
 # A dispatch and its combine, measured as one operation.
 PAIR = "dispatch_and_combine"
+# Places that the lists of a dispatch are aligned to: rows of a block of a grouped GEMM.
+LIST_ALIGNMENT = 128
 # What the ops of an exchange of ours say beside their layout, by the name of the variant.
 # None is what the compiler chooses.
 VARIANTS = {
-    "rank_major": {None: ("", "")},
-    "slab": {None: ("", "")},
+    "rank_major": {None: ("", ""), "listed": (f"list_alignment = {LIST_ALIGNMENT} : i64", "")},
+    "slab": {None: ("", ""), "listed": (f"list_alignment = {LIST_ALIGNMENT} : i64", "")},
     "expert_major": {
         None: ("", ""),
         "once_per_rank": ("algorithm = #moe.dispatch_algorithm<expand>", "algorithm = #moe.algorithm<push>"),
@@ -42,6 +44,8 @@ VARIANTS = {
                                   "algorithm = #moe.algorithm<push>, partials = #moe.partials<element>"),
     },
 }
+# A dispatch that lists the rows of each expert; its combine is that of the layout.
+LISTED = "listed"
 # Those whose sums are compared with room for the sums of ranks, which are rounded too.
 ROUNDED_PARTIALS = ("once_per_rank_rounded",)
 # Tokens of the exchange that is called from C and from Python.
@@ -91,6 +95,13 @@ def choose_models(names, quick):
     if names:
         return [m for m in every if m.name in names]
     return every[:1] if quick else every
+
+
+def list_places(rows, top_k, local):
+    """Places of the lists of `rows` rows, for `local` experts (dispatch_s15)."""
+    entries = rows * min(top_k, local)
+    most = entries + min(local, entries) * (LIST_ALIGNMENT - 1)
+    return most - most % LIST_ALIGNMENT
 
 
 def effort(tokens):

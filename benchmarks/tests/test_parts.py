@@ -173,7 +173,34 @@ def test_modules_have_the_shapes_asked_for():
         combines = texts[f"olmoe-{layout}-t16-b16.so"].split("func.func ")[2:]
         assert [("defer_release" in text, text.split("(")[0]) for text in combines] == [
             (False, "@combine"), (True, "@combine_deferred")]
+    # 512 rows that 8 experts may take, and up to 127 places behind each of 64 groups.
+    assert "tensor<12160xi32>, tensor<12160xf32>" in texts["deepseek_v3-slab-t128-b16-listed.so"]
     assert f"tensor<{4 * 4096}x8192xbf16>" in texts[f"alltoallv-{64 << 20}-b16.so"]
+
+
+@pytest.mark.parametrize("layout", ["rank_major", "slab"])
+def test_lists_are_checked(layout):
+    """What benchmarks compare lists with is what the oracle of the tests lists."""
+    torch = pytest.importorskip("torch")
+    from gpu import data
+    sys.path.insert(0, str(ROOT / "test" / "Differential"))
+    import oracle
+
+    model, ranks, tokens = shapes.SMALLEST, 2, 40
+    inputs = [data.Inputs(model, tokens, 5, rank, "cpu") for rank in range(ranks)]
+    attrs = oracle.DispatchAttrs(ranks, model.experts, layout, static_tokens=tokens,
+                                 list_alignment=shapes.LIST_ALIGNMENT)
+    want = oracle.dispatch(attrs, [d.x[:, :1].float().numpy() for d in inputs], [d.idx.numpy() for d in inputs],
+                           [d.weights.numpy() for d in inputs])
+    local = model.experts // ranks
+    for rank in range(ranks):
+        lists = [torch.from_numpy(field[rank]) for field in (want.expert_offsets, want.expert_counts, want.list_rows,
+                                                              want.list_weights)]
+        assert len(lists[2]) == shapes.list_places(ranks * tokens, model.top_k, local)
+        check = data.Expected(model, layout, inputs, rank).problems_of_lists
+        assert check(*lists, rank * local, shapes.LIST_ALIGNMENT) == []
+        lists[2][0] += 1
+        assert check(*lists, rank * local, shapes.LIST_ALIGNMENT) == ["list_rows"]
 
 
 def test_modules_verify():
@@ -198,7 +225,7 @@ def test_prepare_reports_failures(tmp_path):
     by_messages = len(shapes.TOKENS) * len(shapes.SCHEDULES)
     ways = sum(len(shapes.VARIANTS[layout]) for layout in shapes.LAYOUTS)
     assert count == (len(shapes.TOKENS) * ways + len(shapes.EXCHANGE_BYTES)) * 2 + by_messages
-    assert failed and all(re.search(r"-slab-.*-b8\.so", name) for name in failed)
+    assert failed and all(re.search(r"-slab-.*-b8(-listed)?\.so", name) for name in failed)
     assert set(failed.values()) == {"no slab"}
     assert len(made) == count - len(failed)
 
