@@ -150,6 +150,33 @@ def test_what_a_dispatch_says(threads):
     threads(2, plan, main)
 
 
+@pytest.mark.parametrize("layout", ["rank_major", "slab"])
+def test_what_a_dispatch_lists(threads, layout):
+    """A layer of experts that gather their rows, beside one that looks at all rows."""
+    plan = moe.Exchange(**USUAL, layout=layout, list_alignment=4, dtype="f32", padding="zero")
+
+    def main(ep):
+        mine = case(plan, ep.group.rank, 1, 5)
+        recv = ep.dispatch(mine.x, mine.idx, mine.weights)
+        assert recv.list_rows.dtype == torch.int32 and recv.list_weights.dtype == torch.float32
+        assert recv.list_rows.shape == recv.list_weights.shape == (plan.list_places(ep.group.size),)
+        here = recv.topk_idx >= 0
+        factor = torch.where(here[..., None], mine.factor[recv.topk_idx.clamp(min=0)], 0)
+        want = (recv.topk_weights[..., None] * factor).sum(1) * recv.x
+        found = torch.zeros_like(recv.x)
+        groups = zip(recv.expert_offsets.tolist(), recv.expert_counts.tolist(), strict=True)
+        for expert, (first, count) in zip(ep.experts, groups, strict=False):
+            assert first % 4 == 0
+            rows = recv.list_rows[first : first + count].long()
+            weights = recv.list_weights[first : first + count, None]
+            found[rows] += weights * mine.factor[expert] * recv.x[rows]
+        assert torch.equal(found, want)
+        assert (recv.list_rows >= 0).sum() == here.sum() == recv.expert_counts.sum()
+        assert not recv.list_weights.requires_grad
+
+    threads(2, plan, main)
+
+
 def test_results_are_made_on_the_gpu_of_the_group(monkeypatch):
     """The fast function makes them on the current one; cuda_scenes.py has real ones."""
     made, current = [], [1]
