@@ -168,6 +168,25 @@ def test_derivatives_that_are_not_defined(ep, generator):
     assert text.startswith("dispatch: expected scales without a derivative")
 
 
+def test_derivatives_of_lists(generator):
+    """Those of the weights that lists repeat come by `topk_weights` alone."""
+    x, idx, weights, _ = layers.inputs(generator, PLAN, 2)
+    plan = Exchange(**layers.USUAL, dtype="f32", list_alignment=4)
+    with moe_mlir.jax.ExpertParallel(plan, layers.mesh_of(2), "ep") as ep:
+
+        def listed(weights):
+            return ep.dispatch(x, idx, weights).list_weights.sum()
+
+        text = message(TypeError, jax.grad(listed), weights)
+        # What nothing depends on needs none.
+        found = jax.grad(lambda x: ep.dispatch(x, idx, weights).list_weights.sum())(x)
+        assert not found.any()
+    assert text == (
+        "dispatch: expected list_weights without a derivative, which only those of topk_weights "
+        "have (jax.lax.stop_gradient)"
+    )
+
+
 def test_derivatives_that_come_back_with_8_bits(generator):
     """Wider ones would be rounded; those of 8-bit rows have 8 bits in all of JAX."""
     x, idx, weights, _ = layers.inputs(generator, PLAN, 2)

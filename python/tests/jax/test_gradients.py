@@ -49,10 +49,11 @@ def run(plan, ranks, generator):
     [
         {"layout": "rank_major"},
         {"layout": "slab"},
+        {"layout": "slab", "list_alignment": 4},
         {"layout": "expert_major", "alignment": 4},
         {"layout": "expert_major", "combine_weights": True},
     ],
-    ids=["rank_major", "slab", "expert_major", "weights"],
+    ids=["rank_major", "slab", "lists", "expert_major", "weights"],
 )
 def test_layouts(options, ranks, generator):
     run(Exchange(**layers.USUAL, dtype="f32", **options), ranks, generator)
