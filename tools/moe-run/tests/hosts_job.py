@@ -30,8 +30,9 @@ def open_hosts(runner, as_user):
         pytest.skip(reason)
     with two_hosts.TwoHosts(runner.folder, as_user) as made:
         yield made
-        assert made.left() == []
-    assert made.remains() == []
+        left = made.left()
+        assert not left, left
+    assert not made.remaining, made.remaining
 
 
 def gather(runner, mode=0, who=1, ranks=4, size=1000):

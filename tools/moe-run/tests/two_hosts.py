@@ -98,6 +98,8 @@ class TwoHosts:
         self.script = folder / "on-host"
         self.script.write_text(ON_HOST)
         self.script.chmod(0o755)
+        self.namespace = None
+        self.remaining: list[int] = []
         self.holder = subprocess.Popen(
             [*unshare_command(as_user), "sh", "-c", HOLDER],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -107,32 +109,39 @@ class TwoHosts:
         children = Path(
             f"/proc/{self.holder.pid}/task/{self.holder.pid}/children")
         (self.inside,) = children.read_text().split()
-        self.namespace = os.readlink(f"/proc/{self.inside}/ns/pid")
+        # While it is open, no other namespace gets its number.
+        self.namespace = os.open(f"/proc/{self.inside}/ns/pid", os.O_RDONLY)
 
     def close(self) -> None:
-        """Ends all that runs there."""
+        """Ends all that runs there. `remaining` has the processes that are still
+        there a while later, and with them the namespaces: these end with the last
+        process."""
         self.holder.kill()
         self.holder.wait()
         self.holder.stdin.close()
         self.holder.stdout.close()
+        if self.namespace is not None:
+            self.remaining = self.wait_for_end()
+            os.close(self.namespace)
+            self.namespace = None
 
-    def remains(self, seconds: float = 5) -> list[int]:
-        """Processes that are still there a while after it was closed, and with
-        them the namespaces: these end with the last process."""
+    def wait_for_end(self, seconds: float = 5) -> list[int]:
+        """The processes that are there when the time is over."""
         deadline = time.time() + seconds
         while True:
-            found = [pid for pid in filter(str.isdigit, os.listdir("/proc"))
-                     if self.has(pid)]
+            found = [int(pid) for pid in os.listdir("/proc")
+                     if pid.isdigit() and self.has(pid)]
             if not found or time.time() > deadline:
-                return list(map(int, found))
+                return found
             time.sleep(0.05)
 
     def has(self, pid: str) -> bool:
         """Whether a process of this machine runs there."""
         try:
-            return os.readlink(f"/proc/{pid}/ns/pid") == self.namespace
+            there = os.stat(f"/proc/{pid}/ns/pid")
         except OSError:
             return False
+        return os.path.samestat(there, os.fstat(self.namespace))
 
     def __enter__(self) -> TwoHosts:
         return self
