@@ -109,15 +109,11 @@ void Operation::run() {
     --comm->numQueued;
 }
 
-/// Whether the process of a rank that it exchanges with has ended: a connection
-/// closes then, which NCCL notices before anybody else may.
-bool Operation::hasLostPeer() const {
-  for (const Message &message : messages) {
-    int32_t process = comm->shared().member(message.peer).process;
-    if (process != 0 && kill(process, 0) != 0 && errno == ESRCH)
-      return true;
-  }
-  return false;
+/// Whether the process of a rank has ended: a connection closes then, which
+/// NCCL notices before anybody else may.
+static bool hasEnded(Comm &comm, int rank) {
+  int32_t process = comm.shared().member(rank).process;
+  return process != 0 && kill(process, 0) != 0 && errno == ESRCH;
 }
 
 void Operation::move() {
@@ -141,8 +137,17 @@ void Operation::move() {
     }
     if (hasMoved || isDone)
       continue;
-    if (!isBroken && hasLostPeer())
-      comm->fail(remoteError, "stand-in: connection closed by remote peer");
+    // A rank may end once it has sent all. What it sent last is looked for
+    // after its end has been noticed.
+    for (auto &[key, lane] : lanes) {
+      if (isBroken || hasMoved || lane.isDone() || !hasEnded(*comm, key.second))
+        continue;
+      hasMoved = !neverEnds && advance(*comm, lane);
+      if (!hasMoved)
+        comm->fail(remoteError, "stand-in: connection closed by remote peer");
+    }
+    if (hasMoved)
+      continue;
     std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
 }

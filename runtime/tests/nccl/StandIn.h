@@ -128,7 +128,6 @@ struct Operation {
 
 private:
   void move();
-  bool hasLostPeer() const;
 };
 
 class Comm {
