@@ -294,6 +294,19 @@ TEST_P(ExchangeTest, RankThatLeavesAfterItsPart) {
     });
 }
 
+/// And before another one has begun with its own.
+TEST_P(ExchangeTest, RankThatLeavesBeforeASlowOneSends) {
+  runGroup(GetParam(), 3, [](Context &context) {
+    Artifact *artifact = loadMessages(context);
+    if (!artifact)
+      return;
+    auto counts = sameCounts(3, 0);
+    for (auto &row : counts)
+      row[2] = 20;
+    ASSERT_OK(exchangeCounts(context, *artifact, counts, 1000, {slow, 1}));
+  });
+}
+
 /// With messages under way to it and from it.
 TEST_F(ProcessTest, DeathInTheMiddleOfAnExchange) {
   for (int64_t mode : {int64_t(dieByKill), int64_t(exitCleanly)}) {
