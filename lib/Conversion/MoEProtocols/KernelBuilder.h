@@ -176,10 +176,20 @@ public:
   /// Until the blocks of all ranks that have this block's words are done, and
   /// so, over all blocks, until all are. Checks that they had no errors.
   void waitForBlocks(Value flags, Value epoch);
+
+  //===--------------------------------------------------------------------===//
+  // Memory of a block
+  //===--------------------------------------------------------------------===//
+
   /// A buffer that the threads of a block share, and no other block sees.
   Value workgroup(ArrayRef<int64_t> shape, Type elementType);
   /// Stages in the launch's memory, from byte `offset` (an index) on.
   Value stages(ArrayRef<int64_t> shape, Type elementType, Value offset);
+
+  //===--------------------------------------------------------------------===//
+  // Lanes of a subgroup (KernelLanes.cpp)
+  //===--------------------------------------------------------------------===//
+
   /// i32 mask of the lanes on which `condition` holds; all lanes take part.
   Value ballot(Value condition);
   /// Number of set bits of `mask`, as an index.
