@@ -12,9 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 import oracle
-from entries import Builder, build_alltoallv, build_combine
+from builder import Builder
+from entries import build_alltoallv, build_combine
 from inputs import sample
-from program import DispatchReuse
+from moe_ops import DispatchReuse
 
 
 def bad_expert(b, value):

@@ -17,11 +17,11 @@ import zlib
 import numpy as np
 
 from bad_inputs import BAD_INPUTS, build_bad_input
+from builder import Builder, Case
 from entries import (
-    Builder, Case, build_alltoallv, build_combine, build_compute,
-    build_deferred, build_dispatch, build_gradients, build_helper_twice,
-    build_layers, build_padding, build_reuse, build_round_trip,
-    build_two_dispatches,
+    build_alltoallv, build_combine, build_compute, build_deferred,
+    build_dispatch, build_gradients, build_helper_twice, build_layers,
+    build_padding, build_reuse, build_round_trip, build_two_dispatches,
 )
 from inputs import EDGE_HIDDEN, LAYOUTS, sample
 from oracle import DTYPES

@@ -22,8 +22,10 @@ from pathlib import Path
 import numpy as np
 
 import oracle
+from ir import Data
+from moe_ops import Alltoallv, Dispatch
 from oracle import DTYPES, bits
-from program import Alltoallv, Data, Dispatch, module_text
+from program import module_text
 
 COMPILE_SECONDS = 300
 RUN_SECONDS = 60

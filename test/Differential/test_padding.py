@@ -13,8 +13,8 @@ import pytest
 
 from cases import fixed_case, fixed_recipes
 from harness import RUN_SECONDS, Modules, Run, read_npy
+from moe_ops import Dispatch
 from oracle import DTYPES, bits
-from program import Dispatch
 from test_differential import bin_dir
 
 RECIPES = {name: rest for name, *rest in fixed_recipes()}

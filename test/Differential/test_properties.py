@@ -15,8 +15,9 @@ import pytest
 import oracle
 from cases import Stratified, make_cases
 from inputs import EDGE_HIDDEN, LAYOUTS
+from moe_ops import Combine, Dispatch, DispatchReuse
 from oracle import DTYPES, FLOATS, CombineAttrs, SpecifiedError
-from program import Combine, Dispatch, DispatchReuse, module_text
+from program import module_text
 
 F32 = np.float32
 

@@ -22,14 +22,16 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "Differential"))
 
 from artifacts import with_options  # noqa: E402
+from builder import Builder  # noqa: E402
 from entries import (  # noqa: E402
-    Builder, build_combine, build_compute, build_dispatch, build_gradients,
+    build_combine, build_compute, build_dispatch, build_gradients,
     build_padding, build_reuse, build_round_trip,
 )
 from inputs import LAYOUTS, Params, random_bits  # noqa: E402
+from moe_ops import Alltoallv  # noqa: E402
 from oracle import DTYPES  # noqa: E402
 from pool import Failure  # noqa: E402
-from program import Alltoallv, module_text  # noqa: E402
+from program import module_text  # noqa: E402
 
 
 
