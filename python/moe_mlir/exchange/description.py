@@ -13,13 +13,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from . import checks, module, parallel, report, rules, signature
+from . import fields, module, parallel, report, rules, signature
 
 # Text of a module, target and options to an artifact, as
 # moe_mlir.compiler.compile does it.
 Compiler = Callable[..., Any]
-
-MAX_TOP_K = 32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
@@ -181,7 +179,8 @@ class Exchange:
     gradients: bool = False
 
     def __post_init__(self) -> None:
-        self._check_values()
+        for field, value in fields.checked(self).items():
+            object.__setattr__(self, field, value)
         rules.check_together(self)
 
     def __repr__(self) -> str:
@@ -189,64 +188,12 @@ class Exchange:
         given = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name == "combine_dtype" and value == self._usual_combine_dtype():
-                continue
-            if value != field.default:
+            usual = field.default
+            if field.name == "combine_dtype":
+                usual = fields.usual_combine_dtype(self.dtype)
+            if value != usual:
                 given.append(f"{field.name}={value!r}")
         return f"Exchange({', '.join(given)})"
-
-    def _usual_combine_dtype(self) -> str:
-        return "bf16" if self.dtype in checks.FLOAT8_DTYPES else self.dtype
-
-    def _set(self, field: str, value: Any) -> None:
-        object.__setattr__(self, field, value)
-
-    def _check_values(self) -> None:
-        """Each field on its own; types are brought to MLIR's names."""
-        for field, low, high in (
-            ("num_experts", 1, checks.INT32_MAX),
-            ("top_k", 1, MAX_TOP_K),
-            ("hidden", 1, checks.INT32_MAX),
-            ("scales", 0, checks.INT32_MAX),
-            ("alignment", 1, checks.INT32_MAX),
-        ):
-            value = getattr(self, field)
-            self._set(field, checks.whole_number(field, value, low, high))
-        for field in ("capacity", "max_tokens", "tokens", "list_alignment"):
-            value = getattr(self, field)
-            if value is not None:
-                self._set(field, checks.whole_number(field, value, 1))
-        for field, allowed in (
-            ("dtype", checks.DATA_DTYPES),
-            ("scales_dtype", checks.SCALE_DTYPES),
-            ("index_dtype", checks.INDEX_DTYPES),
-        ):
-            value = checks.dtype_name(field, getattr(self, field), allowed)
-            self._set(field, value)
-        back: Any = self.combine_dtype
-        if back is None or (isinstance(back, str) and not back):
-            back = self._usual_combine_dtype()
-        self._set(
-            "combine_dtype",
-            checks.dtype_name("combine_dtype", back, checks.DATA_DTYPES),
-        )
-        for field, words in (
-            ("layout", ("rank_major", "expert_major", "slab")),
-            ("overflow", ("error", "drop")),
-            ("order", ("token", "expert")),
-            ("padding", ("none", "zero")),
-            ("reduce", ("sum", "none")),
-            ("partials", ("f32", "element")),
-        ):
-            checks.choice(field, getattr(self, field), words)
-        for field in (
-            "combine_weights",
-            "symmetric_recv",
-            "symmetric_y",
-            "defer_release",
-            "gradients",
-        ):
-            checks.flag(field, getattr(self, field))
 
     # What follows from the description.
 

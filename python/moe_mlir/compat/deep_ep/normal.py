@@ -19,7 +19,7 @@ from moe_mlir.compat.deep_ep.engine import Engine, Loaded
 from moe_mlir.compat.deep_ep.local import align, local_ids
 from moe_mlir.compat.deep_ep.missing import lack
 from moe_mlir.compat.deep_ep.tokens import packs, sum_of_ranks
-from moe_mlir.exchange.description import MAX_TOP_K
+from moe_mlir.exchange.fields import MAX_TOP_K
 from moe_mlir.runtime.dtypes import element_type
 
 # Plans are for a power of 2 of tokens, and for no fewer, so that there are few.
