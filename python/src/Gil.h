@@ -61,6 +61,16 @@ private:
   PyGILState_STATE state;
 };
 
+/// Runs `function` with the GIL, for threads that Python may not know. When the
+/// interpreter has begun to end it does not run: what it would free stays until
+/// the process has ended.
+template <typename Function> void withGilUntilTheEnd(Function function) {
+  if (!Py_IsInitialized())
+    return;
+  WithGil locked;
+  function();
+}
+
 } // namespace moe::py
 
 #endif // MOE_PYTHON_GIL_H

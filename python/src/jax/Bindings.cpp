@@ -53,8 +53,7 @@ void moe::py::bindXla(nb::module_ &module) {
           "__init__",
           [](OpenExchange *self, const std::string &fingerprint,
              double seconds) {
-            new (self) OpenExchange{
-                std::make_shared<XlaExchange>(fingerprint, seconds)};
+            new (self) OpenExchange{XlaExchange::make(fingerprint, seconds)};
           },
           nb::arg("fingerprint"), nb::arg("seconds"))
       .def(

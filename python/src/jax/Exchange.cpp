@@ -8,6 +8,8 @@
 
 #include "Exchange.h"
 
+#include "../Gil.h"
+
 #include <algorithm>
 
 using namespace moe::py;
@@ -51,6 +53,16 @@ groupOf(std::vector<ContextRef> contexts, bool areAllHere) {
     place = group;
   }
   return group;
+}
+
+/// Its entries are objects of Python. A thread of a call has it a little longer
+/// than the call lasts, and so may be the last when the program has ended.
+std::shared_ptr<XlaExchange> XlaExchange::make(std::string fingerprint,
+                                               double seconds) {
+  auto destroy = [](XlaExchange *exchange) {
+    withGilUntilTheEnd([exchange] { delete exchange; });
+  };
+  return {new XlaExchange(std::move(fingerprint), seconds), destroy};
 }
 
 void XlaExchange::addGroup(const std::vector<std::pair<int, Entries>> &given,

@@ -45,8 +45,9 @@ public:
     Entries entries;
   };
 
-  XlaExchange(std::string fingerprint, double seconds)
-      : fingerprint(std::move(fingerprint)), seconds(seconds) {}
+  /// Any thread may be the last to let go of it.
+  static std::shared_ptr<XlaExchange> make(std::string fingerprint,
+                                           double seconds);
 
   /// Adds the ranks of a group, each with the number of its device.
   void addGroup(const std::vector<std::pair<int, Entries>> &ranks,
@@ -71,6 +72,9 @@ public:
   const double seconds; ///< that a call waits for its turn
 
 private:
+  XlaExchange(std::string fingerprint, double seconds)
+      : fingerprint(std::move(fingerprint)), seconds(seconds) {}
+
   std::map<int, std::unique_ptr<Rank>> ranks; ///< by the number of the device
   std::vector<std::shared_ptr<Group>> groups;
 };
