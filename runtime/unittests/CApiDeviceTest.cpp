@@ -68,6 +68,9 @@ TEST_F(CApiDeviceTest, LaunchIsACallOnTheHost) {
   EXPECT_EQ(moert_context_device(context).device_type, kDLCPU);
   EXPECT_STREQ(moert_context_device_name(context), "");
   moert_entry *entry = load("local", "copy_f32");
+  DLDevice where = {kDLCUDA, 1};
+  ASSERT_MOERT(moert_entry_arg_device(entry, 0, &where));
+  EXPECT_EQ(where.device_type, kDLCPU);
   float values[6] = {1, 2, 3, 4, 5, 6};
   int64_t shape[2] = {2, 3};
   DLTensor in = vectorOf(values, shape);

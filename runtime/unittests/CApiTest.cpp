@@ -201,7 +201,7 @@ TEST_F(CApiTest, ArtifactsThatAreRefused) {
   };
   for (const Case &c :
        {Case{"bad-abi", MOERT_ABI_MISMATCH,
-             "has ABI version 2, this runtime understands version 4"},
+             "has ABI version 2, this runtime understands version 5"},
         {"bad-target", MOERT_UNAVAILABLE, "is for target 'cuda:sm_90'"},
         {"bad-cpu", MOERT_ABI_MISMATCH, "unknown CPU level 'x86-64-v9'"},
         {"bad-symbol", MOERT_INVALID_ARGUMENT,

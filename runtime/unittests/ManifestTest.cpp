@@ -15,7 +15,7 @@ using namespace moe::rt;
 using Json = nlohmann::json;
 
 static const char *const good = R"({
-  "abi_version": 4, "producer": "moe-mlir 0.1.0", "target": "host",
+  "abi_version": 5, "producer": "moe-mlir 0.1.0", "target": "host",
   "cpu": "x86-64-v3", "hash": "6f0e2b1c9d5a4c37", "ranks": 4,
   "symm_bytes": 29884416,
   "entries": [
@@ -54,6 +54,7 @@ TEST(ManifestTest, ReadsWhatGpusNeed) {
   json["device_strings"] = {"route", "expert id"};
   json["entries"][0]["args"][1]["symmetric"] = true;
   json["entries"][0]["results"][0]["symmetric"] = false;
+  json["entries"][0]["results"][0]["host"] = true;
   auto manifest = Manifest::parse(json.dump());
   ASSERT_TRUE(manifest.isOk()) << manifest.status().message();
   EXPECT_EQ(manifest->backendName(), "cuda");
@@ -63,6 +64,8 @@ TEST(ManifestTest, ReadsWhatGpusNeed) {
   EXPECT_FALSE(manifest->entries[0].args[0].isSymmetric);
   EXPECT_TRUE(manifest->entries[0].args[1].isSymmetric);
   EXPECT_FALSE(manifest->entries[0].results[0].isSymmetric);
+  EXPECT_FALSE(manifest->entries[0].args[1].isHost);
+  EXPECT_TRUE(manifest->entries[0].results[0].isHost);
 }
 
 TEST(ManifestTest, ReadsExtentsThatAreKnownBeforeACall) {
@@ -115,7 +118,7 @@ static std::string replace(const std::string &path, const std::string &value) {
 TEST(ManifestTest, OtherAbiVersions) {
   expectError(replace("/abi_version", "2"),
               "the artifact has ABI version 2, this runtime understands "
-              "version 4",
+              "version 5",
               MOERT_ABI_MISMATCH);
   // Of another version nothing else is looked at.
   auto manifest = Manifest::parse(R"({"abi_version": 7, "ranks": "many"})");
@@ -303,6 +306,29 @@ TEST(ManifestTest, MalformedFieldsForGpus) {
             "or false");
 }
 
+TEST(ManifestTest, TensorsOfTheHostInArtifactsForGpusAlone) {
+  const std::string m = "malformed manifest: ";
+  const std::string host =
+      R"([{"op": "add", "path": "/entries/0/results/0/host", "value": )";
+  expectError(host + "true}]",
+              m + "entries: a tensor with 'host' although 'target' is not "
+                  "'cuda'");
+  expectError(host + "1}]",
+              m + "entries[0].results[0].host: expected true or false");
+  const std::string cuda =
+      R"(, {"op": "replace", "path": "/target", "value": "cuda"})";
+  expectError(host + "true}" + cuda +
+                  R"(, {"op": "add", "path": "/entries/0/results/0/symmetric",
+                        "value": true}])",
+              m + "entries[0].results[0].host: true although 'symmetric' is, "
+                  "too");
+  for (const std::string &patch :
+       {host + "false}]", host + "true}" + cuda + "]"}) {
+    Json json = Json::parse(good).patch(Json::parse(patch));
+    EXPECT_TRUE(Manifest::parse(json.dump()).isOk()) << patch;
+  }
+}
+
 TEST(ManifestTest, FirstDifferenceOfTwoManifests) {
   auto differ = [](const char *mine, const char *theirs) {
     return describeDifference(mine, theirs);
@@ -327,6 +353,11 @@ TEST(ManifestTest, FirstDifferenceOfTwoManifests) {
                    R"({"entries": [{"name": "f"}, {"name": "g"}]})"),
             "the number of entries (1 and 2)");
   EXPECT_EQ(differ(R"({"cpu": "x"})", R"({})"), "cpu (x and nothing)");
+  EXPECT_EQ(differ(R"({"hash": "a", "entries": [{"name": "f", "args":
+                  [{"dtype": "i32", "shape": [4], "host": true}]}]})",
+                   R"({"hash": "b", "entries": [{"name": "f", "args":
+                  [{"dtype": "i32", "shape": [4]}]}]})"),
+            "entries[0] ('f').args[0].host (true and nothing)");
   EXPECT_EQ(differ("no manifest", "{}"), "their manifests");
 }
 

@@ -17,7 +17,7 @@
 // CHECK: llvm.mlir.global external constant @moe_gpu_image("{{.*}}.target sm_90{{.*}}.entry exchange_kernel(
 
 // CHECK: llvm.func @moe_entry_exchange(
-// CHECK: @moe_artifact_manifest("{\22abi_version\22:4,{{.*}}\22target\22:\22cuda\22,\22cpu\22:\22x86-64-v3\22,\22gpu\22:{\22bytes\22:{{[1-9][0-9]+}},\22chip\22:\22sm_90\22,\22format\22:\22ptx\22},\22device_strings\22:[\22{{.*}}\22signal\22
+// CHECK: @moe_artifact_manifest("{\22abi_version\22:5,{{.*}}\22target\22:\22cuda\22,\22cpu\22:\22x86-64-v3\22,\22gpu\22:{\22bytes\22:{{[1-9][0-9]+}},\22chip\22:\22sm_90\22,\22format\22:\22ptx\22},\22device_strings\22:[\22{{.*}}\22signal\22
 
 // SM80: @moe_gpu_image("{{.*}}.version 7.8{{.*}}.target sm_80
 // SM80: \22gpu\22:{\22bytes\22:{{[0-9]+}},\22chip\22:\22sm_80\22

@@ -21,7 +21,7 @@
 // ELF: GNU_STACK {{.*}} RW {{ *}}0
 // ELF: (NEEDED) Shared library: [libm.so.6]
 
-// MANIFEST: {"abi_version":4,"producer":"moe-mlir {{[0-9.]+}}","target":"host","cpu":"x86-64-v3","hash":"{{[0-9a-f]+}}","ranks":2,
+// MANIFEST: {"abi_version":5,"producer":"moe-mlir {{[0-9.]+}}","target":"host","cpu":"x86-64-v3","hash":"{{[0-9a-f]+}}","ranks":2,
 shard.grid @ep(shape = 2)
 func.func @exchange(%send: tensor<?x4xf32>, %counts: tensor<2xi32>) -> tensor<20x4xf32> {
   %recv, %n = moe.alltoallv %send, %counts on @ep

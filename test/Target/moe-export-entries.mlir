@@ -68,7 +68,7 @@ module attributes {moe.ranks = 4 : i64, symm.workspace_bytes = 512 : i64,
 // CHECK: llvm.extractvalue %[[BOTH]][0]
 // CHECK: llvm.extractvalue %[[BOTH]][1]
 
-// CHECK: llvm.mlir.global external constant @moe_artifact_manifest("{\22abi_version\22:4,\22producer\22:\22moe-mlir {{[0-9.]+}}\22,
+// CHECK: llvm.mlir.global external constant @moe_artifact_manifest("{\22abi_version\22:5,\22producer\22:\22moe-mlir {{[0-9.]+}}\22,
 // CHECK-SAME: \22target\22:\22host\22,\22cpu\22:\22x86-64-v2\22,\22hash\22:\22{{[0-9a-f]+}}\22,
 // CHECK-SAME: \22ranks\22:4,\22symm_bytes\22:512,\22entries\22:[
 // CHECK-SAME: {\22name\22:\22one\22,\22symbol\22:\22moe_entry_one\22,\22args\22:[{\22dtype\22:\22bf16\22,\22shape\22:[-1]}],\22results\22:[{\22dtype\22:\22f32\22,\22shape\22:[]}]},

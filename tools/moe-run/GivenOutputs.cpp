@@ -45,7 +45,7 @@ Status GivenOutputs::create(Context &context, Entry &entry,
   for (size_t i = 0; i < shapes.size(); ++i) {
     const TensorType &type = entry.description->results[i];
     DLTensor view{};
-    view.device = context.device().device();
+    view.device = type.isHost ? DLDevice{kDLCPU, 0} : context.device().device();
     view.dtype = toDLDataType(type.dtype);
     view.ndim = static_cast<int32_t>(shapes[i].size());
     view.shape = shapes[i].data();
@@ -58,12 +58,13 @@ Status GivenOutputs::create(Context &context, Entry &entry,
         return block.status();
       view.data = *block;
     } else {
-      view.data = context.memory().allocate(int64_t(bytes), 64);
+      Memory &memory = type.isHost ? context.hostMemory() : context.memory();
+      view.data = memory.allocate(int64_t(bytes), 64);
       if (!view.data)
         return makeError(MOERT_OUT_OF_MEMORY,
                          "rank %d: output %zu: no room for %zu bytes",
                          context.rank(), i, bytes);
-      context.memory().keep(view.data);
+      memory.keep(view.data);
     }
     std::vector<unsigned char> bits(bytes, untouched);
     if (Status s = context.copyFromHost(view, bits.data(), bytes); !s.isOk())

@@ -134,12 +134,12 @@ Status RankRun::readInputs() {
 }
 
 /// Brings the inputs to where calls take them as they are: symmetric ones to
-/// symmetric memory, and all to the device. Collective.
+/// symmetric memory, and all but those of the host to the device. Collective.
 Status RankRun::placeInputs() {
   bool isHost = context->device().device().device_type == kDLCPU;
   const std::vector<TensorType> &args = entry->description->args;
   for (size_t i = 0; i < args.size(); ++i) {
-    if (isHost && !args[i].isSymmetric)
+    if ((isHost || args[i].isHost) && !args[i].isSymmetric)
       continue;
     int64_t count = 1;
     for (int64_t extent : inputs[i].shape)

@@ -42,7 +42,7 @@ extern "C" {
 #endif
 
 /// Raised with every incompatible change of this header or of the manifest.
-#define MOERT_ARTIFACT_ABI_VERSION 4
+#define MOERT_ARTIFACT_ABI_VERSION 5
 
 /// The most ranks that an artifact may be for.
 #define MOERT_MAX_RANKS 65536
@@ -120,7 +120,8 @@ void moert_free(void *ptr);
 /// that has given memory of `bytes` bytes for it and the entry has not asked
 /// before; else that of moert_alloc. The caller's is aligned to an element, or
 /// to 16 bytes on a GPU, and is not freed. A result that the entry returns
-/// elsewhere is copied to the caller's memory.
+/// elsewhere is copied to the caller's memory. That of a result which the
+/// manifest marks as the host's is host memory whatever the target.
 void *moert_alloc_result(int64_t index, int64_t bytes, int64_t alignment);
 
 //===----------------------------------------------------------------------===//
@@ -170,6 +171,11 @@ void moert_exchange_end(void);
 // never reads or writes it. Launches and copies are ordered by the stream of
 // the call; memory that moert_free takes back may be in use until the work
 // before it on the stream is done.
+//
+// Arguments and results that the manifest marks as the host's are host memory,
+// aligned to an element. Host code reads and writes them before the entry
+// returns. They may be gone after that, so they are no operands of kernels and
+// copies, and no buffers of exchanges.
 
 /// What a kernel records when a check fails or a wait times out, instead of
 /// trapping: the first error only. It is in host memory that the device has

@@ -194,6 +194,8 @@ public:
   Bootstrap &boot() { return *bootstrap; }
   Timings &timings() { return times; }
   Memory &memory() { return *arena; }
+  /// What tensors in host memory come from; the same on the host backend.
+  Memory &hostMemory() { return *hostArena; }
   /// An error in a child of the process that made the context.
   Status refuseIfForked() const;
   /// How many graphs have captured launches.
@@ -269,6 +271,8 @@ private:
   Status refuseIfIncomplete() const;
   bool invoke(Entry &entry, void **args);
   bool checkOrder(int peer);
+  bool allocateFrom(Memory &memory, int64_t bytes, int64_t alignment,
+                    void *&out);
   std::string describeCollective(const CollectiveId &id) const;
   Status compareCollectives(int peer, const CollectiveId &mine,
                             const CollectiveId &theirs) const;
@@ -297,7 +301,7 @@ private:
   /// Unloaded while there were graphs, which may have launches of them.
   std::vector<std::unique_ptr<Artifact>> retired;
   uint64_t numLoads = 0; ///< of artifacts, also of those that are gone
-  std::shared_ptr<Memory> arena;
+  std::shared_ptr<Memory> arena, hostArena;
   Timings times;
   ContextOptions options;
 

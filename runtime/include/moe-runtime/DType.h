@@ -55,6 +55,8 @@ struct TensorType {
   std::vector<int64_t> shape;
   /// In the symmetric heap, at the same offset on all ranks.
   bool isSymmetric = false;
+  /// In host memory, though the artifact is for GPUs.
+  bool isHost = false;
 
   /// "bf16[?,7168]".
   std::string str() const;

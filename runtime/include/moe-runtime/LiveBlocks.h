@@ -48,6 +48,8 @@ public:
     return true;
   }
 
+  bool has(void *ptr) const { return blocks.count(ptr) != 0; }
+
   /// Gives up the blocks that were not kept. Looks at those of the call alone:
   /// there may be many older ones.
   template <typename Recycle> void endCall(Recycle recycle) {

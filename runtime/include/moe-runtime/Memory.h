@@ -32,6 +32,8 @@ public:
   /// Taken n times, it is freed by the n-th free. False when `ptr` is no
   /// block.
   virtual bool keep(void *ptr) = 0;
+  /// Whether `ptr` is a live block.
+  virtual bool has(void *ptr) const = 0;
   /// Frees the blocks that were not kept.
   virtual void endCall() = 0;
 

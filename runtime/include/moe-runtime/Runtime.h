@@ -238,6 +238,12 @@ MOERT_API moert_code moert_entry_arg(const moert_entry *entry, size_t index,
                                      moert_tensor_type *out);
 MOERT_API moert_code moert_entry_result(const moert_entry *entry, size_t index,
                                         moert_tensor_type *out);
+/// Where a launch expects an argument, and where a result is: {kDLCPU, 0} for
+/// one in host memory, else the context's device.
+MOERT_API moert_code moert_entry_arg_device(const moert_entry *entry,
+                                            size_t index, DLDevice *out);
+MOERT_API moert_code moert_entry_result_device(const moert_entry *entry,
+                                               size_t index, DLDevice *out);
 
 /// Collective when the artifact communicates. `inputs` are borrowed for the
 /// call and may be strided; `outputs` receives one tensor per result, each to
@@ -254,6 +260,12 @@ MOERT_API moert_code moert_entry_result(const moert_entry *entry, size_t index,
 /// over. Ranks that pass different offsets get MOERT_COLLECTIVE_MISMATCH. A
 /// symmetric result is in the workspace of the artifact: its deleter frees no
 /// tensor data, and the next call of the entry writes over it.
+///
+/// On a GPU, what moert_entry_arg_device says is on the host has to be in host
+/// memory, of any alignment and strides. It is read before the call or launch
+/// returns, and may be freed then; a graph keeps to what was read when it was
+/// captured. A result that is there is complete when the call or launch
+/// returns.
 MOERT_API moert_code moert_entry_call(moert_entry *entry,
                                       const DLTensor *const *inputs,
                                       size_t num_inputs,
@@ -263,8 +275,8 @@ MOERT_API moert_code moert_entry_call(moert_entry *entry,
 /// The same, ordered by `stream` (a CUstream or cudaStream_t; NULL is the
 /// legacy default stream) instead of waiting: inputs need to be ready, and
 /// results are, in the order of the stream. Inputs are dense, 16-byte aligned
-/// and on the context's device. On the host backend the same as
-/// moert_entry_call, and `stream` is NULL.
+/// and on the context's device, but for those of the host. On the host backend
+/// the same as moert_entry_call, and `stream` is NULL.
 ///
 /// After an entry's first call, a launch neither waits for the GPU nor
 /// allocates from the system once it has seen the sizes of its temporaries on
@@ -292,10 +304,10 @@ MOERT_API moert_code moert_entry_launch(moert_entry *entry,
 
 /// The same as moert_entry_call and moert_entry_launch, with results in tensors
 /// of the caller's, which the runtime neither allocates nor, as a rule, copies.
-/// `outputs` has one per result, each on the context's device, of the result's
-/// type and shape, dense and row-major, and aligned like an input. It shares no
-/// memory with an input, another output, or what the call writes of the
-/// artifact's workspace.
+/// `outputs` has one per result, each where moert_entry_result_device says, of
+/// the result's type and shape, dense and row-major, and aligned like an input,
+/// or to an element on the host. It shares no memory with an input, another
+/// output, or what the call writes of the artifact's workspace.
 ///
 /// A symmetric result needs memory of moert_symm_alloc, at the same offset on
 /// all ranks; those that give different offsets, or none, get

@@ -119,6 +119,11 @@ bool DeviceArena::keep(void *ptr) {
   return live.keep(ptr);
 }
 
+bool DeviceArena::has(void *ptr) const {
+  std::lock_guard<std::mutex> lock(mutex);
+  return live.has(ptr);
+}
+
 void DeviceArena::endCall() {
   std::lock_guard<std::mutex> lock(mutex);
   live.endCall([&](const Block &block) { recycle(block); });

@@ -57,6 +57,7 @@ public:
   void *allocate(int64_t bytes, int64_t alignment) override;
   bool free(void *ptr) override;
   bool keep(void *ptr) override;
+  bool has(void *ptr) const override;
   void endCall() override;
   Stats stats() const override;
 

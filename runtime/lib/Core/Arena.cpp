@@ -103,6 +103,11 @@ bool Arena::keep(void *ptr) {
   return live.keep(ptr);
 }
 
+bool Arena::has(void *ptr) const {
+  std::lock_guard<std::mutex> lock(mutex);
+  return live.has(ptr);
+}
+
 void Arena::endCall() {
   std::lock_guard<std::mutex> lock(mutex);
   live.endCall([&](const Block &block) { recycle(block); });

@@ -290,48 +290,6 @@ moert_code moert_artifact_entry(moert_artifact *artifact, const char *name,
   });
 }
 
-const char *moert_entry_name(const moert_entry *entry) {
-  return entry ? entry->entry->description->name.c_str() : "";
-}
-
-size_t moert_entry_num_args(const moert_entry *entry) {
-  return entry ? entry->entry->description->args.size() : 0;
-}
-
-size_t moert_entry_num_results(const moert_entry *entry) {
-  return entry ? entry->entry->description->results.size() : 0;
-}
-
-static Status describe(const std::vector<TensorType> &types, size_t index,
-                       moert_tensor_type *out) {
-  if (!out)
-    return missing("out");
-  if (index >= types.size())
-    return makeError(MOERT_INVALID_ARGUMENT, "index %zu of %zu", index,
-                     types.size());
-  const TensorType &type = types[index];
-  *out = {toDLDataType(type.dtype), dtypeName(type.dtype),
-          static_cast<int32_t>(type.shape.size()), type.isSymmetric ? 1 : 0,
-          type.shape.data()};
-  return Status::ok();
-}
-
-moert_code moert_entry_arg(const moert_entry *entry, size_t index,
-                           moert_tensor_type *out) {
-  return guarded([&] {
-    return entry ? describe(entry->entry->description->args, index, out)
-                 : missing("entry");
-  });
-}
-
-moert_code moert_entry_result(const moert_entry *entry, size_t index,
-                              moert_tensor_type *out) {
-  return guarded([&] {
-    return entry ? describe(entry->entry->description->results, index, out)
-                 : missing("entry");
-  });
-}
-
 /// What a call and a launch have in common.
 template <typename Run>
 static moert_code runEntry(moert_entry *entry, const DLTensor *const *inputs,

@@ -63,6 +63,8 @@ Status Context::run(Entry &entry, const std::vector<const DLTensor *> &inputs,
                            "another call is running on this context"));
   AtEnd end([&] {
     arena->endCall();
+    if (hostArena != arena)
+      hostArena->endCall();
     busy = false;
   });
   return callGuarded(entry, inputs, outputs, stream);
@@ -102,8 +104,8 @@ Status Context::callGuarded(Entry &entry,
     if (Status s = refuseIfFailed(); !s.isOk())
       return s;
   CallFrame frame(*entry.description,
-                  {*backend, arena, *symmHeap, entry.artifact->symmetricResults,
-                   stream.isOwn});
+                  {*backend, arena, hostArena, *symmHeap,
+                   entry.artifact->symmetricResults, stream.isOwn});
   Status status = backend->beginCall(stream);
   bool hasBegun = status.isOk();
   AtEnd end([&] {
@@ -351,7 +353,12 @@ void Context::failAssertion(const char *location, const char *text) {
 }
 
 bool Context::allocate(int64_t bytes, int64_t alignment, void *&out) {
-  out = arena->allocate(bytes, alignment);
+  return allocateFrom(*arena, bytes, alignment, out);
+}
+
+bool Context::allocateFrom(Memory &memory, int64_t bytes, int64_t alignment,
+                           void *&out) {
+  out = memory.allocate(bytes, alignment);
   return out || stop(makeError(MOERT_OUT_OF_MEMORY,
                                "%s: cannot allocate %lld bytes aligned to %lld",
                                here().c_str(), (long long)bytes,
@@ -361,7 +368,8 @@ bool Context::allocate(int64_t bytes, int64_t alignment, void *&out) {
 bool Context::allocateResult(int64_t index, int64_t bytes, int64_t alignment,
                              void *&out) {
   out = runningFrame->takeGiven(index, bytes);
-  return out || allocate(bytes, alignment, out);
+  return out || allocateFrom(runningFrame->memoryOfResult(index), bytes,
+                             alignment, out);
 }
 
 void *Context::symmetricResult(int64_t index, int64_t offset, int64_t bytes) {
@@ -371,7 +379,7 @@ void *Context::symmetricResult(int64_t index, int64_t offset, int64_t bytes) {
 }
 
 bool Context::free(void *ptr) {
-  return arena->free(ptr) ||
+  return arena->free(ptr) || hostArena->free(ptr) ||
          stop(makeError(MOERT_INTERNAL,
                         "%s: freeing %p, which moert_alloc did not give out",
                         here().c_str(), ptr));

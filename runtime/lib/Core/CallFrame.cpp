@@ -115,12 +115,26 @@ bool moe::rt::isHostMemory(DLDevice device) {
   return device.device_type == kDLCPU || device.device_type == kDLCUDAHost;
 }
 
-size_t moe::rt::alignmentOf(const Backend &backend, size_t elementBytes) {
-  return backend.isAsynchronous() ? 16 : elementBytes;
+Status moe::rt::checkOnHost(DLDevice given) {
+  if (isHostMemory(given))
+    return Status::ok();
+  std::string got =
+      given.device_type == kDLCUDA
+          ? format("device %d", given.device_id)
+          : format("DLPack device type %d", int(given.device_type));
+  return makeError(MOERT_INVALID_ARGUMENT,
+                   "expected a tensor in host memory, since the CPU uses it "
+                   "during the call, got one on %s; copy it to the host, or "
+                   "give host memory to write to",
+                   got.c_str())
+      .expecting("host memory", got);
 }
 
 /// Whether an argument may be in memory of this kind.
-static Status checkDevice(const CallSite &site, DLDevice given) {
+static Status checkDevice(const CallSite &site, const TensorType &type,
+                          DLDevice given) {
+  if (type.isHost)
+    return checkOnHost(given);
   DLDevice mine = site.backend.device();
   if (given.device_type == mine.device_type) {
     if (given.device_id == mine.device_id || mine.device_type == kDLCPU)
@@ -171,21 +185,21 @@ Status CallFrame::checkSymmetric(const DLTensor &tensor, size_t bytes) {
 }
 
 /// Gets memory of the call and fills it with the tensor's elements.
-Status CallFrame::bring(const DLTensor &input, size_t elementBytes,
+Status CallFrame::bring(const DLTensor &input, const TensorType &type,
                         size_t bytes, const char *&data) {
-  bool isOnDevice =
-      site.backend.isAsynchronous() && !isHostMemory(input.device);
-  if (isOnDevice && !isDense(input))
+  size_t elementBytes = dtypeBytes(type.dtype);
+  if (site.backend.isAsynchronous() && !isHostMemory(input.device) &&
+      !isDense(input))
     return Status(MOERT_INVALID_ARGUMENT,
                   "a tensor on a device has to be dense and row-major");
   auto *packed = static_cast<char *>(
-      site.memory->allocate(static_cast<int64_t>(bytes), 64));
+      memoryOf(type)->allocate(static_cast<int64_t>(bytes), 64));
   if (!packed)
     return makeError(MOERT_OUT_OF_MEMORY, "cannot allocate %zu bytes", bytes);
   data = packed;
   if (bytes == 0)
     return Status::ok();
-  if (!site.backend.isAsynchronous()) {
+  if (!isOnDevice(type)) {
     packTensor(input, elementBytes, packed);
     return Status::ok();
   }
@@ -202,7 +216,7 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
   if (!input)
     return Status(MOERT_INVALID_ARGUMENT, "no tensor was given");
   size_t rank = input->ndim < 0 ? 0 : input->ndim;
-  if (Status s = checkDevice(site, input->device); !s.isOk())
+  if (Status s = checkDevice(site, type, input->device); !s.isOk())
     return s;
   if (!acceptsDLDataType(type.dtype, input->dtype))
     return makeError(MOERT_INVALID_ARGUMENT, "expected element type %s, got %s",
@@ -225,10 +239,8 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
 
   size_t bytes = size_t(*count) * elementBytes;
   const char *data = dataOf(*input);
-  size_t alignment = alignmentOf(site.backend, elementBytes);
-  bool isAligned = reinterpret_cast<uintptr_t>(data) % alignment == 0;
-  bool isElsewhere =
-      site.backend.isAsynchronous() && isHostMemory(input->device);
+  bool isAligned = reinterpret_cast<uintptr_t>(data) % alignmentOf(type) == 0;
+  bool isElsewhere = isOnDevice(type) && isHostMemory(input->device);
   if (type.isSymmetric) {
     if (Status s = checkSymmetric(*input, bytes); !s.isOk())
       return s;
@@ -241,7 +253,7 @@ Status CallFrame::setInput(size_t index, const DLTensor *input) {
         format(", argument %zu at offset %zu", index, site.heap.offsetOf(data));
   } else if (bytes == 0 || !isDense(*input) || !isAligned || isElsewhere ||
              site.workspace.isWritten(entry, data, bytes)) {
-    if (Status s = bring(*input, elementBytes, bytes, data); !s.isOk())
+    if (Status s = bring(*input, type, bytes, data); !s.isOk())
       return s;
   }
   fillDescriptor(descriptor(index), data, input->shape, rank);

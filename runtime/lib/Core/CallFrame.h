@@ -23,6 +23,7 @@ namespace moe::rt {
 struct CallSite {
   Backend &backend;
   std::shared_ptr<Memory> memory;
+  std::shared_ptr<Memory> hostMemory; ///< the same on the host backend
   const SymmetricHeap &heap;
   /// Of the artifact, which the call writes to, but for results of its other
   /// entries.
@@ -51,6 +52,9 @@ public:
   void *takeGiven(int64_t index, int64_t bytes);
   /// @}
 
+  /// What memory of result `index` comes from where the caller has given none.
+  Memory &memoryOfResult(int64_t index);
+
   /// ", argument 0 at offset 512" for symmetric arguments, and for outputs of
   /// the caller's, which are at the same offset on all ranks.
   const std::string &symmetricText() const { return offsets; }
@@ -74,11 +78,23 @@ private:
   int64_t *descriptor(size_t index) {
     return static_cast<int64_t *>(pointers[index]);
   }
+  /// Whether generated code expects a tensor of that type in device memory.
+  bool isOnDevice(const TensorType &type) const {
+    return site.backend.isAsynchronous() && !type.isHost;
+  }
+  /// What kernels load with one instruction, or what the CPU loads.
+  size_t alignmentOf(const TensorType &type) const {
+    return isOnDevice(type) ? 16 : dtypeBytes(type.dtype);
+  }
+  const std::shared_ptr<Memory> &memoryOf(const TensorType &type) const {
+    return type.isHost ? site.hostMemory : site.memory;
+  }
   Status setInput(size_t index, const DLTensor *input);
   Status checkSymmetric(const DLTensor &tensor, size_t bytes);
-  Status bring(const DLTensor &input, size_t elementBytes, size_t bytes,
+  Status bring(const DLTensor &input, const TensorType &type, size_t bytes,
                const char *&data);
   Status takeResult(size_t index, DLManagedTensor *&out);
+  Status checkReadable(const int64_t *descriptor) const;
   Status setOutput(size_t index, const DLTensor *tensor);
   Status checkOverlaps(size_t index) const;
   Status storeResult(size_t index);
@@ -97,13 +113,13 @@ private:
 /// Whether memory of that kind is the host's.
 bool isHostMemory(DLDevice device);
 
+/// That a tensor which the manifest marks as the host's is in such memory.
+Status checkOnHost(DLDevice given);
+
 /// Address of the first element.
 inline char *dataOf(const DLTensor &tensor) {
   return static_cast<char *>(tensor.data) + tensor.byte_offset;
 }
-
-/// What kernels load with one instruction, or what the CPU loads.
-size_t alignmentOf(const Backend &backend, size_t elementBytes);
 
 /// Copies a strided tensor to dense row-major memory.
 void packTensor(const DLTensor &tensor, size_t elementBytes, char *out);

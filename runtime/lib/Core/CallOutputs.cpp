@@ -63,7 +63,10 @@ Status CallFrame::setOutputs(const std::vector<const DLTensor *> &given) {
   return Status::ok();
 }
 
-static Status checkOutputDevice(const Backend &backend, DLDevice given) {
+static Status checkOutputDevice(const Backend &backend, const TensorType &type,
+                                DLDevice given) {
+  if (type.isHost)
+    return checkOnHost(given);
   DLDevice mine = backend.device();
   if (given.device_type == mine.device_type &&
       (given.device_id == mine.device_id || mine.device_type == kDLCPU))
@@ -89,9 +92,10 @@ static Status checkOutputDevice(const Backend &backend, DLDevice given) {
 Status CallFrame::setOutput(size_t index, const DLTensor *tensor) {
   if (!tensor)
     return Status(MOERT_INVALID_ARGUMENT, "no tensor was given");
-  if (Status s = checkOutputDevice(site.backend, tensor->device); !s.isOk())
-    return s;
   TensorType type = entry.results[index];
+  if (Status s = checkOutputDevice(site.backend, type, tensor->device);
+      !s.isOk())
+    return s;
   if (!acceptsDLDataType(type.dtype, tensor->dtype))
     return makeError(MOERT_INVALID_ARGUMENT, "expected element type %s, got %s",
                      dtypeName(type.dtype),
@@ -126,7 +130,7 @@ Status CallFrame::setOutput(size_t index, const DLTensor *tensor) {
     return Status(MOERT_INVALID_ARGUMENT,
                   "expected a dense row-major tensor, got one with other "
                   "strides");
-  size_t alignment = alignmentOf(site.backend, elementBytes);
+  size_t alignment = alignmentOf(type);
   size_t rest = reinterpret_cast<uintptr_t>(output.data) % alignment;
   if (output.bytes && rest)
     return makeError(MOERT_INVALID_ARGUMENT,
@@ -190,6 +194,11 @@ void *CallFrame::given(int64_t index, int64_t bytes) {
   return output.bytes == size_t(bytes) ? output.data : nullptr;
 }
 
+Memory &CallFrame::memoryOfResult(int64_t index) {
+  bool isKnown = index >= 0 && size_t(index) < entry.results.size();
+  return isKnown ? *memoryOf(entry.results[size_t(index)]) : *site.memory;
+}
+
 void *CallFrame::takeGiven(int64_t index, int64_t bytes) {
   void *data = given(index, bytes);
   if (!data || outputs[index].isTaken)
@@ -238,7 +247,10 @@ Status CallFrame::storeResult(size_t index) {
     return Status::ok();
   if (!result.data)
     return Status(MOERT_INTERNAL, "the entry did not set it");
-  if (!site.backend.isAsynchronous())
+  if (type.isHost)
+    if (Status s = checkReadable(from); !s.isOk())
+      return s;
+  if (!isOnDevice(type))
     packTensor(result, elementBytes, output.data);
   else if (!isDense(result))
     return Status(MOERT_INTERNAL, "a view of memory that is not the entry's");

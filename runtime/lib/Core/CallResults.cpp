@@ -47,13 +47,23 @@ Status CallFrame::takeResults(std::vector<DLManagedTensor *> &outputs) {
   return Status::ok();
 }
 
+/// That the CPU may read a result which the manifest marks as the host's.
+Status CallFrame::checkReadable(const int64_t *descriptor) const {
+  if (site.memory == site.hostMemory ||
+      !site.memory->has(reinterpret_cast<void *>(descriptor[0])))
+    return Status::ok();
+  return Status(MOERT_INTERNAL,
+                "it is marked as the host's, but in memory of the device");
+}
+
 Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
   const TensorType &type = entry.results[index];
+  const std::shared_ptr<Memory> &memory = memoryOf(type);
   const int64_t *from = descriptor(entry.args.size() + index);
   size_t rank = type.shape.size();
   size_t elementBytes = dtypeBytes(type.dtype);
   auto result = std::make_unique<Result>();
-  result->memory = site.memory;
+  result->memory = memory;
   result->extents.assign(from + 3, from + 3 + 2 * rank);
   int64_t *shape = result->extents.data(), *strides = shape + rank;
   std::string wrong = checkShape(type, shape, rank);
@@ -64,7 +74,7 @@ Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
   DLTensor &tensor = result->managed.dl_tensor;
   tensor.data =
       reinterpret_cast<char *>(from[1]) + from[2] * int64_t(elementBytes);
-  tensor.device = site.backend.device();
+  tensor.device = type.isHost ? DLDevice{kDLCPU, 0} : site.backend.device();
   tensor.ndim = static_cast<int>(rank);
   tensor.dtype = toDLDataType(type.dtype);
   tensor.shape = shape;
@@ -77,21 +87,24 @@ Status CallFrame::takeResult(size_t index, DLManagedTensor *&out) {
       return Status(MOERT_INTERNAL, "it is not in the symmetric heap");
     site.workspace.note(entry, data, bytes);
     result->allocated = nullptr;
-  } else if (!site.memory->keep(result->allocated)) {
+  } else if (!memory->keep(result->allocated)) {
     // A constant of the artifact or an argument: the caller gets a copy.
     size_t bytes = size_t(*count) * elementBytes;
     if (!tensor.data && bytes)
       return Status(MOERT_INTERNAL, "the entry did not set it");
-    void *copy = site.memory->allocate(int64_t(bytes), 64);
+    if (type.isHost)
+      if (Status s = checkReadable(from); !s.isOk())
+        return s;
+    void *copy = memory->allocate(int64_t(bytes), 64);
     if (!copy)
       return Status(MOERT_OUT_OF_MEMORY, "cannot copy it");
-    if (!site.backend.isAsynchronous())
+    if (!isOnDevice(type))
       packTensor(tensor, elementBytes, static_cast<char *>(copy));
     else if (!isDense(tensor))
       return Status(MOERT_INTERNAL, "a view of memory that is not the entry's");
     else if (Status s = site.backend.copy(copy, tensor.data, bytes); !s.isOk())
       return s;
-    site.memory->keep(copy);
+    memory->keep(copy);
     result->allocated = tensor.data = copy;
     int64_t stride = 1;
     for (size_t i = rank; i-- > 0; stride *= shape[i])

@@ -11,6 +11,7 @@
 #include "DeviceRecord.h"
 #include "MessageCalls.h"
 #include "Remains.h"
+#include "moe-runtime/Arena.h"
 #include "moe-runtime/HostBootstrap.h"
 
 #include <algorithm>
@@ -92,6 +93,9 @@ Context::create(std::unique_ptr<Bootstrap> bootstrap,
     return failed(s);
   context->backend = backend.take();
   context->arena = context->backend->createMemory();
+  context->hostArena = context->backend->isAsynchronous()
+                           ? std::make_shared<Arena>()
+                           : context->arena;
   auto heap = SymmetricHeap::create(*context->backend, onHost,
                                     options.symmReserveBytes);
   Status status = heap.status();
@@ -120,7 +124,8 @@ Context::~Context() {
     for (auto *list : {&artifacts, &retired})
       for (std::unique_ptr<Artifact> &artifact : *list)
         (void)artifact.release();
-    new std::shared_ptr<Memory>(std::move(arena));
+    for (std::shared_ptr<Memory> *memory : {&arena, &hostArena})
+      new std::shared_ptr<Memory>(std::move(*memory));
     return;
   }
   // Others stop waiting for this rank before it begins to take memory down.

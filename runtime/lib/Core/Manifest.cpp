@@ -54,6 +54,18 @@ static Status readInt(const Json &object, const char *key, int64_t low,
   return Status::ok();
 }
 
+/// A flag of a tensor, which is false where it does not stand.
+static Status readFlag(const Json &tensor, const char *key,
+                       const std::string &where, bool &out) {
+  auto flag = tensor.find(key);
+  if (flag == tensor.end())
+    return Status::ok();
+  if (!flag->is_boolean())
+    return malformed(where + key, "expected true or false");
+  out = flag->get<bool>();
+  return Status::ok();
+}
+
 static Status readTensors(const Json &object, const char *key,
                           const std::string &where,
                           std::vector<TensorType> &out) {
@@ -84,12 +96,13 @@ static Status readTensors(const Json &object, const char *key,
         return malformed(here + "shape", "expected extents of -1 or more");
       type.shape.push_back(extent.get<int64_t>());
     }
-    auto symmetric = tensor.find("symmetric");
-    if (symmetric != tensor.end()) {
-      if (!symmetric->is_boolean())
-        return malformed(here + "symmetric", "expected true or false");
-      type.isSymmetric = symmetric->get<bool>();
-    }
+    if (Status s = readFlag(tensor, "symmetric", here, type.isSymmetric);
+        !s.isOk())
+      return s;
+    if (Status s = readFlag(tensor, "host", here, type.isHost); !s.isOk())
+      return s;
+    if (type.isHost && type.isSymmetric)
+      return malformed(here + "host", "true although 'symmetric' is, too");
     out.push_back(std::move(type));
   }
   return Status::ok();
@@ -216,6 +229,16 @@ static Status readGpu(const Json &root, Manifest &manifest) {
   return Status::ok();
 }
 
+/// Whether a tensor of an entry has the flag.
+static bool hasTensor(const Manifest &manifest, bool TensorType::*flag) {
+  for (const Manifest::Entry &entry : manifest.entries)
+    for (const auto *types : {&entry.args, &entry.results})
+      for (const TensorType &type : *types)
+        if (type.*flag)
+          return true;
+  return false;
+}
+
 /// Manifests without a transport are direct.
 static Status readTransport(const Json &root, Manifest &manifest) {
   auto transport = root.find("transport");
@@ -226,12 +249,9 @@ static Status readTransport(const Json &root, Manifest &manifest) {
   manifest.transport = Manifest::Transport::Messages;
   if (manifest.symmBytes > 0)
     return malformed("symm_bytes", "not 0 although 'transport' is 'messages'");
-  for (const Manifest::Entry &entry : manifest.entries)
-    for (const auto *types : {&entry.args, &entry.results})
-      for (const TensorType &type : *types)
-        if (type.isSymmetric)
-          return malformed("entries", "a symmetric tensor although 'transport' "
-                                      "is 'messages'");
+  if (hasTensor(manifest, &TensorType::isSymmetric))
+    return malformed("entries", "a symmetric tensor although 'transport' is "
+                                "'messages'");
   return Status::ok();
 }
 
@@ -263,6 +283,10 @@ static Status read(const Json &root, Manifest &manifest) {
     return malformed("symm_bytes", "not 0 although 'ranks' is 0");
   if (Status s = readEntries(root, manifest.entries); !s.isOk())
     return s;
+  if (manifest.backendName() != "cuda" &&
+      hasTensor(manifest, &TensorType::isHost))
+    return malformed("entries", "a tensor with 'host' although 'target' is not "
+                                "'cuda'");
   if (Status s = readTransport(root, manifest); !s.isOk())
     return s;
   if (Status s = readGpu(root, manifest); !s.isOk())

@@ -59,9 +59,9 @@ static std::string firstDifference(const Json &mine, const Json &theirs,
 /// The keys of both, those that say most first.
 static std::vector<std::string> keysOf(const Json &mine, const Json &theirs) {
   static const std::vector<std::string> first = {
-      "target",   "ranks", "transport", "entries", "sites", "name",
-      "op",       "args",  "results",   "dtype",   "shape", "attributes",
-      "location", "gpu",   "producer",  "cpu"};
+      "target", "ranks",      "transport", "entries", "sites",    "name",
+      "op",     "args",       "results",   "dtype",   "shape",    "symmetric",
+      "host",   "attributes", "location",  "gpu",     "producer", "cpu"};
   std::vector<std::string> keys;
   for (const Json *object : {&mine, &theirs})
     for (auto &item : object->items())

@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===*/
 
 #ifndef ABI
-#define ABI "4"
+#define ABI "5"
 #endif
 #ifndef TARGET
 #define TARGET "host"
@@ -19,7 +19,7 @@
 #define SYMBOL "moe_entry_f"
 #endif
 #ifdef TRUNCATED
-#define MANIFEST "{\"abi_version\": 4"
+#define MANIFEST "{\"abi_version\": 5"
 #endif
 #ifndef MANIFEST
 #define MANIFEST                                                               \

@@ -83,7 +83,7 @@ __asm__(".pushsection .rodata\n"
 
 /* Enough for 64 ranks; a larger workspace does no harm. */
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 4, \"producer\": \"by hand\", \"target\": " TARGET ","
+    "{\"abi_version\": 5, \"producer\": \"by hand\", \"target\": " TARGET ","
     " \"cpu\": \"x86-64\", \"hash\": \"" HASH "\", \"ranks\": " STR(
         RANKS) ","
                " \"symm_bytes\": 300000,"

@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 4, \"producer\": \"by hand\", \"target\": \"host\","
+    "{\"abi_version\": 5, \"producer\": \"by hand\", \"target\": \"host\","
     " \"cpu\": \"x86-64\", \"hash\": \"hostile\", \"ranks\": 0,"
     " \"symm_bytes\": 0, \"sites\": [], \"entries\": [{\"name\": \"copy\","
     " \"symbol\": \"moe_entry_copy\","

@@ -46,7 +46,7 @@ static void copy(void *to, const void *from, int64_t bytes) {
 #define ORDINARY "{\"dtype\": \"f32\", \"shape\": [-1]}"
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 4, \"producer\": \"by hand\", \"target\": " TARGET ","
+    "{\"abi_version\": 5, \"producer\": \"by hand\", \"target\": " TARGET ","
     " \"cpu\": \"x86-64\", \"hash\": \"kept\", \"ranks\": " STR(
         RANKS) ","
                " \"symm_bytes\": 4096, \"sites\": [], \"entries\": ["

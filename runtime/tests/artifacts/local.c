@@ -40,7 +40,7 @@ struct Memref0D {
 #define SCALAR "{\"dtype\": \"f64\", \"shape\": []}"
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 4, \"producer\": \"by hand\", \"target\": \"host\","
+    "{\"abi_version\": 5, \"producer\": \"by hand\", \"target\": \"host\","
     " \"cpu\": \"x86-64\", \"hash\": \"local\", \"ranks\": 0,"
     " \"symm_bytes\": 0, \"sites\": [], \"entries\": [" COPY_MANIFEST(
         "f64") COPY_MANIFEST("f32") COPY_MANIFEST("f16") COPY_MANIFEST("bf16")

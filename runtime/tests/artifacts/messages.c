@@ -89,7 +89,7 @@ static void copy(void *to, const void *from, int64_t bytes) {
   "{\"op\": \"" op "\", \"location\": \"" location "\"}"
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 4, \"producer\": \"by hand\", \"target\": " TARGET ","
+    "{\"abi_version\": 5, \"producer\": \"by hand\", \"target\": " TARGET ","
     " \"cpu\": \"x86-64\", \"hash\": \"messages\", \"symm_bytes\": 0,"
     " \"ranks\": " STR(
         RANKS) ", \"transport\": \"" TRANSPORT "\","

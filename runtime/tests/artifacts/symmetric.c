@@ -40,7 +40,7 @@ struct Workspace {
 #define TENSOR "{\"dtype\": \"f32\", \"shape\": [-1], \"symmetric\": true}"
 
 const char moe_artifact_manifest[] =
-    "{\"abi_version\": 4, \"producer\": \"by hand\", \"target\": \"host\","
+    "{\"abi_version\": 5, \"producer\": \"by hand\", \"target\": \"host\","
     " \"cpu\": \"x86-64\", \"hash\": \"symmetric\", \"ranks\": " STR(
         RANKS) ", \"symm_bytes\": 4096, \"entries\": ["
                "{\"name\": \"from_next\", \"symbol\": "

@@ -143,7 +143,7 @@ def test_entries_by_name(runner):
 
 @pytest.mark.parametrize("name, message", [
     ("bad-abi", "the artifact has ABI version 2, this runtime understands "
-                "version 4"),
+                "version 5"),
     ("bad-target", "the artifact is for target 'cuda:sm_90', which the host "
                    "backend cannot run"),
     ("bad-cpu", "unknown CPU level 'x86-64-v9'"),

@@ -145,3 +145,26 @@ def test_symmetric_arguments(runner):
                "x{rank}.npy", "--out", "y{rank}.npy", "--bench", 5)
     for rank in range(3):
         assert np.array_equal(runner.load(f"y{rank}.npy"), rows[(rank + 1) % 3])
+
+
+@pytest.mark.parametrize("into", [[], ["--into"]])
+def test_tensors_in_host_memory(runner, gpus, into):
+    x = np.arange(16, dtype=np.float32) * 10
+    runner.save("x.npy", x)
+    for rank in range(2):
+        runner.save(f"table{rank}.npy", np.array([3 + rank, 0, 15], np.int32))
+    runner.run(*on_cuda([None], "tables"), "-n", 2, "--entry", "gather", "--in", "x.npy",
+               "--in", "table{rank}.npy", "--out", "y{rank}.npy", "--out", "found{rank}.npy",
+               "--bench", 3, *into)
+    for rank in range(2):
+        expected = x[[3 + rank, 0, 15]]
+        assert np.array_equal(runner.load(f"y{rank}.npy"), expected)
+        assert np.array_equal(runner.load(f"found{rank}.npy"), expected)
+
+
+def test_argument_in_host_memory_of_another_shape(runner, gpus):
+    runner.save("x.npy", np.zeros(4, np.float32))
+    runner.save("table.npy", np.zeros((2, 2), np.int32))
+    assert runner.fail(*on_cuda([None], "tables"), "-n", 1, "--entry", "pick", "--in", "x.npy",
+                       "--in", "table.npy") == (
+        "rank 0: argument 1: table.npy: expected rank 1 i32[?], got rank 2 [2, 2]")
