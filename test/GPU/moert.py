@@ -147,9 +147,8 @@ class Library:
             ("moert_entry_num_args", c_size_t, (c_void_p,)),
             ("moert_entry_arg", c_int32,
              (c_void_p, c_size_t, POINTER(TensorType))),
-            ("moert_entry_num_args", c_size_t, (c_void_p,)),
-            ("moert_entry_arg", c_int32,
-             (c_void_p, c_size_t, POINTER(TensorType))),
+            ("moert_entry_arg_device", c_int32,
+             (c_void_p, c_size_t, POINTER(DLDevice))),
             ("moert_entry_result", c_int32,
              (c_void_p, c_size_t, POINTER(TensorType))),
             ("moert_entry_call", c_int32,
@@ -203,12 +202,15 @@ class Entry:
             context.check(self.lib.moert_entry_result(handle, i, byref(of)))
             self.result_dtypes.append(of.name.decode())
             self.is_symmetric_result.append(bool(of.symmetric))
-        # Of each argument, whether it has to be symmetric memory.
-        self.is_symmetric = []
+        # Of each argument, whether it has to be symmetric memory, and whether
+        # host memory.
+        self.is_symmetric, self.is_on_host = [], []
         for i in range(self.lib.moert_entry_num_args(handle)):
-            of = TensorType()
+            of, where = TensorType(), DLDevice()
             context.check(self.lib.moert_entry_arg(handle, i, byref(of)))
             self.is_symmetric.append(bool(of.symmetric))
+            context.check(self.lib.moert_entry_arg_device(handle, i, byref(where)))
+            self.is_on_host.append(where.type == CPU)
 
     @staticmethod
     def _pointers(tensors):

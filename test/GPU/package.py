@@ -32,7 +32,7 @@ COMPAT_TESTS = ROOT / "python" / "tests" / "compat"
 JAX_TESTS = ROOT / "python" / "tests" / "jax"
 EXAMPLES = ROOT / "examples"
 
-from modules import CUDA_SCENES, EXCHANGE  # noqa: E402
+from modules import CUDA_SCENES, EXCHANGE, TABLES_SCENES  # noqa: E402
 
 OF_TORCH = (
     "gradients", "checkpointing", "captured_forward", "captured_training_step",
@@ -95,7 +95,8 @@ SHARED_GPU = {"CUDA_MODULE_LOADING": "EAGER", "CUDA_DEVICE_MAX_CONNECTIONS": "32
 def run_python(settings, *arguments, seconds=SECONDS):
     environment = SHARED_GPU | dict(
         os.environ, PYTHONPATH=str(settings.bin.parent / "python"),
-        PYTHONDONTWRITEBYTECODE="1")
+        PYTHONDONTWRITEBYTECODE="1",
+        MOE_TEST_ARTIFACT_DIR=str(settings.test_artifacts))
     try:
         return subprocess.run(
             [sys.executable, *map(str, arguments)], env=environment, text=True,
@@ -109,6 +110,10 @@ def run_python(settings, *arguments, seconds=SECONDS):
 def check_scene(settings, store, scene):
     check_end(run_python(settings, TESTS / "cuda_scenes.py", scene,
                          store.path(KEY).parent))
+
+
+def check_tables_scene(settings, scene):
+    check_end(run_python(settings, TESTS / "tables_scenes.py", scene))
 
 
 def check_torch_scene(settings, store, tests, scene):
@@ -174,6 +179,8 @@ def run(report, settings, store):
                    + probe.stderr.strip().rpartition("\n")[2])
     for scene in CUDA_SCENES:
         report.test(f"package/{scene}", check_scene, settings, store, scene)
+    for scene in TABLES_SCENES:
+        report.test(f"package/tables/{scene}", check_tables_scene, settings, scene)
     for scene in OF_TORCH:
         report.test(f"package/torch/{scene}", check_torch_scene, settings,
                     store, TORCH_TESTS, scene)

@@ -124,10 +124,11 @@ class Rank:
             self.symm_free(self.symmetric_buffers.pop())
 
     def make_tensors(self, entry, inputs, make):
-        """Inputs of an entry, by `make` or, where it wants that, symmetric."""
+        """Inputs of an entry, by `make` or, where it wants that, symmetric or on the host."""
         return [
-            self.symmetric_tensor(*tensor) if is_symmetric else make(*tensor)
-            for tensor, is_symmetric in zip(inputs, entry.is_symmetric)
+            self.symmetric_tensor(*tensor) if is_symmetric
+            else host_tensor(*tensor) if is_on_host else make(*tensor)
+            for tensor, is_symmetric, is_on_host in zip(inputs, entry.is_symmetric, entry.is_on_host)
         ]
 
     def own_stream(self):

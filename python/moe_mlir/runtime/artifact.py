@@ -38,15 +38,19 @@ class TensorType:
     symmetric : bool
         Whether it lies in symmetric memory: `Group.empty` makes arguments, and
         such results are valid until the entry is called again.
+    host : bool
+        Whether it lies in host memory although the group is on a GPU.
     """
 
     dtype: str
     shape: tuple[int | None, ...]
     symmetric: bool = False
+    host: bool = False
 
     def __str__(self) -> str:
         extents = ", ".join("?" if extent is None else str(extent) for extent in self.shape)
-        return f"{self.dtype}[{extents}]{' symmetric' if self.symmetric else ''}"
+        place = " symmetric" if self.symmetric else " host" if self.host else ""
+        return f"{self.dtype}[{extents}]{place}"
 
 
 class LoadedArtifact(Mapping[str, "Entry"]):

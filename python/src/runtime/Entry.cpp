@@ -9,10 +9,8 @@
 #include "Entry.h"
 
 #include <memory>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/string_view.h>
 #include <optional>
 
 namespace nb = nanobind;
@@ -23,13 +21,24 @@ Entry::Entry(std::shared_ptr<Artifact> given, moert_entry *handle)
       entryName(moert_entry_name(handle)),
       count(std::make_shared<CallCount>()) {
   count->entry = entryName;
-  for (size_t i = 0; i < moert_entry_num_args(handle); ++i)
+  for (size_t i = 0; i < moert_entry_num_args(handle); ++i) {
     check(moert_entry_arg(handle, i, &args.emplace_back()));
+    argsOnHost.push_back(isOnHost(moert_entry_arg_device, i));
+  }
   for (size_t i = 0; i < moert_entry_num_results(handle); ++i) {
     check(moert_entry_result(handle, i, &rets.emplace_back()));
+    retsOnHost.push_back(isOnHost(moert_entry_result_device, i));
     resultTypes.push_back(findElementType(rets.back().dtype));
     hasSymmetricResults |= rets.back().symmetric != 0;
   }
+}
+
+bool Entry::isOnHost(moert_code (*query)(const moert_entry *, size_t,
+                                         DLDevice *),
+                     size_t index) const {
+  DLDevice device{};
+  check(query(handle, index, &device));
+  return artifact->context->isOnDevice() && device.device_type == kDLCPU;
 }
 
 moert_entry *Entry::usable() const {
@@ -66,8 +75,10 @@ struct Entry::Order {
 
 /// On the stream that was given, or else on the framework's current one. Inputs
 /// in host memory are uploaded, and those whose framework does not say where it
-/// is are ready on the legacy stream: such calls wait for their end.
+/// is are ready on the legacy stream: such calls wait for their end. Those that
+/// are to be `onHost` are ready.
 Entry::Order Entry::orderOf(const ArgumentList &inputs,
+                            const std::vector<bool> &onHost,
                             nb::handle stream) const {
   Order order;
   bool isGiven = !stream.is_none();
@@ -78,9 +89,12 @@ Entry::Order Entry::orderOf(const ArgumentList &inputs,
   if (!artifact->context->isOnDevice())
     return order;
   int32_t device = artifact->context->device().device_id;
-  bool isAnyOnHost = false, isKnown = false;
+  bool isAnyOnHost = false, isKnown = false, isAnyOrdered = false;
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Argument &input = inputs[i];
+    if (i < onHost.size() && onHost[i])
+      continue;
+    isAnyOrdered = true;
     isAnyOnHost |= !input.isOnDevice();
     if (Tensor *own = input.own())
       own->orderBy(order.stream, order.onStream);
@@ -93,7 +107,7 @@ Entry::Order Entry::orderOf(const ArgumentList &inputs,
   if (isGiven)
     return order;
   order.onStream = isKnown && !isAnyOnHost;
-  order.waitBefore = !order.onStream && inputs.size();
+  order.waitBefore = !order.onStream && isAnyOrdered;
   return order;
 }
 
@@ -103,7 +117,8 @@ Entry::Order Entry::orderOf(const ArgumentList &inputs,
 
 /// "layer(bf16[?, 7168], i32[?, 8]) -> (bf16[?, 7168])".
 std::string Entry::signature() const {
-  auto list = [](const std::vector<moert_tensor_type> &types) {
+  auto list = [](const std::vector<moert_tensor_type> &types,
+                 const std::vector<bool> &onHost) {
     std::string text = "(";
     for (const moert_tensor_type &type : types) {
       text += (&type == types.data() ? "" : ", ") +
@@ -112,14 +127,16 @@ std::string Entry::signature() const {
         text += (i ? ", " : "") + (type.shape[i] < 0
                                        ? std::string("?")
                                        : std::to_string(type.shape[i]));
-      text += type.symmetric ? "] symmetric" : "]";
+      text += type.symmetric                      ? "] symmetric"
+              : onHost[size_t(&type - &types[0])] ? "] host"
+                                                  : "]";
     }
     return text + ")";
   };
   // The types belong to the artifact.
   if (artifact->isUnloaded || artifact->context->isClosed())
     return entryName;
-  return entryName + list(args) + " -> " + list(rets);
+  return entryName + list(args, argsOnHost) + " -> " + list(rets, retsOnHost);
 }
 
 /// The launch of `api` on the stream of `order`, or its call, which waits.
@@ -153,10 +170,11 @@ void Entry::runInto(const DLTensor *const *inputs, size_t numInputs,
   run(inputs, numInputs, order, api, outputs, numOutputs);
 }
 
-void Entry::writeTo(const ArgumentList &given, const DLTensor *const *inputs,
+void Entry::writeTo(const ArgumentList &given, const std::vector<bool> &onHost,
+                    const DLTensor *const *inputs,
                     const DLTensor *const *outputs) const {
   usable();
-  Order order = orderOf(given, nb::none());
+  Order order = orderOf(given, onHost, nb::none());
   runInto(inputs, args.size(), order, outputs, rets.size());
 }
 
@@ -172,7 +190,7 @@ void Entry::into(nb::object outputs, nb::args arguments, nb::object stream) {
     given.add(output, Argument::Written, [this, i = given.size()] {
       return "output " + std::to_string(i) + " of entry '" + entryName + "'";
     });
-  Order order = orderOf(inputs, stream);
+  Order order = orderOf(inputs, argsOnHost, stream);
   runInto(inputs.pointers(), inputs.size(), order, given.pointers(),
           given.size());
 }
@@ -209,13 +227,23 @@ nb::object Entry::pack(std::vector<nb::object> results) {
   return nb::steal(tuple);
 }
 
+/// The one whose arrays the results are: that of the first argument, of those
+/// on the GPU where there are some.
+Framework &Entry::frameworkOf(const ArgumentList &inputs) const {
+  size_t first = 0;
+  while (first < inputs.size() && first < args.size() && argsOnHost[first])
+    ++first;
+  if (first == inputs.size())
+    first = 0;
+  return inputs.size() ? inputs[first].framework() : defaultFramework();
+}
+
 nb::object Entry::call(nb::args given, nb::object stream) {
   usable();
   ArgumentList inputs;
   read(inputs, given);
-  Framework &framework =
-      inputs.size() ? inputs[0].framework() : defaultFramework();
-  Order order = orderOf(inputs, stream);
+  Framework &framework = frameworkOf(inputs);
+  Order order = orderOf(inputs, argsOnHost, stream);
   DLDevice device = artifact->context->device();
   std::vector<std::vector<int64_t>> shapes;
   if (hasSymmetricResults || !framework.allocatesOn(device) ||
@@ -224,7 +252,10 @@ nb::object Entry::call(nb::args given, nb::object stream) {
   std::vector<nb::object> results;
   ArgumentList outputs;
   for (size_t i = 0; i < rets.size(); ++i) {
-    results.push_back(framework.empty(*resultTypes[i], shapes[i], device));
+    results.push_back(
+        retsOnHost[i] ? framework.onHost().empty(*resultTypes[i], shapes[i],
+                                                 DLDevice{kDLCPU, 0})
+                      : framework.empty(*resultTypes[i], shapes[i], device));
     outputs.add(results.back(), Argument::Written,
                 [] { return std::string("an array of the framework's own"); });
   }
@@ -243,125 +274,19 @@ nb::object Entry::callAllocating(ArgumentList &inputs, const Order &order,
   run(inputs.pointers(), inputs.size(), order, api, outputs.data(),
       outputs.size());
   ++count->calls;
-  // All are owned before the first may fail.
+  // All are owned before the first may fail. Those of the host are complete.
   std::vector<std::shared_ptr<Tensor>> tensors;
   for (size_t i = 0; i < outputs.size(); ++i)
     tensors.push_back(std::make_shared<Tensor>(
         artifact->context, outputs[i], rets[i].symmetric != 0,
-        rets[i].symmetric ? count : nullptr, order.onStream, order.stream));
+        rets[i].symmetric ? count : nullptr, order.onStream && !retsOnHost[i],
+        order.stream));
   std::vector<nb::object> results;
-  for (size_t i = 0; i < outputs.size(); ++i)
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Framework &maker = retsOnHost[i] ? framework.onHost() : framework;
     // What a later call writes over is not handed out as a plain array.
     results.push_back(rets[i].symmetric ? nb::cast(tensors[i])
-                                        : framework.wrap(tensors[i]));
-  return pack(std::move(results));
-}
-
-//===----------------------------------------------------------------------===//
-// In Python
-//===----------------------------------------------------------------------===//
-
-/// As TensorType of moe_mlir.runtime.
-static nb::tuple describe(const std::vector<moert_tensor_type> &types) {
-  nb::object makeType =
-      nb::module_::import_("moe_mlir.runtime.artifact").attr("TensorType");
-  nb::list all;
-  for (const moert_tensor_type &type : types) {
-    nb::list shape;
-    for (int i = 0; i < type.ndim; ++i) {
-      if (type.shape[i] < 0)
-        shape.append(nb::none());
-      else
-        shape.append(type.shape[i]);
-    }
-    all.append(
-        makeType(type.dtype_name, nb::tuple(shape), type.symmetric != 0));
+                                        : maker.wrap(tensors[i]));
   }
-  return nb::tuple(all);
-}
-
-static const char *const entryDoc = R"(A public function of a loaded artifact.
-
-LoadedArtifact has them by name. Collective where the artifact communicates.)";
-
-static const char *const callDoc = R"(Call the entry; results are new arrays.
-
-Parameters
-----------
-*arguments : array
-    One per argument, of its type and shape: arrays of numpy, torch, CuPy or JAX,
-    or any object with __dlpack__ or the buffer protocol. On the host they may be
-    strided. On a GPU they are dense, aligned to 16 bytes and on the group's
-    device; those in host memory are uploaded, and the call then waits for its end.
-stream : int, optional
-    Handle of the CUDA stream to run on. By default the current one of the first
-    argument's framework.
-
-Returns
--------
-None, array or tuple of arrays
-    Of the first argument's framework, allocated by it, where shapes are known
-    before the call; else in memory of the runtime. What the framework cannot have
-    is a Tensor. Symmetric results are Tensors, valid until the next call.
-
-Raises
-------
-MoEError
-    An argument of another type, shape, device or alignment; an error of this rank
-    or of another one. On a GPU, errors of kernels are raised by Group.check,
-    Group.synchronize and later calls.
-TypeError
-    An argument is no array.)";
-
-static const char *const intoDoc =
-    R"(Call the entry; results go to given arrays.
-
-Nothing is allocated, and a CUDA graph may capture it.
-
-Parameters
-----------
-outputs : sequence of arrays, or array
-    One per result, of its type and shape, writable, dense and aligned like an
-    argument, on the group's device. They overlap neither each other nor an
-    argument. Symmetric results need memory of Group.empty.
-*arguments, stream
-    As for a call.
-
-Raises
-------
-MoEError, TypeError
-    As for a call. After an error the contents of the outputs are unspecified.)";
-
-void moe::py::bindEntry(nb::module_ &module) {
-  nb::class_<Entry>(module, "Entry", entryDoc)
-      .def_prop_ro("name", &Entry::name, "Name of the function.")
-      .def_prop_ro(
-          "arguments",
-          [](const Entry &self) {
-            (void)usableHandle(self.owner());
-            return describe(self.arguments());
-          },
-          nb::sig("def arguments(self) -> "
-                  "tuple[moe_mlir.runtime.artifact.TensorType, ...]"),
-          "Types of the arguments.")
-      .def_prop_ro(
-          "results",
-          [](const Entry &self) {
-            (void)usableHandle(self.owner());
-            return describe(self.results());
-          },
-          nb::sig("def results(self) -> "
-                  "tuple[moe_mlir.runtime.artifact.TensorType, ...]"),
-          "Types of the results.")
-      .def("__call__", &Entry::call, nb::arg("arguments"),
-           nb::arg("stream") = nb::none(),
-           nb::sig("def __call__(self, *arguments: typing.Any, stream: int | "
-                   "None = None) -> typing.Any"),
-           callDoc)
-      .def("into", &Entry::into, nb::arg("outputs"), nb::arg("arguments"),
-           nb::arg("stream") = nb::none(),
-           nb::sig("def into(self, outputs: typing.Any, *arguments: "
-                   "typing.Any, stream: int | None = None) -> None"),
-           intoDoc)
-      .def("__repr__", &Entry::signature);
+  return pack(std::move(results));
 }

@@ -40,13 +40,19 @@ public:
   void into(nanobind::object outputs, nanobind::args arguments,
             nanobind::object stream);
   /// The same with views that the caller has made of the tensors in `given`,
-  /// which say how the call is ordered with other work.
-  void writeTo(const ArgumentList &given, const DLTensor *const *inputs,
+  /// which say how the call is ordered with other work, but for those that
+  /// `onHost` says are to be in host memory.
+  void writeTo(const ArgumentList &given, const std::vector<bool> &onHost,
+               const DLTensor *const *inputs,
                const DLTensor *const *outputs) const;
 
   const std::string &name() const { return entryName; }
   const std::vector<moert_tensor_type> &arguments() const { return args; }
   const std::vector<moert_tensor_type> &results() const { return rets; }
+  /// Whether each has to be, or is, in host memory though the group is on a
+  /// GPU.
+  const std::vector<bool> &argumentsOnHost() const { return argsOnHost; }
+  const std::vector<bool> &resultsOnHost() const { return retsOnHost; }
   std::string signature() const;
   const Artifact &owner() const { return *artifact; }
   /// For calls that check the artifact and the context themselves.
@@ -56,7 +62,11 @@ private:
   struct Order;
 
   moert_entry *usable() const;
-  Order orderOf(const ArgumentList &inputs, nanobind::handle stream) const;
+  bool isOnHost(moert_code (*query)(const moert_entry *, size_t, DLDevice *),
+                size_t index) const;
+  Framework &frameworkOf(const ArgumentList &inputs) const;
+  Order orderOf(const ArgumentList &inputs, const std::vector<bool> &onHost,
+                nanobind::handle stream) const;
   bool shapesOf(const ArgumentList &inputs,
                 std::vector<std::vector<int64_t>> &shapes) const;
   nanobind::object callAllocating(ArgumentList &inputs, const Order &order,
@@ -82,6 +92,7 @@ private:
   moert_entry *handle;
   std::string entryName;
   std::vector<moert_tensor_type> args, rets;
+  std::vector<bool> argsOnHost, retsOnHost;
   std::vector<const ElementType *> resultTypes;
   bool hasSymmetricResults = false;
   /// Of results that the next call writes over.

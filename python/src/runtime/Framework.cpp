@@ -88,7 +88,8 @@ private:
 /// One with the C functions of DLPack 1.3.
 class WithExchangeApi : public Framework {
 public:
-  explicit WithExchangeApi(const ExchangeApi &api) : api(api) {}
+  WithExchangeApi(const ExchangeApi &api, bool hasHostArrays)
+      : api(api), hasHostArrays(hasHostArrays) {}
 
   bool allocatesOn(DLDevice) const override { return api.allocate; }
   nb::object empty(const ElementType &type, const std::vector<int64_t> &shape,
@@ -114,6 +115,9 @@ public:
   nb::object wrap(const std::shared_ptr<Tensor> &tensor) override {
     return take(tensor->exportVersioned());
   }
+  Framework &onHost() override {
+    return hasHostArrays ? *this : defaultFramework();
+  }
   std::optional<void *> currentStream(int32_t device) override {
     void *stream = nullptr;
     if (!api.currentStream)
@@ -131,6 +135,7 @@ private:
     return nb::steal(static_cast<PyObject *>(object));
   }
   const ExchangeApi &api;
+  bool hasHostArrays;
 };
 
 /// One that is reached through Python, by moe_mlir.runtime.frameworks.
@@ -150,6 +155,7 @@ public:
   nb::object wrap(const std::shared_ptr<Tensor> &tensor) override {
     return module().attr("wrap")(name, nb::cast(tensor));
   }
+  Framework &onHost() override { return isOnHost ? *this : defaultFramework(); }
   std::optional<void *> currentStream(int32_t device) override {
     nb::object stream = module().attr("current_stream")(name, device);
     if (stream.is_none())
@@ -219,7 +225,7 @@ static ArrayType examine(nb::handle object, nb::handle type) {
         new std::unordered_map<const ExchangeApi *, WithExchangeApi *>();
     WithExchangeApi *&made = (*all)[api];
     if (!made)
-      made = new WithExchangeApi(*api);
+      made = new WithExchangeApi(*api, derivesFrom(type, "torch", "Tensor"));
     found.framework = made;
   } else if (derivesFrom(type, "numpy", "ndarray")) {
     found.access = ArrayType::Buffer;

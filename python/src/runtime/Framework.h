@@ -29,6 +29,8 @@ public:
                                  DLDevice device) = 0;
   /// An array in the memory of `tensor`.
   virtual nanobind::object wrap(const std::shared_ptr<Tensor> &tensor) = 0;
+  /// The one whose arrays stand for tensors in host memory.
+  virtual Framework &onHost() { return *this; }
   /// The stream that the framework uses on a GPU now, if it says so.
   virtual std::optional<void *> currentStream(int32_t device) {
     (void)device;

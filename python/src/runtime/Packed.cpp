@@ -24,22 +24,25 @@ static constexpr int64_t open = -1;
 PackedEntry::PackedEntry(std::shared_ptr<Entry> given, nb::sequence arguments,
                          nb::sequence results)
     : entry(std::move(given)) {
-  auto add = [&](nb::sequence places, const char *what, size_t expected,
-                 bool isResult) {
+  auto add = [&](nb::sequence places, const char *what,
+                 const std::vector<bool> &areOnHost, bool isResult) {
+    size_t expected = areOnHost.size();
     std::string of = " of entry '" + entry->name() + "'";
     if (nb::len(places) != expected)
       refuse(std::string(what) + "s" + of + ": expected " +
              std::to_string(expected) + " places, got " +
              std::to_string(nb::len(places)));
     for (size_t i = 0; i < expected; ++i)
-      addSlot(places[i], what + (" " + std::to_string(i)) + of, isResult);
+      addSlot(places[i], what + (" " + std::to_string(i)) + of, isResult,
+              areOnHost[i]);
   };
-  add(arguments, "argument", entry->arguments().size(), false);
+  add(arguments, "argument", entry->argumentsOnHost(), false);
   numArguments = slots.size();
-  add(results, "output", entry->results().size(), true);
+  add(results, "output", entry->resultsOnHost(), true);
 }
 
-void PackedEntry::addSlot(nb::handle place, std::string what, bool isResult) {
+void PackedEntry::addSlot(nb::handle place, std::string what, bool isResult,
+                          bool isOnHost) {
   Slot slot;
   slot.what = std::move(what);
   slot.isPart = PyTuple_Check(place.ptr());
@@ -75,8 +78,12 @@ void PackedEntry::addSlot(nb::handle place, std::string what, bool isResult) {
       refuse(slot.what + ": expected a part that begins in the tensor, and "
                          "rows of at least one element");
   }
-  if (slot.tensor >= uses.size())
+  if (slot.tensor >= uses.size()) {
     uses.resize(slot.tensor + 1);
+    onHost.resize(slot.tensor + 1);
+  }
+  if (isOnHost)
+    onHost[slot.tensor] = true;
   uses[slot.tensor].isWritten |= isResult;
   uses[slot.tensor].hasParts |= slot.isPart;
   slots.push_back(std::move(slot));
@@ -100,9 +107,13 @@ static bool isDense(const DLTensor &tensor) {
 
 /// What is written to cannot be replaced by a copy; the runtime refuses it
 /// where it is strided.
-bool PackedEntry::isUsable(const Argument &tensor, const Use &use) const {
+bool PackedEntry::isUsable(const Argument &tensor, size_t number) const {
+  const Use &use = uses[number];
   DLDevice device = entry->owner().context->device();
-  if (tensor.tensor().device.device_type != device.device_type)
+  bool isThere = onHost[number]
+                     ? !tensor.isOnDevice()
+                     : tensor.tensor().device.device_type == device.device_type;
+  if (!isThere)
     return false;
   bool hasToBeDense = use.hasParts || tensor.isOnDevice();
   return !hasToBeDense || use.isWritten || isDense(tensor.tensor());
@@ -147,7 +158,7 @@ bool PackedEntry::call(nb::args given) const {
       return "tensor " + std::to_string(i) + " of entry '" + entry->name() +
              "'";
     });
-    if (!isUsable(added, uses[i]))
+    if (!isUsable(added, i))
       return false;
   }
   std::vector<int64_t> shapes = extents;
@@ -162,7 +173,8 @@ bool PackedEntry::call(nb::args given) const {
       pointers[i] = &views[i];
     }
   }
-  entry->writeTo(tensors, pointers.data(), pointers.data() + numArguments);
+  entry->writeTo(tensors, onHost, pointers.data(),
+                 pointers.data() + numArguments);
   return true;
 }
 
@@ -193,7 +205,7 @@ Returns
 -------
 bool
     False where nothing was called, since a tensor is on another kind of device than
-    the group, or one that is only read is strided and has to be dense: all tensors
+    the entry wants, or one that is only read is strided and has to be dense: all tensors
     on a GPU have to be, and those that have parts.
 
 Raises

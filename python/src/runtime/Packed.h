@@ -44,9 +44,12 @@ private:
   struct Use {
     bool isWritten = false, hasParts = false;
   };
+  /// Whether the entry has a tensor in host memory, by its number.
+  std::vector<bool> onHost;
 
-  void addSlot(nanobind::handle place, std::string what, bool isResult);
-  bool isUsable(const Argument &tensor, const Use &use) const;
+  void addSlot(nanobind::handle place, std::string what, bool isResult,
+               bool isOnHost);
+  bool isUsable(const Argument &tensor, size_t number) const;
   void locate(const Slot &slot, const DLTensor &tensor, DLTensor &view,
               int64_t *shape) const;
 

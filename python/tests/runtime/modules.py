@@ -1,4 +1,6 @@
-"""Modules that the tests compile, and what cuda_scenes.py does with the first of them."""
+"""Modules that the tests compile, and what cuda_scenes.py does with the first of them;
+what tables_scenes.py does.
+"""
 
 CUDA_SCENES = [
     "describe",
@@ -11,6 +13,15 @@ CUDA_SCENES = [
     "refusals",
     "failed_check",
     "plan_is_built_for_the_gpu",
+    "torch_tensors",
+]
+
+TABLES_SCENES = [
+    "described",
+    "host_arrays",
+    "launches",
+    "packed",
+    "refusals",
     "torch_tensors",
 ]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from conftest import compile_module
-from modules import CUDA_SCENES, EXCHANGE
+from modules import CUDA_SCENES, EXCHANGE, TABLES_SCENES
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +17,9 @@ def folder(tmp_path_factory) -> pathlib.Path:
     return made
 
 
-@pytest.mark.parametrize("scene", CUDA_SCENES)
-def test_scene(folder, scene):
-    script = pathlib.Path(__file__).with_name("cuda_scenes.py")
+def run_scene(script, *arguments):
     run = subprocess.run(
-        [sys.executable, script, scene, folder],
+        [sys.executable, pathlib.Path(__file__).with_name(script), *arguments],
         env=os.environ | {"LD_LIBRARY_PATH": os.environ["MOE_STANDIN_DRIVER_DIR"]},
         capture_output=True,
         text=True,
@@ -30,3 +28,13 @@ def test_scene(folder, scene):
     if run.stdout.startswith("skipped: "):
         pytest.skip(run.stdout.removeprefix("skipped: ").strip())
     assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
+
+
+@pytest.mark.parametrize("scene", CUDA_SCENES)
+def test_scene(folder, scene):
+    run_scene("cuda_scenes.py", scene, folder)
+
+
+@pytest.mark.parametrize("scene", TABLES_SCENES)
+def test_tables(scene):
+    run_scene("tables_scenes.py", scene)
