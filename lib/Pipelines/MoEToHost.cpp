@@ -45,6 +45,7 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   // is compiled, so it could not become symmetric in place.
   pm.addPass(createInlinerPass());
   pm.addPass(createMoECheckRoutesPass());
+  pm.addPass(createMoECheckHostMemoryPass());
   pm.addPass(createMoEDecomposeAggregatesPass());
   pm.addPass(createMoEDecomposeTensorOpsPass());
   // Arithmetic on whole tensors, which has no bufferization of its own.
@@ -76,6 +77,7 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   if (plan.transport != "messages")
     pm.addPass(createMoEPlaceSymmetricBuffersPass());
   pm.addPass(createMoEAllocResultsPass());
+  pm.addPass(createMoEPlaceHostBuffersPass());
 }
 
 static MoEPlanPassOptions getPlanOptions(const TargetPipelineOptions &options) {

@@ -261,6 +261,7 @@ def fixed_recipes():
         dtype="bf16", t_max=48, token_mode="full", routing="skewed", bench=3,
     )
     yield from list_recipes()
+    yield from block_recipes()
     for kind in BAD_INPUTS:
         yield f"bad_{kind}", kind, {}
 
@@ -309,6 +310,37 @@ def list_recipes():
             t_max=12, routing="uniform", token_mode="full", capacity=capacity,
             list_alignment=4, dtype="bf16", hidden=16,
         )
+
+
+def block_recipes():
+    """Dispatches that keep their blocks, and what then uses them."""
+    for layout in LAYOUTS:
+        # Ranks with two experts and with three.
+        common = dict(
+            layout=layout, keep_blocks=True, dtype="bf16", hidden=64, ranks=3,
+            num_experts=7, k=5, t_max=9, bench=2,
+        )
+        some = dict(common, token_mode="dynamic", capacity="default")
+        yield f"blocks_{layout}", build_dispatch, dict(some, routing="sparse")
+        yield f"blocks_reuse_{layout}", build_reuse, dict(
+            some, routing="sparse", padding="zero",
+        )
+        yield f"blocks_gradients_{layout}", build_gradients, dict(
+            some, routing="uniform", weighted=True,
+        )
+        yield f"blocks_combine_{layout}", build_combine, dict(
+            some, routing="repeated", weighted=True, algorithm=None,
+        )
+        yield f"blocks_empty_{layout}", build_round_trip, dict(
+            common, token_mode="all_empty"
+        )
+        if layout == "slab":
+            continue
+        for name, build in (("reuse", build_reuse), ("", build_dispatch)):
+            yield f"blocks_drop_{name}_{layout}", build, dict(
+                common, routing="one_rank", token_mode="full", capacity="drop",
+                padding="zero", alignment=4 if layout == "expert_major" else 1,
+            )
 
 
 def fixed_case(seed, name, recipe, fixed) -> Case:

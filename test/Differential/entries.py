@@ -68,9 +68,18 @@ def build_combine(b, deferred=False):
     if p.weighted:
         arrays = [random_weights(rng, (capacity,)) for _ in range(p.ranks)]
         weights = b.arg("weights", "f32", (capacity,), arrays)
+    blocks = ()
+    if attrs.keep_blocks:
+        # Where nothing knows blocks, nothing reads them.
+        blocks = tuple(
+            b.arg(name, "i32", arrays[0].shape, arrays)
+            for name, arrays in (
+                ("peer_blocks", d.peer_blocks), ("peer_rows", d.peer_rows),
+            )
+        )
     op = Combine(
         "out", p.combine_attrs(p.reduce), *args, topk, weights, p.algorithm,
-        deferred,
+        deferred, blocks,
     )
     if deferred:
         b.entry.symmetric = [v for v in (op.y, weights) if v is not None]
@@ -146,7 +155,9 @@ def build_padding(b):
     fill("noise2_")
     topk = idx if p.layout == "expert_major" else None
     again = b.entry.add(
-        DispatchReuse("again_", attrs, x2, d["send_row"], topk, s2)
+        DispatchReuse(
+            "again_", attrs, x2, d["send_row"], topk, s2, blocks=d.blocks
+        )
     )
     b.returns(*again.results)
 
@@ -171,7 +182,9 @@ def build_reuse(b):
     d = b.dispatch("", attrs, x, idx, w, s)
     topk = idx if b.p.layout == "expert_major" else None
     again = b.entry.add(
-        DispatchReuse("again_", attrs, x2, d["send_row"], topk, s2)
+        DispatchReuse(
+            "again_", attrs, x2, d["send_row"], topk, s2, blocks=d.blocks
+        )
     )
     out = b.combine("out", again.results[0], d, idx)
     b.returns(d["recv_x"], *again.results, *out.results)

@@ -203,6 +203,7 @@ class Run:
 
     def __init__(self, modules: Modules, case):
         self.case = case
+        self.has_exact_messages = modules.messages == "exact"
         self.module, self.text = modules.artifact(case)
         self.dir = modules.work_dir / case.name
         self.inputs, self.outputs = self.dir / "in", self.dir / "out"
@@ -236,7 +237,7 @@ class Run:
     def check(self):
         """Runs the case and raises Failure unless it does as specified."""
         try:
-            expected = self.case.expected()
+            expected = self.case.expected(self.has_exact_messages)
         except oracle.SpecifiedError as error:
             self.execute(ERROR_SECONDS)
             self.check_error(error)

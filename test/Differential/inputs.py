@@ -142,6 +142,7 @@ class Params:
     dispatch_algorithm: str | None = None  # None leaves it to the compiler
     partials: str = "f32"  # of sums
     list_alignment: int | None = None  # of lists, where the layout has some
+    keep_blocks: bool = False  # where rows lie, for later ops
 
     @property
     def static_tokens(self):
@@ -165,7 +166,7 @@ class Params:
             order=self.order, alignment=self.alignment, padding=self.padding,
             max_tokens=self.max_tokens, static_tokens=self.static_tokens,
             kernel=self.kernel, algorithm=self.dispatch_algorithm,
-            list_alignment=self.list_alignment,
+            list_alignment=self.list_alignment, keep_blocks=self.keep_blocks,
         )
         attrs = DispatchAttrs(**{**values, **changes})
         if attrs.layout != "expert_major":  # of one that an entry changes
@@ -246,4 +247,5 @@ def sample(rng, pick, **fixed) -> Params:
         dispatch_algorithm=dispatch_algorithm,
         partials=partials,
         list_alignment=choose("list_alignment", LIST_ALIGNMENTS),
+        keep_blocks=choose("keep_blocks", (False, True, True)),
     )

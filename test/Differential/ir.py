@@ -56,8 +56,19 @@ class Data:
         self.loose = self.loose or any(r.any() for r in self.loose_rows)
 
 
+class Env(dict):
+    """Values and what they hold, while an entry is evaluated."""
+
+    def __init__(self, values, exact_messages):
+        super().__init__(values)
+        self.exact_messages = exact_messages
+
+
 def attr_dict(pairs):
-    body = ", ".join(f"{name} = {value}" for name, value in pairs)
+    """A pair without a value is a unit attribute."""
+    body = ", ".join(
+        name if value is None else f"{name} = {value}" for name, value in pairs
+    )
     return f" {{{body}}}" if body else ""
 
 

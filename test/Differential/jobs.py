@@ -199,7 +199,7 @@ class Jobs:
             step.failure = str(failure)
             return step
         try:
-            step.expected = case.expected()
+            step.expected = case.expected(schedule == "exact")
         except oracle.SpecifiedError as error:
             step.error = error
         # Some calls write to memory that the caller gives.

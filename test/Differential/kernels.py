@@ -163,6 +163,19 @@ def kernel_recipes():
             lists, ranks=40, num_experts=90, k=12, t_max=9, list_alignment=4,
             capacity="default", kernel="blocks = 2, threads = 64",
         )
+    # Blocks of more ranks than a subgroup has lanes, and of more experts than fit
+    # shared memory.
+    for layout in ("rank_major", "expert_major", "slab"):
+        yield f"blocks_many_ranks_{layout}", build_reuse, dict(
+            layout=layout, keep_blocks=True, routing="uniform", ranks=40, k=12,
+            num_experts=80, t_max=3, hidden=16, token_mode="full", dtype="bf16",
+            kernel="blocks = 2, threads = 64",
+        )
+    yield "blocks_many_experts", build_round_trip, dict(
+        layout="expert_major", keep_blocks=True, routing="uniform", ranks=2, k=4,
+        num_experts=2100, t_max=40, hidden=16, token_mode="dynamic",
+        dtype="bf16", weighted=True, kernel="blocks = 2, threads = 64",
+    )
     # Bad input of dispatches with lists: nothing is written past them.
     for kind in ("expert_high", "capacity", "tokens"):
         for layout in ("rank_major", "slab")[: 1 + (kind != "capacity")]:

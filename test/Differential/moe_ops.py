@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 import oracle
 from ir import Data, Op, TensorType, Value, attr_dict, functional_type
 
@@ -63,6 +65,12 @@ class Dispatch(Op):
                 ("list_rows", "i32", (places,)),
                 ("list_weights", "f32", (places,)),
             ]
+        if attrs.keep_blocks:
+            parts = local if expert_major else 1
+            table += [
+                ("peer_blocks", "i32", (2, attrs.ranks, parts, 2)),
+                ("peer_rows", "i32", (4, attrs.ranks)),
+            ]
         self.fields = [name for name, _, _ in table]
         self.results = [
             Value(f"{prefix}{name}", TensorType(dtype, shape))
@@ -71,6 +79,13 @@ class Dispatch(Op):
 
     def __getitem__(self, name) -> Value:
         return self.results[self.fields.index(name)]
+
+    @property
+    def blocks(self):
+        """What later ops know of rows, where the op keeps it."""
+        if not self.attrs.keep_blocks:
+            return ()
+        return self["peer_blocks"], self["peer_rows"]
 
     def text(self):
         operands = [self.x, self.idx, self.weights]
@@ -96,9 +111,10 @@ class Dispatch(Op):
                 name in ("recv_topk_weights", "list_weights")
             )
             is_open = by_row and self.attrs.padding == "none"
-            env[value] = Data(
-                getattr(result, name), result.valid if is_open else None, loose
-            )
+            arrays = getattr(result, name)
+            if name.startswith("peer_") and not env.exact_messages:
+                arrays = [np.full_like(a, -1) for a in arrays]
+            env[value] = Data(arrays, result.valid if is_open else None, loose)
 
 
 def dispatch_attrs(attrs):
@@ -113,6 +129,8 @@ def dispatch_attrs(attrs):
         pairs.append(("alignment", f"{attrs.alignment} : i64"))
     if attrs.list_alignment is not None:
         pairs.append(("list_alignment", f"{attrs.list_alignment} : i64"))
+    if attrs.keep_blocks:
+        pairs.append(("keep_blocks", None))
     if attrs.capacity is not None:
         pairs.append(("capacity", f"{attrs.capacity} : i64"))
     if attrs.algorithm is not None:
@@ -125,8 +143,10 @@ def dispatch_attrs(attrs):
 class DispatchReuse(Op):
     mnemonic = "moe.dispatch"
 
-    def __init__(self, prefix, attrs, x, send_row, idx=None, scales=None):
-        self.attrs = replace(attrs, list_alignment=None)
+    def __init__(self, prefix, attrs, x, send_row, idx=None, scales=None,
+                 blocks=()):
+        self.attrs = replace(attrs, list_alignment=None, keep_blocks=False)
+        self.blocks = blocks
         self.x, self.send_row = x, send_row
         self.idx, self.scales = idx, scales
         k = 1 if idx is None else idx.type.shape[1]
@@ -154,6 +174,8 @@ class DispatchReuse(Op):
         routes = [self.send_row] + ([self.idx] if self.idx else [])
         operands += routes
         body += f" reuse({', '.join(map(str, routes))})"
+        operands += self.blocks
+        body += blocks_text(self.blocks)
         body += f" on @ep{attr_dict(dispatch_attrs(self.attrs))}"
         types = functional_type(operands, self.results)
         return self.assign(f"{body} : {types}")
@@ -172,12 +194,17 @@ class DispatchReuse(Op):
             env[self.results[1]] = Data(recv_scales, valid)
 
 
+def blocks_text(blocks):
+    return f" blocks({', '.join(map(str, blocks))})" if blocks else ""
+
+
 class Combine(Op):
     mnemonic = "moe.combine"
 
     def __init__(self, name, attrs, y, send_row, src, n_from, idx=None,
-                 weights=None, algorithm=None, deferred=False):
+                 weights=None, algorithm=None, deferred=False, blocks=()):
         self.deferred = deferred
+        self.blocks = blocks
         self.attrs, self.y, self.send_row = attrs, y, send_row
         self.src, self.n_from = src, n_from
         self.idx, self.weights = idx, weights
@@ -197,6 +224,8 @@ class Combine(Op):
         if self.weights is not None:
             operands.append(self.weights)
             body += f" weights({self.weights})"
+        operands += self.blocks
+        body += blocks_text(self.blocks)
         pairs = common_attrs(self.attrs)
         if self.algorithm is not None:
             pairs.append(("algorithm", f"#moe.algorithm<{self.algorithm}>"))

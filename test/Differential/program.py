@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ir import Data, Op, Value, functional_type
+from ir import Data, Env, Op, Value, functional_type
 
 
 class Double(Op):
@@ -62,7 +62,8 @@ class Call(Op):
 
     def evaluate(self, env):
         inputs = [env[v] for v in self.operands]
-        for value, data in zip(self.results, self.callee.evaluate(inputs)):
+        results = self.callee.evaluate(inputs, env.exact_messages)
+        for value, data in zip(self.results, results):
             env[value] = data
 
 
@@ -122,11 +123,11 @@ class Function:
 
     def text(self):
         args = ", ".join(
-            f"{v}: {v.type}" + " {moe.symmetric}" * (v in self.symmetric)
+            f"{v}: {v.type}" + self.mark(v, self.symmetric)
             for v in self.args
         )
         results = ", ".join(
-            f"{v.type}" + " {moe.symmetric}" * (v in self.symmetric_results)
+            f"{v.type}" + self.mark(v, self.symmetric_results)
             for v in self.returned
         )
         visibility = "private " if self.private else ""
@@ -138,6 +139,14 @@ class Function:
         lines += [f"  return {values} : {types}", "}"]
         return "\n".join(lines)
 
+    def mark(self, value, symmetric):
+        """The attribute that says where an argument or result of an entry lies."""
+        if value in symmetric:
+            return " {moe.symmetric}"
+        if value.name.endswith("peer_rows") and not self.private:
+            return " {moe.host}"
+        return ""
+
     def callees(self):
         found = []
         for op in self.body:
@@ -145,9 +154,9 @@ class Function:
                 found.append(op.callee)
         return found
 
-    def evaluate(self, inputs):
+    def evaluate(self, inputs, exact_messages=False):
         """Runs the body on the oracle; returns the Data of each result."""
-        env = dict(zip(self.args, inputs))
+        env = Env(zip(self.args, inputs), exact_messages)
         for op in self.body:
             op.evaluate(env)
         return [env[v] for v in self.returned]

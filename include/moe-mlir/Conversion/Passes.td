@@ -59,8 +59,8 @@ def ConvertMoEToSymmPass : Pass<"convert-moe-to-symm", "::mlir::ModuleOp"> {
     lifetimes on one rank do not overlap.
   }];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-    "::mlir::gpu::GPUDialect",
+    "::mlir::arith::ArithDialect", "::mlir::coll::CollDialect",
+    "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
     "::mlir::scf::SCFDialect", "::mlir::symm::SymmDialect",

@@ -54,6 +54,11 @@ protected:
            elementBytes;
   }
 
+  int64_t getNumBytes(Operation *op, Value memref) const {
+    return cast<MemRefType>(memref.getType()).getDimSize(0) *
+           getRowBytes(op, memref);
+  }
+
   LogicalResult replaceByCall(Operation *op, RuntimeFunction function,
                               ValueRange args,
                               ConversionPatternRewriter &rewriter) const {
@@ -145,6 +150,64 @@ struct TableOpLowering : public CollOpLowering<coll::TableOp> {
   }
 };
 
+/// Both are host memory on every target.
+struct CopyTableOpLowering : public CollOpLowering<coll::CopyTableOp> {
+  using CollOpLowering::CollOpLowering;
+
+  LogicalResult
+  matchAndRewrite(coll::CopyTableOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    Value bytes =
+        createI64(rewriter, op.getLoc(), getNumBytes(op, op.getTable()));
+    rewriter.replaceOpWithNewOp<LLVM::MemcpyOp>(
+        op, createAddress(rewriter, op.getTarget(), adaptor.getTarget()),
+        createAddress(rewriter, op.getTable(), adaptor.getTable()), bytes,
+        /*isVolatile=*/false);
+    return success();
+  }
+};
+
+/// All bits of -1 are set.
+struct ClearTableOpLowering : public CollOpLowering<coll::ClearTableOp> {
+  using CollOpLowering::CollOpLowering;
+
+  LogicalResult
+  matchAndRewrite(coll::ClearTableOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    Value ones = LLVM::ConstantOp::create(
+        rewriter, op.getLoc(), rewriter.getI8Type(),
+        rewriter.getIntegerAttr(rewriter.getI8Type(), -1));
+    Value bytes =
+        createI64(rewriter, op.getLoc(), getNumBytes(op, op.getTable()));
+    rewriter.replaceOpWithNewOp<LLVM::MemsetOp>(
+        op, createAddress(rewriter, op.getTable(), adaptor.getTable()), ones,
+        bytes, /*isVolatile=*/false);
+    return success();
+  }
+};
+
+struct TableEndOpLowering : public CollOpLowering<coll::TableEndOp> {
+  using CollOpLowering::CollOpLowering;
+
+  LogicalResult
+  matchAndRewrite(coll::TableEndOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    Location loc = op.getLoc();
+    Value ranks =
+        createI64(rewriter, loc,
+                  cast<MemRefType>(op.getStarts().getType()).getDimSize(0));
+    FailureOr<Value> end = callRuntime(
+        rewriter, loc, RuntimeFunction::TableEnd,
+        {createAddress(rewriter, op.getStarts(), adaptor.getStarts()),
+         createAddress(rewriter, op.getCounts(), adaptor.getCounts()), ranks,
+         adaptor.getLimit()});
+    if (failed(end))
+      return rewriter.notifyMatchFailure(op, "clash with a runtime function");
+    rewriter.replaceOp(op, *end);
+    return success();
+  }
+};
+
 /// Where buffers are host memory, so is a table.
 struct HostReadOpLowering : public OpConversionPattern<coll::ReadOp> {
   using OpConversionPattern::OpConversionPattern;
@@ -166,8 +229,7 @@ struct DeviceReadOpLowering : public CollOpLowering<coll::ReadOp> {
     auto type = cast<MemRefType>(op.getTable().getType());
     Value slot = createSlot(op, type, rewriter);
     Value bytes =
-        createI64(rewriter, op.getLoc(),
-                  type.getDimSize(0) * getRowBytes(op, op.getTable()));
+        createI64(rewriter, op.getLoc(), getNumBytes(op, op.getTable()));
     Value table = createAddress(rewriter, op.getTable(), adaptor.getTable());
     if (failed(callRuntime(rewriter, op.getLoc(), RuntimeFunction::Read,
                            {slot, table, bytes})))
@@ -225,7 +287,8 @@ void moe::populateCollToLLVMConversionPatterns(
     const LLVMTypeConverter &converter, RewritePatternSet &patterns,
     bool hasDevice) {
   patterns.add<AllGatherOpLowering, AllToAllOpLowering, RowsOpLowering,
-               ExchangeOpLowering, TableOpLowering>(converter);
+               ExchangeOpLowering, TableOpLowering, CopyTableOpLowering,
+               ClearTableOpLowering, TableEndOpLowering>(converter);
   if (hasDevice)
     patterns.add<DeviceReadOpLowering>(converter);
   else

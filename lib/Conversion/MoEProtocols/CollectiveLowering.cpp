@@ -8,6 +8,7 @@
 
 #include "CollectiveLowering.h"
 
+#include "moe-mlir/Dialect/Coll/IR/Coll.h"
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -24,9 +25,9 @@ using namespace mlir;
 
 void moe::addProtocolDialects(ConversionTarget &target) {
   target.addIllegalDialect<MoEDialect>();
-  target.addLegalDialect<arith::ArithDialect, func::FuncDialect,
-                         gpu::GPUDialect, linalg::LinalgDialect,
-                         math::MathDialect, memref::MemRefDialect,
-                         NVVM::NVVMDialect, scf::SCFDialect, symm::SymmDialect,
-                         vector::VectorDialect>();
+  target.addLegalDialect<
+      arith::ArithDialect, coll::CollDialect, func::FuncDialect,
+      gpu::GPUDialect, linalg::LinalgDialect, math::MathDialect,
+      memref::MemRefDialect, NVVM::NVVMDialect, scf::SCFDialect,
+      symm::SymmDialect, vector::VectorDialect>();
 }

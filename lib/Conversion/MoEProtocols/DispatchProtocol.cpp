@@ -8,6 +8,8 @@
 
 #include "DispatchProtocol.h"
 
+#include "moe-mlir/Dialect/Coll/IR/Coll.h"
+
 using namespace mlir;
 using namespace mlir::moe;
 
@@ -143,4 +145,11 @@ void DispatchProtocol::putMetadata(Value token, Value slot, Value peer,
   storeMetadata(token, slot, peer, row, [&](Output kind) -> Value {
     return symm::PeerOp::create(b, op.getOutput(kind), peer);
   });
+}
+
+void moe::clearBlocks(DispatchOp op, ProtocolBuilder &b) {
+  if (!op.getKeepBlocks())
+    return;
+  b.fill(op.getOutput(DispatchOp::Output::PeerBlocks), -1);
+  coll::ClearTableOp::create(b, op.getOutput(DispatchOp::Output::PeerRows));
 }

@@ -77,6 +77,9 @@ protected:
   Value counts;    ///< 1×keys: rows of this rank per key
 };
 
+/// Without exact messages there are no blocks to keep (dispatch_s16).
+void clearBlocks(DispatchOp op, ProtocolBuilder &b);
+
 } // namespace mlir::moe
 
 #endif // MOE_MLIR_LIB_CONVERSION_MOEPROTOCOLS_DISPATCHPROTOCOL_H

@@ -56,6 +56,16 @@ void Blocks::endCover() {
   });
 }
 
+void Blocks::copyTo(Value peerBlocks, int64_t side) const {
+  b.loop(b.numRanks(), [&](Value rank) {
+    b.loop(numParts, [&](Value part) {
+      for (int64_t field : {0, 1})
+        b.storeIndex(load(rank, part, field), peerBlocks,
+                     {b.index(side), rank, part, b.index(field)});
+    });
+  });
+}
+
 Blocks Blocks::exchange(int64_t capacity) {
   Blocks theirs(b, numParts, b.allToAll(table));
   theirs.forEach([&](Value rank, Value, Value first, Value end) {

@@ -41,6 +41,8 @@ public:
   void cover(Value rank, Value part, Value row);
   void endCover();
 
+  /// Copies the table to side `side` of `peerBlocks` (dispatch_s16).
+  void copyTo(Value peerBlocks, int64_t side) const;
   /// Tells all ranks these blocks; returns theirs, whose rows are checked
   /// against `capacity`.
   Blocks exchange(int64_t capacity);

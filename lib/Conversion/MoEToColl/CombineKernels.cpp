@@ -36,12 +36,13 @@ private:
   Value placeOf(Value row, Value key) override;
 
   Value cover(Value tokens);
-  void fetch(KernelBlocks::Exchanged &known);
+  void findBlocks(Value tokens);
+  void fetch();
   void sum();
 
   KernelMessages &messages;
   KernelBlocks blocks;
-  Value shift; ///< from a row on its rank to that in the inbox, for each block
+  std::optional<KernelBlocks::Exchanged> known;
   Value inbox, inboxWeights;
 };
 
@@ -55,16 +56,23 @@ void CombineKernels::lower() {
   b.phase("prepare");
   Value tokens = b.dim(op.getSendRow(), 0);
   Value rows = prepare();
-  b.phase("ready");
-  Value mine = cover(tokens);
-  b.phase("exchange");
-  KernelBlocks::Exchanged known =
-      blocks.exchange(mine, KernelTables::RecvStart, capacity);
-  shift = known.shift;
-  fetch(known);
+  findBlocks(tokens);
+  fetch();
   b.phase("reduce");
   sum();
   b.copyBack(rows, op.getOut());
+}
+
+void CombineKernels::findBlocks(Value tokens) {
+  b.phase("ready");
+  if (op.hasBlocks() && !messages.pairRows()) {
+    known.emplace(blocks.adopt(op.getPeerBlocks(), op.getPeerRows(),
+                               KernelTables::RecvStart, capacity));
+    return;
+  }
+  Value mine = cover(tokens);
+  b.phase("exchange");
+  known.emplace(blocks.exchange(mine, KernelTables::RecvStart, capacity));
 }
 
 /// Of an entry of `send_row` that names no row of an expert there is none.
@@ -86,19 +94,19 @@ Value CombineKernels::cover(Value tokens) {
 }
 
 /// Rows of a rank that lie together are sent from where they are.
-void CombineKernels::fetch(KernelBlocks::Exchanged &known) {
+void CombineKernels::fetch() {
   SmallVector<Value> buffers = {b.withContiguousRows(op.getY())};
   if (op.getWeights())
     buffers.push_back(b.withContiguousRows(op.getWeights()));
   SmallVector<std::pair<Value, Value>> packed, moved;
   if (blocks.needsBox()) {
     b.phase("pack");
-    Value numRows = known.tables.numRows(KernelTables::SendStart);
+    Value numRows = known->tables.numRows(KernelTables::SendStart);
     for (Value &buffer : buffers) {
       packed.push_back({buffer, messages.rowsLike(buffer, numRows)});
       buffer = packed.back().second;
     }
-    blocks.pack(known.box, packed);
+    blocks.pack(known->box, packed);
   }
   b.phase("move");
   // What is read in place of a row that is not there is the first one.
@@ -106,10 +114,10 @@ void CombineKernels::fetch(KernelBlocks::Exchanged &known) {
       messages.pairRows()
           ? b.index(std::max<int64_t>(messages.numPaddedRows(), 1))
           : Value(arith::MaxUIOp::create(
-                b, known.tables.numRows(KernelTables::RecvStart), b.index(1)));
+                b, known->tables.numRows(KernelTables::RecvStart), b.index(1)));
   for (Value buffer : buffers)
     moved.push_back({buffer, messages.rowsLike(buffer, numRows)});
-  known.tables.exchange(moved);
+  known->tables.exchange(moved);
   inbox = moved.front().second;
   if (op.getWeights())
     inboxWeights = moved.back().second;
@@ -125,5 +133,5 @@ void CombineKernels::sum() {
 }
 
 Value CombineKernels::placeOf(Value row, Value key) {
-  return blocks.rowInBox(shift, row, key);
+  return blocks.rowInBox(*known, row, key);
 }

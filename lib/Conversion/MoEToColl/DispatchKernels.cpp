@@ -37,6 +37,7 @@ public:
 
 private:
   void lowerReuse();
+  KernelBlocks::Exchanged findReusedBlocks();
   void listRows();
   void move(KernelTables &tables, const KernelBlocks::Box &inbox);
 
@@ -65,13 +66,17 @@ void DispatchKernels::lower() {
   b.phase("exchange");
   Value all = b.allGatherCounts(counts);
   b.phase("place");
-  KernelTables tables(b);
+  KernelTables tables(b, op.getKeepBlocks());
   KernelBlocks::Box inbox;
   if (blocks.needsBox())
     inbox = blocks.allocateBox();
   DispatchPlaceKernel placeKernel(op, b, numTokens, all);
   placeKernel.lower(tables, blocks, inbox);
   tables.read();
+  if (b.pairRows())
+    clearBlocks(op, b);
+  else if (op.getKeepBlocks())
+    tables.kept().copyTo(op.getOutput(Output::PeerRows));
   move(tables, inbox);
   if (op.hasZeroPadding()) {
     b.phase("pad");
@@ -90,16 +95,24 @@ void DispatchKernels::listRows() {
   b.launch(/*stageBytes=*/0, [&] { lists.build(b.integer(b.getI1Type(), 1)); });
 }
 
-/// Nobody knows the rows of others, so each rank tells which it sends.
-void DispatchKernels::lowerReuse() {
+/// Unless a dispatch has kept them, nobody knows the rows of others, so each
+/// rank tells which it sends.
+KernelBlocks::Exchanged DispatchKernels::findReusedBlocks() {
   b.phase("ready");
+  int64_t capacity = op.getNumRows(b.numRanks());
+  if (op.hasBlocks() && !b.pairRows())
+    return blocks.adopt(op.getPeerBlocks(), op.getPeerRows(),
+                        KernelTables::SendStart, capacity);
   Value mine = packKernel.cover(blocks);
   b.phase("exchange");
-  KernelBlocks::Exchanged known = blocks.exchange(mine, KernelTables::SendStart,
-                                                  op.getNumRows(b.numRanks()));
+  return blocks.exchange(mine, KernelTables::SendStart, capacity);
+}
+
+void DispatchKernels::lowerReuse() {
+  KernelBlocks::Exchanged known = findReusedBlocks();
   b.phase("pack");
   packKernel.allocateOutbox(known.tables.numRows(KernelTables::SendStart));
-  packKernel.packReused(blocks, known.shift);
+  packKernel.packReused(blocks, known);
   move(known.tables, known.box);
   if (!op.hasZeroPadding())
     return;

@@ -50,6 +50,8 @@ private:
   void pack();
   void packRow(const RowPlace &place);
   void move();
+  void keepBlocks();
+  void keepRows(const CollBuilder::Table &table, int64_t first);
   void pad();
   void fillWithZeros(Value buffer);
 
@@ -57,6 +59,7 @@ private:
   std::optional<Blocks> mine;   ///< this rank's rows on all ranks
   std::optional<Blocks> theirs; ///< the rows of all ranks here
   Blocks::Box outbox;
+  CollBuilder::Table received; ///< rows of all ranks, where they come in
   SmallVector<Field> fields;
 };
 
@@ -77,6 +80,10 @@ void DispatchLowering::lower() {
   pack();
   b.phase("move");
   move();
+  if (op.getKeepBlocks() && !messages.pairRows())
+    keepBlocks();
+  else
+    clearBlocks(op, b);
   if (op.hasZeroPadding())
     pad();
   if (op.hasLists())
@@ -234,6 +241,7 @@ void DispatchLowering::move() {
   SmallVector<CollBuilder::Rows> rows;
   if (op.isExpertMajor() || messages.pairRows()) {
     Blocks::Box inbox = theirs->box(/*mayBeTooMany=*/op.isReuse());
+    received = inbox.table;
     for (const Field &field : fields)
       rows.push_back({field.sent, outbox.table,
                       messages.rowsLike(field.out, inbox.numRows),
@@ -244,13 +252,31 @@ void DispatchLowering::move() {
       theirs->unpack(inbox, pair.recv, field.out);
     return;
   }
-  CollBuilder::Table to = theirs->inPlace();
+  received = theirs->inPlace();
   for (const Field &field : fields)
     rows.push_back(
-        {field.sent, outbox.table, b.withAlignedRows(field.out), to});
+        {field.sent, outbox.table, b.withAlignedRows(field.out), received});
   messages.exchange(rows);
   for (auto [field, pair] : llvm::zip_equal(fields, rows))
     b.copyBack(pair.recv, field.out);
+}
+
+/// dispatch_s16
+void DispatchLowering::keepBlocks() {
+  Value kept = op.getOutput(Output::PeerBlocks);
+  mine->copyTo(kept, 0);
+  theirs->copyTo(kept, 1);
+  keepRows(outbox.table, 0);
+  keepRows(received, 2);
+}
+
+void DispatchLowering::keepRows(const CollBuilder::Table &table,
+                                int64_t first) {
+  Value kept = op.getOutput(Output::PeerRows);
+  b.loop(b.numRanks(), [&](Value rank) {
+    b.store(b.load(table.starts, {rank}), kept, {b.index(first), rank});
+    b.store(b.load(table.counts, {rank}), kept, {b.index(first + 1), rank});
+  });
 }
 
 void DispatchLowering::pad() {

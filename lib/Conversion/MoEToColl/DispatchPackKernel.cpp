@@ -138,9 +138,10 @@ Value DispatchPackKernel::cover(KernelBlocks &blocks) {
   });
 }
 
-void DispatchPackKernel::packReused(KernelBlocks &blocks, Value shift) {
+void DispatchPackKernel::packReused(KernelBlocks &blocks,
+                                    KernelBlocks::Exchanged &known) {
   reusedBlocks = &blocks;
-  reusedShift = shift;
+  reused = &known;
   allocateNumbering();
   // Between the first and the last row of a block, `send_row` may leave some
   // out: they are empty (dispatch_s12).
@@ -179,5 +180,5 @@ void DispatchPackKernel::padReused(KernelBlocks &blocks, Value theirs) {
 }
 
 Value DispatchPackKernel::placeOfReused(Value row, Value key) {
-  return reusedBlocks->rowInBox(reusedShift, row, key);
+  return reusedBlocks->rowInBox(*reused, row, key);
 }

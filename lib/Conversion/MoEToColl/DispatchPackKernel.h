@@ -37,7 +37,7 @@ public:
   Value countAndPack();
   /// With `reuse`: the blocks of this rank's rows on the others.
   Value cover(KernelBlocks &blocks);
-  void packReused(KernelBlocks &blocks, Value shift);
+  void packReused(KernelBlocks &blocks, KernelBlocks::Exchanged &known);
   /// With `reuse`: fills the rows that are not in the blocks of others here.
   void padReused(KernelBlocks &blocks, Value theirs);
 
@@ -60,10 +60,9 @@ private:
   KernelMessages &messages;
   llvm::SmallDenseMap<Output, Value> outbox;
   Value sentCounts; ///< 1×keys
-  /// With `reuse`: from a row on its rank to that in the outbox, for each
-  /// block.
+  /// With `reuse`: the blocks of this rank's rows.
   KernelBlocks *reusedBlocks = nullptr;
-  Value reusedShift;
+  KernelBlocks::Exchanged *reused = nullptr;
 };
 
 } // namespace mlir::moe

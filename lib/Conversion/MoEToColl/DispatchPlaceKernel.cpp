@@ -36,6 +36,10 @@ Value DispatchPlaceKernel::place() {
 void DispatchPlaceKernel::lower(KernelTables &tables, KernelBlocks &blocks,
                                 const KernelBlocks::Box &inbox) {
   allocate();
+  std::optional<KernelBlocks::Exchanged> kept;
+  if (op.getKeepBlocks() && !messages.pairRows())
+    kept.emplace(blocks.allocate(blocks.allocateBlocks(),
+                                 blocks.allocateBlocks(), tables.kept()));
   b.launch(/*stageBytes=*/0, [&] {
     Value areFine = place();
     b.onFirstBlock([&] {
@@ -45,6 +49,8 @@ void DispatchPlaceKernel::lower(KernelTables &tables, KernelBlocks &blocks,
         storeTables(tables);
       if (blocks.needsBox())
         storeInbox(blocks, inbox);
+      if (kept)
+        keepBlocks(blocks, inbox, *kept, tables);
     });
     finishSendRow(areFine);
   });
@@ -106,7 +112,7 @@ void DispatchPlaceKernel::storeTables(KernelTables &tables) {
             rows = keptOf(loadEntry(start, peer), rows);
           tables.set(KernelTables::SendCount, peer, rows);
         });
-    Value total = b.scanInLanes(
+    b.scanInLanes(
         zero, ranks, zero,
         [&](Value sender) { return rowsBetween(sender, b.me()); },
         [&](Value sender, Value before, Value rows) {
@@ -115,7 +121,6 @@ void DispatchPlaceKernel::storeTables(KernelTables &tables) {
           tables.set(KernelTables::RecvStart, sender, first);
           tables.set(KernelTables::RecvCount, sender, keptOf(first, rows));
         });
-    b.onFirstLane([&] { tables.setNumRows(KernelTables::RecvStart, total); });
   });
 }
 
@@ -193,6 +198,65 @@ void DispatchPlaceKernel::storePlaces(KernelBlocks &blocks,
                return {b.add(row[0], b.loadIndex(all, {sender, expert}))};
              });
   });
+}
+
+/// Without the rows that have no room, which are not there to be brought back
+/// or sent again. What the counts tell is true, so it is read before others
+/// change it.
+void DispatchPlaceKernel::keepBlocks(KernelBlocks &blocks,
+                                     const KernelBlocks::Box &inbox,
+                                     KernelBlocks::Exchanged &kept,
+                                     KernelTables &tables) {
+  Value parts = b.index(blocks.numParts()), zero = b.index(0);
+  Value out = op.getOutput(Output::PeerBlocks);
+  auto store = [&](int64_t side, Value block, Value first, Value rows) {
+    if (op.getOverflow() == Overflow::drop && !isSlab()) {
+      Value end = b.index(capacity);
+      first = arith::MinUIOp::create(b, first, end);
+      rows = arith::MinUIOp::create(b, rows, b.sub(end, first));
+    }
+    Value rank = arith::DivUIOp::create(b, block, parts);
+    Value part = arith::RemUIOp::create(b, block, parts);
+    Value table = side == 0 ? kept.mine : kept.theirs;
+    for (auto [field, value] :
+         {std::pair<int64_t, Value>{0, first}, {1, rows}}) {
+      b.storeIndex(value, table, {rank, part, b.index(field)});
+      b.storeIndex(value, out, {b.index(side), rank, part, b.index(field)});
+    }
+  };
+  b.syncBlock();
+  b.forThreads(b.index(blocks.numBlocks()), [&](Value block) {
+    if (!op.isExpertMajor()) {
+      store(0, block, loadEntry(start, block),
+            b.loadIndex(all, {b.me(), block}));
+      store(1, block, tables.get(KernelTables::RecvStart, block),
+            b.loadIndex(all, {block, b.me()}));
+      return;
+    }
+    Value rank = arith::DivUIOp::create(b, block, parts);
+    Value part = arith::RemUIOp::create(b, block, parts);
+    auto ofRank = [&](Value owner) -> std::pair<Value, Value> {
+      auto [first, last] = expertsOf(owner);
+      Value expert = b.add(first, part);
+      Value isOwned = b.cmp(Pred::ult, expert, last);
+      return {isOwned, b.select(isOwned, expert, zero)};
+    };
+    auto storeOwned = [&](int64_t side, Value isOwned, Value first,
+                          Value rows) {
+      store(side, block, b.select(isOwned, first, zero),
+            b.select(isOwned, rows, zero));
+    };
+    auto [isTheirs, theirExpert] = ofRank(rank);
+    storeOwned(0, isTheirs, loadEntry(start, theirExpert),
+               b.loadIndex(all, {b.me(), theirExpert}));
+    auto [isMine, myExpert] = ofRank(b.me());
+    // Nothing is stored there of parts that this rank does not own.
+    storeOwned(1, isMine,
+               b.loadIndex(inbox.places, {b.select(isMine, block, zero)}),
+               b.loadIndex(all, {rank, myExpert}));
+  });
+  b.syncBlock();
+  blocks.layOut(kept, KernelTables::SendStart);
 }
 
 /// The rows of a key follow one another in the outbox and on their rank. After

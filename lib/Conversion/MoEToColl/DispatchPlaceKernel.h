@@ -43,6 +43,9 @@ private:
   void storeTables(KernelTables &tables);
   void checkPairs(Value areFine);
   void storeInbox(KernelBlocks &blocks, const KernelBlocks::Box &inbox);
+  /// Keeps the blocks of this dispatch for later ops (dispatch_s16).
+  void keepBlocks(KernelBlocks &blocks, const KernelBlocks::Box &inbox,
+                  KernelBlocks::Exchanged &kept, KernelTables &tables);
   void storePlaces(KernelBlocks &blocks, const KernelBlocks::Box &inbox);
   void finishSendRow(Value areFine);
   /// Of `rows` rows from `start` on, those that have room.

@@ -48,8 +48,7 @@ KernelBlocks::Box KernelBlocks::allocateBox() {
 
 void KernelBlocks::storeBox(const Box &box,
                             llvm::function_ref<Value(Value)> rowsOf,
-                            llvm::function_ref<void(Value, Value)> emit,
-                            llvm::function_ref<void(Value)> emitTotal) {
+                            llvm::function_ref<void(Value, Value)> emit) {
   b.layOut(
       b.index(numBlocks()), rowsOf,
       [&](Value block, Value before, Value) {
@@ -57,11 +56,7 @@ void KernelBlocks::storeBox(const Box &box,
         if (emit)
           emit(block, before);
       },
-      [&](Value total) {
-        b.storeIndex(total, box.numRows, {b.index(0)});
-        if (emitTotal)
-          emitTotal(total);
-      });
+      [&](Value total) { b.storeIndex(total, box.numRows, {b.index(0)}); });
   if (b.pairRows())
     b.layOutPadded([&](Value rank) { return blocksOf(rank); }, rowsOf,
                    [&](Value block, Value row, Value) {
@@ -144,7 +139,7 @@ void KernelBlocks::copy(const Box &box,
 /// A block for each key; its threads share the rows out.
 Value KernelBlocks::cover(Value count,
                           llvm::function_ref<Value(Value, Value)> rowAt) {
-  Value mine = b.scratch({b.numRanks(), numParts(), 2}, b.getI32Type());
+  Value mine = allocateBlocks();
   // Blocks of experts that only larger ranks have.
   if (numBlocks() != numKeys())
     b.fill(mine, 0);
@@ -214,11 +209,48 @@ Value KernelBlocks::sumOfParts(Value table, Value rank) {
                   })[0];
 }
 
+//===----------------------------------------------------------------------===//
+// Blocks that ranks know of one another
+//===----------------------------------------------------------------------===//
+
+Value KernelBlocks::allocateBlocks() {
+  return b.scratch({b.numRanks(), numParts(), 2}, b.getI32Type());
+}
+
+KernelBlocks::Exchanged KernelBlocks::allocate(Value mine, Value theirs,
+                                               KernelTables tables) {
+  Exchanged known{mine, theirs, b.scratch({numBlocks()}, b.getI32Type()),
+                  std::move(tables), Box()};
+  if (needsBox())
+    known.box = allocateBox();
+  return known;
+}
+
 /// One block does it.
 KernelBlocks::Exchanged KernelBlocks::exchange(Value mine,
                                                KernelTables::Field boxIs,
                                                int64_t capacity) {
+  Exchanged known = allocate(mine, b.allToAll(mine), KernelTables(b));
+  b.launch(/*stageBytes=*/0, [&] {
+    b.onFirstBlock([&] {
+      checkBlocks(known.theirs, capacity);
+      if (mayBeTooMany(capacity)) {
+        Value most = b.index(kMostRows);
+        if (needsBox())
+          checkSum(known.theirs, most);
+        checkSum(mine, most);
+      }
+      layOut(known, boxIs);
+    });
+  });
+  known.tables.read();
+  return known;
+}
+
+void KernelBlocks::layOut(Exchanged &known, KernelTables::Field boxIs) {
   using Tables = KernelTables;
+  Tables &tables = known.tables;
+  Value zero = b.index(0), parts = b.index(numParts());
   bool isSent = boxIs == Tables::SendStart;
   auto startOf = [&](bool box) {
     return box == isSent ? Tables::SendStart : Tables::RecvStart;
@@ -226,72 +258,50 @@ KernelBlocks::Exchanged KernelBlocks::exchange(Value mine,
   auto countOf = [&](bool box) {
     return box == isSent ? Tables::SendCount : Tables::RecvCount;
   };
-  Exchanged result{mine, b.allToAll(mine),
-                   b.scratch({numBlocks()}, b.getI32Type()), Tables(b), Box()};
-  if (needsBox())
-    result.box = allocateBox();
-  Tables &tables = result.tables;
-  Value theirs = result.theirs;
   auto rowsIn = [&](Value table) {
     return [this, table](Value block) { return rowsOf(table, block).second; };
   };
-  b.launch(/*stageBytes=*/0, [&] {
-    b.onFirstBlock([&] {
-      Value zero = b.index(0), parts = b.index(numParts());
-      checkBlocks(theirs, capacity);
-      if (mayBeTooMany(capacity)) {
-        if (needsBox())
-          checkSum(theirs);
-        checkSum(mine);
-      }
-      auto setStart = [&](bool isBox, Value block, Value row) {
-        if (b.pairRows())
-          return;
-        Value part = arith::RemUIOp::create(b, block, parts);
-        b.ifThen(b.cmp(Pred::eq, part, zero), [&] {
-          tables.set(startOf(isBox), arith::DivUIOp::create(b, block, parts),
-                     row);
-        });
-      };
-      auto emitMine = [&](Value block, Value row, Value) {
-        b.storeIndex(b.sub(row, rowsOf(mine, block).first), result.shift,
-                     {block});
-        setStart(/*isBox=*/true, block, row);
-      };
-      if (b.pairRows())
-        b.layOutPadded([&](Value rank) { return blocksOf(rank); }, rowsIn(mine),
-                       emitMine);
-      else
-        b.layOut(b.index(numBlocks()), rowsIn(mine), emitMine,
-                 [&](Value total) { tables.setNumRows(startOf(true), total); });
-      if (needsBox())
-        storeBox(
-            result.box, rowsIn(theirs),
-            [&](Value block, Value row) {
-              b.storeIndex(rowsOf(theirs, block).first, result.box.places,
-                           {block});
-              setStart(/*isBox=*/false, block, row);
-            },
-            [&](Value total) { tables.setNumRows(startOf(false), total); });
-      if (b.pairRows())
-        return;
-      b.forThreads(b.index(b.numRanks()), [&](Value rank) {
-        tables.set(countOf(true), rank, sumOfParts(mine, rank));
-        tables.set(countOf(false), rank, sumOfParts(theirs, rank));
-        if (!isExpertMajor)
-          tables.set(startOf(false), rank, rowsOf(theirs, rank).first);
-      });
+  auto setStart = [&](bool isBox, Value block, Value row) {
+    if (b.pairRows())
+      return;
+    Value part = arith::RemUIOp::create(b, block, parts);
+    b.ifThen(b.cmp(Pred::eq, part, zero), [&] {
+      tables.set(startOf(isBox), arith::DivUIOp::create(b, block, parts), row);
     });
+  };
+  auto emitMine = [&](Value block, Value row, Value) {
+    b.storeIndex(b.sub(row, rowsOf(known.mine, block).first), known.shift,
+                 {block});
+    setStart(/*isBox=*/true, block, row);
+  };
+  if (b.pairRows())
+    b.layOutPadded([&](Value rank) { return blocksOf(rank); },
+                   rowsIn(known.mine), emitMine);
+  else
+    b.layOut(b.index(numBlocks()), rowsIn(known.mine), emitMine);
+  if (needsBox())
+    storeBox(known.box, rowsIn(known.theirs), [&](Value block, Value row) {
+      b.storeIndex(rowsOf(known.theirs, block).first, known.box.places,
+                   {block});
+      setStart(/*isBox=*/false, block, row);
+    });
+  if (b.pairRows())
+    return;
+  b.forThreads(b.index(b.numRanks()), [&](Value rank) {
+    tables.set(countOf(true), rank, sumOfParts(known.mine, rank));
+    tables.set(countOf(false), rank, sumOfParts(known.theirs, rank));
+    if (!isExpertMajor)
+      tables.set(startOf(false), rank, rowsOf(known.theirs, rank).first);
   });
-  tables.read();
-  return result;
 }
 
 /// After an error with padding there may be no such row in the box.
-Value KernelBlocks::rowInBox(Value shift, Value row, Value key) {
+Value KernelBlocks::rowInBox(const Exchanged &known, Value row, Value key) {
   Value isRow = b.cmp(Pred::sge, row, b.index(0));
   Value block = blockOf(b.select(isRow, key, b.index(0)));
-  Value place = b.add(row, b.loadIndex(shift, {block}));
+  if (known.areKept)
+    isRow = checkRow(known, row, isRow, block);
+  Value place = b.add(row, b.loadIndex(known.shift, {block}));
   if (b.pairRows())
     isRow = b.both(isRow, b.cmp(Pred::ult, place, b.index(b.numPaddedRows())));
   return b.select(isRow, place, b.index(-1));

@@ -11,6 +11,8 @@
 
 #include "KernelMessages.h"
 
+#include <limits>
+
 namespace mlir::moe {
 
 /// The rows of a dispatch lie on the rank that receives them in *blocks*: those
@@ -19,6 +21,9 @@ namespace mlir::moe {
 /// ranks and experts.
 class KernelBlocks {
 public:
+  /// That tables have room for.
+  static constexpr int64_t kMostRows = std::numeric_limits<int32_t>::max();
+
   KernelBlocks(KernelMessages &b, Layout layout, ExpertPlacement placement)
       : b(b), isExpertMajor(layout == Layout::expert_major),
         placement(placement) {}
@@ -50,11 +55,9 @@ public:
   /// Allocates its tables.
   Box allocateBox();
   /// In a kernel, in one block: fills all but `places`. `emit(block, row)` is
-  /// called for each block that begins at row `row`, `emitTotal(rows)` for the
-  /// number of all.
+  /// called for each block that begins at row `row`.
   void storeBox(const Box &box, llvm::function_ref<Value(Value)> rowsOf,
-                llvm::function_ref<void(Value, Value)> emit = nullptr,
-                llvm::function_ref<void(Value)> emitTotal = nullptr);
+                llvm::function_ref<void(Value, Value)> emit = nullptr);
   /// Copies the rows of each `buffers`: from where they lie to the box, or
   /// back. Rows that would lie past `limit` are left out. A kernel of its own.
   void pack(const Box &box, ArrayRef<std::pair<Value, Value>> buffers);
@@ -66,19 +69,32 @@ public:
   /// rows in between. A kernel of its own.
   Value cover(Value count, llvm::function_ref<Value(Value, Value)> rowAt);
 
-  /// What comes of the blocks that ranks have told one another with `cover`.
+  /// Blocks that two ranks know of one another, and the tables of an exchange
+  /// that moves the rows of `mine` out of a box, or into one.
   struct Exchanged {
     Value mine, theirs; ///< R×parts×2
     Value shift;        ///< keys: from a row of `mine` to its row in the box
     KernelTables tables;
     Box box; ///< of theirs, with expert_major
+    /// Whether a dispatch has kept them. What `send_row` names is checked
+    /// against them where it is used.
+    bool areKept = false;
   };
-  /// The kernel that follows up on `mine`. `tables` are those of an exchange
-  /// that moves the rows of `mine` out of a box, or into one, which `boxIs`
-  /// says.
+  /// Tells the ranks the blocks of `cover`: a kernel follows up on what they
+  /// say. `boxIs` says whether rows go out of the box or into it.
   Exchanged exchange(Value mine, KernelTables::Field boxIs, int64_t capacity);
+  /// The same of a dispatch that has kept its blocks (coll_s10): ranks tell one
+  /// another nothing, and the host waits for nothing.
+  Exchanged adopt(Value peerBlocks, Value peerRows, KernelTables::Field boxIs,
+                  int64_t capacity);
+  /// A table of blocks: R×parts×2.
+  Value allocateBlocks();
+  /// Allocates all that `layOut` fills.
+  Exchanged allocate(Value mine, Value theirs, KernelTables tables);
+  /// In a kernel, in one block: fills all but the blocks themselves.
+  void layOut(Exchanged &known, KernelTables::Field boxIs);
   /// The row in the box of `row` of key `key`; -1 for -1.
-  Value rowInBox(Value shift, Value row, Value key);
+  Value rowInBox(const Exchanged &known, Value row, Value key);
 
 private:
   void copy(const Box &box, ArrayRef<std::pair<Value, Value>> buffers,
@@ -89,11 +105,15 @@ private:
   void seal(Value mine);
   void checkPairRows(Value table);
   void storeUnlessFine(Value table, Value value);
+  void copyKept(Value peerBlocks, int64_t side, Value table);
+  Value checkRow(const Exchanged &known, Value row, Value isRow, Value block);
   void checkBlocks(Value theirs, int64_t capacity);
+  void checkBlock(Value table, Value block, Value limit, llvm::StringRef text,
+                  bool tellsErrors);
   /// Whether blocks of up to `capacity` rows may be more than tables have room
   /// for.
   bool mayBeTooMany(int64_t capacity) const;
-  void checkSum(Value table);
+  void checkSum(Value table, Value most);
   void coverKey(Value mine, Value partial, Value key, Value count,
                 llvm::function_ref<Value(Value, Value)> rowAt);
 

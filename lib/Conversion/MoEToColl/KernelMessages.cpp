@@ -8,6 +8,8 @@
 
 #include "KernelMessages.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace mlir::moe;
 
@@ -48,21 +50,25 @@ void KernelMessages::layOutPadded(
 // KernelTables
 //===----------------------------------------------------------------------===//
 
-KernelTables::KernelTables(KernelMessages &b) : b(b) {
-  if (b.pairRows())
-    return;
-  device = b.scratch({4, b.numRanks()}, b.getI32Type());
-  sizes = b.scratch({2}, b.getI32Type());
+KernelTables::KernelTables(KernelMessages &b, bool keepsRows) : b(b) {
+  if (!b.pairRows())
+    device = b.scratch({keepsRows ? 2 * kNumFields : kNumFields, b.numRanks()},
+                       b.getI32Type());
 }
 
 void KernelTables::set(Field field, Value rank, Value value) {
   if (device)
-    b.storeIndex(value, device, {b.index(field), rank});
+    b.storeIndex(value, device, {b.index(firstField + field), rank});
 }
 
-void KernelTables::setNumRows(Field start, Value value) {
-  if (sizes)
-    b.storeIndex(value, sizes, {b.index(start / 2)});
+Value KernelTables::get(Field field, Value rank) {
+  return b.loadIndex(device, {b.index(firstField + field), rank});
+}
+
+KernelTables KernelTables::kept() {
+  KernelTables tables = *this;
+  tables.firstField = kNumFields;
+  return tables;
 }
 
 void KernelTables::read() {
@@ -70,15 +76,34 @@ void KernelTables::read() {
     host = coll::ReadOp::create(b, device.getType(), device);
 }
 
-Value KernelTables::numRows(Field start) {
+void KernelTables::copyTo(Value peerRows) {
+  SmallVector<OpFoldResult> offsets = {b.getIndexAttr(firstField),
+                                       b.getIndexAttr(0)};
+  SmallVector<OpFoldResult> sizes = {b.getIndexAttr(kNumFields),
+                                     b.getIndexAttr(b.numRanks())};
+  SmallVector<OpFoldResult> strides(2, b.getIndexAttr(1));
+  Value rows = memref::SubViewOp::create(b, host, offsets, sizes, strides);
+  coll::CopyTableOp::create(b, rows, peerRows);
+}
+
+Value KernelTables::numRows(Field start, std::optional<int64_t> limit) {
   if (b.pairRows())
     return b.index(b.numPaddedRows());
-  return b.loadIndex(sizes, {b.index(start / 2)});
+  Value &end = ends[start / 2];
+  if (!end) {
+    Value most = b.index(limit.value_or(std::numeric_limits<int32_t>::max()));
+    end = coll::TableEndOp::create(b, b.getIndexType(), row(start),
+                                   row(Field(start + 1)), most);
+  }
+  return end;
 }
 
 /// The tables of `coll.rows` are of one type, wherever they lie.
 Value KernelTables::row(Field field) {
-  SmallVector<OpFoldResult> offsets = {b.getIndexAttr(field),
+  int64_t place = firstField + field;
+  if (isReturn)
+    place = (place + kNumFields / 2) % kNumFields;
+  SmallVector<OpFoldResult> offsets = {b.getIndexAttr(place),
                                        b.getIndexAttr(0)};
   SmallVector<OpFoldResult> sizes = {b.getIndexAttr(1),
                                      b.getIndexAttr(b.numRanks())};

@@ -50,19 +50,30 @@ public:
 class KernelTables {
 public:
   enum Field { SendStart, SendCount, RecvStart, RecvCount };
+  static constexpr int64_t kNumFields = 4;
 
-  /// Allocates them.
-  explicit KernelTables(KernelMessages &b);
+  /// Allocates them; with `keepsRows` those of `kept` as well.
+  explicit KernelTables(KernelMessages &b, bool keepsRows = false);
+  /// Those of an earlier dispatch, its `peer_rows`; of a combine, which sends
+  /// what the dispatch received, where that `isReturn`. Nothing is filled or
+  /// read.
+  KernelTables(KernelMessages &b, Value peerRows, bool isReturn)
+      : b(b), host(peerRows), isReturn(isReturn) {}
 
   /// In a kernel.
   void set(Field field, Value rank, Value value);
-  /// Rows of the buffer that is sent from or received in, where that holds the
-  /// rows of all ranks one behind the other.
-  void setNumRows(Field start, Value value);
+  Value get(Field field, Value rank);
 
   /// Outside of kernels. Waits until those before are done.
   void read();
-  Value numRows(Field start);
+  /// Tables that later ops exchange rows by: filled in the same kernel, and
+  /// read with these.
+  KernelTables kept();
+  /// Stores what was read to `peerRows`, memory of the host.
+  void copyTo(Value peerRows);
+  /// The end of the rows that are sent or received, as `start` says. Past
+  /// `limit` there are none, or the entry ends with an error.
+  Value numRows(Field start, std::optional<int64_t> limit = std::nullopt);
   /// Pairs of buffers: what is sent and what is received in.
   void exchange(ArrayRef<std::pair<Value, Value>> buffers);
 
@@ -70,8 +81,10 @@ private:
   Value row(Field field);
 
   KernelMessages &b;
-  Value device, host; ///< 4×R
-  Value sizes;        ///< 2: rows that are sent, and received
+  Value device, host; ///< 4×R, or 8×R with those that are kept
+  Value ends[2];      ///< of rows that are sent, and received; null until asked
+  int64_t firstField = 0;
+  bool isReturn = false;
 };
 
 /// Lowerings, one file each.

@@ -24,6 +24,12 @@ inline constexpr llvm::StringLiteral kExchangeRowsText =
     "rows of all messages of an exchange";
 inline constexpr llvm::StringLiteral kPairRowsText =
     "rows between two ranks, bounded by the pair capacity";
+/// What they call blocks that a dispatch has kept, and an entry of a send_row
+/// beside them.
+inline constexpr llvm::StringLiteral kKeptBlockText =
+    "end of a block of rows in peer_blocks, bounded by the capacity";
+inline constexpr llvm::StringLiteral kKeptRowText =
+    "send_row, whose rows are those that peer_blocks has for the rank";
 
 /// The messages of an op, whoever executes the rest of it.
 class MessageBuilder {

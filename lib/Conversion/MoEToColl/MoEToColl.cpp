@@ -77,7 +77,6 @@ struct ConvertMoEToCollPass
 
     ConversionTarget target(getContext());
     addProtocolDialects(target);
-    target.addLegalDialect<coll::CollDialect>();
     RewritePatternSet patterns(&getContext());
     populateMoEToCollConversionPatterns(patterns, sites, kernels,
                                         {schedule == "padded", pairCapacity});

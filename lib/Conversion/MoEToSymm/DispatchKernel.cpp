@@ -54,6 +54,7 @@ void DispatchKernel::afterPosting() {
 void DispatchKernel::lower() {
   b.phase("prepare");
   prepare();
+  clearBlocks(op, b);
   if (op.hasZeroPadding())
     padding.emplace(op, b);
   if (op.hasLists())

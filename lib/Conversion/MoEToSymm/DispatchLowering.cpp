@@ -60,6 +60,7 @@ void DispatchLowering::lower() {
     b.phase("put");
     forEachRow(putRow);
   }
+  clearBlocks(op, b);
   b.phase("complete");
   complete();
   if (op.hasLists())

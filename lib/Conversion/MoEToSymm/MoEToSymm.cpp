@@ -12,6 +12,7 @@
 #include "../MoEProtocols/OutlineCollectives.h"
 #include "Lowerings.h"
 #include "moe-mlir/Conversion/Passes.h"
+#include "moe-mlir/Dialect/Coll/IR/Coll.h"
 
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"

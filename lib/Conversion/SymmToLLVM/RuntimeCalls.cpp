@@ -70,6 +70,8 @@ static Signature getSignature(RuntimeFunction function) {
     return {"moert_exchange_end", "v", Behaviour::Opaque};
   case RuntimeFunction::Read:
     return {"moert_read", "vppi", Behaviour::Opaque};
+  case RuntimeFunction::TableEnd:
+    return {"moert_table_end", "ippii", Behaviour::Opaque};
   case RuntimeFunction::AssertionFailed:
     return {"moert_assertion_failed", "vpp", Behaviour::NoReturn};
   }

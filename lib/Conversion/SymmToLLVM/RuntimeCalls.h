@@ -34,6 +34,7 @@ enum class RuntimeFunction {
   ExchangeRows,
   ExchangeEnd,
   Read,
+  TableEnd,
   AssertionFailed
 };
 

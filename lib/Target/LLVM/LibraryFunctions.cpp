@@ -14,29 +14,19 @@ using namespace mlir;
 using namespace mlir::moe;
 
 FunctionProvider moe::findFunctionProvider(StringRef name) {
-  static const llvm::StringSet<> runtime = {"moert_rank",
-                                            "moert_symm_base",
-                                            "moert_symm_stride",
-                                            "moert_symm_result",
-                                            "moert_phase",
-                                            "moert_wait",
-                                            "moert_fail",
-                                            "moert_alloc",
-                                            "moert_alloc_result",
-                                            "moert_free",
-                                            "moert_all_gather",
-                                            "moert_all_to_all",
-                                            "moert_exchange_begin",
-                                            "moert_exchange_rows",
-                                            "moert_exchange_end",
-                                            "moert_collective_begin",
-                                            "moert_collective_end",
-                                            "moert_launch",
-                                            "moert_copy",
-                                            "moert_read",
-                                            "moert_timeout_ns",
-                                            "moert_device_status",
-                                            "moert_assertion_failed"};
+  static const llvm::StringSet<> runtime = {
+      "moert_rank",           "moert_symm_base",
+      "moert_symm_stride",    "moert_symm_result",
+      "moert_phase",          "moert_wait",
+      "moert_fail",           "moert_alloc",
+      "moert_alloc_result",   "moert_free",
+      "moert_all_gather",     "moert_all_to_all",
+      "moert_exchange_begin", "moert_exchange_rows",
+      "moert_exchange_end",   "moert_collective_begin",
+      "moert_collective_end", "moert_launch",
+      "moert_copy",           "moert_read",
+      "moert_table_end",      "moert_timeout_ns",
+      "moert_device_status",  "moert_assertion_failed"};
   static const llvm::StringSet<> libc = {"memcpy", "memmove", "memset",
                                          "memcmp", "bcmp"};
   // Each also with the suffix f.

@@ -69,7 +69,8 @@ static void writeExtents(llvm::json::OStream &json, ArrayAttr extents) {
 
 /// `extents` is what `kResultExtentsAttrName` says, or null.
 static void writeTypes(llvm::json::OStream &json, StringRef key,
-                       TypeRange types, ArrayAttr extents = {}) {
+                       TypeRange types, bool hasDevice,
+                       ArrayAttr extents = {}) {
   json.attributeArray(key, [&] {
     for (size_t index = 0; index < types.size(); ++index) {
       auto tensor = cast<RankedTensorType>(types[index]);
@@ -83,6 +84,9 @@ static void writeTypes(llvm::json::OStream &json, StringRef key,
         });
         if (isa_and_present<symm::SpaceAttr>(tensor.getEncoding()))
           json.attribute("symmetric", true);
+        // Without a device all memory is the host's.
+        if (hasDevice && isa_and_present<StringAttr>(tensor.getEncoding()))
+          json.attribute("host", true);
         if (extents)
           writeExtents(json, cast<ArrayAttr>(extents[index]));
       });
@@ -151,8 +155,9 @@ static std::string createManifest(ModuleOp module,
         json.object([&] {
           json.attribute("name", getEntryName(func));
           json.attribute("symbol", getEntrySymbol(func.getName()));
-          writeTypes(json, "args", type.getInputs());
-          writeTypes(json, "results", type.getResults(),
+          bool hasDevice = options.target == "cuda";
+          writeTypes(json, "args", type.getInputs(), hasDevice);
+          writeTypes(json, "results", type.getResults(), hasDevice,
                      func->getAttrOfType<ArrayAttr>(kResultExtentsAttrName));
         });
       }

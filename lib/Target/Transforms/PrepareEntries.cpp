@@ -52,13 +52,17 @@ static LogicalResult checkEntryType(func::FuncOp func, StringRef kind,
   return success();
 }
 
-/// The type of a tensor of an entry as `kEntryAttrName` notes it.
-static Type getNotedType(Type type, bool isSymmetric) {
+/// The type of a tensor of an entry, whose marks are `marks`, as
+/// `kEntryAttrName` notes it.
+static Type getNotedType(Type type, DictionaryAttr marks) {
   auto tensor = cast<RankedTensorType>(type);
-  if (!isSymmetric)
-    return tensor;
+  Attribute place;
+  if (marks && marks.contains(kSymmetricAttrName))
+    place = symm::SpaceAttr::get(type.getContext());
+  else if (marks && marks.contains(kHostAttrName))
+    place = StringAttr::get(type.getContext(), kHostEncoding);
   return RankedTensorType::get(tensor.getShape(), tensor.getElementType(),
-                               symm::SpaceAttr::get(type.getContext()));
+                               place);
 }
 
 static LogicalResult prepareEntry(func::FuncOp func) {
@@ -70,14 +74,12 @@ static LogicalResult prepareEntry(func::FuncOp func) {
     func.setArgAttr(index,
                     bufferization::BufferizationDialect::kWritableAttrName,
                     BoolAttr::get(func.getContext(), false));
-    inputs.push_back(getNotedType(
-        input, static_cast<bool>(func.getArgAttr(index, kSymmetricAttrName))));
+    inputs.push_back(getNotedType(input, func.getArgAttrDict(index)));
   }
   for (auto [index, result] : llvm::enumerate(type.getResults())) {
     if (failed(checkEntryType(func, "result", index, result)))
       return failure();
-    results.push_back(getNotedType(result, static_cast<bool>(func.getResultAttr(
-                                               index, kSymmetricAttrName))));
+    results.push_back(getNotedType(result, func.getResultAttrDict(index)));
   }
   func->setAttr(kEntryAttrName, TypeAttr::get(FunctionType::get(
                                     func.getContext(), inputs, results)));

@@ -31,10 +31,13 @@ from ._build import (
 __all__ = [
     "all_gather",
     "all_to_all",
+    "clear_table",
+    "copy_table",
     "exchange",
     "read",
     "rows",
     "table",
+    "table_end",
 ]
 
 
@@ -305,6 +308,161 @@ def read(
         _READ,
         {
             "table": table,
+        },
+        {},
+        results=results,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_COPY_TABLE = OpSpec(
+    name="coll.copy_table",
+    operands=(
+        Operand("table"),
+        Operand("target"),
+    ),
+)
+
+
+def copy_table(
+    ir: Any,
+    table: Any,
+    target: Any,
+    *,
+    results: Sequence[Any] | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``coll.copy_table``: copies a table in host memory.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    table : operand
+        Statically shaped memref of i32 with contiguous rows, of rank 1 or more.
+    target : operand
+        Statically shaped memref of i32 with contiguous rows, of rank 1 or more.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        No value.
+    """
+    return build(
+        ir,
+        _COPY_TABLE,
+        {
+            "table": table,
+            "target": target,
+        },
+        {},
+        results=results,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_CLEAR_TABLE = OpSpec(
+    name="coll.clear_table",
+    operands=(Operand("table"),),
+)
+
+
+def clear_table(
+    ir: Any,
+    table: Any,
+    *,
+    results: Sequence[Any] | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``coll.clear_table``: makes a table in host memory name no rows.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    table : operand
+        Statically shaped memref of i32 with contiguous rows, of rank 1 or more.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        No value.
+    """
+    return build(
+        ir,
+        _CLEAR_TABLE,
+        {
+            "table": table,
+        },
+        {},
+        results=results,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_TABLE_END = OpSpec(
+    name="coll.table_end",
+    operands=(
+        Operand("starts"),
+        Operand("counts"),
+        Operand("limit"),
+    ),
+    results=(Result("end", type="index"),),
+)
+
+
+def table_end(
+    ir: Any,
+    starts: Any,
+    counts: Any,
+    limit: Any,
+    *,
+    results: Sequence[Any] | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``coll.table_end``: checks a table, and returns the end of its rows.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    starts : operand
+        Statically shaped rank-1 memref of i32 with contiguous rows.
+    counts : operand
+        Statically shaped rank-1 memref of i32 with contiguous rows.
+    limit : operand
+        Index.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        end.
+    """
+    return build(
+        ir,
+        _TABLE_END,
+        {
+            "starts": starts,
+            "counts": counts,
+            "limit": limit,
         },
         {},
         results=results,

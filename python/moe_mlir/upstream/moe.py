@@ -151,6 +151,8 @@ _DISPATCH = OpSpec(
         Operand("topk_weights", "optional"),
         Operand("scales", "optional"),
         Operand("reuse", "variadic"),
+        Operand("peer_blocks", "optional"),
+        Operand("peer_rows", "optional"),
         Operand("outs", "variadic"),
     ),
     attributes=(
@@ -162,6 +164,7 @@ _DISPATCH = OpSpec(
         Attr("alignment", "i64", minimum=1),
         Attr("padding", "enum", "#moe.padding<{}>", ("none", "zero")),
         Attr("list_alignment", "i64", minimum=1),
+        Attr("keep_blocks", "unit"),
         Attr("capacity", "i64", minimum=1),
         Attr("max_tokens", "i64", minimum=1),
         Attr("algorithm", "enum", "#moe.dispatch_algorithm<{}>", ("direct", "expand")),
@@ -180,6 +183,8 @@ def dispatch(
     topk_weights: Any = None,
     scales: Any = None,
     reuse: Sequence[Any] = (),
+    peer_blocks: Any = None,
+    peer_rows: Any = None,
     outs: Sequence[Any] = (),
     *,
     grid: str,
@@ -190,6 +195,7 @@ def dispatch(
     alignment: int | None = None,
     padding: str | None = None,
     list_alignment: int | None = None,
+    keep_blocks: bool = False,
     capacity: int | None = None,
     max_tokens: int | None = None,
     algorithm: str | None = None,
@@ -218,6 +224,10 @@ def dispatch(
         Rank-2 tensor or memref of f32, f16, bf16 or i8 values.
     reuse : operand, optional
         Variadic of any type.
+    peer_blocks : operand, optional
+        Rank-4 tensor or memref of 32-bit signless integer values.
+    peer_rows : operand, optional
+        Rank-2 tensor or memref of 32-bit signless integer values.
     outs : operand, optional
         Variadic of memref of any type values.
     grid : str
@@ -238,6 +248,8 @@ def dispatch(
         given.
     list_alignment : int | None, optional
         64-bit signless integer attribute.
+    keep_blocks : bool, optional
+        Unit attribute.
     capacity : int | None, optional
         64-bit signless integer attribute.
     max_tokens : int | None, optional
@@ -269,6 +281,8 @@ def dispatch(
             "topk_weights": topk_weights,
             "scales": scales,
             "reuse": reuse,
+            "peer_blocks": peer_blocks,
+            "peer_rows": peer_rows,
             "outs": outs,
         },
         {
@@ -280,6 +294,7 @@ def dispatch(
             "alignment": alignment,
             "padding": padding,
             "list_alignment": list_alignment,
+            "keep_blocks": keep_blocks,
             "capacity": capacity,
             "max_tokens": max_tokens,
             "algorithm": algorithm,
@@ -303,6 +318,8 @@ _COMBINE = OpSpec(
         Operand("n_tokens_from_rank"),
         Operand("topk", "optional"),
         Operand("weights", "optional"),
+        Operand("peer_blocks", "optional"),
+        Operand("peer_rows", "optional"),
         Operand("outs", "variadic"),
     ),
     attributes=(
@@ -330,6 +347,8 @@ def combine(
     n_tokens_from_rank: Any,
     topk: Any = None,
     weights: Any = None,
+    peer_blocks: Any = None,
+    peer_rows: Any = None,
     outs: Sequence[Any] = (),
     *,
     grid: str,
@@ -367,6 +386,10 @@ def combine(
         integer values.
     weights : operand, optional
         Rank-1 tensor or memref of 32-bit float values.
+    peer_blocks : operand, optional
+        Rank-4 tensor or memref of 32-bit signless integer values.
+    peer_rows : operand, optional
+        Rank-2 tensor or memref of 32-bit signless integer values.
     outs : operand, optional
         Variadic of memref of any type values.
     grid : str
@@ -413,6 +436,8 @@ def combine(
             "n_tokens_from_rank": n_tokens_from_rank,
             "topk": topk,
             "weights": weights,
+            "peer_blocks": peer_blocks,
+            "peer_rows": peer_rows,
             "outs": outs,
         },
         {

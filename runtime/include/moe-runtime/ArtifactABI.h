@@ -217,6 +217,13 @@ void moert_copy(void *dst, const void *src, int64_t bytes);
 /// captured.
 void moert_read(void *dst, const void *src, int64_t bytes);
 
+/// Returns how many rows a buffer has to have so that it has all rows that a
+/// table in memory of the host names: the largest sum of a start and its count.
+/// Ends the entry with MOERT_INVALID_COUNT when one of the `ranks` starts or
+/// counts is negative, or a row is not below `limit`.
+int64_t moert_table_end(const int32_t *starts, const int32_t *counts,
+                        int64_t ranks, int64_t limit);
+
 /// The bound of waits in kernels, in nanoseconds.
 int64_t moert_timeout_ns(void);
 

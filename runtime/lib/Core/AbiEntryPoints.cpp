@@ -205,6 +205,26 @@ MOERT_EXPORT void moert_read(void *dst, const void *src, int64_t bytes) {
     context->unwind();
 }
 
+MOERT_EXPORT int64_t moert_table_end(const int32_t *starts,
+                                     const int32_t *counts, int64_t ranks,
+                                     int64_t limit) {
+  int64_t end = 0;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    int64_t start = starts[rank], count = counts[rank];
+    if (start < 0 || count < 0)
+      moert_fail(MOERT_INVALID_COUNT,
+                 "'peer_rows', which are those of a dispatch whose messages "
+                 "are exact",
+                 0, limit, std::min(start, count), rank, -1, -1);
+    if (start + count > limit)
+      moert_fail(MOERT_INVALID_COUNT,
+                 "end of the rows that 'peer_rows' name for a rank", 0, limit,
+                 start + count, rank, -1, -1);
+    end = std::max(end, start + count);
+  }
+  return end;
+}
+
 MOERT_EXPORT int64_t moert_timeout_ns(void) {
   return Context::current()->timeoutNs();
 }

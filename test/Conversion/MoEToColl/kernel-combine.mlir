@@ -14,12 +14,11 @@ shard.grid @ep(shape = 4)
 // CHECK: memref.store %{{.*}}, %[[MINE]]
 // CHECK: coll.all_to_all %[[MINE]], %{{.*}} : memref<4x1x2xi32>
 // CHECK: %[[SHIFT:[-a-z0-9_]+]] = memref.alloc() : memref<4xi32>
-// CHECK: %[[SIZES:[-a-z0-9_]+]] = memref.alloc() : memref<2xi32>
 // CHECK: gpu.launch
 // CHECK: memref.store %{{.*}}, %[[SHIFT]]
 // CHECK: coll.read
-// CHECK: memref.load %[[SIZES]][%c1]
-// CHECK: %[[N:.*]] = arith.maxui %{{.*}}, %c1
+// CHECK: %[[END:.*]] = coll.table_end %{{.*}}[%{{.*}}] limit %c2147483647
+// CHECK: %[[N:.*]] = arith.maxui %[[END]], %c1
 // CHECK: %[[INBOX:[-a-z0-9_]+]] = memref.alloc(%[[N]]) : memref<?x8xf32>
 // CHECK: coll.exchange
 // CHECK-NEXT: coll.rows %[[Y]][{{.*}}] to %[[INBOX]][

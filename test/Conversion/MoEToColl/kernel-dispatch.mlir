@@ -102,7 +102,6 @@ shard.grid @ep(shape = 4)
 // CHECK-SAME: %[[RX:[-a-z0-9_]+]]: memref<128x8xf32>
 // CHECK-SAME: %[[ROWS:[-a-z0-9_]+]]: memref<16x2xi32>, %{{[-a-z0-9_]+}}: memref<2xi32>, %{{[-a-z0-9_]+}}: memref<2xi32>)
 // CHECK: coll.all_gather %{{.*}}, %[[ALL:.*]] : memref<1x8xi32> to memref<4x8xi32>
-// CHECK: %[[SIZES:[-a-z0-9_]+]] = memref.alloc() : memref<2xi32>
 // CHECK: %[[BEGINS:[-a-z0-9_]+]] = memref.alloc() : memref<8xi32>
 // CHECK: %[[PLACES:[-a-z0-9_]+]] = memref.alloc() : memref<8xi32>
 // Where counts tell of an error `send_row` may hold anything: it is left alone.
@@ -116,8 +115,7 @@ shard.grid @ep(shape = 4)
 // CHECK-NEXT: %[[KEY:.*]] = arith.select %[[IS]], %[[EXPERT]], %c0
 // CHECK-NEXT: memref.load %{{.*}}[%[[KEY]]]
 // CHECK: coll.read
-// CHECK: %[[SIZE:.*]] = memref.load %[[SIZES]][%c1]
-// CHECK: %[[N:.*]] = arith.index_cast %[[SIZE]]
+// CHECK: %[[N:.*]] = coll.table_end
 // CHECK: %[[BOX:[-a-z0-9_]+]] = memref.alloc(%[[N]]) : memref<?x8xf32>
 // CHECK: coll.rows %{{.*}} to %[[BOX]][
 // CHECK: symm.phase "unpack"

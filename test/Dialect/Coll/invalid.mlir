@@ -258,3 +258,30 @@ func.func @rows_f4(%x: memref<8x4xf4E2M1FN>, %y: memref<8x4xf4E2M1FN>, %t: memre
   }
   return
 }
+
+// -----
+
+// coll_c9
+func.func @copy_shapes(%a: memref<4x4xi32>, %b: memref<4x8xi32>) {
+  // expected-error @+1 {{'coll.copy_table' op failed to verify that all of {table, target} have same shape}}
+  coll.copy_table %a to %b : memref<4x4xi32> to memref<4x8xi32>
+  return
+}
+
+// -----
+
+// coll_c9
+func.func @clear_type(%a: memref<4x4xi64>) {
+  // expected-error @+1 {{'coll.clear_table' op operand #0 must be statically shaped memref of i32 with contiguous rows, of rank 1 or more, but got 'memref<4x4xi64>'}}
+  coll.clear_table %a : memref<4x4xi64>
+  return
+}
+
+// -----
+
+// coll_c6
+func.func @end_ranks(%a: memref<4x4xi32>, %limit: index) {
+  // expected-error @+1 {{'coll.table_end' op operand #0 must be statically shaped rank-1 memref of i32 with contiguous rows}}
+  %0 = coll.table_end %a[%a] limit %limit : memref<4x4xi32>
+  return
+}

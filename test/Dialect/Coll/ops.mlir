@@ -61,3 +61,18 @@ func.func @table(%x: memref<64x4xf32>, %recv: memref<64x4xf32>) {
   }
   return
 }
+
+// coll_c9, coll_c6
+// CHECK-LABEL: func.func @tables
+// CHECK: coll.copy_table %{{.*}} to %{{.*}} : memref<4x4xi32, strided<[4, 1], offset: 16>> to memref<4x4xi32>
+// CHECK: coll.clear_table %{{.*}} : memref<4x4xi32>
+// CHECK: %{{.*}} = coll.table_end %{{.*}}[%{{.*}}] limit %{{.*}} : memref<4xi32>
+func.func @tables(%part: memref<4x4xi32, strided<[4, 1], offset: 16>>,
+    %kept: memref<4x4xi32>, %starts: memref<4xi32>, %counts: memref<4xi32>,
+    %limit: index) -> index {
+  coll.copy_table %part to %kept
+    : memref<4x4xi32, strided<[4, 1], offset: 16>> to memref<4x4xi32>
+  coll.clear_table %kept : memref<4x4xi32>
+  %end = coll.table_end %starts[%counts] limit %limit : memref<4xi32>
+  return %end : index
+}

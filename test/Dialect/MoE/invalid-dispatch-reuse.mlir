@@ -34,7 +34,7 @@ func.func @dispatch_c11_topk_idx_alone(%x: tensor<16x4xf32>,
     %idx: tensor<16x2xi32>) {
   // expected-error @+1 {{'moe.dispatch' op expects either 'topk_idx' and 'topk_weights' or 'reuse'}}
   %r:7 = "moe.dispatch"(%x, %idx) <{
-      operandSegmentSizes = array<i32: 1, 1, 0, 0, 0, 0>, grid = @ep,
+      operandSegmentSizes = array<i32: 1, 1, 0, 0, 0, 0, 0, 0>, grid = @ep,
       num_experts = 8 : i64}>
     : (tensor<16x4xf32>, tensor<16x2xi32>)
    -> (tensor<64x4xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
@@ -50,7 +50,7 @@ func.func @dispatch_c11_topk_weights_alone(%x: tensor<16x4xf32>,
     %w: tensor<16x2xf32>) {
   // expected-error @+1 {{'moe.dispatch' op expects either 'topk_idx' and 'topk_weights' or 'reuse'}}
   %r:7 = "moe.dispatch"(%x, %w) <{
-      operandSegmentSizes = array<i32: 1, 0, 1, 0, 0, 0>, grid = @ep,
+      operandSegmentSizes = array<i32: 1, 0, 1, 0, 0, 0, 0, 0>, grid = @ep,
       num_experts = 8 : i64}>
     : (tensor<16x4xf32>, tensor<16x2xf32>)
    -> (tensor<64x4xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
@@ -66,7 +66,7 @@ func.func @dispatch_c11_topk_weights_and_reuse(%x: tensor<16x4xf32>,
     %w: tensor<16x2xf32>, %rows: tensor<16x4xi32>) {
   // expected-error @+1 {{'moe.dispatch' op expects either 'topk_idx' and 'topk_weights' or 'reuse'}}
   %r:1 = "moe.dispatch"(%x, %w, %rows) <{
-      operandSegmentSizes = array<i32: 1, 0, 1, 0, 1, 0>, grid = @ep,
+      operandSegmentSizes = array<i32: 1, 0, 1, 0, 1, 0, 0, 0>, grid = @ep,
       num_experts = 8 : i64}>
     : (tensor<16x4xf32>, tensor<16x2xf32>, tensor<16x4xi32>)
    -> (tensor<64x4xf32>)

@@ -510,3 +510,52 @@ func.func @computed_experts(%x: tensor<4x8xf32>, %i64: tensor<4x2xi64>,
        tensor<4x2xi32>) -> tensor<4x8xf32>
   return %out : tensor<4x8xf32>
 }
+
+// -----
+
+// Blocks of another dispatch, and one taken for the other.
+shard.grid @ep(shape = 4)
+func.func @blocks(%x: tensor<16x8xf32>, %i: tensor<16x2xi32>, %j: tensor<16x2xi32>,
+    %w: tensor<16x2xf32>) -> tensor<16x8xf32> {
+  // expected-note @+1 {{the dispatch of 'send_row' is here}}
+  %a:9 = moe.dispatch %x, %i, %w on @ep {keep_blocks, num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<64x8xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>, tensor<2x4x1x2xi32>,
+       tensor<4x4xi32>)
+  // expected-note @+1 {{the dispatch of 'peer_rows' is here}}
+  %b:9 = moe.dispatch %x, %j, %w on @ep {keep_blocks, num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<64x8xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>, tensor<2x4x1x2xi32>,
+       tensor<4x4xi32>)
+  // expected-error @+1 {{'moe.combine' op expects 'peer_rows' to be of the dispatch of 'send_row', got that of another one}}
+  %out = moe.combine %a#0, %a#6, %a#3, %a#5 blocks(%a#7, %b#8) on @ep {num_experts = 8 : i64}
+    : (tensor<64x8xf32>, tensor<16x4xi32>, tensor<64xi32>, tensor<4xi32>,
+       tensor<2x4x1x2xi32>, tensor<4x4xi32>) -> tensor<16x8xf32>
+  return %out : tensor<16x8xf32>
+}
+
+// -----
+
+shard.grid @ep(shape = 4)
+func.func @blocks_of_reuse(%x: tensor<16x8xf32>, %i: tensor<16x2xi32>,
+    %j: tensor<16x2xi32>, %w: tensor<16x2xf32>) -> tensor<64x8xf32> {
+  // expected-note @+1 {{the dispatch of 'send_row' is here}}
+  %a:9 = moe.dispatch %x, %i, %w on @ep {keep_blocks, num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<64x8xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>, tensor<2x4x1x2xi32>,
+       tensor<4x4xi32>)
+  // expected-note @+1 {{the dispatch of 'peer_blocks' is here}}
+  %b:9 = moe.dispatch %x, %j, %w on @ep {keep_blocks, num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<64x8xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>, tensor<2x4x1x2xi32>,
+       tensor<4x4xi32>)
+  // expected-error @+1 {{'moe.dispatch' op expects 'peer_blocks' to be of the dispatch of 'send_row', got that of another one}}
+  %0 = moe.dispatch %x reuse(%a#6) blocks(%b#7, %a#8) on @ep {num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x4xi32>, tensor<2x4x1x2xi32>, tensor<4x4xi32>)
+   -> tensor<64x8xf32>
+  return %0 : tensor<64x8xf32>
+}

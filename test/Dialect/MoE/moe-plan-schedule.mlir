@@ -16,6 +16,7 @@
 // WHY: Function=few{{.*}}combine has padded messages: room for all rows that may come is about 108 KiB
 // WHY: Function=many{{.*}}dispatch has exact messages: room for all rows that may come is about 3456 KiB more than those expected, more than what a CPU that reads counts costs
 // WHY: Function=elsewhere{{.*}}combine has padded messages: room for all rows that may come is about 192 KiB
+// WHY: Function=kept{{.*}}combine has exact messages: blocks of rows are kept for exact messages
 // WHY: Function=blocks{{.*}}alltoallv has padded messages: room for all rows that may come is about 108 KiB
 // WHY-NOT: Function=own{{.*}}messages
 // HOST: Function=few{{.*}}dispatch has exact messages: the CPU that sends rows has counted them
@@ -77,6 +78,20 @@ func.func @elsewhere(%y: memref<64x2048xf32>, %rows: memref<16x4xi32>,
   moe.combine %y, %rows, %src, %from outs(%out) on @ep {num_experts = 8 : i64}
     : (memref<64x2048xf32>, memref<16x4xi32>, memref<64xi32>, memref<4xi32>,
        memref<16x2048xf32>) -> ()
+  return
+}
+
+// Few rows, whose blocks are known.
+// CHECK-LABEL: func.func @kept
+// CHECK: moe.combine {{.*}}schedule = #moe.schedule<exact>
+// PADDED-LABEL: func.func @kept
+// PADDED: moe.combine {{.*}}schedule = #moe.schedule<padded>
+func.func @kept(%y: memref<64x16xf32>, %rows: memref<16x4xi32>,
+    %src: memref<64xi32>, %from: memref<4xi32>, %b: memref<2x4x1x2xi32>,
+    %n: memref<4x4xi32>, %out: memref<16x16xf32>) {
+  moe.combine %y, %rows, %src, %from blocks(%b, %n) outs(%out) on @ep {num_experts = 8 : i64}
+    : (memref<64x16xf32>, memref<16x4xi32>, memref<64xi32>, memref<4xi32>,
+       memref<2x4x1x2xi32>, memref<4x4xi32>, memref<16x16xf32>) -> ()
   return
 }
 

@@ -12,7 +12,7 @@ shard.grid @ep(shape = 4)
 // CHECK-SAME: (memref<16x4xf32>, memref<16x2xi32>, memref<16x2xf32>, memref<64x4xf32>, memref<64x2xi32>, memref<64x2xf32>, memref<64xi32>, memref<4xi32>, memref<4xi32>, memref<16x4xi32>) -> ()
 
 // GENERIC-LABEL: sym_name = "dispatch"
-// GENERIC: "moe.dispatch"({{.*}}) <{alignment = 1 : i64, grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 7>, order = #moe.order<token>, overflow = #moe.overflow<error>, padding = #moe.padding<none>}> :
+// GENERIC: "moe.dispatch"({{.*}}) <{alignment = 1 : i64, grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 7>, order = #moe.order<token>, overflow = #moe.overflow<error>, padding = #moe.padding<none>}> :
 func.func @dispatch(
     %x: memref<16x4xf32>, %idx: memref<16x2xi32>, %w: memref<16x2xf32>,
     %recv_x: memref<64x4xf32>, %recv_idx: memref<64x2xi32>,
@@ -58,8 +58,8 @@ func.func @dispatch_expert_major(
 // CHECK: moe.dispatch %{{.*}} reuse(%{{.*}}, %{{.*}}) outs(%{{.*}}) on @ep {layout = #moe.layout<expert_major>, num_experts = 8 : i64} : (memref<16x4xf32>, memref<16x4xi32>, memref<16x4xi32>, memref<128x4xf32>) -> ()
 
 // GENERIC-LABEL: sym_name = "dispatch_reuse"
-// GENERIC: operandSegmentSizes = array<i32: 1, 0, 0, 0, 1, 1>
-// GENERIC: operandSegmentSizes = array<i32: 1, 0, 0, 0, 2, 1>
+// GENERIC: operandSegmentSizes = array<i32: 1, 0, 0, 0, 1, 0, 0, 1>
+// GENERIC: operandSegmentSizes = array<i32: 1, 0, 0, 0, 2, 0, 0, 1>
 func.func @dispatch_reuse(
     %x: memref<16x4xf32>, %rows: memref<16x4xi32>, %idx: memref<16x4xi32>,
     %recv_x: memref<64x4xf32>, %recv_x_by_expert: memref<128x4xf32>) {
@@ -77,7 +77,7 @@ func.func @dispatch_reuse(
 // CHECK: moe.combine %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} weights(%{{.*}}) outs(%{{.*}}) on @ep {algorithm = #moe.algorithm<pull>, num_experts = 8 : i64} :
 
 // GENERIC-LABEL: sym_name = "combine"
-// GENERIC: "moe.combine"({{.*}}) <{grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 1>, partials = #moe.partials<f32>, reduce = #moe.reduce<sum>}> :
+// GENERIC: "moe.combine"({{.*}}) <{grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 0, 0, 1>, partials = #moe.partials<f32>, reduce = #moe.reduce<sum>}> :
 func.func @combine(%y: memref<64x4xf32>, %rows: memref<16x4xi32>,
                    %src: memref<64xi32>, %n: memref<4xi32>,
                    %w: memref<64xf32>, %out: memref<16x4xf32>) {

@@ -20,7 +20,7 @@ shard.grid @ep(shape = 4)
 // CHECK: return %recv_x
 
 // GENERIC-LABEL: sym_name = "dispatch_rank_major"
-// GENERIC: "moe.dispatch"({{.*}}) <{alignment = 1 : i64, grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0>, order = #moe.order<token>, overflow = #moe.overflow<error>, padding = #moe.padding<none>}> : (tensor<128x64xbf16>, tensor<128x2xi32>, tensor<128x2xf32>) ->
+// GENERIC: "moe.dispatch"({{.*}}) <{alignment = 1 : i64, grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0, 0>, order = #moe.order<token>, overflow = #moe.overflow<error>, padding = #moe.padding<none>}> : (tensor<128x64xbf16>, tensor<128x2xi32>, tensor<128x2xf32>) ->
 func.func @dispatch_rank_major(%x: tensor<128x64xbf16>,
                                %idx: tensor<128x2xi32>,
                                %w: tensor<128x2xf32>) -> tensor<512x64xbf16> {
@@ -175,7 +175,7 @@ func.func @dispatch_expand(%x: tensor<16x4xf32>, %idx: tensor<16x2xi32>,
 // CHECK: return %out
 
 // GENERIC-LABEL: sym_name = "combine"
-// GENERIC: "moe.combine"({{.*}}) <{grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 0>, partials = #moe.partials<f32>, reduce = #moe.reduce<sum>}> :
+// GENERIC: "moe.combine"({{.*}}) <{grid = @ep, layout = #moe.layout<rank_major>, num_experts = 8 : i64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 0, 0, 0, 0, 0>, partials = #moe.partials<f32>, reduce = #moe.reduce<sum>}> :
 func.func @combine(%y: tensor<64x4xbf16>, %rows: tensor<16x4xi32>,
                    %src: tensor<64xi32>, %n: tensor<4xi32>)
     -> tensor<16x4xbf16> {

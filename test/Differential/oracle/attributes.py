@@ -24,6 +24,7 @@ class DispatchAttrs:
     alignment: int = 1
     padding: str = "none"
     list_alignment: int | None = None
+    keep_blocks: bool = False
     capacity: int | None = None
     max_tokens: int | None = None
     static_tokens: int | None = None

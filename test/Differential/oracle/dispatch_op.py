@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .blocks import find_blocks, peer_blocks, peer_rows
 from .errors import CAPACITY_EXCEEDED, INVALID_EXPERT, SpecifiedError, check_tokens
 from .lists import expert_lists
 from .padding import pad
@@ -35,6 +36,8 @@ class DispatchResult:
     expert_counts: list | None = None
     list_rows: list | None = None
     list_weights: list | None = None
+    peer_blocks: list | None = None
+    peer_rows: list | None = None
     valid: list = field(default_factory=list)  # rows of the receive buffers
     needed: list = field(default_factory=list)  # rows, had C been unlimited
 
@@ -91,6 +94,10 @@ def dispatch(attrs, x, topk_idx, topk_weights, scales=None) -> DispatchResult:
     out.n_tokens_from_rank = [true_counts[:, r].copy() for r in range(ranks)]
     if expert_major:
         out.expert_offsets, out.expert_counts = offsets, counts
+    if attrs.keep_blocks:
+        blocks = find_blocks(attrs, plan, offsets, idx, capacity)
+        out.peer_blocks = peer_blocks(blocks)
+        out.peer_rows = peer_rows(attrs, blocks)
     columns = k if expert_major else ranks
     out.send_row = [
         np.full((x[r].shape[0], columns), -1, np.int32) for r in range(ranks)

@@ -122,6 +122,27 @@ TEST_F(CollectiveOpsTest, ListsFollowTheOtherOutputs) {
   EXPECT_EQ(op.getOutput(Output::ListWeights), op->getResult(10));
 }
 
+// dispatch_s16: a rank owns up to two experts.
+TEST_F(CollectiveOpsTest, BlocksAreTheLastOutputs) {
+  auto op = parse<DispatchOp>(R"mlir(
+    shard.grid @ep(shape = 4)
+    func.func private @f(%x: tensor<10x8xbf16>, %i: tensor<10x3xi32>,
+                         %w: tensor<10x3xf32>) {
+      %0:11 = moe.dispatch %x, %i, %w on @ep
+        {num_experts = 6 : i64, layout = #moe.layout<expert_major>, keep_blocks}
+        : (tensor<10x8xbf16>, tensor<10x3xi32>, tensor<10x3xf32>)
+       -> (tensor<80x8xbf16>, tensor<80xi32>, tensor<80xf32>, tensor<80xi32>,
+           tensor<4xi32>, tensor<4xi32>, tensor<10x3xi32>, tensor<2xi32>,
+           tensor<2xi32>, tensor<2x4x2x2xi32>, tensor<4x4xi32>)
+      return
+    })mlir");
+  ASSERT_TRUE(op);
+  EXPECT_EQ(op.getOutput(Output::PeerBlocks), op->getResult(9));
+  EXPECT_EQ(op.getOutput(Output::PeerRows), op->getResult(10));
+  EXPECT_EQ(op.getOutputName(10), "peer_rows");
+  EXPECT_FALSE(op.hasBlocks());
+}
+
 TEST_F(CollectiveOpsTest, ReuseHasRowsOnly) {
   auto op = parse<DispatchOp>(R"mlir(
     shard.grid @ep(shape = 4)

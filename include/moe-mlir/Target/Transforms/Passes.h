@@ -17,6 +17,10 @@ namespace mlir::moe {
 /// Those marked `moe.symmetric` have the encoding `#symm.space`.
 inline constexpr llvm::StringLiteral kEntryAttrName = "moe.entry";
 
+/// Encoding of those tensors of the entry's type, noted there, that lie in
+/// memory of the host.
+inline constexpr llvm::StringLiteral kHostEncoding = "host";
+
 /// Function attribute: the name of an entry whose function was renamed.
 inline constexpr llvm::StringLiteral kEntryNameAttrName = "moe.entry_name";
 

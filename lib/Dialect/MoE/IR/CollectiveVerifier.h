@@ -48,6 +48,28 @@ LogicalResult verifyGroup(CollectiveOpInterface op,
 /// dispatch_c9, combine_c3, alltoallv_c1, alltoallv_c2.
 LogicalResult verifyOutputTypes(CollectiveOpInterface op, int64_t numRanks);
 
+/// dispatch_c17, combine_c12: the operands of `blocks`.
+template <typename OpTy> LogicalResult verifyBlocks(OpTy op, int64_t numRanks) {
+  Value blocks = op.getPeerBlocks(), rows = op.getPeerRows();
+  if (static_cast<bool>(blocks) != static_cast<bool>(rows))
+    return op.emitOpError("expects 'blocks' to be (peer_blocks, peer_rows), "
+                          "both of the same dispatch");
+  if (!blocks)
+    return success();
+  auto check = [&](StringRef name, Value value,
+                   ArrayRef<int64_t> expected) -> LogicalResult {
+    ArrayRef<int64_t> shape = cast<ShapedType>(value.getType()).getShape();
+    if (shape == expected)
+      return success();
+    return op.emitOpError("expects '") << name << "' (" << toString(shape)
+                                       << ") to be " << toString(expected);
+  };
+  return failure(failed(check("peer_blocks", blocks,
+                              getPeerBlocksShape(numRanks, op.isExpertMajor(),
+                                                 op.getNumExperts()))) ||
+                 failed(check("peer_rows", rows, {4, numRanks})));
+}
+
 } // namespace mlir::moe
 
 #endif // MOE_MLIR_LIB_DIALECT_MOE_IR_COLLECTIVEVERIFIER_H

@@ -94,6 +94,9 @@ LogicalResult CombineOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
   // combine_c8
   if (failed(verifyRowNumbers(*this, numRanks, getTokenBound())))
     return failure();
+  // combine_c12
+  if (failed(verifyBlocks(*this, numRanks)))
+    return failure();
   // combine_c3
   return verifyOutputTypes(*this, numRanks);
 }

@@ -148,6 +148,13 @@ LogicalResult DispatchOp::verify() {
   if (hasLists() && isReuse())
     return emitOpError("expects no 'list_alignment' (")
            << *getListAlignment() << ") with 'reuse'";
+  // dispatch_c16
+  if (getKeepBlocks() && isReuse())
+    return emitOpError("expects no 'keep_blocks' with 'reuse'; the blocks are "
+                       "those of the dispatch whose routes it takes");
+  // dispatch_c17
+  if (hasBlocks() && !isReuse())
+    return emitOpError("expects 'blocks' with 'reuse' only");
   return success();
 }
 
@@ -193,6 +200,9 @@ LogicalResult DispatchOp::verifySymbolUses(SymbolTableCollection &symbolTable) {
              << toString(sendRow.getShape())
              << ") to have one column per rank (" << numRanks << ")";
   }
+  // dispatch_c17
+  if (failed(verifyBlocks(*this, numRanks)))
+    return failure();
   // dispatch_c9
   return verifyOutputTypes(*this, numRanks);
 }

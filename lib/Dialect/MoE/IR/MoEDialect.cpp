@@ -48,12 +48,18 @@ void MoEDialect::initialize() {
       >();
 }
 
-/// symmetric_c1, for argument or result (`kind`) `index` of `op`.
-static LogicalResult verifySymmetricAttr(Operation *op, StringRef kind,
+static bool isPlaceOfMemory(StringAttr name) {
+  return name == kSymmetricAttrName || name == kHostAttrName;
+}
+
+/// symmetric_c1 and host_c1, for argument or result (`kind`) `index` of `op`.
+static LogicalResult verifyPlaceOfMemory(Operation *op, StringRef kind,
                                          unsigned index, Type type,
-                                         Attribute value) {
+                                         DictionaryAttr marks,
+                                         NamedAttribute attr) {
+  Attribute value = attr.getValue();
   auto describe = [&](InFlightDiagnostic diag) -> InFlightDiagnostic {
-    return std::move(diag << "expects '" << kSymmetricAttrName << "' on "
+    return std::move(diag << "expects '" << attr.getName().getValue() << "' on "
                           << kind << ' ' << index << ' ');
   };
   auto func = dyn_cast<func::FuncOp>(op);
@@ -67,39 +73,45 @@ static LogicalResult verifySymmetricAttr(Operation *op, StringRef kind,
     return describe(op->emitOpError())
            << "to be of a ranked tensor or memref of static shape (" << type
            << ")";
+  if (marks.contains(kSymmetricAttrName) && marks.contains(kHostAttrName))
+    return describe(op->emitOpError())
+           << "without the other of '" << kSymmetricAttrName << "' and '"
+           << kHostAttrName << "'";
   return success();
 }
 
 LogicalResult MoEDialect::verifyOperationAttribute(Operation *op,
                                                    NamedAttribute attr) {
-  if (attr.getName() != kSymmetricAttrName)
+  if (!isPlaceOfMemory(attr.getName()))
     return success();
   return op->emitOpError("expects '")
-         << kSymmetricAttrName << "' on arguments and results only";
+         << attr.getName().getValue() << "' on arguments and results only";
 }
 
 LogicalResult MoEDialect::verifyRegionArgAttribute(Operation *op,
                                                    unsigned regionIndex,
                                                    unsigned argIndex,
                                                    NamedAttribute attr) {
-  if (attr.getName() != kSymmetricAttrName)
+  if (!isPlaceOfMemory(attr.getName()))
     return success();
   auto func = dyn_cast<FunctionOpInterface>(op);
-  return verifySymmetricAttr(op, "argument", argIndex,
+  return verifyPlaceOfMemory(op, "argument", argIndex,
                              func ? func.getArgumentTypes()[argIndex] : Type(),
-                             attr.getValue());
+                             func ? func.getArgAttrDict(argIndex) : nullptr,
+                             attr);
 }
 
 LogicalResult MoEDialect::verifyRegionResultAttribute(Operation *op,
                                                       unsigned regionIndex,
                                                       unsigned resultIndex,
                                                       NamedAttribute attr) {
-  if (attr.getName() != kSymmetricAttrName)
+  if (!isPlaceOfMemory(attr.getName()))
     return success();
   auto func = dyn_cast<FunctionOpInterface>(op);
-  return verifySymmetricAttr(op, "result", resultIndex,
-                             func ? func.getResultTypes()[resultIndex] : Type(),
-                             attr.getValue());
+  return verifyPlaceOfMemory(
+      op, "result", resultIndex,
+      func ? func.getResultTypes()[resultIndex] : Type(),
+      func ? func.getResultAttrDict(resultIndex) : nullptr, attr);
 }
 
 LogicalResult KernelAttr::verify(function_ref<InFlightDiagnostic()> emitError,

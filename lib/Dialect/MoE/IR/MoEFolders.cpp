@@ -129,10 +129,11 @@ struct DropUnusedScales : public OpRewritePattern<DispatchOp> {
     types.erase(types.begin() + scales);
     auto newOp = DispatchOp::create(
         rewriter, op.getLoc(), types, op.getX(), op.getTopkIdx(),
-        op.getTopkWeights(), /*scales=*/Value(), op.getReuse(), op.getOuts(),
-        op.getGridAttr(), op.getNumExpertsAttr(), op.getLayoutAttr(),
-        op.getOrderAttr(), op.getOverflowAttr(), op.getAlignmentAttr(),
-        op.getPaddingAttr(), op.getListAlignmentAttr(), op.getCapacityAttr(),
+        op.getTopkWeights(), /*scales=*/Value(), op.getReuse(),
+        op.getPeerBlocks(), op.getPeerRows(), op.getOuts(), op.getGridAttr(),
+        op.getNumExpertsAttr(), op.getLayoutAttr(), op.getOrderAttr(),
+        op.getOverflowAttr(), op.getAlignmentAttr(), op.getPaddingAttr(),
+        op.getListAlignmentAttr(), op.getKeepBlocksAttr(), op.getCapacityAttr(),
         op.getMaxTokensAttr(), op.getAlgorithmAttr(), op.getScheduleAttr(),
         op.getKernelAttr());
     newOp->setDiscardableAttrs(op->getDiscardableAttrDictionary());

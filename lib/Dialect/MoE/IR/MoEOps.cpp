@@ -70,6 +70,13 @@ static LogicalResult reifyShapes(CollectiveOpInterface op, OpBuilder &builder,
 }
 
 /// T_max: the static number of tokens, or `maxTokens`.
+SmallVector<int64_t> moe::getPeerBlocksShape(int64_t numRanks,
+                                             bool isExpertMajor,
+                                             uint64_t numExperts) {
+  ExpertPlacement placement{static_cast<int64_t>(numExperts), numRanks};
+  return {2, numRanks, isExpertMajor ? placement.maxPerRank() : 1, 2};
+}
+
 static int64_t getTokenBound(ShapedType tokens,
                              std::optional<uint64_t> maxTokens) {
   return tokens.isDynamicDim(0) ? maxTokens.value_or(0) : tokens.getDimSize(0);
@@ -92,6 +99,8 @@ SmallVector<DispatchOp::Output> DispatchOp::getOutputKinds() {
     kinds.append({Output::ExpertOffsets, Output::ExpertCounts});
   if (hasLists())
     kinds.append({Output::ListRows, Output::ListWeights});
+  if (getKeepBlocks())
+    kinds.append({Output::PeerBlocks, Output::PeerRows});
   return kinds;
 }
 
@@ -121,6 +130,10 @@ StringRef DispatchOp::stringifyOutput(Output kind) {
     return "list_rows";
   case Output::ListWeights:
     return "list_weights";
+  case Output::PeerBlocks:
+    return "peer_blocks";
+  case Output::PeerRows:
+    return "peer_rows";
   }
   llvm_unreachable("all outputs are named");
 }
@@ -236,6 +249,13 @@ void DispatchOp::getExpectedOutputTypes(
     case Output::ListWeights:
       types.push_back(RankedTensorType::get({getListLength(numRanks)},
                                             Float32Type::get(getContext())));
+      break;
+    case Output::PeerBlocks:
+      types.push_back(RankedTensorType::get(
+          getPeerBlocksShape(numRanks, isExpertMajor(), getNumExperts()), i32));
+      break;
+    case Output::PeerRows:
+      types.push_back(RankedTensorType::get({4, numRanks}, i32));
       break;
     }
   }

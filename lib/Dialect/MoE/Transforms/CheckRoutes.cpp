@@ -57,6 +57,7 @@ private:
                           Output kind);
   LogicalResult checkOperand(Operation *op, StringRef name, Value value,
                              DispatchOp &routes, StringRef &nameOfRoutes);
+  template <typename OpT> LogicalResult checkBlocks(OpT op);
   LogicalResult checkTopk(Operation *op, Value topk, DispatchOp dispatch);
 
   ValueOrigins origins;
@@ -197,7 +198,8 @@ LogicalResult RouteChecker::check(CombineOp op) {
       failed(checkKind(op, "recv_src_idx", op.getRecvSrcIdx(),
                        Output::RecvSrcIdx)) ||
       failed(checkKind(op, "n_tokens_from_rank", op.getNTokensFromRank(),
-                       Output::TokensFromRank)))
+                       Output::TokensFromRank)) ||
+      failed(checkBlocks(op)))
     return failure();
   DispatchOp dispatch = findDispatch(op.getSendRow()).first;
   if (dispatch && (failed(checkAttributes(op, dispatch)) ||
@@ -209,6 +211,8 @@ LogicalResult RouteChecker::check(CombineOp op) {
        {std::pair<StringRef, Value>("send_row", op.getSendRow()),
         {"recv_src_idx", op.getRecvSrcIdx()},
         {"n_tokens_from_rank", op.getNTokensFromRank()},
+        {"peer_blocks", op.getPeerBlocks()},
+        {"peer_rows", op.getPeerRows()},
         {"y", op.getY()},
         {"weights", op.getWeights()}})
     if (value && failed(checkOperand(op, operand, value, routes, name)))
@@ -216,11 +220,29 @@ LogicalResult RouteChecker::check(CombineOp op) {
   return success();
 }
 
+template <typename OpT> LogicalResult RouteChecker::checkBlocks(OpT op) {
+  if (!op.hasBlocks())
+    return success();
+  return failure(
+      failed(checkKind(op, "peer_blocks", op.getPeerBlocks(),
+                       Output::PeerBlocks)) ||
+      failed(checkKind(op, "peer_rows", op.getPeerRows(), Output::PeerRows)));
+}
+
 /// dispatch_c13
 LogicalResult RouteChecker::check(DispatchOp op) {
   Value sendRow = op.getReuse().front();
-  if (failed(checkKind(op, "send_row", sendRow, Output::SendRow)))
+  if (failed(checkKind(op, "send_row", sendRow, Output::SendRow)) ||
+      failed(checkBlocks(op)))
     return failure();
+  DispatchOp routes;
+  StringRef name;
+  for (auto [operand, value] :
+       {std::pair<StringRef, Value>("send_row", sendRow),
+        {"peer_blocks", op.getPeerBlocks()},
+        {"peer_rows", op.getPeerRows()}})
+    if (value && failed(checkOperand(op, operand, value, routes, name)))
+      return failure();
   DispatchOp dispatch = findDispatch(sendRow).first;
   if (!dispatch)
     return success();

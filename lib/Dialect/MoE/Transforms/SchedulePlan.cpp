@@ -58,6 +58,11 @@ static double expectRows(CollectiveOpInterface op, double room) {
 ScheduleChoice moe::chooseSchedule(CollectiveOpInterface op, bool hasKernels) {
   if (!hasKernels)
     return {Schedule::exact, "the CPU that sends rows has counted them"};
+  auto dispatch = dyn_cast<DispatchOp>(*op);
+  auto combine = dyn_cast<CombineOp>(*op);
+  if ((dispatch && (dispatch.getKeepBlocks() || dispatch.hasBlocks())) ||
+      (combine && combine.hasBlocks()))
+    return {Schedule::exact, "blocks of rows are kept for exact messages"};
   double away = op.getNumRanks() - 1;
   double pairRows = op.getMaxPairRows(op.getNumRanks());
   // What would not be room for all rows (coll_s8).

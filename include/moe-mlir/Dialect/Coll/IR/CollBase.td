@@ -65,6 +65,14 @@ def Coll_StaticBuffer : Type<
     "statically shaped memref of integers or floats of 8, 16, 32 or 64 bits with "
     "contiguous rows, of rank 1 or more", "::mlir::MemRefType">;
 
+/// Tables one behind the other, in memory of the host.
+def Coll_HostTables : Type<
+    And<[Coll_StaticBuffer.predicate,
+         CPred<"::llvm::cast<::mlir::MemRefType>($_self)"
+               ".getElementType().isInteger(32)">]>,
+    "statically shaped memref of i32 with contiguous rows, of rank 1 or more",
+    "::mlir::MemRefType">;
+
 /// Rows, or numbers of rows: one i32 per rank.
 def Coll_Table : Type<
     And<[Coll_StaticBuffer.predicate, HasAnyRankOfPred<[1]>,

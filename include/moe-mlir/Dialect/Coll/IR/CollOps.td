@@ -176,6 +176,87 @@ def Coll_ReadOp : Coll_Op<"read", [
   let assemblyFormat = "$table attr-dict `:` type($table)";
 }
 
+def Coll_CopyTableOp : Coll_Op<"copy_table", [
+    AllShapesMatch<["table", "target"]>]> {
+  let summary = "copies a table in host memory";
+  let description = [{
+    Copies `table` to `target`. Both are memory of the host on every target, as
+    the result of `coll.read` is; they do not overlap.
+
+    Example, with four ranks:
+
+    ```mlir
+    func.func @keep(%table: memref<4x4xi32>, %kept: memref<4x4xi32>) {
+      %host = coll.read %table : memref<4x4xi32>
+      coll.copy_table %host to %kept : memref<4x4xi32> to memref<4x4xi32>
+      return
+    }
+    ```
+
+    **Constraints:**
+    - coll_c9: both are statically shaped, of the same shape, have contiguous rows
+      and elements of type i32.
+  }];
+  let arguments = (ins Arg<Coll_HostTables, "", [MemRead]>:$table,
+    Arg<Coll_HostTables, "", [MemWrite]>:$target);
+  let assemblyFormat = [{
+    $table `to` $target attr-dict `:` type($table) `to` type($target)
+  }];
+}
+
+def Coll_ClearTableOp : Coll_Op<"clear_table"> {
+  let summary = "makes a table in host memory name no rows";
+  let description = [{
+    Stores -1 in each element of `table`, which is memory of the host on every
+    target. `coll.table_end` refuses such a table.
+
+    Example, with four ranks:
+
+    ```mlir
+    func.func @clear(%table: memref<4x4xi32>) {
+      coll.clear_table %table : memref<4x4xi32>
+      return
+    }
+    ```
+
+    **Constraints:**
+    - coll_c9: `table` is statically shaped, has contiguous rows and elements of
+      type i32.
+  }];
+  let arguments = (ins Arg<Coll_HostTables, "", [MemWrite]>:$table);
+  let assemblyFormat = "$table attr-dict `:` type($table)";
+}
+
+def Coll_TableEndOp : Coll_Op<"table_end", [
+    MemoryEffects<[MemRead, MemWrite]>, AllTypesMatch<["starts", "counts"]>]> {
+  let summary = "checks a table, and returns the end of its rows";
+  let description = [{
+    Returns how many rows a buffer has to have so that it has all rows that the
+    table names: the largest sum of a start and its count. Starts and counts that
+    are negative, and rows from `limit` on, are a run-time error
+    (`invalid count`), which ends the entry (coll_s11).
+
+    Example, with four ranks, and rows of a buffer of 512:
+
+    ```mlir
+    func.func @end(%starts: memref<4xi32>, %counts: memref<4xi32>) -> index {
+      %limit = arith.constant 512 : index
+      %end = coll.table_end %starts[%counts] limit %limit : memref<4xi32>
+      return %end : index
+    }
+    ```
+
+    **Constraints:**
+    - coll_c6: the two are `memref<Rxi32>`, of the same type, R ranks.
+  }];
+  let arguments = (ins Arg<Coll_Table, "", [MemRead]>:$starts,
+    Arg<Coll_Table, "", [MemRead]>:$counts, Index:$limit);
+  let results = (outs Index:$end);
+  let assemblyFormat = [{
+    $starts `[` $counts `]` `limit` $limit attr-dict `:` type($starts)
+  }];
+}
+
 def Coll_TableOp : Coll_Op<"table", [Pure]> {
   let summary = "a table that is known when it is compiled";
   let description = [{

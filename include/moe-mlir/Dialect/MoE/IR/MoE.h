@@ -24,6 +24,10 @@ namespace mlir::moe {
 /// memory (symmetric_c1).
 inline constexpr llvm::StringLiteral kSymmetricAttrName = "moe.symmetric";
 
+/// Unit attribute of arguments and results of entries: they lie in memory of
+/// the host, whatever the target (host_c1).
+inline constexpr llvm::StringLiteral kHostAttrName = "moe.host";
+
 /// Largest supported top-k.
 inline constexpr int64_t kMaxTopK = 32;
 
@@ -46,6 +50,10 @@ struct ExpertPlacement {
   /// EL: the most experts that any rank owns.
   int64_t maxPerRank() const { return base() + (remainder() != 0); }
 };
+
+/// The shape of `peer_blocks` (dispatch_s16).
+SmallVector<int64_t> getPeerBlocksShape(int64_t numRanks, bool isExpertMajor,
+                                        uint64_t numExperts);
 
 } // namespace mlir::moe
 

@@ -57,6 +57,10 @@ def MoE_Dialect : Dialect {
     The attribute stands on arguments and results of public `func.func`s whose
     types are ranked tensors, or memrefs, of static shape (symmetric_c1).
 
+    `moe.host`, a unit attribute, marks those arguments and results of an entry
+    that lie in memory of the host, whatever the target: the `peer_rows` of a
+    dispatch with `keep_blocks` (host_c1 to host_c3, host_s1).
+
     Version log:
     - 0.1: dispatch, combine, alltoallv. Text and bytecode carry no promise of
       stability yet.
@@ -285,6 +289,8 @@ def MoE_TopkWeights : MoE_ShapedOf<F32, 2, "rank-2 tensor or memref">;
 def MoE_Rows : MoE_ShapedOf<I32, 2, "rank-2 tensor or memref">;
 def MoE_Indices : MoE_ShapedOf<I32, 1, "rank-1 tensor or memref">;
 def MoE_Weights : MoE_ShapedOf<F32, 1, "rank-1 tensor or memref">;
+def MoE_PeerBlocks : MoE_ShapedOf<I32, 4, "rank-4 tensor or memref">;
+def MoE_PeerRows : MoE_ShapedOf<I32, 2, "rank-2 tensor or memref">;
 def MoE_Blocks : ShapedContainerType<[MoE_DataElement],
     And<[Or<[IsTensorTypePred, IsBaseMemRefTypePred]>, HasAnyRankOfPred<[1, 2, 3, 4, 5, 6, 7, 8]>]>,
     "tensor or memref of rank 1 to 8", "::mlir::ShapedType">;

@@ -115,6 +115,45 @@ def MoEPlanPass : Pass<"moe-plan"> {
   ];
 }
 
+def MoECheckHostMemoryPass : Pass<"moe-check-host-memory"> {
+  let summary = "check the use of values in memory of the host";
+  let description = [{
+    The `peer_rows` of a dispatch lie in memory of the host on every target. This
+    pass refuses what would read or copy them as memory of a device (host_c2,
+    host_c3): they are operands of `blocks` alone, or a result of an entry that is
+    marked `moe.host`; and they come from a dispatch, or are an argument that is so
+    marked. Inline functions first: values are not followed through calls.
+  }];
+}
+
+def MoEPlaceHostBuffersPass : Pass<"moe-place-host-buffers"> {
+  let summary = "put buffers of the host into memory of the host";
+  let description = [{
+    Where a device executes the rest, an allocation is memory of the device. Those
+    of `peer_rows` that are no result of an entry become memory of the stack here;
+    for results the runtime knows from the manifest where to allocate them. The pass
+    removes the marks `moe.host`. It runs behind `moe-alloc-results`.
+
+    Before:
+
+    ```text
+    %rows = memref.alloc() : memref<4x4xi32>
+    moe.dispatch %x, %idx, %w outs(..., %rows) on @ep {keep_blocks, ...}
+    moe.combine %y, ... blocks(%blocks, %rows) outs(%out) on @ep ...
+    memref.dealloc %rows : memref<4x4xi32>
+    ```
+
+    After:
+
+    ```text
+    %rows = memref.alloca() : memref<4x4xi32>
+    moe.dispatch %x, %idx, %w outs(..., %rows) on @ep {keep_blocks, ...}
+    moe.combine %y, ... blocks(%blocks, %rows) outs(%out) on @ep ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
 def MoEPlaceSymmetricBuffersPass
     : Pass<"moe-place-symmetric-buffers"> {
   let summary = "put buffers that other ranks access into symmetric memory";
