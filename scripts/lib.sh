@@ -34,6 +34,14 @@ packages=(
   zlib1g-dev
 )
 
+# With --help a script says what its first comment says, and does nothing.
+case ${1-} in
+  -h | --help)
+    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
+    exit 0
+    ;;
+esac
+
 say() { printf '== %s\n' "$*"; }
 
 die() {
@@ -93,15 +101,19 @@ setup_python() {
 # build [target...]: configures when needed and builds; all targets by default.
 build() {
   cd "$root" || die "cannot enter $root"
+  mkdir -p build
+  # Two builds in one folder would take each other's files away.
+  exec 9>build/building.lock
+  flock --nonblock 9 || { say "waiting for another build of this folder"; flock 9; }
   if [ ! -f build/build.ninja ]; then
     say "configuring build/"
-    mkdir -p build
     cmake --preset release >build/configure.log 2>&1 ||
       { cat build/configure.log; die "configuring failed"; }
   fi
   say "building (about 15 minutes on two cores the first time)"
   NINJA_STATUS='[%p %f of %t] ' cmake --build build -- "$@" | show_progress ||
     die "the build failed"
+  exec 9>&-
 }
 
 # Ninja's lines, shortened: on a terminal the last one, elsewhere one for every
