@@ -32,7 +32,7 @@ lib_dir = os.path.join(config.moe_build_dir, "lib")
 # A test that hangs is a failed test, not a hung suite (lit needs psutil to
 # end its processes).
 if lit_config.maxIndividualTestTime == 0:
-    lit_config.maxIndividualTestTime = 120
+    lit_config.maxIndividualTestTime = 240
 
 config.environment["FILECHECK_OPTS"] = (
     "-enable-var-scope --allow-unused-prefixes=false --dump-input=fail"
