@@ -5,8 +5,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""A rank of the host target, with what training.py needs of a rank: to try the
-benchmark of frameworks where there is no GPU. Its times say nothing about GPUs."""
+"""A rank of the host target: to try benchmarks where there is no GPU. Its times say
+nothing about GPUs."""
 
 import datetime
 import time

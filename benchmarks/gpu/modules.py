@@ -28,17 +28,12 @@ SYMMETRIC = "moe.symmetric"
 COMBINES = {False: "combine", True: "combine_deferred"}
 
 
-def exchange_module(model, ranks, tokens, layout, variant=None):
-    """dispatch(x, idx, weights) and combine(y, ...) as two entries, and the same
-    combine for a caller who leaves its rows alone until the next exchange, as
-    decoding loops do. What is received and the rows to combine stay where the
-    ranks exchange them."""
+def result_dims(model, ranks, tokens, layout, variant=None):
+    """Shapes and elements of what a dispatch returns. The first four, what is received,
+    are symmetric."""
     expert_major = layout == "expert_major"
     local = -(-model.experts // ranks)
     rows = ranks * tokens * (min(model.top_k, local) if expert_major else 1)
-    x = tensor(tokens, model.hidden, "bf16")
-    idx = tensor(tokens, model.top_k, "i32")
-    weights = tensor(tokens, model.top_k, "f32")
     slots = () if expert_major else (model.top_k,)
     results = [
         (rows, model.hidden, "bf16"), (rows, *slots, "i32"), (rows, *slots, "f32"), (rows, "i32"),
@@ -50,6 +45,18 @@ def exchange_module(model, ranks, tokens, layout, variant=None):
     if listed:
         places = shapes.list_places(rows, model.top_k, local)
         results += [(places, "i32"), (places, "f32")]
+    return results
+
+
+def exchange_module(model, ranks, tokens, layout, variant=None):
+    """dispatch(x, idx, weights) and combine(y, ...) as two entries, and the same
+    combine for a caller who leaves its rows alone until the next exchange, as
+    decoding loops do. What is received and the rows to combine stay where the
+    ranks exchange them."""
+    x = tensor(tokens, model.hidden, "bf16")
+    idx = tensor(tokens, model.top_k, "i32")
+    weights = tensor(tokens, model.top_k, "f32")
+    results = result_dims(model, ranks, tokens, layout, variant)
     types = [tensor(*r) for r in results]
     received = [tensor(*result, attribute=SYMMETRIC) for result in results[:4]]
     returned = received + types[4:]
@@ -60,7 +67,7 @@ def exchange_module(model, ranks, tokens, layout, variant=None):
     combine_args = [("%y", received[0]), ("%row", send_row), ("%src", source), ("%from", from_ranks)]
     combine_types = [recv_x, send_row, source, from_ranks]
     topk = ""
-    if expert_major:
+    if layout == "expert_major":
         combine_args += [("%idx", idx), ("%w", received[2])]
         combine_types += [idx, recv_weights]
         topk = " topk(%idx) weights(%w)"

@@ -14,14 +14,16 @@ import torch
 from .abi import (ALLGATHER, Bootstrap, DLDataType, DLDevice, DLManagedTensor, DLTensor, Options, load_library)
 
 TIMEOUT_SECONDS = 5.0
-CUDA = 2  # kDLCUDA
+DEVICES = {"cpu": 1, "cuda": 2}  # kDLCPU, kDLCUDA
+BACKENDS = {"cpu": b"host", "cuda": b"cuda"}
 DTYPES = {torch.bfloat16: (4, 16), torch.float32: (2, 32), torch.int32: (0, 32)}
 
 
 def dl_tensor(tensor):
     """A view of a dense torch tensor; keeps nothing alive but its own arrays."""
     code, bits = DTYPES[tensor.dtype]
-    view = DLTensor(tensor.data_ptr(), DLDevice(CUDA, tensor.device.index), tensor.dim(), DLDataType(code, bits, 1))
+    device = DLDevice(DEVICES[tensor.device.type], tensor.device.index or 0)
+    view = DLTensor(tensor.data_ptr(), device, tensor.dim(), DLDataType(code, bits, 1))
     view.shape = (c.c_int64 * max(1, tensor.dim()))(*tensor.shape)
     view.strides = None
     view.byte_offset = 0
@@ -29,7 +31,9 @@ def dl_tensor(tensor):
 
 
 def bytes_at(address, count, device):
-    """The device memory at an address as a tensor of bytes."""
+    """The memory at an address as a tensor of bytes."""
+    if device.type == "cpu":
+        return torch.frombuffer((c.c_uint8 * count).from_address(address), dtype=torch.uint8)
 
     class Memory:
         __cuda_array_interface__ = {"shape": (count,), "typestr": "|u1", "data": (address, False), "version": 3}
@@ -56,7 +60,7 @@ class Symmetric:
 
 
 class Runtime:
-    """One group of ranks with the CUDA backend."""
+    """One group of ranks; with GPUs, or with the host where the device is the CPU."""
 
     def __init__(self, path, rank, ranks, device, allgather):
         """allgather(bytes, timeout) -> list of bytes in rank order."""
@@ -91,7 +95,8 @@ class Runtime:
 
         self.callback = ALLGATHER(gather)
         bootstrap = Bootstrap(c.sizeof(Bootstrap), rank, ranks, None, self.callback)
-        options = Options(c.sizeof(Options), TIMEOUT_SECONDS, 0, b"cuda", device.index)
+        options = Options(c.sizeof(Options), TIMEOUT_SECONDS, 0, BACKENDS[device.type],
+                          -1 if device.index is None else device.index)
         self.context = c.c_void_p()
         self.check(self.lib.moert_context_create(c.byref(bootstrap), c.byref(options), c.byref(self.context)))
 
@@ -131,6 +136,10 @@ def pointers_to(views):
     return (c.POINTER(DLTensor) * len(views))(*map(c.pointer, views))
 
 
+def stream_of(runtime):
+    return torch.cuda.current_stream().cuda_stream if runtime.device.type == "cuda" else None
+
+
 class CallInto:
     """An entry with its inputs and outputs, to be launched on the current stream."""
 
@@ -140,7 +149,7 @@ class CallInto:
         self.outputs = pointers_to([dl_tensor(t) for t in outputs])
 
     def __call__(self):
-        stream = torch.cuda.current_stream().cuda_stream
+        stream = stream_of(self.runtime)
         self.runtime.check(self.runtime.lib.moert_entry_launch_into(
             self.entry, self.inputs, len(self.inputs), self.outputs, len(self.outputs), stream))
 
@@ -156,7 +165,7 @@ class Call:
         self.outputs = (c.POINTER(DLManagedTensor) * self.count)()
 
     def launch(self):
-        stream = torch.cuda.current_stream().cuda_stream
+        stream = stream_of(self.runtime)
         self.runtime.check(self.runtime.lib.moert_entry_launch(
             self.entry, self.inputs, len(self.views), self.outputs, self.count, stream))
 

@@ -39,6 +39,7 @@ VARIANTS = {
     "slab": {None: ("", ""), "listed": (f"list_alignment = {LIST_ALIGNMENT} : i64", "")},
     "expert_major": {
         None: ("", ""),
+        "rounded": ("", "partials = #moe.partials<element>"),
         "once_per_rank": ("algorithm = #moe.dispatch_algorithm<expand>", "algorithm = #moe.algorithm<push>"),
         "once_per_rank_rounded": ("algorithm = #moe.dispatch_algorithm<expand>",
                                   "algorithm = #moe.algorithm<push>, partials = #moe.partials<element>"),
@@ -47,7 +48,7 @@ VARIANTS = {
 # A dispatch that lists the rows of each expert; its combine is that of the layout.
 LISTED = "listed"
 # Those whose sums are compared with room for the sums of ranks, which are rounded too.
-ROUNDED_PARTIALS = ("once_per_rank_rounded",)
+ROUNDED_PARTIALS = ("rounded", "once_per_rank_rounded")
 # Tokens of the exchange that is called from C and from Python.
 PACKAGE_TOKENS = 128
 

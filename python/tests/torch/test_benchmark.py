@@ -5,9 +5,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""benchmarks/frameworks.py with two processes and few tokens: its results are right.
+"""Benchmarks of GPUs with two processes and few tokens: their results are right.
 
-The times that it measures here say nothing, and nothing is asked of them.
+The times that they measure here say nothing, and nothing is asked of them.
 """
 
 import json
@@ -50,3 +50,30 @@ def test_results_are_right_on_the_host(tmp_path):
             for use in ("training", "zero_copy")
         ),
     }  # fmt: skip
+
+
+def test_forms_take_turns(tmp_path):
+    program = [sys.executable, ROOT / "benchmarks" / "gpu_turns.py"]
+    compiler, written = BIN / "moe-compile", tmp_path / "result.json"
+    run = ["run", "--artifacts", tmp_path, "--runtime", BIN.parent / "lib" / "libmoe_runtime.so"]
+    forms = [f"now={compiler}", f"same={compiler}", f"push={compiler},--combine-algorithm=push"]
+    for command in (
+        ["prepare", "--out", tmp_path, *(f"--form={form}" for form in forms)],
+        [*run, "--kinds", "flashinfer", "--json", written],
+    ):
+        done = subprocess.run(
+            [*program, *command, "--target", "host", "--quick", "--tokens", "8"],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    records = json.loads(written.read_text())["records"]
+    assert records[0] == {"kind": "flashinfer", "skipped": "needs GPUs"}
+    failed = [record for record in records[1:] if record.get("correct") is not True]
+    assert not failed, failed
+    # A form whose artifacts are those of the first one is not measured.
+    assert {record["form"] for record in records[1:]} == {"now", "push"}
+    assert {record["layout"] for record in records[1:]} == {"slab", "rank_major", "expert_major"}
+    assert "forms that differ" in done.stdout
