@@ -15,13 +15,20 @@
 #include <algorithm>
 #include <cstring>
 #include <ctime>
+#include <thread>
 
 using namespace moe::rt;
 
 static constexpr int64_t msNs = 1000000;
 static constexpr int64_t secondNs = 1000 * msNs;
-/// How long a stream is polled without a pause.
-static constexpr int64_t spinNs = 100000;
+/// How long a stream is polled without a pause. Longer than a dispatch counts
+/// and packs its rows, for which a read waits: the pauses after that are as
+/// long as several launches. Ranks that share processors let one another run
+/// earlier.
+static int64_t spinNs(int ranks) {
+  int processors = static_cast<int>(std::thread::hardware_concurrency());
+  return ranks > processors ? msNs / 10 : msNs;
+}
 /// How often the group is looked at meanwhile.
 static constexpr int64_t watchNs = msNs / 2;
 /// What a rank has put may be on its way when its process ends.
@@ -125,7 +132,7 @@ Status Context::timeOutOfStream(double seconds) const {
 /// `known` is an error for which kernels have been stopped already.
 Status Context::waitForStream(const StreamRef &stream, const Status &known) {
   Status reason = known;
-  int64_t nextLook = nowNs() + spinNs, goneSince = -1;
+  int64_t nextLook = nowNs() + spinNs(size()), goneSince = -1;
   // Waits in kernels end by themselves before this.
   int64_t stopNs = timeoutNs() + 5 * secondNs;
   int64_t deadline = known.isOk() ? 2 * timeoutNs() + secondNs : stopNs;
