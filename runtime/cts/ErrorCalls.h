@@ -10,11 +10,13 @@
 #define MOE_RUNTIME_CTS_ERRORCALLS_H
 
 #include "Artifacts.h"
+#include "moe-runtime/Deadline.h"
 
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace moe::rt::cts {
@@ -24,6 +26,14 @@ inline void expectParts(const Status &status,
   for (const char *part : parts)
     EXPECT_NE(status.message().find(part), std::string::npos)
         << "no '" << part << "' in: " << status.message();
+}
+
+/// Stays away until another rank has reported an error: if this one left
+/// earlier, on a busy machine, that would be what the others report.
+inline void awaitErrorOfOthers(Context &context) {
+  rt::Deadline deadline(60);
+  while (context.originRank() < 0 && !deadline.isOver())
+    usleep(10000);
 }
 
 /// Calls the entry that rotates a row a number of times.

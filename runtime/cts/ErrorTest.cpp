@@ -148,7 +148,7 @@ TEST_P(ErrorTest, TimeOutSaysWhoWhereAndWhatWasSeen) {
         ASSERT_OK(callExchange(context, entry, behave, 0, {}, result));
         // The entry is known, so nobody waits at its beginning.
         if (context.rank() == 2) {
-          usleep(1500000);
+          awaitErrorOfOthers(context);
           EXPECT_NE(context.originRank(), 2);
           return;
         }
@@ -179,7 +179,7 @@ TEST_P(ErrorTest, RankThatNeverArrivesAtAnEntry) {
         auto artifact = context.load(artifactPath("exchange4"), "art");
         ASSERT_OK(artifact.status());
         if (context.rank() == 2) {
-          usleep(1500000);
+          awaitErrorOfOthers(context);
           return;
         }
         std::vector<float> result;

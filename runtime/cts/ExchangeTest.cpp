@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "ErrorCalls.h"
 #include "ExchangeCases.h"
 
 #include <csignal>
@@ -245,7 +246,7 @@ TEST_P(ExchangeTest, RankThatNeverComes) {
           return;
         ASSERT_OK(exchangeCounts(context, *artifact, sameCounts(4, 3), 8));
         if (context.rank() == 2) {
-          usleep(context.device().isAsynchronous() ? 4000000 : 1500000);
+          awaitErrorOfOthers(context);
           EXPECT_NE(context.originRank(), 2);
           return;
         }

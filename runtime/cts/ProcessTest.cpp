@@ -57,7 +57,7 @@ TEST_F(ProcessTest, DeathOfARankThatWaitsForItsDevice) {
         ASSERT_OK(callRotateTimes(context, entry, 1));
         if (context.rank() == 1) {
           // Rank 2 does not get to its second rotation, which rank 3 needs.
-          usleep(600000);
+          awaitErrorOfOthers(context);
           return;
         }
         if (context.rank() == 2)
