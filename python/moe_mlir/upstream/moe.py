@@ -143,6 +143,244 @@ def kernel_attr(
     return attribute(ir, f"#moe.kernel<{text}>")
 
 
+_ALLTOALLV = OpSpec(
+    name="moe.alltoallv",
+    operands=(
+        Operand("send"),
+        Operand("send_counts"),
+        Operand("outs", "variadic"),
+    ),
+    attributes=(
+        Attr("grid", "symbol"),
+        Attr("overflow", "enum", "#moe.overflow<{}>", ("error", "drop")),
+        Attr("schedule", "enum", "#moe.schedule<{}>", ("exact", "padded")),
+        Attr("kernel", "any"),
+    ),
+    results=(Result("outputs", "variadic"),),
+)
+
+
+def alltoallv(
+    ir: Any,
+    send: Any,
+    send_counts: Any,
+    outs: Sequence[Any] = (),
+    *,
+    grid: str,
+    overflow: str | None = None,
+    schedule: str | None = None,
+    kernel: Any = None,
+    results: Sequence[Any] | None = None,
+    ranks: int | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``moe.alltoallv``: exchanges blocks of rows between all ranks.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    send : operand
+        Tensor or memref of rank 1 to 8 of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32
+        or i64 values.
+    send_counts : operand
+        Rank-1 tensor or memref of 32-bit signless integer values.
+    outs : operand, optional
+        Variadic of memref of any type values.
+    grid : str
+        Flat symbol reference attribute: the name of a shard.grid.
+    overflow : str | None, optional
+        What happens to rows beyond the capacity: error, drop; error when not given.
+    schedule : str | None, optional
+        How long the messages of an op are: exact, padded.
+    kernel : Any, optional
+        Shape of the kernel of an op.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    ranks : int, optional
+        Extent of the grid, when it is not to be looked up.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        One value per result; its names are those of docs/Spec.md.
+    """
+    return build(
+        ir,
+        _ALLTOALLV,
+        {
+            "send": send,
+            "send_counts": send_counts,
+            "outs": outs,
+        },
+        {
+            "grid": grid,
+            "overflow": overflow,
+            "schedule": schedule,
+            "kernel": kernel,
+        },
+        results=results,
+        infer=_infer.alltoallv,
+        ranks=ranks,
+        loc=loc,
+        ip=ip,
+    )
+
+
+_COMBINE = OpSpec(
+    name="moe.combine",
+    operands=(
+        Operand("y"),
+        Operand("send_row"),
+        Operand("recv_src_idx"),
+        Operand("n_tokens_from_rank"),
+        Operand("topk", "optional"),
+        Operand("weights", "optional"),
+        Operand("peer_blocks", "optional"),
+        Operand("peer_rows", "optional"),
+        Operand("outs", "variadic"),
+    ),
+    attributes=(
+        Attr("grid", "symbol"),
+        Attr("num_experts", "i64", minimum=1, maximum=2147483647),
+        Attr("layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")),
+        Attr("reduce", "enum", "#moe.reduce<{}>", ("sum", "none")),
+        Attr("partials", "enum", "#moe.partials<{}>", ("f32", "element")),
+        Attr("max_tokens", "i64", minimum=1),
+        Attr("defer_release", "unit"),
+        Attr("algorithm", "enum", "#moe.algorithm<{}>", ("pull", "push")),
+        Attr("schedule", "enum", "#moe.schedule<{}>", ("exact", "padded")),
+        Attr("kernel", "any"),
+    ),
+    results=(Result("outputs", "variadic"),),
+    has_operand_segments=True,
+)
+
+
+def combine(
+    ir: Any,
+    y: Any,
+    send_row: Any,
+    recv_src_idx: Any,
+    n_tokens_from_rank: Any,
+    topk: Any = None,
+    weights: Any = None,
+    peer_blocks: Any = None,
+    peer_rows: Any = None,
+    outs: Sequence[Any] = (),
+    *,
+    grid: str,
+    num_experts: int,
+    layout: str | None = None,
+    reduce: str | None = None,
+    partials: str | None = None,
+    max_tokens: int | None = None,
+    defer_release: bool = False,
+    algorithm: str | None = None,
+    schedule: str | None = None,
+    kernel: Any = None,
+    results: Sequence[Any] | None = None,
+    ranks: int | None = None,
+    loc: Any = None,
+    ip: Any = None,
+) -> Results:
+    """``moe.combine``: brings rows back to their tokens and adds them up.
+
+    Parameters
+    ----------
+    ir
+        The user's ``ir`` module.
+    y : operand
+        Rank-2 tensor or memref of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32 or i64
+        values.
+    send_row : operand
+        Rank-2 tensor or memref of 32-bit signless integer values.
+    recv_src_idx : operand
+        Rank-1 tensor or memref of 32-bit signless integer values.
+    n_tokens_from_rank : operand
+        Rank-1 tensor or memref of 32-bit signless integer values.
+    topk : operand, optional
+        Rank-2 tensor or memref of 32-bit signless integer or 64-bit signless
+        integer values.
+    weights : operand, optional
+        Rank-1 tensor or memref of 32-bit float values.
+    peer_blocks : operand, optional
+        Rank-4 tensor or memref of 32-bit signless integer values.
+    peer_rows : operand, optional
+        Rank-2 tensor or memref of 32-bit signless integer values.
+    outs : operand, optional
+        Variadic of memref of any type values.
+    grid : str
+        Flat symbol reference attribute: the name of a shard.grid.
+    num_experts : int
+        64-bit signless integer attribute.
+    layout : str | None, optional
+        How received rows are laid out: rank_major, expert_major, slab; rank_major
+        when not given.
+    reduce : str | None, optional
+        What a combine makes of the rows of a token: sum, none; sum when not given.
+    partials : str | None, optional
+        Type of the sums of the rows that one rank holds: f32, element; f32 when not
+        given.
+    max_tokens : int | None, optional
+        64-bit signless integer attribute.
+    defer_release : bool, optional
+        Unit attribute.
+    algorithm : str | None, optional
+        How a combine moves rows: pull, push.
+    schedule : str | None, optional
+        How long the messages of an op are: exact, padded.
+    kernel : Any, optional
+        Shape of the kernel of an op.
+    results : sequence of types, optional
+        Types of the results, when they are not to be inferred.
+    ranks : int, optional
+        Extent of the grid, when it is not to be looked up.
+    loc, ip : optional
+        Location and insertion point.
+
+    Returns
+    -------
+    Results
+        One value per result; its names are those of docs/Spec.md.
+    """
+    return build(
+        ir,
+        _COMBINE,
+        {
+            "y": y,
+            "send_row": send_row,
+            "recv_src_idx": recv_src_idx,
+            "n_tokens_from_rank": n_tokens_from_rank,
+            "topk": topk,
+            "weights": weights,
+            "peer_blocks": peer_blocks,
+            "peer_rows": peer_rows,
+            "outs": outs,
+        },
+        {
+            "grid": grid,
+            "num_experts": num_experts,
+            "layout": layout,
+            "reduce": reduce,
+            "partials": partials,
+            "max_tokens": max_tokens,
+            "defer_release": defer_release,
+            "algorithm": algorithm,
+            "schedule": schedule,
+            "kernel": kernel,
+        },
+        results=results,
+        infer=_infer.combine,
+        ranks=ranks,
+        loc=loc,
+        ip=ip,
+    )
+
+
 _DISPATCH = OpSpec(
     name="moe.dispatch",
     operands=(
@@ -303,244 +541,6 @@ def dispatch(
         },
         results=results,
         infer=_infer.dispatch,
-        ranks=ranks,
-        loc=loc,
-        ip=ip,
-    )
-
-
-_COMBINE = OpSpec(
-    name="moe.combine",
-    operands=(
-        Operand("y"),
-        Operand("send_row"),
-        Operand("recv_src_idx"),
-        Operand("n_tokens_from_rank"),
-        Operand("topk", "optional"),
-        Operand("weights", "optional"),
-        Operand("peer_blocks", "optional"),
-        Operand("peer_rows", "optional"),
-        Operand("outs", "variadic"),
-    ),
-    attributes=(
-        Attr("grid", "symbol"),
-        Attr("num_experts", "i64", minimum=1, maximum=2147483647),
-        Attr("layout", "enum", "#moe.layout<{}>", ("rank_major", "expert_major", "slab")),
-        Attr("reduce", "enum", "#moe.reduce<{}>", ("sum", "none")),
-        Attr("partials", "enum", "#moe.partials<{}>", ("f32", "element")),
-        Attr("max_tokens", "i64", minimum=1),
-        Attr("defer_release", "unit"),
-        Attr("algorithm", "enum", "#moe.algorithm<{}>", ("pull", "push")),
-        Attr("schedule", "enum", "#moe.schedule<{}>", ("exact", "padded")),
-        Attr("kernel", "any"),
-    ),
-    results=(Result("outputs", "variadic"),),
-    has_operand_segments=True,
-)
-
-
-def combine(
-    ir: Any,
-    y: Any,
-    send_row: Any,
-    recv_src_idx: Any,
-    n_tokens_from_rank: Any,
-    topk: Any = None,
-    weights: Any = None,
-    peer_blocks: Any = None,
-    peer_rows: Any = None,
-    outs: Sequence[Any] = (),
-    *,
-    grid: str,
-    num_experts: int,
-    layout: str | None = None,
-    reduce: str | None = None,
-    partials: str | None = None,
-    max_tokens: int | None = None,
-    defer_release: bool = False,
-    algorithm: str | None = None,
-    schedule: str | None = None,
-    kernel: Any = None,
-    results: Sequence[Any] | None = None,
-    ranks: int | None = None,
-    loc: Any = None,
-    ip: Any = None,
-) -> Results:
-    """``moe.combine``: brings rows back to their tokens and adds them up.
-
-    Parameters
-    ----------
-    ir
-        The user's ``ir`` module.
-    y : operand
-        Rank-2 tensor or memref of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32 or i64
-        values.
-    send_row : operand
-        Rank-2 tensor or memref of 32-bit signless integer values.
-    recv_src_idx : operand
-        Rank-1 tensor or memref of 32-bit signless integer values.
-    n_tokens_from_rank : operand
-        Rank-1 tensor or memref of 32-bit signless integer values.
-    topk : operand, optional
-        Rank-2 tensor or memref of 32-bit signless integer or 64-bit signless
-        integer values.
-    weights : operand, optional
-        Rank-1 tensor or memref of 32-bit float values.
-    peer_blocks : operand, optional
-        Rank-4 tensor or memref of 32-bit signless integer values.
-    peer_rows : operand, optional
-        Rank-2 tensor or memref of 32-bit signless integer values.
-    outs : operand, optional
-        Variadic of memref of any type values.
-    grid : str
-        Flat symbol reference attribute: the name of a shard.grid.
-    num_experts : int
-        64-bit signless integer attribute.
-    layout : str | None, optional
-        How received rows are laid out: rank_major, expert_major, slab; rank_major
-        when not given.
-    reduce : str | None, optional
-        What a combine makes of the rows of a token: sum, none; sum when not given.
-    partials : str | None, optional
-        Type of the sums of the rows that one rank holds: f32, element; f32 when not
-        given.
-    max_tokens : int | None, optional
-        64-bit signless integer attribute.
-    defer_release : bool, optional
-        Unit attribute.
-    algorithm : str | None, optional
-        How a combine moves rows: pull, push.
-    schedule : str | None, optional
-        How long the messages of an op are: exact, padded.
-    kernel : Any, optional
-        Shape of the kernel of an op.
-    results : sequence of types, optional
-        Types of the results, when they are not to be inferred.
-    ranks : int, optional
-        Extent of the grid, when it is not to be looked up.
-    loc, ip : optional
-        Location and insertion point.
-
-    Returns
-    -------
-    Results
-        One value per result; its names are those of docs/Spec.md.
-    """
-    return build(
-        ir,
-        _COMBINE,
-        {
-            "y": y,
-            "send_row": send_row,
-            "recv_src_idx": recv_src_idx,
-            "n_tokens_from_rank": n_tokens_from_rank,
-            "topk": topk,
-            "weights": weights,
-            "peer_blocks": peer_blocks,
-            "peer_rows": peer_rows,
-            "outs": outs,
-        },
-        {
-            "grid": grid,
-            "num_experts": num_experts,
-            "layout": layout,
-            "reduce": reduce,
-            "partials": partials,
-            "max_tokens": max_tokens,
-            "defer_release": defer_release,
-            "algorithm": algorithm,
-            "schedule": schedule,
-            "kernel": kernel,
-        },
-        results=results,
-        infer=_infer.combine,
-        ranks=ranks,
-        loc=loc,
-        ip=ip,
-    )
-
-
-_ALLTOALLV = OpSpec(
-    name="moe.alltoallv",
-    operands=(
-        Operand("send"),
-        Operand("send_counts"),
-        Operand("outs", "variadic"),
-    ),
-    attributes=(
-        Attr("grid", "symbol"),
-        Attr("overflow", "enum", "#moe.overflow<{}>", ("error", "drop")),
-        Attr("schedule", "enum", "#moe.schedule<{}>", ("exact", "padded")),
-        Attr("kernel", "any"),
-    ),
-    results=(Result("outputs", "variadic"),),
-)
-
-
-def alltoallv(
-    ir: Any,
-    send: Any,
-    send_counts: Any,
-    outs: Sequence[Any] = (),
-    *,
-    grid: str,
-    overflow: str | None = None,
-    schedule: str | None = None,
-    kernel: Any = None,
-    results: Sequence[Any] | None = None,
-    ranks: int | None = None,
-    loc: Any = None,
-    ip: Any = None,
-) -> Results:
-    """``moe.alltoallv``: exchanges blocks of rows between all ranks.
-
-    Parameters
-    ----------
-    ir
-        The user's ``ir`` module.
-    send : operand
-        Tensor or memref of rank 1 to 8 of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32
-        or i64 values.
-    send_counts : operand
-        Rank-1 tensor or memref of 32-bit signless integer values.
-    outs : operand, optional
-        Variadic of memref of any type values.
-    grid : str
-        Flat symbol reference attribute: the name of a shard.grid.
-    overflow : str | None, optional
-        What happens to rows beyond the capacity: error, drop; error when not given.
-    schedule : str | None, optional
-        How long the messages of an op are: exact, padded.
-    kernel : Any, optional
-        Shape of the kernel of an op.
-    results : sequence of types, optional
-        Types of the results, when they are not to be inferred.
-    ranks : int, optional
-        Extent of the grid, when it is not to be looked up.
-    loc, ip : optional
-        Location and insertion point.
-
-    Returns
-    -------
-    Results
-        One value per result; its names are those of docs/Spec.md.
-    """
-    return build(
-        ir,
-        _ALLTOALLV,
-        {
-            "send": send,
-            "send_counts": send_counts,
-            "outs": outs,
-        },
-        {
-            "grid": grid,
-            "overflow": overflow,
-            "schedule": schedule,
-            "kernel": kernel,
-        },
-        results=results,
-        infer=_infer.alltoallv,
         ranks=ranks,
         loc=loc,
         ip=ip,

@@ -124,7 +124,7 @@ def test_every_op_verifies(ir, body):
     add(coll.copy_table(ir, table, value("memref<2xi32>")))
     add(coll.clear_table(ir, value("memref<2xi32>")))
     end = add(coll.table_end(ir, table, value("memref<2xi32>"), value("index")))
-    assert str(end.result.type) == "index"
+    assert str(end.end.type) == "index"
     constant = coll.table(ir, numbers=[0, 16], results=[parse("memref<2xi32>")])
     tables = [add(constant).table, *(value("memref<2xi32>") for _ in range(2))]
     pair = (source, table, tables[0], value("memref<?x16xf32>"), *tables[1:])
