@@ -141,9 +141,9 @@ def kernel_recipes():
             capacity=capacity, routing="uniform", ranks=3, t_max=20,
             hidden=8192, dtype="bf16", token_mode="full", bench=2,
         )
-    # Lists of rows: shared out by blocks, for one expert by several subgroups,
-    # for more experts than fit shared memory, and of more senders than a
-    # subgroup has lanes.
+    # Lists of rows: in several parts for each block, for more experts than have
+    # tables or masks in shared memory, and of more senders than a subgroup has
+    # lanes.
     for layout in ("rank_major", "slab"):
         lists = dict(
             layout=layout, routing="uniform", token_mode="dynamic", dtype="bf16",
@@ -155,10 +155,12 @@ def kernel_recipes():
                 list_alignment=16, capacity="default",
                 kernel=f"blocks = 3, threads = {threads}",
             )
-        yield f"lists_many_experts_{layout}", build_dispatch, dict(
-            lists, ranks=2, num_experts=2100, k=4, t_max=40, list_alignment=2,
-            capacity="default", kernel="blocks = 2, threads = 64",
-        )
+        for experts in (2100, 8300):
+            yield f"lists_{experts}_experts_{layout}", build_dispatch, dict(
+                lists, ranks=2, num_experts=experts, k=4, t_max=40,
+                list_alignment=2, capacity="default",
+                kernel="blocks = 2, threads = 64",
+            )
         yield f"lists_many_ranks_{layout}", build_dispatch, dict(
             lists, ranks=40, num_experts=90, k=12, t_max=9, list_alignment=4,
             capacity="default", kernel="blocks = 2, threads = 64",

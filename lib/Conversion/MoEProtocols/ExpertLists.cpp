@@ -11,44 +11,108 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Steps of 32 rows for one expert up to which each subgroup counts all rows
-/// for its experts: more take longer than to meet the other blocks.
-static constexpr int64_t kReplicatedSteps = 8;
+/// Words of all masks.
+static constexpr int64_t kMaxMaskWords = 4096;
+/// Words of a mask of all rows, and entries of a tile for a thread: to look at
+/// more takes longer than to meet the other blocks.
+static constexpr int64_t kMaxReplicatedWords = 32;
+static constexpr int64_t kMaxEntries = 8;
+/// What a byte counts.
+static constexpr int64_t kMaxRowsOfPart = 255;
+/// Adders for the same experts: their sums are then added by one thread.
+static constexpr int64_t kMaxPartAdders = 16;
+/// Experts that a lane adds up without a loop.
+static constexpr int64_t kExpertsPerLane = 8;
+
+//===----------------------------------------------------------------------===//
+// Sizes
+//===----------------------------------------------------------------------===//
+
+int64_t ExpertLists::numQuads() {
+  return llvm::divideCeil(std::min(numExperts(), kMaxMaskWords), 4);
+}
+
+bool ExpertLists::isReplicated() {
+  int64_t words = llvm::divideCeil(capacity, kSubgroupSize);
+  return numRanges() == 1 && words <= kMaxReplicatedWords &&
+         words * rangeSize() <= kMaxMaskWords &&
+         capacity * topK <= kMaxEntries * b.launchShape().threads;
+}
+
+int64_t ExpertLists::numParts() {
+  if (isReplicated())
+    return b.maxBlocks();
+  int64_t rows = kMaxEntries * b.launchShape().threads / topK;
+  rows = std::min(rows, kMaxMaskWords / rangeSize() * kSubgroupSize);
+  rows = std::clamp<int64_t>(rows, 1, kMaxRowsOfPart);
+  int64_t perBlock = llvm::divideCeil(capacity, b.maxBlocks() * rows);
+  return b.maxBlocks() * std::max<int64_t>(perBlock, 1);
+}
+
+int64_t ExpertLists::rowsPerMask() {
+  return isReplicated() ? capacity : llvm::divideCeil(capacity, numParts());
+}
+
+int64_t ExpertLists::wordsPerMask() {
+  return std::max<int64_t>(llvm::divideCeil(rowsPerMask(), kSubgroupSize), 1);
+}
+
+int64_t ExpertLists::entriesPerThread() {
+  return llvm::divideCeil(rowsPerMask() * topK, b.launchShape().threads);
+}
+
+int64_t ExpertLists::numAdders() {
+  int64_t adders = b.launchShape().threads / (numRanges() * numQuads());
+  return std::clamp<int64_t>(adders, 1, std::min(kMaxPartAdders, numParts()));
+}
+
+int64_t ExpertLists::numPartialSums() {
+  if (isReplicated() || numAdders() == 1)
+    return 0;
+  return 2 * numAdders() * rangeSize();
+}
+
+int64_t ExpertLists::numTableEntries() {
+  int64_t entries = numPaddedExperts() + numExperts() + 1;
+  if (!isReplicated())
+    entries += numPaddedExperts();
+  return isSlab() ? entries + b.numRanks() : entries;
+}
 
 //===----------------------------------------------------------------------===//
 // Memory
 //===----------------------------------------------------------------------===//
 
-int64_t ExpertLists::partsPerBlock() {
-  int64_t rows = llvm::divideCeil(capacity, b.maxBlocks());
-  int64_t steps = llvm::divideCeil(rows, kSubgroupSize);
-  return std::max<int64_t>(std::min(b.numSubgroups() / numExperts(), steps), 1);
-}
-
-bool ExpertLists::isReplicated() {
-  int64_t steps = llvm::divideCeil(capacity, kSubgroupSize);
-  return steps * llvm::divideCeil(numExperts(), b.numSubgroups()) <=
-         kReplicatedSteps;
-}
-
-int64_t ExpertLists::numTableEntries() {
-  int64_t entries = numExperts() * (partsPerBlock() + 2) + 1;
-  return isSlab() ? entries + b.numRanks() : entries;
-}
-
 void ExpertLists::allocate(bool meetsBefore) {
   if (meetsBefore || !isReplicated())
     barrierCounter = b.counters(1);
   if (!isReplicated())
-    partCounts = b.scratch({numExperts(), b.maxBlocks() * partsPerBlock()},
-                           b.getI32Type());
+    partCounts =
+        b.scratch({numParts(), numRanges() * numQuads()}, b.getI32Type());
   if (numSharedEntries() > 0)
     return;
-  startScratch = scratchTable(numExperts() * partsPerBlock());
-  totalScratch = scratchTable(numExperts());
+  if (!isReplicated())
+    startScratch = scratchTable(numPaddedExperts());
+  totalScratch = scratchTable(numPaddedExperts());
   offsetScratch = scratchTable(numExperts() + 1);
   if (isSlab())
     beginScratch = scratchTable(b.numRanks());
+}
+
+void ExpertLists::begin() {
+  if (!isReplicated())
+    starts = makeTable(numPaddedExperts(), startScratch);
+  totals = makeTable(numPaddedExperts(), totalScratch);
+  offsets = makeTable(numExperts() + 1, offsetScratch);
+  if (isSlab())
+    begins = makeTable(b.numRanks(), beginScratch);
+  Type i32 = b.getI32Type();
+  masks = b.stages({numMaskWords()}, i32, b.index(0));
+  if (numPartialSums() > 0)
+    partialSums =
+        b.stages({numPartialSums()}, i32, b.index(4 * numMaskWords()));
+  std::tie(firstPart, endPart) = b.blockRange(b.index(numParts()));
+  clearMasks();
 }
 
 //===----------------------------------------------------------------------===//
@@ -59,15 +123,33 @@ Value ExpertLists::meet() {
   return symm::GridBarrierOp::create(b, b.getI1Type(), barrierCounter).getMet();
 }
 
+/// The first tile of a block comes last when it counts, and first when it
+/// writes: so its masks and entries are still there. Only they are needed where
+/// a block has one tile.
 void ExpertLists::build(Value areThere) {
-  starts = makeTable(numExperts() * partsPerBlock(), startScratch);
-  totals = makeTable(numExperts(), totalScratch);
-  offsets = makeTable(numExperts() + 1, offsetScratch);
   length =
       b.select(areThere, b.index(op.getListLength(b.numRanks())), b.index(0));
   countReceived(areThere);
-  count();
-  if (!isReplicated()) {
+  Value one = b.index(1), ranges = b.index(numRanges());
+  Value firstTile = b.mul(firstPart, ranges), endTile = b.mul(endPart, ranges);
+  if (!isReplicated())
+    b.loop(b.add(firstTile, one), endTile, [&](Value i) {
+      Tile tile = tileAt(b.sub(b.add(firstTile, endTile), i));
+      markEntries(loadEntries(tile));
+      b.syncBlock();
+      storeCounts(tile);
+      b.syncBlock();
+      clearMasks();
+      b.syncBlock();
+    });
+  Tile tile = tileAt(firstTile);
+  Entries entries = loadEntries(tile);
+  markEntries(entries);
+  b.syncBlock();
+  if (isReplicated()) {
+    addUpAll();
+  } else {
+    storeCounts(tile);
     Value haveMet = meet();
     numItems = b.select(haveMet, numItems, b.index(0));
     length = b.select(haveMet, length, b.index(0));
@@ -76,7 +158,19 @@ void ExpertLists::build(Value areThere) {
   b.syncBlock();
   placeGroups();
   b.syncBlock();
-  writeEntries();
+  writeEntries(entries);
+  if (!isReplicated())
+    b.loop(b.add(firstTile, one), endTile, [&](Value next) {
+      b.syncBlock();
+      passOver(tileAt(b.sub(next, one)));
+      b.syncBlock();
+      clearMasks();
+      b.syncBlock();
+      Entries entries = loadEntries(tileAt(next));
+      markEntries(entries);
+      b.syncBlock();
+      writeEntries(entries);
+    });
   fillGaps();
 }
 
@@ -85,8 +179,6 @@ void ExpertLists::build(Value areThere) {
 void ExpertLists::countReceived(Value areThere) {
   Value zero = b.index(0), ranks = b.index(b.numRanks());
   Value bound = b.index(op.getTokenBound());
-  if (isSlab())
-    begins = makeTable(b.numRanks(), beginScratch);
   Value isFirst = b.cmp(Pred::eq, b.subgroup(), zero);
   Value rows = b.scanInLanes(
       zero, ranks, zero,
@@ -103,26 +195,21 @@ void ExpertLists::countReceived(Value areThere) {
   // Rows past the capacity were dropped (dispatch_s9).
   rows = arith::MinSIOp::create(b, rows, b.index(capacity));
   numItems = b.select(areThere, rows, zero);
-  if (isSlab())
-    b.syncBlock();
+  b.syncBlock();
 }
 
 Value ExpertLists::firstOfPart(Value part) {
-  Value parts = b.mul(b.numBlocks(), b.index(partsPerBlock()));
-  return arith::DivUIOp::create(b, b.mul(numItems, part), parts);
+  return arith::DivUIOp::create(b, b.mul(numItems, part), b.index(numParts()));
 }
 
-void ExpertLists::forItems(llvm::function_ref<void(const Item &)> body) {
-  Value parts = b.index(partsPerBlock());
-  b.forSubgroups(b.index(0), b.index(numExperts() * partsPerBlock()),
-                 [&](Value number) {
-                   Value expert = arith::DivUIOp::create(b, number, parts);
-                   Value own = arith::RemUIOp::create(b, number, parts);
-                   Value part = b.add(b.mul(b.block(), parts), own);
-                   Value next = b.add(part, b.index(1));
-                   body({number, expert, part, b.cmp(Pred::eq, own, b.index(0)),
-                         firstOfPart(part), firstOfPart(next)});
-                 });
+ExpertLists::Tile ExpertLists::tileAt(Value number) {
+  if (isReplicated())
+    return {Value(), b.index(0), b.index(0), numItems};
+  Value ranges = b.index(numRanges());
+  Value part = arith::DivUIOp::create(b, number, ranges);
+  Value range = arith::RemUIOp::create(b, number, ranges);
+  return {part, b.mul(range, b.index(rangeSize())), firstOfPart(part),
+          firstOfPart(b.add(part, b.index(1)))};
 }
 
 /// The sender is the last one that begins at the item or before it: a search by
@@ -146,106 +233,86 @@ Value ExpertLists::rowAt(Value item) {
 
 /// Entries of experts of other ranks are -1 (dispatch_s2), and so an expert
 /// that this rank does not own, since only larger ranks have so many, has none.
-Value ExpertLists::numberRows(
-    Value expert, Value first, Value last, Value init,
-    llvm::function_ref<void(Value, Value, Value)> emit) {
-  Value wanted = b.add(b.firstExpert(b.me(), placement), expert);
-  Value row;
-  return numberInLanes(
-      first, last, init,
-      [&](Value item) {
-        row = rowAt(item);
-        return findExpert(op.getOutput(Output::RecvTopkIdx), row,
-                          b.cmp(Pred::ult, item, last), wanted);
-      },
-      [&](Value, Value slot, Value number) {
-        if (emit)
-          emit(row, slot, number);
-      });
-}
-
-/// A subgroup for an expert and a part, a lane for a row.
-void ExpertLists::count() {
-  Value zero = b.index(0);
-  forItems([&](const Item &item) {
-    if (!isReplicated()) {
-      Value rows = numberRows(item.expert, item.first, item.last, zero);
-      return b.onFirstLane(
-          [&] { b.storeIndex(rows, partCounts, {item.expert, item.part}); });
+/// No load depends on a condition, so that none waits for another: threads
+/// without an entry look at the first row. Weights are loaded with the experts
+/// that they belong to, since the masks take a while.
+ExpertLists::Entries ExpertLists::loadEntries(const Tile &tile) {
+  Value zero = b.index(0), perRow = b.index(topK);
+  Value firstExpert = b.firstExpert(b.me(), placement);
+  Value begin = firstOfPart(firstPart), end = firstOfPart(endPart);
+  Entries entries;
+  for (int64_t i = 0; i < entriesPerThread(); ++i) {
+    Value number = b.add(b.thread(), b.index(i * b.launchShape().threads));
+    Value slot = arith::RemUIOp::create(b, number, perRow);
+    Entry entry;
+    entry.bit = arith::DivUIOp::create(b, number, perRow);
+    Value item = b.add(tile.first, entry.bit);
+    Value isItem = b.cmp(Pred::ult, item, tile.last);
+    entry.row = b.select(isItem, rowAt(item), zero);
+    Value expert =
+        b.loadIndex(op.getOutput(Output::RecvTopkIdx), {entry.row, slot});
+    entry.local = b.sub(expert, firstExpert);
+    entry.mask = b.sub(entry.local, tile.firstExpert);
+    Value isHere = b.cmp(Pred::ult, entry.local, b.index(numExperts()));
+    if (numRanges() > 1)
+      isHere =
+          b.both(isHere, b.cmp(Pred::ult, entry.mask, b.index(rangeSize())));
+    entry.isThere = b.both(isItem, isHere);
+    entry.isOwn = entry.isThere;
+    Value row = entry.row;
+    if (isReplicated()) {
+      Value isOwn =
+          b.both(b.cmp(Pred::uge, item, begin), b.cmp(Pred::ult, item, end));
+      entry.isOwn = b.both(entry.isThere, isOwn);
+      row = b.select(isOwn, row, zero);
     }
-    Value lower = numberRows(item.expert, zero, item.first, zero);
-    Value total = numberRows(item.expert, item.first, numItems, lower);
-    storeCounts(item, lower, total);
-  });
+    entry.weight = b.load(op.getOutput(Output::RecvTopkWeights), {row, slot});
+    entries.push_back(entry);
+  }
+  return entries;
 }
 
-void ExpertLists::storeCounts(const Item &item, Value lower, Value total) {
-  b.onFirstLane([&] {
-    storeEntry(lower, starts, item.number);
-    b.ifThen(item.isFirst, [&] { storeEntry(total, totals, item.expert); });
-  });
-}
-
-/// The number of loads is known, so that none waits for the one before it.
-void ExpertLists::addUpParts() {
-  Value zero = b.index(0);
-  Value parts = b.mul(b.numBlocks(), b.index(partsPerBlock()));
-  int64_t steps =
-      llvm::divideCeil(b.maxBlocks() * partsPerBlock(), kSubgroupSize);
-  forItems([&](const Item &item) {
-    SmallVector<Value> sums =
-        b.reduce(zero, b.index(steps), {zero, zero},
-                 [&](Value step, ValueRange carried) -> SmallVector<Value> {
-                   Value part =
-                       b.add(b.mul(step, b.index(kSubgroupSize)), b.lane());
-                   Value isPart = b.cmp(Pred::ult, part, parts);
-                   Value place = b.select(isPart, part, zero);
-                   Value rows = b.loadIndex(partCounts, {item.expert, place});
-                   rows = b.select(isPart, rows, zero);
-                   Value isLower = b.cmp(Pred::ult, part, item.part);
-                   return {b.add(carried[0], b.select(isLower, rows, zero)),
-                           b.add(carried[1], rows)};
-                 });
-    storeCounts(item, b.sumOverLanes(sums[0]), b.sumOverLanes(sums[1]));
-  });
-}
-
-/// Each group takes up its rows, rounded up (dispatch_s14).
+/// Each group takes up its rows, rounded up (dispatch_s14). A lane adds up
+/// experts that follow one another.
 void ExpertLists::placeGroups() {
   Value zero = b.index(0), experts = b.index(numExperts());
-  b.ifThen(b.cmp(Pred::eq, b.subgroup(), zero), [&] {
-    Value end = b.scanInLanes(
-        zero, experts, zero,
-        [&](Value expert) {
-          return b.alignUp(loadEntry(totals, expert), *op.getListAlignment());
-        },
-        [&](Value expert, Value before, Value) {
-          storeEntry(before, offsets, expert);
-          b.onFirstBlock([&] {
-            b.storeIndex(before, op.getOutput(Output::ExpertOffsets), {expert});
-            b.storeIndex(loadEntry(totals, expert),
-                         op.getOutput(Output::ExpertCounts), {expert});
-          });
+  int64_t perLane = std::min<int64_t>(
+      llvm::divideCeil(numExperts(), kSubgroupSize), kExpertsPerLane);
+  auto place = [&](Value begin, Value before) -> Value {
+    Value first = b.add(begin, b.mul(b.lane(), b.index(perLane)));
+    SmallVector<Value> rows, sizes;
+    Value sum = zero;
+    for (int64_t i = 0; i < perLane; ++i) {
+      Value expert = b.add(first, b.index(i));
+      Value isExpert = b.cmp(Pred::ult, expert, experts);
+      rows.push_back(loadEntry(totals, b.select(isExpert, expert, zero)));
+      Value size = b.alignUp(rows.back(), *op.getListAlignment());
+      sizes.push_back(b.select(isExpert, size, zero));
+      sum = b.add(sum, sizes.back());
+    }
+    Value offset = b.add(before, b.sumOfLanesBelow(sum));
+    for (int64_t i = 0; i < perLane; ++i) {
+      Value expert = b.add(first, b.index(i));
+      b.ifThen(b.cmp(Pred::ult, expert, experts), [&] {
+        storeEntry(offset, offsets, expert);
+        b.onFirstBlock([&] {
+          b.storeIndex(offset, op.getOutput(Output::ExpertOffsets), {expert});
+          b.storeIndex(rows[i], op.getOutput(Output::ExpertCounts), {expert});
         });
+      });
+      offset = b.add(offset, sizes[i]);
+    }
+    return b.add(before, b.sumOverLanes(sum));
+  };
+  b.ifThen(b.cmp(Pred::eq, b.subgroup(), zero), [&] {
+    int64_t steps = llvm::divideCeil(numExperts(), perLane * kSubgroupSize);
+    Value size = b.index(perLane * kSubgroupSize);
+    Value end =
+        b.reduce(zero, b.index(steps), zero,
+                 [&](Value step, ValueRange before) -> SmallVector<Value> {
+                   return {place(b.mul(step, size), before[0])};
+                 })[0];
     b.onFirstLane([&] { storeEntry(end, offsets, experts); });
-  });
-}
-
-/// After an error rows may still come, and more of them have an expert than
-/// were counted: no entry is written past the lists.
-void ExpertLists::writeEntries() {
-  forItems([&](const Item &item) {
-    Value begin =
-        b.add(loadEntry(offsets, item.expert), loadEntry(starts, item.number));
-    numberRows(item.expert, item.first, item.last, begin,
-               [&](Value row, Value slot, Value place) {
-                 b.ifThen(b.cmp(Pred::ult, place, length), [&] {
-                   b.storeIndex(row, op.getOutput(Output::ListRows), {place});
-                   Value weight = b.load(op.getOutput(Output::RecvTopkWeights),
-                                         {row, slot});
-                   b.store(weight, op.getOutput(Output::ListWeights), {place});
-                 });
-               });
   });
 }
 

@@ -92,7 +92,10 @@ void DispatchKernels::listRows() {
   b.phase("list");
   ExpertLists lists(op, b);
   lists.allocate(/*meetsBefore=*/false);
-  b.launch(/*stageBytes=*/0, [&] { lists.build(b.integer(b.getI1Type(), 1)); });
+  b.launch(lists.numStageBytes(), [&] {
+    lists.begin();
+    lists.build(b.integer(b.getI1Type(), 1));
+  });
 }
 
 /// Unless a dispatch has kept them, nobody knows the rows of others, so each

@@ -66,7 +66,10 @@ void DispatchKernel::lower() {
       scales = expansion->withSameShares(scales);
   }
   allocate();
-  b.launch(movesInBulk() ? numCopiers() * copierBytes() : 0, [&] {
+  int64_t stageBytes = movesInBulk() ? numCopiers() * copierBytes() : 0;
+  if (lists)
+    stageBytes = std::max(stageBytes, lists->numStageBytes());
+  b.launch(stageBytes, [&] {
     epoch = b.beginRun(runs);
     b.trackErrors();
     // Rows have a place as soon as all ranks are done with those of their last
@@ -222,5 +225,6 @@ void DispatchKernel::complete() {
 /// rows of this rank, and the counts that one of them has stored.
 void DispatchKernel::listRows() {
   b.phase("list");
+  lists->begin();
   lists->build(lists->meet());
 }

@@ -28,7 +28,7 @@ shard.grid @ep(shape = 4)
 // KERNEL: symm.phase "list"
 // KERNEL-NEXT: gpu.launch
 // KERNEL-NOT: symm.grid_barrier
-// KERNEL: nvvm.vote.sync ballot
+// KERNEL: symm.mark
 // KERNEL-NOT: symm.grid_barrier
 // KERNEL: gpu.terminator
 // KERNEL-PADDED-LABEL: func.func @rank_major
@@ -37,7 +37,7 @@ shard.grid @ep(shape = 4)
 // KERNEL-PADDED: gpu.launch
 // KERNEL-PADDED: symm.phase "list"
 // KERNEL-PADDED: gpu.launch
-// KERNEL-PADDED: nvvm.vote.sync ballot
+// KERNEL-PADDED: symm.mark
 func.func @rank_major(
     %x: memref<16x64xbf16>, %idx: memref<16x2xi32>,
     %w: memref<16x2xf32>, %recv_x: memref<64x64xbf16>,
