@@ -34,6 +34,8 @@ void DispatchKernel::allocate() {
     }
   } else if (isSlab()) {
     slabCounts = b.flags();
+  } else if (countsAreFlags()) {
+    countFlags = b.persistent({b.numRanks() * numExchanged()}, b.getI64Type());
   } else {
     all = b.persistent({b.numRanks(), numExchanged()}, i32);
   }
@@ -75,7 +77,7 @@ void DispatchKernel::lower() {
     // Rows have a place as soon as all ranks are done with those of their last
     // run. Otherwise their counts tell that.
     bool isFree = op.isReuse() || isSlab();
-    if (isFree) {
+    if (isFree || countsAreFlags()) {
       b.phase("ready");
       // What earlier kernels of this rank did is complete: there is nothing to
       // publish.
@@ -103,6 +105,8 @@ void DispatchKernel::lower() {
     }
     if (!isFree)
       waitForRanks();
+    if (countFlags)
+      receiveCounts();
     if (expansion)
       expansion->receiveTokens(epoch);
     haveArrived = b.syncBlockAll(haveArrived);
@@ -162,34 +166,6 @@ Value DispatchKernel::areFine() {
   for (Value condition : ArrayRef<Value>(conditions).drop_front())
     all = b.both(all, condition);
   return all;
-}
-
-/// One block adds up the counts of all and sends them to every rank. A rank
-/// that has found an error sends -1 instead.
-void DispatchKernel::publishCounts() {
-  Value toRank = op.getOutput(Output::TokensToRank);
-  noteStatus();
-  b.onFirstBlock([&] {
-    storeTotals();
-    if (isSlab())
-      return;
-    b.syncBlock();
-    Value failed = hasFailed();
-    Value perRank = b.index(numExchanged());
-    b.forThreads(b.index(b.numRanks() * numExchanged()), [&](Value i) {
-      Value peer = arith::DivUIOp::create(b, i, perRank);
-      Value key = arith::RemUIOp::create(b, i, perRank);
-      Value rows = op.isExpertMajor() || !keyIsExpert()
-                       ? b.fromIndex(totalOf(key), b.getI32Type())
-                       : b.load(toRank, {key});
-      Value there = symm::PeerOp::create(b, all, peer);
-      b.store(b.select(failed, b.i32(-1), rows), there, {b.me(), key});
-    });
-    b.syncBlock();
-    b.forThreads(b.index(b.numRanks()), [&](Value peer) {
-      symm::SignalOp::create(b, arrived, b.me(), peer, epoch);
-    });
-  });
 }
 
 /// Each block tells all ranks that its rows are there and waits for its share

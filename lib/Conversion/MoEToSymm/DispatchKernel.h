@@ -37,7 +37,8 @@ private:
   void afterPosting() override;
   bool expandsRows() override { return op.isExpand() && b.numRanks() > 1; }
   int64_t numOtherEntries() override {
-    return lists ? lists->numSharedEntries() : 0;
+    return (lists ? lists->numSharedEntries() : 0) +
+           (countsAreFlags() ? b.numRanks() * numExchanged() : 0);
   }
   int64_t numPutters() override;
   void putRow(const Put &put) override;
@@ -47,7 +48,6 @@ private:
   /// after it has posted its own: the others would not find out which rank has
   /// not come.
   void waitForRanks();
-  void publishCounts();
   /// Copies rows that have come to their other places.
   void expandRows();
   /// Whether all is as this block's rows, and those of other ranks, need it.
@@ -62,11 +62,25 @@ private:
   // DispatchSlabs.cpp
   void sendSlabCounts();
   void receiveSlabCounts();
-  /// Bits of a flag that hold a slab's count, and what says that there is none.
-  int64_t slabCountBits() { return llvm::Log2_64_Ceil(op.getTokenBound() + 2); }
-  int64_t noSlabCount() { return (int64_t(1) << slabCountBits()) - 1; }
-  Value slabEpoch() {
-    return arith::ShLIOp::create(b, epoch, b.i64(slabCountBits()));
+
+  // DispatchKernelCounts.cpp
+  void publishCounts();
+  void storeCounts();
+  void sendCounts();
+  void receiveCounts();
+  /// What this rank tells the others of `key`, in the first block.
+  Value countOf(Value key);
+  /// Whether counts of rows that are not slabs are the values of flags as well:
+  /// where a thread waits for two at most. Each wait takes a way to memory.
+  bool countsAreFlags() {
+    return !op.isReuse() && !isSlab() &&
+           b.numRanks() * numExchanged() <= 2 * b.launchShape().threads;
+  }
+  /// Bits of a flag that hold a count, and what says that there is none.
+  int64_t countBits() { return llvm::Log2_64_Ceil(op.getTokenBound() + 2); }
+  int64_t noCount() { return (int64_t(1) << countBits()) - 1; }
+  Value countEpoch() {
+    return arith::ShLIOp::create(b, epoch, b.i64(countBits()));
   }
 
   // DispatchKernelPlace.cpp
@@ -77,8 +91,8 @@ private:
   Value firstSlabRow() { return b.mul(b.me(), b.index(op.getTokenBound())); }
 
   Value runs;
-  Value arrived, done; ///< flags
-  Value slabCounts;    ///< flags that are counts
+  Value arrived, done;          ///< flags
+  Value slabCounts, countFlags; ///< flags that are counts; null unless used
   /// Whether the ranks have arrived that this thread has waited for.
   Value haveArrived;
   std::optional<DispatchExpansion> expansion;

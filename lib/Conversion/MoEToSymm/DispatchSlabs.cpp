@@ -17,10 +17,10 @@ using namespace mlir::moe;
 void DispatchKernel::sendSlabCounts() {
   b.onFirstBlock([&] {
     b.forPeers([&](Value peer) {
-      Value rows = b.select(hasFailed(), b.i64(noSlabCount()),
+      Value rows = b.select(hasFailed(), b.i64(noCount()),
                             b.fromIndex(totalOf(peer), b.getI64Type()));
       symm::SignalOp::create(b, slabCounts, b.me(), peer,
-                             b.add(slabEpoch(), rows), /*relaxed=*/true);
+                             b.add(countEpoch(), rows), /*relaxed=*/true);
     });
   });
 }
@@ -31,10 +31,10 @@ void DispatchKernel::receiveSlabCounts() {
   auto receive = [&] {
     b.forPeersAside([&](Value peer) {
       Value seen = symm::WaitOp::create(b, b.getI64Type(), slabCounts, peer,
-                                        peer, slabEpoch())
+                                        peer, countEpoch())
                        .getSeen();
-      Value rows = b.sub(seen, slabEpoch());
-      b.check(b.cmp(Pred::ne, rows, b.i64(noSlabCount())),
+      Value rows = b.sub(seen, countEpoch());
+      b.check(b.cmp(Pred::ne, rows, b.i64(noCount())),
               symm::Failure::peer_failed, "status of a peer", b.i64(0),
               b.i64(-1), peer);
       auto store = [&] {

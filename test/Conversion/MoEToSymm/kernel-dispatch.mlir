@@ -10,8 +10,8 @@
 shard.grid @ep(shape = 4)
 
 // One kernel. What it needs is allocated before it: a count of runs per block, a
-// flag per rank and one per block of each rank, and the matrix of counts, which
-// keep their contents.
+// flag per rank and one per block of each rank, and one for each count of each
+// rank, which keep their contents.
 // CHECK-LABEL: func.func @rank_major
 // CHECK-SAME: %[[X:.*]]: memref<64x32xbf16>, %[[IDX:.*]]: memref<64x2xi32>
 // CHECK: symm.collective_begin "moe.dispatch" site 0
@@ -19,17 +19,21 @@ shard.grid @ep(shape = 4)
 // CHECK: %[[RUNS:.*]] = symm.alloc persistent : memref<24xi64, #symm.space>
 // CHECK: %[[ARRIVED:.*]] = symm.alloc persistent : memref<4xi64, #symm.space>
 // CHECK: %[[DONE:.*]] = symm.alloc persistent : memref<96xi64, #symm.space>
-// CHECK: %[[ALL:.*]] = symm.alloc persistent : memref<4x4xi32, #symm.space>
+// CHECK: %[[COUNTS:.*]] = symm.alloc persistent : memref<16xi64, #symm.space>
 // CHECK-NOT: symm.alloc
 // CHECK: gpu.launch blocks(%[[BLOCK:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%[[GRID:[a-z0-9_]+]] = %c24
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]], %{{.*}}, %{{.*}}) in (%{{.*}} = %c256
 // CHECK-SAME: workgroup(%[[STATUS:[a-z0-9_]+]] : memref<1xi64, #gpu.address_space<workgroup>>
 // CHECK-SAME: %[[MASKS:[a-z0-9_]+]] : memref<2x5xi32, #gpu.address_space<workgroup>>
 // CHECK-SAME: %[[CHUNKS:[a-z0-9_]+]] : memref<3x5xi32, #gpu.address_space<workgroup>>
+// CHECK-SAME: %[[ALL:[a-z0-9_]+]] : memref<4x4xi32, #gpu.address_space<workgroup>>
 // CHECK: %[[SUBGROUP:.*]] = arith.divui %[[THREAD]], %c32
 // A block has its own count.
 // CHECK: %[[LAST:.*]] = memref.load %[[RUNS]][%[[BLOCK]]]
 // CHECK: %[[EPOCH:.*]] = arith.addi %[[LAST]], %c1_i64
+// Nobody's rows depend on more than that this rank has begun.
+// CHECK: symm.phase "ready"
+// CHECK: symm.signal %[[ARRIVED]][%[[ME]]] at %{{.*}}, %[[EPOCH]] relaxed
 // Every block counts all tokens: a subgroup takes 32 of them, a token per lane, and
 // votes tell which have a row on a rank. A failed check does not end a kernel: the id is
 // replaced, and the token is one of those with errors.
@@ -54,19 +58,30 @@ shard.grid @ep(shape = 4)
 // CHECK: math.ctpop %[[MASK]]
 // CHECK: memref.store %{{.*}}, %[[CHUNKS]][%c2, %[[RANK]]]
 // CHECK-NOT: symm.{{grid_barrier|post|failed}}
-// One block sends; a rank with an error sends -1.
+// One block sends its counts, each as the value of a signal, below the epoch; a rank with
+// an error sends a number that is no count.
 // CHECK: symm.phase "exchange"
 // CHECK: gpu.barrier
 // CHECK: %[[BAD_TOKENS:.*]] = memref.load %[[CHUNKS]][%c2, %c4]
 // CHECK: %[[NUM_BAD:.*]] = arith.index_cast %[[BAD_TOKENS]]
 // CHECK: %[[FAILED:.*]] = arith.cmpi ne, %[[NUM_BAD]], %c0 :
-// CHECK: %[[THERE:.*]] = symm.peer %[[ALL]]
-// CHECK: %[[COUNT:.*]] = arith.select %[[FAILED]], %c-1_i32
-// CHECK: memref.store %[[COUNT]], %[[THERE]][%[[ME]]
-// CHECK: gpu.barrier
-// CHECK: symm.signal %[[ARRIVED]][%[[ME]]] at %{{.*}}, %[[EPOCH]]
+// CHECK: %[[MINE:.*]] = arith.muli %[[ME]], %c4
+// CHECK: %[[PEER:.*]] = arith.divui %{{.*}}, %c4
+// CHECK: %[[COUNT:.*]] = arith.select %[[FAILED]], %c127_i64
+// CHECK: %[[WORD:.*]] = arith.addi %[[MINE]]
+// CHECK: %[[BASE:.*]] = arith.shli %[[EPOCH]], %c7_i64
+// CHECK: %[[VALUE:.*]] = arith.addi %[[BASE]], %[[COUNT]]
+// CHECK: symm.signal %[[COUNTS]][%[[WORD]]] at %[[PEER]], %[[VALUE]] relaxed
 // CHECK: %[[SEEN:.*]] = symm.wait %[[ARRIVED]][%[[R:.*]]] from %[[R]], %[[EPOCH]]
 // CHECK-NEXT: arith.cmpi uge, %[[SEEN]], %[[EPOCH]]
+// Each block waits for all counts, and writes them down for its threads.
+// CHECK: %[[HAVE:.*]] = scf.for %[[W:[a-z0-9_]+]] = %[[THREAD]] to %c16 step %c256
+// CHECK: %[[OF:.*]] = arith.divui %[[W]], %c4
+// CHECK: %[[FOR:.*]] = arith.remui %[[W]], %c4
+// CHECK: %[[GOT:.*]] = symm.wait %[[COUNTS]][%[[W]]] from %[[OF]]
+// CHECK: arith.cmpi ule, %{{.*}}, %c64_i64
+// CHECK: %[[ROWS:.*]] = arith.select %{{.*}}, %{{.*}}, %c-1_i32
+// CHECK: memref.store %[[ROWS]], %[[ALL]][%[[OF]], %[[FOR]]]
 // A block puts no row when a rank has not come in time.
 // CHECK: %[[ALL_THERE:.*]] = nvvm.barrier #nvvm.reduction<and> %{{.*}} -> i32
 // CHECK-NEXT: %[[ARE_THERE:.*]] = arith.cmpi ne, %[[ALL_THERE]], %c0_i32
@@ -194,7 +209,7 @@ shard.grid @ep(shape = 4)
 // MANY: %[[HAS_BAD:.*]] = arith.cmpi ne, %[[NUM_BAD]], %c0 :
 // MANY: %[[NOT_MET:.*]] = arith.cmpi eq, %[[MET]], %false
 // MANY: %[[FAILED:.*]] = arith.ori %[[HAS_BAD]], %[[NOT_MET]]
-// MANY: arith.select %[[FAILED]], %c-1_i32
+// MANY: arith.select %[[FAILED]], %c127_i64
 // Each subgroup begins with a token of its own and then takes what is left. It asks
 // for the next one before it copies; no token is left after an error.
 // MANY: %[[LEFT2:.*]] = arith.select %{{.*}}, %[[LEFT]], %c0 :
