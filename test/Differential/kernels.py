@@ -155,6 +155,12 @@ def kernel_recipes():
                 list_alignment=16, capacity="default",
                 kernel=f"blocks = 3, threads = {threads}",
             )
+        # The masks lie where the bulk copies had their stages.
+        yield f"lists_bulk_{layout}", build_dispatch, dict(
+            lists, ranks=3, num_experts=11, k=4, t_max=40, list_alignment=4,
+            capacity="default",
+            kernel="blocks = 2, threads = 64, transfer = bulk",
+        )
         for experts in (2100, 8300):
             yield f"lists_{experts}_experts_{layout}", build_dispatch, dict(
                 lists, ranks=2, num_experts=experts, k=4, t_max=40,
