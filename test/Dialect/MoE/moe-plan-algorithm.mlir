@@ -1,4 +1,4 @@
-// When a combine pushes: among more than two ranks, where many bytes leave each; where sums of
+// When a combine pushes: where many bytes leave each rank; where sums of
 // rows are much less than rows; and where rows would be copied first. It then runs on all
 // multiprocessors.
 //
@@ -23,7 +23,8 @@
 // WHY: Function=short_rows{{.*}}combine uses pull: rows are read once
 // WHY: Function=long_rows{{.*}}combine uses push: up to 168 MiB leave a rank
 // WHY: Function=slab{{.*}}combine uses push
-// WHY: Function=two_ranks{{.*}}combine uses pull: rows are read once
+// WHY: Function=two_ranks{{.*}}combine uses push: up to 112 MiB leave a rank, and from 96 MiB on stores
+// WHY: Function=two_ranks_with_fewer{{.*}}combine uses pull: rows are read once
 // WHY: Function=three_ranks{{.*}}combine uses push
 // WHY: Function=dynamic{{.*}}combine uses push
 // WHY: Function=by_expert{{.*}}combine uses pull: rows are read once, where they lie
@@ -104,15 +105,26 @@ func.func @slab(%y: memref<16384x7168xbf16> {moe.symmetric}, %rows: memref<4096x
   return
 }
 
-// Among two ranks a push was never faster.
+// Two ranks have half of the rows themselves, and so fewer bytes suffice.
 // CHECK-LABEL: func.func @two_ranks(
+// AUTO: algorithm = #moe.algorithm<push>
+// PULL: algorithm = #moe.algorithm<pull>
+func.func @two_ranks(%y: memref<16384x7168xbf16> {moe.symmetric}, %rows: memref<8192x2xi32>,
+    %src: memref<16384xi32>, %n: memref<2xi32>, %out: memref<8192x7168xbf16>) {
+  moe.combine %y, %rows, %src, %n outs(%out) on @ep2 {num_experts = 12288 : i64}
+    : (memref<16384x7168xbf16>, memref<8192x2xi32>, memref<16384xi32>, memref<2xi32>,
+       memref<8192x7168xbf16>) -> ()
+  return
+}
+
+// CHECK-LABEL: func.func @two_ranks_with_fewer(
 // AUTO: algorithm = #moe.algorithm<pull>
 // PULL: algorithm = #moe.algorithm<pull>
-func.func @two_ranks(%y: memref<32768x7168xbf16> {moe.symmetric}, %rows: memref<16384x2xi32>,
-    %src: memref<32768xi32>, %n: memref<2xi32>, %out: memref<16384x7168xbf16>) {
+func.func @two_ranks_with_fewer(%y: memref<12288x7168xbf16> {moe.symmetric}, %rows: memref<6144x2xi32>,
+    %src: memref<12288xi32>, %n: memref<2xi32>, %out: memref<6144x7168xbf16>) {
   moe.combine %y, %rows, %src, %n outs(%out) on @ep2 {num_experts = 12288 : i64}
-    : (memref<32768x7168xbf16>, memref<16384x2xi32>, memref<32768xi32>, memref<2xi32>,
-       memref<16384x7168xbf16>) -> ()
+    : (memref<12288x7168xbf16>, memref<6144x2xi32>, memref<12288xi32>, memref<2xi32>,
+       memref<6144x7168xbf16>) -> ()
   return
 }
 

@@ -26,17 +26,24 @@ using llvm::formatv;
 // What follows was measured with rows of 14336 bytes (bf16, H 7168, top-8 of
 // 256 experts), in microseconds.
 
-/// A combine among more than kFewRanks ranks pushes when rows of so many bytes,
-/// at most, leave each rank: stores over the links are faster than loads, and
-/// from there on by more than the slots cost. On fewer than kLoadingBlocks
-/// blocks it never does. Push and pull on four H200s:
+/// A combine pushes when rows of so many bytes, at most, leave each rank:
+/// stores over the links are faster than loads, and from there on by more than
+/// the slots cost. On fewer than kLoadingBlocks blocks it never does. Push and
+/// pull on four H200s:
 ///
 ///     tokens   bytes       push     pull
 ///     1024      42 MiB    131.8    127.9
 ///     4096     168 MiB    475.7    490.2
 ///     8192     336 MiB    923.6    970.8
 static constexpr double kPushBytes = 160 << 20;
-static constexpr int64_t kFewRanks = 2;
+/// The same among two ranks, which have half of the rows themselves; on two
+/// H200s:
+///
+///     tokens   bytes       push     pull
+///     1024      14 MiB     60.3     52.4
+///     4096      56 MiB    183.5    183.6
+///     8192     112 MiB    342.9    357.7
+static constexpr double kPushBytesOfTwo = 96 << 20;
 /// The same of a combine whose rows would be copied to symmetric memory first,
 /// among any ranks: a push reads them where they are. Dispatch and combine,
 /// whose rows the caller has in memory of its own, on two H200s:
@@ -157,10 +164,11 @@ static std::string findReasonToPush(CombineOp op,
                    toMiB(sums), toMiB(rows), toMiB(kSumBytes));
   }
   double bytesOut = perRank * (traffic.ranks - 1);
-  if (traffic.ranks > kFewRanks && bytesOut >= kPushBytes)
+  double pushBytes = traffic.ranks == 2 ? kPushBytesOfTwo : kPushBytes;
+  if (bytesOut >= pushBytes)
     return formatv("up to {0:f0} MiB leave a rank, and from {1:f0} MiB on "
                    "stores over the links gain more than slots cost",
-                   toMiB(bytesOut), toMiB(kPushBytes));
+                   toMiB(bytesOut), toMiB(pushBytes));
   if (bytesOut >= kCopiedPushBytes && isCopiedToBePulled(op))
     return formatv("up to {0:f0} MiB leave a rank, which would be copied to "
                    "symmetric memory to be pulled, and from {1:f0} MiB on "
