@@ -16,7 +16,8 @@ ranks; bound to a loaded artifact it is an :class:`ExpertParallel`.
 from __future__ import annotations
 
 from .description import Exchange
-from .parallel import ExpertParallel, Handle, Received
+from .parallel import ExpertParallel
+from .received import Handle, Received
 from .report import EntryCost, ExchangeReport, Kernel, KernelShape, OpCost
 from .signature import Signature, TensorSpec
 

@@ -102,6 +102,10 @@ class Exchange:
         `dispatch_backward_x`, `dispatch_backward_weights` and `combine_backward`,
         and `dispatch_again` for layers that are computed again in the backward
         pass. See `Notes`.
+    keep_blocks : bool, default False
+        Whether a dispatch also returns where its rows lie, as a part of its handle.
+        With exact messages, combine and the gradients then exchange no blocks first,
+        and wait for nothing.
 
     Raises
     ------
@@ -177,6 +181,7 @@ class Exchange:
     symmetric_y: bool = False
     defer_release: bool = False
     gradients: bool = False
+    keep_blocks: bool = False
 
     def __post_init__(self) -> None:
         for field, value in fields.checked(self).items():

@@ -45,6 +45,7 @@ _FLAGS = (
     "symmetric_y",
     "defer_release",
     "gradients",
+    "keep_blocks",
 )
 
 

@@ -13,7 +13,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from . import text
-from .signature import DYNAMIC, TensorSpec, signature
+from .signature import DYNAMIC, TensorSpec, sends_along_blocks, signature
 
 if TYPE_CHECKING:
     from .description import Exchange
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 def dispatch_again(plan: Exchange, entry: str, ranks: int) -> str:
     """The body of ``dispatch_again``: other rows along the routes of a dispatch."""
     signed = signature(plan, entry, ranks)
-    given = [a for a in signed.arguments if a.name in ("x", "scales")]
-    routes = [a for a in signed.arguments if a not in given]
+    routes = [a for a in signed.arguments if a.name in ("send_row", "topk_idx")]
     call = "moe.dispatch %x scales(%scales)" if plan.scales else "moe.dispatch %x"
     call += f" reuse({', '.join(f'%{a.name}' for a in routes)})"
+    if plan.keep_blocks:
+        call += text.BLOCKS
     attributes = text.dispatch_attributes(plan, ranks)
     return text.op(signed.results, call, attributes, signed.arguments)
 
@@ -140,9 +141,12 @@ def combine_backward(plan: Exchange, entry: str, ranks: int) -> str:
     if plan.reduce == "none":
         body = _send_apart(plan, ranks, rows)
     else:
-        routes = signed.arguments[: 3 if plan.is_expert_major else 2]
+        routes = list(signed.arguments[: 3 if plan.is_expert_major else 2])
         reuse = ", ".join(f"%{a.name}" for a in routes[1:])
         call = f"moe.dispatch %grad_out reuse({reuse})"
+        if plan.keep_blocks:
+            call += text.BLOCKS
+            routes += text.kept_blocks(plan, ranks)
         body = text.op([rows], call, text.dispatch_attributes(plan, ranks), routes)
     if not plan.combine_weights:
         return body
@@ -197,7 +201,11 @@ def _send_apart(plan: Exchange, ranks: int, rows: TensorSpec) -> str:
         }
     )
     call = f"moe.dispatch %{each.name} reuse(%{to.name}, %{chosen.name})"
-    return body + text.op([rows], call, attributes, [each, to, chosen])
+    operands = [each, to, chosen]
+    if sends_along_blocks(plan):
+        call += text.BLOCKS
+        operands += text.kept_blocks(plan, ranks)
+    return body + text.op([rows], call, attributes, operands)
 
 
 def _column(values: TensorSpec, column: TensorSpec) -> str:

@@ -43,9 +43,8 @@ def module(plan: Exchange, ranks: int) -> str:
 def _function(plan: Exchange, entry: str, ranks: int, body: str) -> str:
     """A function around a body that names each result as the signature does."""
     signed = signature(plan, entry, ranks)
-    mark = " {moe.symmetric}"
-    arguments = [f"%{a.name}: {a.type}{mark if a.symmetric else ''}" for a in signed.arguments]
-    results = [f"{r.type}{mark if r.symmetric else ''}" for r in signed.results]
+    arguments = [f"%{a.name}: {a.type}{a.mark}" for a in signed.arguments]
+    results = [f"{r.type}{r.mark}" for r in signed.results]
     names = text.wrapped("return ", [f"%{r.name}" for r in signed.results], "", 2)
     types = text.wrapped(": ", [r.type for r in signed.results], "", 6)
     return (
@@ -61,13 +60,13 @@ def _dispatch(plan: Exchange, entry: str, ranks: int) -> str:
     call = "moe.dispatch %x, %topk_idx, %topk_weights"
     if plan.scales:
         call += " scales(%scales)"
-    attributes = text.dispatch_attributes(plan, ranks, lists=True)
+    attributes = text.dispatch_attributes(plan, ranks, is_first=True)
     return text.op(signed.results, call, attributes, signed.arguments)
 
 
 def _combine(plan: Exchange, entry: str, ranks: int) -> str:
     signed = signature(plan, entry, ranks)
-    weights = signed.arguments[-1] if plan.combine_weights else None
+    weights = next((a for a in signed.arguments if a.name == "weights"), None)
     return text.combine_op(
         plan,
         ranks,

@@ -16,92 +16,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from . import signature
+from .received import Handle, Received
+
 if TYPE_CHECKING:
     from .description import Exchange
-
-
-@dataclasses.dataclass(frozen=True)
-class Handle:
-    """The routes of a dispatch: what brings rows back.
-
-    Attributes
-    ----------
-    send_row : array, (T, R) or (T, K), i32
-        Where each token went: a row on the destination, or -1.
-    recv_src_idx : array, C, i32
-        Source of each row: ``sender * T_max + token``.
-    n_tokens_from_rank : array, R, i32
-        Rows received from each rank.
-    topk_idx : array, (T, K)
-        The expert ids that were dispatched.
-    recv_topk_idx : array, (C, K) or C
-        Expert ids of the received rows.
-    """
-
-    send_row: Any
-    recv_src_idx: Any
-    n_tokens_from_rank: Any
-    topk_idx: Any
-    recv_topk_idx: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Received:
-    """What a dispatch brought to this rank.
-
-    Attributes
-    ----------
-    x : array, (C, H)
-        Received rows.
-    scales : array or None, (C, S)
-        Their scales.
-    topk_idx : array, (C, K), in expert_major C
-        Their expert ids, -1 for experts of other ranks.
-    topk_weights : array, (C, K), in expert_major C, f32
-        Their weights.
-    tokens_to_rank, tokens_from_rank : array, R, i32
-        Rows sent to, and received from, each rank.
-    expert_offsets, expert_counts : array or None, EL, i32
-        First row, and number of rows, of each local expert (expert_major). With
-        lists, its first place in these.
-    handle : Handle
-        What :meth:`ExpertParallel.combine` and the gradients need.
-    list_rows : array or None, L, i32
-        Which received rows each local expert takes, and -1 at all other places.
-    list_weights : array or None, L, f32
-        Their weights, and 0.
-    """
-
-    x: Any
-    scales: Any
-    topk_idx: Any
-    topk_weights: Any
-    tokens_to_rank: Any
-    tokens_from_rank: Any
-    expert_offsets: Any
-    expert_counts: Any
-    handle: Handle
-    list_rows: Any = None
-    list_weights: Any = None
-
-    @property
-    def by_name(self) -> dict[str, Any]:
-        """The arrays under the names they have in the module."""
-        named = {
-            "recv_x": self.x,
-            "recv_scales": self.scales,
-            "recv_topk_idx": self.topk_idx,
-            "recv_topk_weights": self.topk_weights,
-            "recv_src_idx": self.handle.recv_src_idx,
-            "n_tokens_to_rank": self.tokens_to_rank,
-            "n_tokens_from_rank": self.tokens_from_rank,
-            "send_row": self.handle.send_row,
-            "expert_offsets": self.expert_offsets,
-            "expert_counts": self.expert_counts,
-            "list_rows": self.list_rows,
-            "list_weights": self.list_weights,
-        }
-        return {name: array for name, array in named.items() if array is not None}
 
 
 class ExpertParallel:
@@ -204,6 +123,8 @@ class ExpertParallel:
                 n_tokens_from_rank=named["n_tokens_from_rank"],
                 topk_idx=topk_idx,
                 recv_topk_idx=named["recv_topk_idx"],
+                peer_blocks=named.get("peer_blocks"),
+                peer_rows=named.get("peer_rows"),
             ),
         )
 
@@ -231,7 +152,7 @@ class ExpertParallel:
         self._check_scales("dispatch_again", scales)
         arguments = [x] if scales is None else [x, scales]
         arguments.append(self._routes(handle)[0])
-        arguments += [handle.topk_idx] * self.plan.is_expert_major
+        arguments += [handle.topk_idx] * self.plan.is_expert_major + self._blocks(handle)
         if scales is None:
             return self._one("dispatch_again", arguments, None, launch), None
         recv_x, recv_scales = self._entry("dispatch_again")(*arguments, **launch)
@@ -274,7 +195,7 @@ class ExpertParallel:
         arguments = [y, *self._routes(handle)]
         if weights is not None:
             arguments.append(weights)
-        return self._one("combine", arguments, out, launch)
+        return self._one("combine", arguments + self._blocks(handle), out, launch)
 
     def dispatch_backward(
         self,
@@ -312,6 +233,7 @@ class ExpertParallel:
             arguments.append(grad_recv_topk_weights)
             if not self.plan.is_expert_major:
                 arguments += [handle.topk_idx, handle.recv_topk_idx]
+        arguments += self._blocks(handle)
         if grad_recv_x is None:
             if grad_recv_topk_weights is None:
                 raise TypeError("dispatch_backward: expected a gradient, got None for both")
@@ -352,11 +274,13 @@ class ExpertParallel:
         arguments = [grad_out, handle.send_row]
         if self.plan.is_expert_major:
             arguments.append(handle.topk_idx)
+        blocks = self._blocks(handle) if signature.sends_along_blocks(self.plan) else []
         if weights is None:
-            return self._one("combine_backward", arguments, None, launch), None
+            return self._one("combine_backward", arguments + blocks, None, launch), None
         if y is None:
             raise TypeError("combine_backward: expected y with weights, got none")
-        grad_y, grad_weights = self._entry("combine_backward")(*arguments, y, weights, **launch)
+        arguments += [y, weights, *blocks]
+        grad_y, grad_weights = self._entry("combine_backward")(*arguments, **launch)
         return grad_y, grad_weights
 
     def _entry(self, name: str) -> Any:
@@ -369,6 +293,17 @@ class ExpertParallel:
             raise TypeError(f"expected the handle of a dispatch (recv.handle), got {handle!r}")
         routes = [handle.send_row, handle.recv_src_idx, handle.n_tokens_from_rank]
         return routes + [handle.topk_idx] * self.plan.is_expert_major
+
+    def _blocks(self, handle: Handle) -> list[Any]:
+        """Where the rows of a dispatch lie, when the plan keeps that."""
+        if not self.plan.keep_blocks:
+            return []
+        if handle.peer_blocks is None:
+            raise TypeError(
+                "expected the handle of a dispatch whose plan has keep_blocks = True, got one "
+                f"without peer_blocks: {handle!r}"
+            )
+        return [handle.peer_blocks, handle.peer_rows]
 
     def _check_scales(self, method: str, scales: Any) -> None:
         if (scales is None) == bool(self.plan.scales):

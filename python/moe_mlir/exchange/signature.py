@@ -32,12 +32,20 @@ class TensorSpec:
         -1 stands for the number of tokens of the call.
     symmetric : bool
         Whether it is symmetric memory.
+    host : bool
+        Whether it lies in memory of the host on every target.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     symmetric: bool = False
+    host: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The attribute of an argument or result as MLIR writes it, or nothing."""
+        return " {moe.symmetric}" if self.symmetric else " {moe.host}" if self.host else ""
 
     @property
     def type(self) -> str:
@@ -67,6 +75,14 @@ def entries(plan: Exchange) -> tuple[str, ...]:
             "dispatch_again",
         )
     return names
+
+
+def sends_along_blocks(plan: Exchange) -> bool:
+    """Whether the gradient of a combine goes to where the blocks of the dispatch are.
+
+    Slots of ranks are sent as rows of experts, which blocks of other kinds do not fit.
+    """
+    return plan.keep_blocks and (plan.reduce == "sum" or plan.is_expert_major)
 
 
 def received(plan: Exchange, ranks: int) -> dict[str, TensorSpec]:
@@ -103,6 +119,12 @@ def received(plan: Exchange, ranks: int) -> dict[str, TensorSpec]:
             TensorSpec("list_rows", "i32", (places,)),
             TensorSpec("list_weights", "f32", (places,)),
         ]
+    if plan.keep_blocks:
+        groups = local if plan.is_expert_major else 1
+        specs += [
+            TensorSpec("peer_blocks", "i32", (2, ranks, groups, 2)),
+            TensorSpec("peer_rows", "i32", (4, ranks), host=True),
+        ]
     return {spec.name: spec for spec in specs}
 
 
@@ -124,6 +146,7 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
         out_shape = (tokens, plan.slots(ranks), plan.hidden)
     routes = [back["send_row"], back["recv_src_idx"], back["n_tokens_from_rank"]]
     topk = [idx] if plan.is_expert_major else []
+    blocks = [back["peer_blocks"], back["peer_rows"]] if plan.keep_blocks else []
     # Other ranks read the weights as long as they read y.
     weights = [TensorSpec("weights", "f32", (rows,), plan.defer_release)]
     weights = weights if plan.combine_weights else []
@@ -145,9 +168,9 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
         if plan.scales:
             arguments.append(TensorSpec("scales", plan.scales_dtype, (tokens, plan.scales)))
             results.append(back["recv_scales"])
-        arguments += [back["send_row"], *topk]
+        arguments += [back["send_row"], *topk, *blocks]
     elif entry == "combine":
-        arguments = [y, *routes, *topk, *weights]
+        arguments = [y, *routes, *topk, *weights, *blocks]
         results = [TensorSpec("out", plan.combine_dtype, out_shape)]
     elif entry == "combine_backward":
         arguments = [TensorSpec("grad_out", plan.combine_dtype, out_shape)]
@@ -156,6 +179,8 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
         if weights:
             arguments += [dataclasses.replace(spec, symmetric=False) for spec in (y, *weights)]
             results.append(TensorSpec("grad_weights", "f32", (rows,)))
+        if sends_along_blocks(plan):
+            arguments += blocks
     else:
         arguments, results = [*routes, *topk], []
         if entry != "dispatch_backward_weights":
@@ -168,4 +193,5 @@ def signature(plan: Exchange, entry: str, ranks: int) -> Signature:
             if not plan.is_expert_major:
                 arguments += [idx, back["recv_topk_idx"]]
             results.append(TensorSpec("grad_topk_weights", "f32", idx.shape))
+        arguments += blocks
     return Signature(entry, tuple(arguments), tuple(results))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .description import Exchange
 
 GRID = "ep"
+BLOCKS = " blocks(%peer_blocks, %peer_rows)"
 
 
 def lines(items: Sequence[str], indent: int) -> str:
@@ -55,8 +56,8 @@ def unless(value: str, default: str) -> str | None:
     return None if value == default else value
 
 
-def dispatch_attributes(plan: Exchange, ranks: int, lists: bool = False) -> str:
-    """The attributes of a dispatch of the plan; one along known routes has no `lists`."""
+def dispatch_attributes(plan: Exchange, ranks: int, is_first: bool = False) -> str:
+    """The attributes of a dispatch of the plan, which finds the routes if it `is_first`."""
     return attributes_text(
         {
             "num_experts": plan.num_experts,
@@ -65,7 +66,8 @@ def dispatch_attributes(plan: Exchange, ranks: int, lists: bool = False) -> str:
             "overflow": unless(plan.overflow, "error"),
             "padding": unless(plan.padding, "none"),
             "alignment": plan.alignment if plan.alignment > 1 else None,
-            "list_alignment": plan.list_alignment if lists else None,
+            "list_alignment": plan.list_alignment if is_first else None,
+            "keep_blocks": "" if is_first and plan.keep_blocks else None,
             "capacity": plan.stated_capacity(ranks),
             "max_tokens": plan.max_tokens,
         }
@@ -103,6 +105,12 @@ def op(
     )
 
 
+def kept_blocks(plan: Exchange, ranks: int) -> list[TensorSpec]:
+    """The operands of `BLOCKS`."""
+    back = received(plan, ranks)
+    return [back["peer_blocks"], back["peer_rows"]]
+
+
 def combine_op(
     plan: Exchange,
     ranks: int,
@@ -125,5 +133,8 @@ def combine_op(
     if weights:
         operands.append(weights)
         call += f" weights(%{weights.name})"
+    if plan.keep_blocks:
+        operands += kept_blocks(plan, ranks)
+        call += BLOCKS
     attributes = _combine_attributes(plan, reduce, defer_release, partials)
     return op([out], call, attributes, operands)

@@ -378,3 +378,8 @@ def _check(plan: Any, mesh: Any, axis: Any) -> None:
                 f"ExpertParallel: expected a plan without {field}, since XLA allocates the "
                 f"arrays, got {plan!r}"
             )
+    if plan.keep_blocks:
+        raise ValueError(
+            "ExpertParallel: expected a plan without keep_blocks, a part of which lies in memory "
+            f"of the host, where arrays of XLA on GPUs are not, got {plan!r}"
+        )

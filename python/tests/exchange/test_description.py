@@ -102,6 +102,7 @@ BAD = [
         "combine_dtype to be a floating-point type with gradients, got i8",
     ),
     ({"gradients": 1}, "gradients to be True or False, got 1"),
+    ({"keep_blocks": None}, "keep_blocks to be True or False, got None"),
 ]
 
 

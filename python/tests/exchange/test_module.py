@@ -50,6 +50,7 @@ def draw(generator):
     if (plan["layout"], plan["reduce"]) == ("expert_major", "sum") and plan["dtype"][0] != "i":
         plan["partials"] = pick("f32", "element")
     plan["padding"] = pick("none", "zero")
+    plan["keep_blocks"] = pick(True, False)
     plan["symmetric_y"] = pick(True, False)
     plan["defer_release"] = plan["symmetric_y"] and pick(True, False)
     return Exchange(**plan), pick(1, 2, 5)
@@ -70,8 +71,13 @@ def test_modules_compile_to_the_entries_of_the_plan(compiler, generator, target)
                 (signed.arguments, entry["args"]),
                 (signed.results, entry["results"]),
             ):
-                assert [(s.dtype, list(s.shape), s.symmetric) for s in specs] == [
-                    (f["dtype"], f["shape"], f.get("symmetric", False)) for f in found
+                # All memory of the host target is the host's.
+                assert [
+                    (s.dtype, list(s.shape), s.symmetric, s.host and target == "cuda")
+                    for s in specs
+                ] == [
+                    (f["dtype"], f["shape"], f.get("symmetric", False), f.get("host", False))
+                    for f in found
                 ]
 
 

@@ -88,6 +88,10 @@ def test_meshes():
     assert "expected a plan without symmetric_recv, since XLA allocates the arrays" in message(
         ValueError, make, symmetric, mesh, "ep"
     )
+    kept = Exchange(**layers.USUAL, keep_blocks=True)
+    assert "expected a plan without keep_blocks, a part of which lies in memory of the host" in (
+        message(ValueError, make, kept, mesh, "ep")
+    )
 
 
 def test_another_number_of_devices(ep, generator):

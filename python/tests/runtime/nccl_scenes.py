@@ -12,10 +12,14 @@ import sys
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "test" / "GPU"))
 
+import numpy as np
+from cuda import Driver
 from hosts import exchanges, expect, refused, refuses_shared_memory
 
-from moe_mlir.runtime import Code, Group
+from moe_mlir.exchange import Exchange
+from moe_mlir.runtime import Code, Group, Tensor, run_local
 
 
 def two_hosts():
@@ -126,6 +130,49 @@ def lent_communicator():
             ready.wait()
 
     on_threads(4, body)
+
+
+def kept_blocks():
+    """A combine whose dispatch has kept its blocks waits for nothing: it may be captured."""
+    ranks = 3
+    plan = Exchange(
+        num_experts=7, top_k=3, hidden=8, dtype="f32", max_tokens=6, keep_blocks=True
+    )
+    generator = np.random.default_rng(1)
+    x = generator.standard_normal((ranks, 6, 8), np.float32)
+    idx = np.argsort(generator.random((ranks, 6, 7)))[..., :3].astype(np.int32)
+    weights = np.ones((ranks, 6, 3), np.float32)
+
+    def main(group):
+        def on_device(values):
+            tensor = group.empty(values.shape, "f32", like="tensor")
+            tensor.copy_from(values)
+            return tensor
+
+        ep = group.load(plan, transport="messages")
+        recv = ep.dispatch(x[group.rank], idx[group.rank], weights[group.rank])
+        handle = recv.handle
+        expect(isinstance(recv.x, Tensor), type(recv.x))
+        expect(type(handle.peer_rows) is np.ndarray, type(handle.peer_rows))
+        expect(handle.peer_blocks.__dlpack_device__() == (2, group.rank))
+        y, out = on_device(recv.x.numpy()), on_device(np.zeros((6, 8), np.float32))
+        expected = ep.combine(y, handle).numpy()
+        driver = Driver()
+        driver.use(group.rank)
+        stream = driver.stream()
+        ep.combine(y, handle, out=out, stream=stream.value)
+        group.synchronize(stream.value)
+        expect(np.array_equal(out.numpy(), expected), out.numpy(), expected)
+        driver.begin_capture(stream)
+        ep.combine(y, handle, out=out, stream=stream.value)
+        graph = driver.end_capture(stream)
+        y.copy_from(2 * recv.x.numpy())
+        driver.launch_graph(graph, stream)
+        group.synchronize(stream.value)
+        expect(np.array_equal(out.numpy(), 2 * expected), out.numpy(), expected)
+        driver.destroy_graph(graph)
+
+    run_local(ranks, main, backend="cuda")
 
 
 if __name__ == "__main__":

@@ -50,5 +50,9 @@ def test_job_of_two_hosts(environment, scene):
     run(environment, scene, range(4))
 
 
+def test_combine_of_kept_blocks(environment):
+    run(environment | {"MOE_STANDIN_GPUS": "3"}, "kept_blocks")
+
+
 def test_communicator_that_a_program_lends(environment):
     run(environment, "lent_communicator")
