@@ -1,7 +1,7 @@
 // The kernels of many tokens: the blocks of a dispatch post what they count and share
 // tokens out part by part, a combine has loads of several rows in flight, and rows of both
 // can move by bulk copies.
-// RUN: moe-compile %s --target cuda --emit=ptx | FileCheck %s
+// RUN: moe-compile %s --target cuda --combine-algorithm=pull --emit=ptx | FileCheck %s
 // Few blocks, whose combine would move by bulk copies.
 // RUN: moe-compile %s --target cuda --blocks=16 --transfer=stores --emit=ptx | FileCheck %s --check-prefix=STORES
 // RUN: moe-compile %s --target cuda --transfer=bulk --emit=ptx | FileCheck %s --check-prefix=BULK

@@ -394,10 +394,10 @@ func.func @slab(%x: memref<64x32xbf16>, %idx: memref<64x2xi32>,
 // of the alignment, and what is needed ends where the last one with rows does. One lane
 // per top-k slot when rows are put.
 // CHECK-LABEL: func.func @expert_major
-// CHECK: symm.alloc persistent : memref<4x9xi32, #symm.space>
+// CHECK: symm.alloc persistent : memref<36xi64, #symm.space>
 // CHECK: gpu.launch
 // CHECK-SAME: threads(%[[THREAD:[a-z0-9_]+]],
-// CHECK-SAME: %[[START:[a-z0-9_]+]] : memref<9xi32, {{.*}}>, %[[NEEDED:[a-z0-9_]+]] : memref<4xi32, {{.*}}>, %[[GROUPS:[a-z0-9_]+]] : memref<9xi32, {{.*}}>, %[[ROWS:[a-z0-9_]+]] : memref<9xi32,
+// CHECK-SAME: %[[START:[a-z0-9_]+]] : memref<9xi32, {{.*}}>, %{{[a-z0-9_]+}} : memref<4x9xi32, {{.*}}>, %[[NEEDED:[a-z0-9_]+]] : memref<4xi32, {{.*}}>, %[[GROUPS:[a-z0-9_]+]] : memref<9xi32, {{.*}}>, %[[ROWS:[a-z0-9_]+]] : memref<9xi32,
 // CHECK: symm.phase "count"
 // CHECK: symm.grid_barrier
 // CHECK: symm.phase "place"
