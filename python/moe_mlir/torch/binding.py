@@ -7,9 +7,8 @@
 # ===----------------------------------------------------------------------===#
 """The entries of a loaded exchange, called with tensors of torch.
 
-What is here runs below autograd: operators.py makes operators of it. Calls are on
-the hot path, so they check nothing that the runtime checks as well; its errors are
-told to all ranks, and get a note here with the names that torch's users know.
+What is here runs below autograd: operators.py makes operators of it. `peer_rows` is what
+a plan with `keep_blocks` keeps in memory of the host, and None with other plans.
 """
 
 from __future__ import annotations
@@ -21,13 +20,12 @@ from typing import Any
 
 import torch
 
-from moe_mlir._runtime import PackedEntry
 from moe_mlir.exchange import Exchange
-from moe_mlir.runtime import Code, Entry, Group, LoadedArtifact, MoEError
+from moe_mlir.exchange.signature import sends_along_blocks
+from moe_mlir.runtime import Group, LoadedArtifact
 from moe_mlir.runtime.dtypes import torch_dtype
+from moe_mlir.torch.entries import Entries
 from moe_mlir.torch.memory import Kind, empty_on
-from moe_mlir.torch.routes import Layout
-from moe_mlir.torch.streams import streams_of
 
 _numbers = itertools.count()
 _bindings: dict[str, Binding] = {}
@@ -50,7 +48,12 @@ def find(name: str) -> Binding:
         ) from None
 
 
-class Binding:
+def _kept(peer_rows: torch.Tensor | None) -> tuple[torch.Tensor, ...]:
+    """What is passed of it."""
+    return () if peer_rows is None else (peer_rows,)
+
+
+class Binding(Entries):
     """A plan, the entries of its artifact on a group, and what calls of them need.
 
     Parameters
@@ -68,14 +71,10 @@ class Binding:
     """
 
     def __init__(self, plan: Exchange, group: Group, loaded: LoadedArtifact) -> None:
-        self.plan, self.group, self.ranks = plan, group, group.size
+        super().__init__(plan, group, loaded)
         what = f"{plan!r} {group.size} {group.device}".encode()
         self.name = f"{next(_numbers)}-{hashlib.sha256(what).hexdigest()[:12]}"
-        self.device = torch.device(group.device)
-        self.on_gpu = self.device.type == "cuda"
-        self.streams = streams_of(group, self.device)
         self.is_expert_major = plan.is_expert_major
-        self.layout = Layout.of(plan, self.ranks, self.device.type)
         self.dtype = torch_dtype(plan.dtype)
         self.combine_dtype = torch_dtype(plan.combine_dtype)
         self.index_dtype = torch_dtype(plan.index_dtype)
@@ -91,60 +90,23 @@ class Binding:
         )
         self._fixed, self._slots, self._hidden = self.layout.fixed, self.layout.slots, plan.hidden
         self._adds_up = plan.reduce != "none"
+        self.keeps_blocks = plan.keep_blocks
+        self._sends_along_blocks = sends_along_blocks(plan)
         self._empty = empty_on(self.device)
+        self._empty_on_host = empty_on(torch.device("cpu"))
         self._received = Kind.of(self.rows_shape, self.dtype)
         self._received_scales = Kind.of(self.scales_shape, self.scales_dtype)
         self._received_weights = Kind.of(self.per_row_shape, torch.float32)
         self._rows = Kind.of(self.rows_shape, self.combine_dtype)
         self._weights = Kind.of(self.weights_shape, torch.float32)
-        self._tensors: dict[str, dict[str, int]] = {}
-        self._calls = {name: self._pack(loaded[name]) for name in plan.entries}
+        self._peer_rows = Kind.of((4, self.ranks), torch.int32)
         _bindings[self.name] = self
-
-    def _pack(self, entry: Entry) -> PackedEntry:
-        """The entry with all routes in one tensor.
-
-        Its tensors are numbered in the order of the entry's arguments and results, and the
-        routes come where the first of them does.
-        """
-        number: dict[str, int] = {}
-
-        def place(name: str) -> int | tuple[Any, ...]:
-            part = self.layout.place(name)
-            tensor = number.setdefault(name if part is None else "routes", len(number))
-            return tensor if part is None else (tensor, *part)
-
-        signature = self.plan.signature(entry.name, self.ranks)
-        arguments = [place(spec.name) for spec in signature.arguments]
-        results = [place(spec.name) for spec in signature.results]
-        self._tensors[entry.name] = number
-        return PackedEntry(entry, arguments, results)
 
     def forget(self) -> None:
         """Make operators that name this binding fail."""
         _bindings.pop(self.name, None)
 
     # Calls
-
-    def call(self, entry: str, *tensors: torch.Tensor) -> None:
-        """Call an entry with its arguments and results, the routes in one tensor.
-
-        Raises
-        ------
-        MoEError
-            As entries do, with the names of what was passed in a note.
-        ValueError
-            A tensor is on another device than the group.
-        """
-        if self.on_gpu:
-            self.streams.follow()
-        call = self._calls[entry]
-        try:
-            if not call(*tensors) and not call(*self._moved(entry, tensors)):
-                raise RuntimeError(f"{entry}: expected dense tensors on {self.device}, got others")
-        except MoEError as error:
-            self._explain(error, entry)
-            raise
 
     def dispatch_into(
         self,
@@ -156,6 +118,7 @@ class Binding:
         recv_topk_weights: torch.Tensor,
         routes: torch.Tensor,
         recv_scales: torch.Tensor | None,
+        peer_rows: torch.Tensor | None = None,
     ) -> None:
         """Dispatch to given tensors."""
         expected = self._fixed + x.shape[0] * self._slots
@@ -164,13 +127,12 @@ class Binding:
                 f"dispatch: expected routes of {expected} elements for {x.shape[0]} tokens, "
                 f"got {routes.shape[0]}"
             )
+        given = (x, topk_idx, topk_weights)
+        made = (routes, recv_topk_weights, *_kept(peer_rows))
         if scales is None or recv_scales is None:
-            self.call("dispatch", x, topk_idx, topk_weights, recv_x, routes, recv_topk_weights)
+            self.call("dispatch", *given, recv_x, *made)
         else:
-            self.call(
-                "dispatch", x, topk_idx, topk_weights, scales, recv_x, recv_scales, routes,
-                recv_topk_weights,
-            )  # fmt: skip
+            self.call("dispatch", *given, scales, recv_x, recv_scales, *made)
 
     def dispatch(
         self,
@@ -179,18 +141,20 @@ class Binding:
         topk_weights: torch.Tensor,
         scales: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
-        """Dispatch to new tensors: rows, weights, routes[, scales]."""
+        """Dispatch to new tensors: rows, weights, routes[, scales][, peer_rows]."""
         empty = self._empty
         recv_x, weights = empty(*self._received), empty(*self._received_weights)
         routes = empty((self._fixed + x.shape[0] * self._slots,), (1,), torch.int32)
+        kept = (self._empty_on_host(*self._peer_rows),) if self.keeps_blocks else ()
         if scales is None:
-            self.call("dispatch", x, topk_idx, topk_weights, recv_x, routes, weights)
-            return recv_x, weights, routes
+            self.call("dispatch", x, topk_idx, topk_weights, recv_x, routes, weights, *kept)
+            return recv_x, weights, routes, *kept
         recv_scales = empty(*self._received_scales)
         self.call(
-            "dispatch", x, topk_idx, topk_weights, scales, recv_x, recv_scales, routes, weights
-        )
-        return recv_x, weights, routes, recv_scales
+            "dispatch", x, topk_idx, topk_weights, scales, recv_x, recv_scales, routes, weights,
+            *kept,
+        )  # fmt: skip
+        return recv_x, weights, routes, recv_scales, *kept
 
     def empty_received(
         self,
@@ -200,25 +164,34 @@ class Binding:
         scales: torch.Tensor | None,
     ) -> tuple[torch.Tensor, ...]:
         """What a dispatch of fake tensors returns."""
-        made = (
+        made: tuple[torch.Tensor, ...] = (
             x.new_empty(self.rows_shape),
             topk_weights.new_empty(self.per_row_shape),
             x.new_empty((self._fixed + x.shape[0] * self._slots,), dtype=torch.int32),
         )
-        return made if scales is None else (*made, scales.new_empty(self.scales_shape))
+        if scales is not None:
+            made = (*made, scales.new_empty(self.scales_shape))
+        return (*made, *self.empty_kept(x))
+
+    def empty_kept(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What a dispatch keeps in memory of the host, like a fake or another tensor."""
+        if not self.keeps_blocks:
+            return ()
+        return (like.new_empty(self._peer_rows.shape, dtype=torch.int32, device="cpu"),)
 
     def dispatch_again(
         self,
         x: torch.Tensor,
         routes: torch.Tensor,
         topk_idx: torch.Tensor,
+        peer_rows: torch.Tensor | None,
         scales: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Send rows along known routes: x[, scales]."""
         made = [self._empty(*self._received)]
         if scales is not None:
             made.append(self._empty(*self._received_scales))
-        self.dispatch_again_into(x, routes, topk_idx, scales, *made)
+        self.dispatch_again_into(x, routes, topk_idx, peer_rows, scales, *made)
         return tuple(made)
 
     def dispatch_again_into(
@@ -226,6 +199,7 @@ class Binding:
         x: torch.Tensor,
         routes: torch.Tensor,
         topk_idx: torch.Tensor | None,
+        peer_rows: torch.Tensor | None,
         scales: torch.Tensor | None,
         *made: torch.Tensor,
     ) -> None:
@@ -234,7 +208,7 @@ class Binding:
         given.append(routes)
         if self.is_expert_major and topk_idx is not None:
             given.append(topk_idx)
-        self.call("dispatch_again", *given, *made)
+        self.call("dispatch_again", *given, *_kept(peer_rows), *made)
 
     def combine_into(
         self,
@@ -243,20 +217,20 @@ class Binding:
         topk_idx: torch.Tensor,
         weights: torch.Tensor | None,
         out: torch.Tensor,
+        peer_rows: torch.Tensor | None = None,
     ) -> None:
         """Combine to a given tensor."""
+        given = (y, routes, topk_idx) if self.is_expert_major else (y, routes)
         if weights is not None:
-            self.call("combine", y, routes, topk_idx, weights, out)
-        elif self.is_expert_major:
-            self.call("combine", y, routes, topk_idx, out)
-        else:
-            self.call("combine", y, routes, out)
+            given = (*given, weights)
+        self.call("combine", *given, *_kept(peer_rows), out)
 
     def combine(
         self,
         y: torch.Tensor,
         routes: torch.Tensor,
         topk_idx: torch.Tensor,
+        peer_rows: torch.Tensor | None,
         weights: torch.Tensor | None,
     ) -> torch.Tensor:
         """Combine to a new tensor."""
@@ -266,7 +240,7 @@ class Binding:
         else:
             strides = (slots * hidden, hidden, 1)
             out = self._empty((tokens, slots, hidden), strides, self.combine_dtype)
-        self.combine_into(y, routes, topk_idx, weights, out)
+        self.combine_into(y, routes, topk_idx, weights, out, peer_rows)
         return out
 
     def out_shape(self, tokens: Any) -> tuple[Any, ...]:
@@ -278,12 +252,16 @@ class Binding:
     # Gradients
 
     def dispatch_backward_x(
-        self, grad: torch.Tensor, routes: torch.Tensor, topk_idx: torch.Tensor
+        self,
+        grad: torch.Tensor,
+        routes: torch.Tensor,
+        topk_idx: torch.Tensor,
+        peer_rows: torch.Tensor | None,
     ) -> torch.Tensor:
         """The gradient of `x` from that of the received rows."""
         grad_x = self._empty_gradient(topk_idx)
         given = [topk_idx] if self.is_expert_major else []
-        self.call("dispatch_backward_x", grad, routes, *given, grad_x)
+        self.call("dispatch_backward_x", grad, routes, *given, *_kept(peer_rows), grad_x)
         return grad_x
 
     def dispatch_backward(
@@ -292,19 +270,24 @@ class Binding:
         grad_weights: torch.Tensor,
         routes: torch.Tensor,
         topk_idx: torch.Tensor,
+        peer_rows: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The gradients of `x` and of `topk_weights`."""
         grad_x, grad_topk_weights = self._empty_gradient(topk_idx), self._empty_weights(topk_idx)
-        given = self._with_weights(grad_weights, topk_idx)
+        given = self._with_weights(grad_weights, topk_idx, peer_rows)
         self.call("dispatch_backward", grad, routes, *given, grad_x, grad_topk_weights)
         return grad_x, grad_topk_weights
 
     def dispatch_backward_weights(
-        self, grad_weights: torch.Tensor, routes: torch.Tensor, topk_idx: torch.Tensor
+        self,
+        grad_weights: torch.Tensor,
+        routes: torch.Tensor,
+        topk_idx: torch.Tensor,
+        peer_rows: torch.Tensor | None,
     ) -> torch.Tensor:
         """The gradient of `topk_weights` alone: no rows are sent."""
         grad_topk_weights = self._empty_weights(topk_idx)
-        given = self._with_weights(grad_weights, topk_idx)
+        given = self._with_weights(grad_weights, topk_idx, peer_rows)
         self.call("dispatch_backward_weights", routes, *given, grad_topk_weights)
         return grad_topk_weights
 
@@ -313,6 +296,7 @@ class Binding:
         grad_out: torch.Tensor,
         routes: torch.Tensor,
         topk_idx: torch.Tensor,
+        peer_rows: torch.Tensor | None,
         y: torch.Tensor | None = None,
         weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
@@ -324,7 +308,8 @@ class Binding:
         if y is not None and weights is not None:
             given += [y, weights]
             outputs.append(self._empty(*self._weights))
-        self.call("combine_backward", *given, *outputs)
+        kept = _kept(peer_rows) if self._sends_along_blocks else ()
+        self.call("combine_backward", *given, *kept, *outputs)
         return tuple(outputs)
 
     def _empty_gradient(self, topk_idx: torch.Tensor) -> torch.Tensor:
@@ -335,43 +320,15 @@ class Binding:
         return self._empty(*Kind.of(tuple(topk_idx.shape), torch.float32))
 
     def _with_weights(
-        self, grad_weights: torch.Tensor, topk_idx: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self,
+        grad_weights: torch.Tensor,
+        topk_idx: torch.Tensor,
+        peer_rows: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, ...]:
         """What follows the routes where weights have gradients."""
         if self.is_expert_major:
-            return topk_idx, grad_weights
-        return grad_weights, topk_idx
-
-    # Errors
-
-    def _moved(self, entry: str, tensors: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
-        """Dense copies of what is read, where an entry cannot be called with the tensors.
-
-        Raises
-        ------
-        ValueError
-            The reason is the device of one of them.
-        """
-        for name, tensor in zip(self._tensors[entry], tensors, strict=True):
-            if tensor.device.type != self.device.type:
-                raise ValueError(
-                    f"{entry}: expected {name} on {self.device}, where the group of this "
-                    f"ExpertParallel is, got a tensor on {tensor.device}"
-                )
-        results = {spec.name for spec in self.plan.signature(entry, self.ranks).results}
-        if "send_row" in results:
-            results.add("routes")
-        return [
-            tensor if name in results else tensor.contiguous()
-            for name, tensor in zip(self._tensors[entry], tensors, strict=True)
-        ]
-
-    def _explain(self, error: MoEError, entry: str) -> None:
-        """Say in a note how the arguments of an entry are called, in order."""
-        if error.cause != Code.INVALID_ARGUMENT:
-            return
-        types = [f"{a.name}: {a.type}" for a in self.plan.signature(entry, self.ranks).arguments]
-        error.add_note(f"the arguments of {entry} are ({', '.join(types)})")
+            return topk_idx, grad_weights, *_kept(peer_rows)
+        return grad_weights, topk_idx, *_kept(peer_rows)
 
 
 def forget_with(owner: object, binding: Binding) -> None:

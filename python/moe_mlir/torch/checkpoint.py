@@ -21,8 +21,11 @@ from moe_mlir.torch import operators
 _OPS = operators.OPS
 _DISPATCH = _OPS.dispatch.default
 _DISPATCH_SCALED = _OPS.dispatch_scaled.default
+_DISPATCH_KEPT = _OPS.dispatch_kept.default
+_DISPATCH_KEPT_SCALED = _OPS.dispatch_kept_scaled.default
+_KEPT = (_DISPATCH_KEPT, _DISPATCH_KEPT_SCALED)
 _COMBINE = _OPS.combine.default
-_EXCHANGES = (_DISPATCH, _DISPATCH_SCALED, _COMBINE)
+_EXCHANGES = (_DISPATCH, _DISPATCH_SCALED, *_KEPT, _COMBINE)
 
 
 def reuse_routes() -> tuple[
@@ -107,7 +110,9 @@ class _Recording(TorchDispatchMode):  # type: ignore[misc] # without torch it is
         if func is _COMBINE:
             self.kept.append(_Kept(func, (result,)))
         elif func in _EXCHANGES:
-            self.kept.append(_Kept(func, result[1:3]))
+            # The weights, the routes, and of plans that keep blocks the rows of messages.
+            peer_rows = result[-1:] if func in _KEPT else ()
+            self.kept.append(_Kept(func, (*result[1:3], *peer_rows)))
         return result
 
 
@@ -139,9 +144,12 @@ class _Replaying(TorchDispatchMode):  # type: ignore[misc]
         if func is _COMBINE:
             return known[0]
         x, topk_idx, _, *scales, name = args
-        weights, routes = known
+        weights, routes, *kept = known
+        peer_rows = kept[0] if kept else None
         if not scales:
-            rows = _OPS.dispatch_again.default(x, routes, topk_idx, name)
-            return rows, weights, routes
-        rows, row_scales = _OPS.dispatch_again_scaled.default(x, routes, topk_idx, *scales, name)
-        return rows, weights, routes, row_scales
+            rows = _OPS.dispatch_again.default(x, routes, topk_idx, peer_rows, name)
+            return rows, weights, routes, *kept
+        rows, row_scales = _OPS.dispatch_again_scaled.default(
+            x, routes, topk_idx, peer_rows, *scales, name
+        )
+        return rows, weights, routes, row_scales, *kept

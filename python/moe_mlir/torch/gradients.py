@@ -30,14 +30,16 @@ def setup_dispatch(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -
     if not ctx.needs_input_grad[0]:
         # The received weights stay in the graph, whose backward pass is that of all ranks.
         ctx.mark_non_differentiable(output[0])
-    ctx.save_for_backward(inputs[1], output[2])
+    kept = output[-1:] if binding.keeps_blocks else ()
+    ctx.save_for_backward(inputs[1], output[2], *kept)
     ctx.name, ctx.num_inputs = name, len(inputs)
     ctx.set_materialize_grads(False)
 
 
 def backward_dispatch(ctx: Any, grad_x: Any, grad_weights: Any, *others: Any) -> Any:
     """Bring gradients back to the tokens and their weights."""
-    topk_idx, routes = ctx.saved_tensors
+    topk_idx, routes, *kept = ctx.saved_tensors
+    known = routes, topk_idx, kept[0] if kept else None
     name = ctx.name
     binding = find(name)
     needs_x, _, needs_weights = ctx.needs_input_grad[:3]
@@ -50,11 +52,11 @@ def backward_dispatch(ctx: Any, grad_x: Any, grad_weights: Any, *others: Any) ->
         grad_weights = routes.new_zeros(binding.per_row_shape, dtype=torch.float32)
     grads = [None] * ctx.num_inputs
     if not needs_x:
-        grads[2] = _OPS.dispatch_backward_weights(grad_weights, routes, topk_idx, name)
+        grads[2] = _OPS.dispatch_backward_weights(grad_weights, *known, name)
     elif needs_weights:
-        result, grads[2] = _OPS.dispatch_backward(grad_x, grad_weights, routes, topk_idx, name)
+        result, grads[2] = _OPS.dispatch_backward(grad_x, grad_weights, *known, name)
     else:
-        result = _OPS.dispatch_backward_x(grad_x, routes, topk_idx, name)
+        result = _OPS.dispatch_backward_x(grad_x, *known, name)
     if needs_x:
         grads[0] = result.to(binding.dtype)
     return tuple(grads)
@@ -62,21 +64,22 @@ def backward_dispatch(ctx: Any, grad_x: Any, grad_weights: Any, *others: Any) ->
 
 def setup_combine(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     """Keep what the backward pass of a combine needs, or refuse one that there is none of."""
-    y, routes, topk_idx, weights, _, name = inputs
+    y, routes, topk_idx, peer_rows, weights, _, name = inputs
     binding = find(name)
     if not binding.is_differentiable:
         _check_differentiable(binding, "combine", y=y, weights=weights)
     if weights is None:
-        ctx.save_for_backward(routes, topk_idx)
+        ctx.save_for_backward(routes, topk_idx, peer_rows)
     else:
-        ctx.save_for_backward(routes, topk_idx, y, weights)
+        ctx.save_for_backward(routes, topk_idx, peer_rows, y, weights)
     ctx.name = name
     ctx.set_materialize_grads(False)
 
 
 def backward_combine(ctx: Any, grad: Any) -> Any:
     """Send gradients along the routes to the rows and their weights."""
-    routes, topk_idx, *weighted = ctx.saved_tensors
+    routes, topk_idx, peer_rows, *weighted = ctx.saved_tensors
+    known = routes, topk_idx, peer_rows
     name = ctx.name
     binding = find(name)
     if grad is None:
@@ -85,12 +88,10 @@ def backward_combine(ctx: Any, grad: Any) -> Any:
     grad_weights = None
     if weighted:
         y, weights = weighted
-        grad_y, grad_weights = _OPS.combine_backward_weighted(
-            grad, routes, topk_idx, y, weights, name
-        )
+        grad_y, grad_weights = _OPS.combine_backward_weighted(grad, *known, y, weights, name)
     else:
-        grad_y = _OPS.combine_backward(grad, routes, topk_idx, name)
-    return grad_y, None, None, grad_weights, None, None
+        grad_y = _OPS.combine_backward(grad, *known, name)
+    return grad_y, None, None, None, grad_weights, None, None
 
 
 def _check_differentiable(

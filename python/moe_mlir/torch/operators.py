@@ -73,20 +73,22 @@ def _fake_dispatch_scaled(
     return find(name).empty_received(x, topk_idx, topk_weights, scales)
 
 
-def _dispatch_again(x: Any, routes: Any, topk_idx: Any, name: str) -> Any:
-    return find(name).dispatch_again(x, routes, topk_idx)[0]
+def _dispatch_again(x: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str) -> Any:
+    return find(name).dispatch_again(x, routes, topk_idx, peer_rows)[0]
 
 
-def _fake_dispatch_again(x: Any, routes: Any, topk_idx: Any, name: str) -> Any:
+def _fake_dispatch_again(x: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str) -> Any:
     return x.new_empty(find(name).rows_shape)
 
 
-def _dispatch_again_scaled(x: Any, routes: Any, topk_idx: Any, scales: Any, name: str) -> Any:
-    return find(name).dispatch_again(x, routes, topk_idx, scales)
+def _dispatch_again_scaled(
+    x: Any, routes: Any, topk_idx: Any, peer_rows: Any, scales: Any, name: str
+) -> Any:
+    return find(name).dispatch_again(x, routes, topk_idx, peer_rows, scales)
 
 
 def _fake_dispatch_again_scaled(
-    x: Any, routes: Any, topk_idx: Any, scales: Any, name: str
+    x: Any, routes: Any, topk_idx: Any, peer_rows: Any, scales: Any, name: str
 ) -> Any:
     binding = find(name)
     return x.new_empty(binding.rows_shape), scales.new_empty(binding.scales_shape)
@@ -101,12 +103,14 @@ def _dispatch_out(
     recv_topk_weights: Any,
     routes: Any,
     recv_scales: Any,
+    peer_rows: Any,
     name: str,
 ) -> None:
     find(name).dispatch_into(
-        x, topk_idx, topk_weights, scales, recv_x, recv_topk_weights, routes, recv_scales
-    )
-    _note_written(recv_x, recv_topk_weights, routes, recv_scales)
+        x, topk_idx, topk_weights, scales,
+        recv_x, recv_topk_weights, routes, recv_scales, peer_rows,
+    )  # fmt: skip
+    _note_written(recv_x, recv_topk_weights, routes, recv_scales, peer_rows)
 
 
 # -------------------------------------------------------------------------------- #
@@ -114,20 +118,22 @@ def _dispatch_out(
 # -------------------------------------------------------------------------------- #
 
 
-def _combine(y: Any, routes: Any, topk_idx: Any, weights: Any, source: Any, name: str) -> Any:
-    return find(name).combine(y, routes, topk_idx, weights)
+def _combine(
+    y: Any, routes: Any, topk_idx: Any, peer_rows: Any, weights: Any, source: Any, name: str
+) -> Any:
+    return find(name).combine(y, routes, topk_idx, peer_rows, weights)
 
 
 def _fake_combine(
-    y: Any, routes: Any, topk_idx: Any, weights: Any, source: Any, name: str
+    y: Any, routes: Any, topk_idx: Any, peer_rows: Any, weights: Any, source: Any, name: str
 ) -> Any:
     return y.new_empty(find(name).out_shape(topk_idx.shape[0]))
 
 
 def _combine_out(
-    y: Any, routes: Any, topk_idx: Any, weights: Any, out: Any, name: str
+    y: Any, routes: Any, topk_idx: Any, peer_rows: Any, weights: Any, out: Any, name: str
 ) -> None:
-    find(name).combine_into(y, routes, topk_idx, weights, out)
+    find(name).combine_into(y, routes, topk_idx, weights, out, peer_rows)
     _note_written(out)
 
 
@@ -136,55 +142,61 @@ def _combine_out(
 # -------------------------------------------------------------------------------- #
 
 
-def _dispatch_backward_x(grad: Any, routes: Any, topk_idx: Any, name: str) -> Any:
-    return find(name).dispatch_backward_x(grad, routes, topk_idx)
+def _dispatch_backward_x(
+    grad: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str
+) -> Any:
+    return find(name).dispatch_backward_x(grad, routes, topk_idx, peer_rows)
 
 
-def _fake_dispatch_backward_x(grad: Any, routes: Any, topk_idx: Any, name: str) -> Any:
+def _fake_dispatch_backward_x(
+    grad: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str
+) -> Any:
     return grad.new_empty((topk_idx.shape[0], find(name).plan.hidden))
 
 
 def _dispatch_backward(
-    grad: Any, grad_weights: Any, routes: Any, topk_idx: Any, name: str
+    grad: Any, grad_weights: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str
 ) -> Any:
-    return find(name).dispatch_backward(grad, grad_weights, routes, topk_idx)
+    return find(name).dispatch_backward(grad, grad_weights, routes, topk_idx, peer_rows)
 
 
 def _fake_dispatch_backward(
-    grad: Any, grad_weights: Any, routes: Any, topk_idx: Any, name: str
+    grad: Any, grad_weights: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str
 ) -> Any:
     grad_x = grad.new_empty((topk_idx.shape[0], find(name).plan.hidden))
     return grad_x, grad_weights.new_empty(topk_idx.shape)
 
 
 def _dispatch_backward_weights(
-    grad_weights: Any, routes: Any, topk_idx: Any, name: str
+    grad_weights: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str
 ) -> Any:
-    return find(name).dispatch_backward_weights(grad_weights, routes, topk_idx)
+    return find(name).dispatch_backward_weights(grad_weights, routes, topk_idx, peer_rows)
 
 
 def _fake_dispatch_backward_weights(
-    grad_weights: Any, routes: Any, topk_idx: Any, name: str
+    grad_weights: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str
 ) -> Any:
     return grad_weights.new_empty(topk_idx.shape)
 
 
-def _combine_backward(grad: Any, routes: Any, topk_idx: Any, name: str) -> Any:
-    return find(name).combine_backward(grad, routes, topk_idx)[0]
+def _combine_backward(grad: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str) -> Any:
+    return find(name).combine_backward(grad, routes, topk_idx, peer_rows)[0]
 
 
-def _fake_combine_backward(grad: Any, routes: Any, topk_idx: Any, name: str) -> Any:
+def _fake_combine_backward(
+    grad: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str
+) -> Any:
     return grad.new_empty(find(name).rows_shape)
 
 
 def _combine_backward_weighted(
-    grad: Any, routes: Any, topk_idx: Any, y: Any, weights: Any, name: str
+    grad: Any, routes: Any, topk_idx: Any, peer_rows: Any, y: Any, weights: Any, name: str
 ) -> Any:
-    return find(name).combine_backward(grad, routes, topk_idx, y, weights)
+    return find(name).combine_backward(grad, routes, topk_idx, peer_rows, y, weights)
 
 
 def _fake_combine_backward_weighted(
-    grad: Any, routes: Any, topk_idx: Any, y: Any, weights: Any, name: str
+    grad: Any, routes: Any, topk_idx: Any, peer_rows: Any, y: Any, weights: Any, name: str
 ) -> Any:
     binding = find(name)
     return grad.new_empty(binding.rows_shape), weights.new_empty(binding.weights_shape)
@@ -195,7 +207,7 @@ def _nothing(*arguments: Any) -> None:
 
 
 _RECEIVED = "Tensor x, Tensor topk_idx, Tensor topk_weights"
-_KNOWN = "Tensor routes, Tensor topk_idx"
+_KNOWN = "Tensor routes, Tensor topk_idx, Tensor? peer_rows"
 
 _define(
     f"dispatch({_RECEIVED}, str name) -> (Tensor, Tensor, Tensor)",
@@ -208,9 +220,22 @@ _define(
     _dispatch_scaled,
     _fake_dispatch_scaled,
 )
+# Those of plans that keep blocks return `peer_rows` as well.
+_define(
+    f"dispatch_kept({_RECEIVED}, str name) -> (Tensor, Tensor, Tensor, Tensor)",
+    _dispatch,
+    _fake_dispatch,
+)
+_define(
+    f"dispatch_kept_scaled({_RECEIVED}, Tensor scales, str name) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+    _dispatch_scaled,
+    _fake_dispatch_scaled,
+)
 _define(
     f"dispatch_out({_RECEIVED}, Tensor? scales, Tensor(a!) recv_x, "
-    "Tensor(b!) recv_topk_weights, Tensor(c!) routes, Tensor(d!)? recv_scales, str name) -> ()",
+    "Tensor(b!) recv_topk_weights, Tensor(c!) routes, Tensor(d!)? recv_scales, "
+    "Tensor(e!)? peer_rows, str name) -> ()",
     _dispatch_out,
     _nothing,
 )
@@ -262,12 +287,14 @@ _define(
     _fake_combine_backward_weighted,
 )
 
-dispatch = _differentiate(
-    "dispatch", _dispatch, gradients.setup_dispatch, gradients.backward_dispatch
-)
-dispatch_scaled = _differentiate(
-    "dispatch_scaled", _dispatch_scaled, gradients.setup_dispatch, gradients.backward_dispatch
-)
+def _differentiate_dispatch(name: str, kernel: Any) -> Call:
+    return _differentiate(name, kernel, gradients.setup_dispatch, gradients.backward_dispatch)
+
+
+dispatch = _differentiate_dispatch("dispatch", _dispatch)
+dispatch_scaled = _differentiate_dispatch("dispatch_scaled", _dispatch_scaled)
+dispatch_kept = _differentiate_dispatch("dispatch_kept", _dispatch)
+dispatch_kept_scaled = _differentiate_dispatch("dispatch_kept_scaled", _dispatch_scaled)
 combine = _differentiate("combine", _combine, gradients.setup_combine, gradients.backward_combine)
 dispatch_out = functools.partial(call_kernel, OPS.dispatch_out.default, _dispatch_out)
 combine_out = functools.partial(call_kernel, OPS.combine_out.default, _combine_out)

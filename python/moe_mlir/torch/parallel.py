@@ -107,7 +107,7 @@ class ExpertParallel:
         self._layout = self._binding.layout
         # Not from the plan's numbers, which torch.compile may take for variables.
         self._has_scales, self._has_weights = plan.scales > 0, plan.combine_weights
-        self._keeps_rows = plan.symmetric_recv
+        self._keeps_rows, self._keeps_blocks = plan.symmetric_recv, plan.keep_blocks
         forget_with(self, self._binding)
 
     @property
@@ -181,17 +181,24 @@ class ExpertParallel:
                 "rows stay where they arrived, and a later call writes over them"
             )
         if scales is None:
-            made = operators.dispatch(
+            dispatch = operators.dispatch_kept if self._keeps_blocks else operators.dispatch
+            made = dispatch(
                 _needs_gradient(x, topk_weights, None), x, topk_idx, topk_weights, self._name
             )
         else:
-            made = operators.dispatch_scaled(
+            dispatch = (
+                operators.dispatch_kept_scaled
+                if self._keeps_blocks
+                else operators.dispatch_scaled
+            )
+            made = dispatch(
                 _needs_gradient(x, topk_weights, scales),
                 x, topk_idx, topk_weights, scales, self._name,
             )  # fmt: skip
         recv_x, recv_weights, routes = made[:3]
         recv_scales = None if scales is None else made[3]
-        handle = Handle(routes, topk_idx, recv_weights)
+        peer_rows = made[-1] if self._keeps_blocks else None
+        handle = Handle(routes, topk_idx, recv_weights, peer_rows)
         return Received(recv_x, recv_weights, recv_scales, handle, self._layout)
 
     def _dispatch_out(
@@ -212,7 +219,8 @@ class ExpertParallel:
         self._check_given("dispatch", out.x, out.topk_weights, out.scales)
         operators.dispatch_out(
             x, topk_idx, topk_weights, scales,
-            out.x, out.topk_weights, out.handle.routes, out.scales, self._name,
+            out.x, out.topk_weights, out.handle.routes, out.scales, out.handle.peer_rows,
+            self._name,
         )  # fmt: skip
         if out.handle.topk_idx is not topk_idx:
             out.handle.topk_idx.copy_(topk_idx)
@@ -258,16 +266,18 @@ class ExpertParallel:
             )
         if (weights is None) is self._has_weights:
             self._refuse("combine", "weights", self._has_weights)
-        routes, topk_idx, recv_topk_weights = handle
+        routes, topk_idx, recv_topk_weights, peer_rows = handle
+        if (peer_rows is None) is self._keeps_blocks:
+            self._refuse("combine", "peer_rows in the handle", self._keeps_blocks)
         if out is None:
             result: torch.Tensor = operators.combine(
                 _needs_gradient(y, weights, recv_topk_weights),
-                y, routes, topk_idx, weights, recv_topk_weights, self._name,
+                y, routes, topk_idx, peer_rows, weights, recv_topk_weights, self._name,
             )  # fmt: skip
             return result
         self._check_no_gradient("combine", y, weights)
         self._check_given("combine", out)
-        operators.combine_out(y, routes, topk_idx, weights, out, self._name)
+        operators.combine_out(y, routes, topk_idx, peer_rows, weights, out, self._name)
         return out
 
     # Memory for calls that allocate nothing
@@ -302,6 +312,7 @@ class ExpertParallel:
             torch.empty(num_routes, dtype=torch.int32, **made),
             torch.full((tokens, plan.top_k), -1, dtype=b.index_dtype, **made),
             weights,
+            *b.empty_kept(weights),
         )
         recv_scales = rows(b.scales_shape, b.scales_dtype) if plan.scales else None
         return Received(

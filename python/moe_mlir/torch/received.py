@@ -29,11 +29,14 @@ class Handle(NamedTuple):
         The received weights. They tie the combine to the dispatch in the graph of
         autograd, so that the backward passes of all ranks do the same, also on ranks
         whose experts got no row.
+    peer_rows : Tensor or None, (4, R), int32
+        Rows that messages carry, in memory of the host (`keep_blocks` of the plan).
     """
 
     routes: torch.Tensor
     topk_idx: torch.Tensor
     recv_topk_weights: torch.Tensor
+    peer_rows: torch.Tensor | None = None
 
 
 class Received(NamedTuple):

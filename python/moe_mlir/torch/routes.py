@@ -32,6 +32,7 @@ _FIXED = (
     "expert_counts",
     "list_rows",
     "list_weights",
+    "peer_blocks",
 )
 
 _DTYPES = {"i32": torch.int32, "i64": torch.int64, "f32": torch.float32}

@@ -31,4 +31,4 @@ class SelectiveAC(activation_checkpoint.SelectiveAC):  # type: ignore[misc] # ma
     def get_save_ops(self) -> set[Any]:
         """Operators whose results are kept."""
         kept: set[Any] = super().get_save_ops()
-        return kept | {OPS.dispatch.default, OPS.combine.default}
+        return kept | {OPS.dispatch.default, OPS.dispatch_kept.default, OPS.combine.default}

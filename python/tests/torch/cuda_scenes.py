@@ -92,7 +92,7 @@ def checkpointing():
 
         check(run(ep, mine, again), expected)
 
-    for form in ("rank_major", "weights", "scales"):
+    for form in ("rank_major", "weights", "scales", "kept"):
         on_ranks(main, form)
 
 
@@ -224,7 +224,8 @@ def compiled():
             mine, expected = of(ep, tokens, tokens)
             check(run(ep, mine, function), expected)
 
-    on_ranks(main, "alone")
+    for form in ("alone", "kept_alone"):
+        on_ranks(main, form)
 
 
 def host_tensors():

@@ -34,7 +34,9 @@ PLANS: dict[str, tuple[Exchange, int]] = {
     "apart": (training(layout="expert_major", dtype="f32", reduce="none"), 2),
     "scales": (training(layout="expert_major", dtype="f8E4M3FN", scales=2), 2),
     "i64": (training(layout="rank_major", dtype="f32", index_dtype="i64"), 2),
+    "kept": (training(**WEIGHTS, keep_blocks=True), 2),
     "alone": (training(**WEIGHTS), 1),
+    "kept_alone": (training(**WEIGHTS, keep_blocks=True), 1),
     # What moe_mlir.torchtitan makes of the layer of tests/torchtitan.
     "titan": (
         Exchange(

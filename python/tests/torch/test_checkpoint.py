@@ -19,6 +19,10 @@ FORMS = {
     "rank_major": {"layout": "rank_major", "dtype": "f32"},
     "weights": {"layout": "expert_major", "combine_weights": True, "dtype": "bf16"},
     "scales": {"layout": "expert_major", "dtype": "f8E4M3FN", "scales": 2},
+    "kept": {"layout": "expert_major", "dtype": "f32", "keep_blocks": True},
+    "kept_scales": {
+        "layout": "expert_major", "dtype": "f8E4M3FN", "scales": 2, "keep_blocks": True,
+    },
 }
 
 
@@ -55,8 +59,9 @@ def test_routes_are_computed_once(threads, form):
         for value, other in zip(found, expected, strict=True):
             assert (value is None and other is None) or torch.equal(value, other)
         scaled = "_scaled" if plan.scales else ""
-        assert calls.names[:2] == [f"dispatch{scaled}", "combine"]
-        assert f"dispatch{scaled}" not in calls.names[2:]
+        dispatch = f"dispatch{'_kept' * plan.keep_blocks}{scaled}"
+        assert calls.names[:2] == [dispatch, "combine"]
+        assert dispatch not in calls.names[2:]
         assert "combine" not in calls.names[2:]
         assert f"dispatch_again{scaled}" in calls.names[2:]
 

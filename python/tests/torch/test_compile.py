@@ -23,6 +23,10 @@ FORMS = {
     "rank_major": {"layout": "rank_major", "dtype": "f32"},
     "weights": {"layout": "expert_major", "combine_weights": True, "dtype": "bf16"},
     "scales": {"layout": "expert_major", "dtype": "f8E4M3FN", "scales": 2},
+    "kept": {"layout": "expert_major", "dtype": "f32", "keep_blocks": True},
+    "kept_scales": {
+        "layout": "expert_major", "dtype": "f8E4M3FN", "scales": 2, "keep_blocks": True,
+    },
 }
 
 

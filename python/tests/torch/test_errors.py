@@ -79,6 +79,36 @@ def test_calls_that_a_plan_does_not_go_with(threads):
     on_each(threads, plan, main, ranks=1)
 
 
+def test_handles_of_plans_that_keep_blocks_or_do_not(threads):
+    def main(ep, mine):
+        handle = ep.dispatch(mine.x, mine.idx, mine.weights).handle
+        rows = torch.zeros(ep.rows, ep.plan.hidden)
+        expected, got, other = "peer_rows in the handle", "none", None
+        if not ep.plan.keep_blocks:
+            expected, got = "no peer_rows in the handle", "some"
+            other = torch.zeros((4, 1), dtype=torch.int32)
+        refused(
+            TypeError, f"combine: expected {expected}, as the plan says, got {got}",
+            ep.combine, rows, handle._replace(peer_rows=other),
+        )  # fmt: skip
+        if ep.plan.keep_blocks:
+            wrong = torch.zeros((4, 2), dtype=torch.int32)
+            refused(
+                moe.MoEError, r"argument 5 of entry 'combine': expected extent 1 in dimension 1",
+                ep.combine, rows, handle._replace(peer_rows=wrong),
+            )  # fmt: skip
+            ep.group.reset()
+            # Without a GPU there is only a device that no entry can be called with.
+            given = (rows, handle.routes, wrong.to("meta"))
+            refused(
+                ValueError, "combine: expected peer_rows in memory of the host, where dispatch has",
+                ep._binding._moved, "combine", given,
+            )  # fmt: skip
+
+    for keep_blocks in (False, True):
+        on_each(threads, moe.Exchange(**F32, keep_blocks=keep_blocks), main, ranks=1)
+
+
 def test_gradients_and_given_tensors(threads):
     plan = moe.Exchange(**F32, gradients=True)
 

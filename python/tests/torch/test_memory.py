@@ -17,7 +17,9 @@ from moe_mlir.torch.memory import Kind, empty_on
 ZERO_COPY = {"symmetric_recv": True, "symmetric_y": True}
 
 
-@pytest.mark.parametrize("copies", [{}, ZERO_COPY], ids=["copies", "zero-copy"])
+@pytest.mark.parametrize(
+    "copies", [{}, ZERO_COPY, {"keep_blocks": True}], ids=["copies", "zero-copy", "kept"]
+)
 @pytest.mark.parametrize("form", ["rank_major", "expert_major"])
 def test_given_tensors(threads, copies, form):
     plan = moe.Exchange(**USUAL, layout=form, dtype="f32", **copies)

@@ -18,6 +18,10 @@ FORMS = {
     "rank_major": {"layout": "rank_major", "dtype": "f32"},
     "weights": {"layout": "expert_major", "combine_weights": True, "dtype": "f32"},
     "scales": {"layout": "expert_major", "dtype": "f8E4M3FN", "scales": 2},
+    "kept": {"layout": "rank_major", "dtype": "f32", "keep_blocks": True},
+    "kept_scales": {
+        "layout": "expert_major", "dtype": "f8E4M3FN", "scales": 2, "keep_blocks": True,
+    },
 }
 
 
@@ -42,7 +46,7 @@ def check(group, fields, known_good):
         recv = ep.dispatch(*inputs, mine.scales)
         routes = recv.handle.routes
     y = recv.x.to(back).requires_grad_()
-    known = (routes, mine.idx)
+    known = (routes, mine.idx, recv.handle.peer_rows)
     row_weights = recv.topk_weights.clone().requires_grad_() if plan.combine_weights else None
     grads = mine.grad_out
     calls = {
@@ -54,14 +58,16 @@ def check(group, fields, known_good):
         "dispatch_backward": (y.detach(), recv.topk_weights, *known, name),
         "dispatch_out": (x.detach(), mine.idx, mine.weights, mine.scales, recv.x.clone(),
                          recv.topk_weights.clone(), routes.clone(),
-                         None if recv.scales is None else recv.scales.clone(), name),
+                         None if recv.scales is None else recv.scales.clone(),
+                         None if known[2] is None else known[2].clone(), name),
     }  # fmt: skip
+    kept = "_kept" if plan.keep_blocks else ""
     if plan.scales:
         # Neither can it add them up, which it does when gradients are asked for.
-        calls["dispatch_scaled"] = (mine.x, mine.idx, mine.weights, mine.scales, name)
+        calls[f"dispatch{kept}_scaled"] = (mine.x, mine.idx, mine.weights, mine.scales, name)
         calls["dispatch_again_scaled"] = (x.detach(), *known, mine.scales, name)
     else:
-        calls["dispatch"] = (*inputs, name)
+        calls[f"dispatch{kept}"] = (*inputs, name)
         calls["dispatch_again"] = (x.detach(), *known, name)
     if plan.combine_weights:
         calls["combine_backward_weighted"] = (
@@ -96,7 +102,8 @@ def test_handles_are_plain_tensors(threads):
     def main(ep):
         mine = case(plan, ep.group.rank, 1, 4)
         handle = ep.dispatch(mine.x, mine.idx, mine.weights).handle
-        assert all(type(value) is torch.Tensor for value in handle)
+        assert all(type(value) is torch.Tensor for value in handle[:3])
+        assert handle.peer_rows is None
         assert handle.routes.dtype == torch.int32 and handle.routes.ndim == 1
 
     threads(2, plan, main)
