@@ -326,19 +326,21 @@ def ours_pair(this, p, key, dispatch, combine):
 
 
 def messages(this, unit):
-    """Ours by messages of NCCL. The exact schedule reads counts on the CPU, and so
-    waits for it; the padded one does not, and is replayed as a graph."""
+    """Ours by messages of NCCL. A dispatch of the exact schedule reads counts on the
+    CPU, and so waits for it, and so does its combine unless the dispatch has kept its
+    blocks. Those of the padded schedule do not, and are replayed as graphs."""
     p = Problem(this, unit, "rank_major")
-    for schedule in shapes.SCHEDULES:
-        path = Path(this.config["artifacts"]) / modules.messages_name(p.model.name, p.tokens, schedule)
+    for variant, (schedule, keeps_blocks) in shapes.MESSAGES.items():
+        path = Path(this.config["artifacts"]) / modules.messages_name(p.model.name, p.tokens, variant)
         if not path.exists():
             continue
         artifact = this.memory.load(path)
         this.meet()
-        key = {**p.key, "series": "messages", "variant": schedule}
-        calls = dict(samples=NCCL_SAMPLES, waits_for_cpu=True) if schedule == "exact" else effort(p.tokens)
+        key = {**p.key, "series": "messages", "variant": variant}
+        waiting = dict(samples=NCCL_SAMPLES, waits_for_cpu=True)
+        calls = waiting if schedule == "exact" else effort(p.tokens)
         dispatch = Call(this.memory, this.memory.entry(artifact, "dispatch"), [p.mine.x, p.mine.idx, p.mine.weights])
-        recv, experts, weights, source, _, from_ranks, send_row = dispatch.results()[:7]
+        recv, experts, weights, source, _, from_ranks, send_row, *kept = dispatch.results()
         this.finish()
         wrong = p.expected.problems(recv, source, experts, weights)
         if from_ranks.tolist() != p.expected.counts:
@@ -349,11 +351,31 @@ def messages(this, unit):
         y = torch.empty_like(recv)
         data.poison(y)
         y[p.expected.rows] = data.transform(p.layout, this.rank, p.expected.x, None)
-        combine = Call(this.memory, this.memory.entry(artifact, "combine"), [y, send_row, source, from_ranks])
+        combine = Call(this.memory, this.memory.entry(artifact, "combine"), [y, send_row, source, from_ranks, *kept])
         out, = combine.results()
         this.finish()
         ok, note = data.compare_sums(out, p.expected_combine(this, False))
+        if keeps_blocks:
+            calls = dict(samples=NCCL_SAMPLES)
         this.measure({**key, "op": "combine"}, combine, p.combine_bytes, ok, note, **calls)
-        del recv, experts, weights, source, from_ranks, send_row, y, out, dispatch, combine
+        if schedule == "exact":
+            messages_pair(this, p, key, dispatch, combine, waiting)
+        del recv, experts, weights, source, from_ranks, send_row, kept, y, out, dispatch, combine
         this.meet()
         this.memory.unload(artifact)
+
+
+def messages_pair(this, p, key, dispatch, combine, how):
+    """A dispatch and a combine in turn, as a layer calls them."""
+
+    def pair():
+        dispatch()
+        combine()
+
+    this.meet()
+    dispatch()
+    out, = combine.results()
+    this.finish()
+    ok, note = data.compare_sums(out, p.expected_combine(this, False))
+    this.meet()
+    this.measure({**key, "op": PAIR}, pair, p.dispatch_bytes + p.combine_bytes, ok, note, **how)

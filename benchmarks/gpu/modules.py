@@ -24,13 +24,14 @@ def tensor(*dims, attribute=""):
 
 
 SYMMETRIC = "moe.symmetric"
+HOST = "moe.host"
 # The entries that combine, by whether their release is deferred.
 COMBINES = {False: "combine", True: "combine_deferred"}
 
 
-def result_dims(model, ranks, tokens, layout, variant=None):
+def result_dims(model, ranks, tokens, layout, variant=None, keeps_blocks=False):
     """Shapes and elements of what a dispatch returns. The first four, what is received,
-    are symmetric."""
+    are symmetric; with `keeps_blocks` the last is in memory of the host."""
     expert_major = layout == "expert_major"
     local = -(-model.experts // ranks)
     rows = ranks * tokens * (min(model.top_k, local) if expert_major else 1)
@@ -45,25 +46,31 @@ def result_dims(model, ranks, tokens, layout, variant=None):
     if listed:
         places = shapes.list_places(rows, model.top_k, local)
         results += [(places, "i32"), (places, "f32")]
+    if keeps_blocks:
+        results += [(2, ranks, local if expert_major else 1, 2, "i32"), (4, ranks, "i32")]
     return results
 
 
-def exchange_module(model, ranks, tokens, layout, variant=None):
+def exchange_module(model, ranks, tokens, layout, variant=None, keeps_blocks=False):
     """dispatch(x, idx, weights) and combine(y, ...) as two entries, and the same
     combine for a caller who leaves its rows alone until the next exchange, as
     decoding loops do. What is received and the rows to combine stay where the
-    ranks exchange them."""
+    ranks exchange them. With `keeps_blocks` the combines take what the dispatch
+    knows of the rows of other ranks."""
     x = tensor(tokens, model.hidden, "bf16")
     idx = tensor(tokens, model.top_k, "i32")
     weights = tensor(tokens, model.top_k, "f32")
-    results = result_dims(model, ranks, tokens, layout, variant)
+    results = result_dims(model, ranks, tokens, layout, variant, keeps_blocks)
     types = [tensor(*r) for r in results]
     received = [tensor(*result, attribute=SYMMETRIC) for result in results[:4]]
     returned = received + types[4:]
+    if keeps_blocks:
+        returned[-1] = tensor(*results[-1], attribute=HOST)
     recv_x, _, recv_weights, source, _, from_ranks, send_row = types[:7]
     attributes = f"layout = #moe.layout<{layout}>, num_experts = {model.experts} : i64"
     dispatch_attributes, combine_attributes = (
         f"{attributes}, {more}" if more else attributes for more in shapes.VARIANTS[layout][variant])
+    dispatch_attributes = "keep_blocks, " * keeps_blocks + dispatch_attributes
     combine_args = [("%y", received[0]), ("%row", send_row), ("%src", source), ("%from", from_ranks)]
     combine_types = [recv_x, send_row, source, from_ranks]
     topk = ""
@@ -71,6 +78,10 @@ def exchange_module(model, ranks, tokens, layout, variant=None):
         combine_args += [("%idx", idx), ("%w", received[2])]
         combine_types += [idx, recv_weights]
         topk = " topk(%idx) weights(%w)"
+    if keeps_blocks:
+        combine_args += [("%blocks", types[-2]), ("%rows", returned[-1])]
+        combine_types += types[-2:]
+        topk += " blocks(%blocks, %rows)"
     arguments = ", ".join(f"{name}: {kind}" for name, kind in combine_args)
     combines = "\n".join(f"""func.func @{COMBINES[deferred]}({arguments}) -> {x} {{
   %out = moe.combine %y, %row, %src, %from{topk} on @ep {{{"defer_release, " * deferred}{combine_attributes}}}
@@ -115,8 +126,8 @@ def alltoallv_name(bytes_per_peer, blocks):
     return f"alltoallv-{bytes_per_peer}-b{blocks or 'auto'}.so"
 
 
-def messages_name(model, tokens, schedule):
-    return f"{model}-rank_major-t{tokens}-{schedule}-messages.so"
+def messages_name(model, tokens, variant):
+    return f"{model}-rank_major-t{tokens}-{variant.replace(', ', '-').replace(' ', '_')}-messages.so"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,9 +154,9 @@ def wanted(ranks, models, token_counts, blocks):
                         yield Artifact(exchange_name(model.name, tokens, layout, count, variant), text,
                                        blocks_option(count))
                 if layout == "rank_major":
-                    text = exchange_module(model, ranks, tokens, layout)
-                    for schedule in shapes.SCHEDULES:
-                        yield Artifact(messages_name(model.name, tokens, schedule), text,
+                    for variant, (schedule, keeps_blocks) in shapes.MESSAGES.items():
+                        text = exchange_module(model, ranks, tokens, layout, keeps_blocks=keeps_blocks)
+                        yield Artifact(messages_name(model.name, tokens, variant), text,
                                        ("--transport=messages", f"--schedule={schedule}"))
     for size in shapes.EXCHANGE_BYTES:
         text = alltoallv_module(ranks, size)

@@ -26,8 +26,10 @@ EXCHANGE_BYTES = (64 * MIB, 8 * MIB, 1 * MIB)
 EXCHANGE_ROW = 16384
 QUICK_MODEL = "deepseek_v3"
 KINDS = ("links", "alltoall", "nccl", "hand", "ours", "messages", "package", *PEERS)
-# How messages are sized; moe-compile --schedule.
-SCHEDULES = ("exact", "padded")
+# Exchanges by messages, by the name of the variant: how messages are sized (moe-compile
+# --schedule), and whether the dispatch keeps where its rows lie, for its combine.
+KEPT = "exact, blocks kept"
+MESSAGES = {"exact": ("exact", False), KEPT: ("exact", True), "padded": ("padded", False)}
 # A dispatch and its combine, measured as one operation.
 PAIR = "dispatch_and_combine"
 # Places that the lists of a dispatch are aligned to: rows of a block of a grouped GEMM.

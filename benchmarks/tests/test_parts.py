@@ -222,7 +222,7 @@ def test_prepare_reports_failures(tmp_path):
     artifacts = modules.wanted(2, shapes.models()[:1], shapes.TOKENS, [0, 8])
     count, failed = modules.prepare(script, "cuda", ["--threads=64"], tmp_path / "out", artifacts, 2)
     made = {f.name for f in (tmp_path / "out").glob("*.so")}
-    by_messages = len(shapes.TOKENS) * len(shapes.SCHEDULES)
+    by_messages = len(shapes.TOKENS) * len(shapes.MESSAGES)
     ways = sum(len(shapes.VARIANTS[layout]) for layout in shapes.LAYOUTS)
     assert count == (len(shapes.TOKENS) * ways + len(shapes.EXCHANGE_BYTES)) * 2 + by_messages
     assert failed and all(re.search(r"-slab-.*-b8(-listed)?\.so", name) for name in failed)
@@ -275,11 +275,13 @@ def test_messages_are_compared_with_torch_and_with_each_other():
         record("nccl", 900.0, variant="rows_and_topk", **shape),
         record("nccl", 100.0, variant="rows_only", **shape),
         record("messages", 300.0, variant="exact", **shape),
+        record("messages", 200.0, variant="exact, blocks kept", **shape),
         {**record("messages", 60.0, variant="padded", **shape), "mode": "graph"},
         record("messages", 10.0, variant="padded", **shape),
     ]
     assert list(report.messages_table(records)) == [
         "messages, exact, dispatch, 128 tokens: 300.0 µs, torch + NCCL 900.0 µs, 3.00x",
+        "messages, exact, blocks kept, dispatch, 128 tokens: 200.0 µs, 1.50x as fast as exact",
         "messages, padded, dispatch, 128 tokens, graph: 60.0 µs, 5.00x as fast as exact"]
     table = "\n".join(report.exchange_table(records, "deepseek_v3", 350.0))
     assert "messages, exact" in table and "messages, padded" in table
