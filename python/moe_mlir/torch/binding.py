@@ -184,14 +184,14 @@ class Binding(Entries):
         x: torch.Tensor,
         routes: torch.Tensor,
         topk_idx: torch.Tensor,
-        peer_rows: torch.Tensor | None,
         scales: torch.Tensor | None = None,
+        peer_rows: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Send rows along known routes: x[, scales]."""
         made = [self._empty(*self._received)]
         if scales is not None:
             made.append(self._empty(*self._received_scales))
-        self.dispatch_again_into(x, routes, topk_idx, peer_rows, scales, *made)
+        self.dispatch_again_into(x, routes, topk_idx, scales, *made, peer_rows=peer_rows)
         return tuple(made)
 
     def dispatch_again_into(
@@ -199,9 +199,9 @@ class Binding(Entries):
         x: torch.Tensor,
         routes: torch.Tensor,
         topk_idx: torch.Tensor | None,
-        peer_rows: torch.Tensor | None,
         scales: torch.Tensor | None,
         *made: torch.Tensor,
+        peer_rows: torch.Tensor | None = None,
     ) -> None:
         """Send rows along known routes to given tensors."""
         given = [x] if scales is None else [x, scales]
@@ -223,15 +223,17 @@ class Binding(Entries):
         given = (y, routes, topk_idx) if self.is_expert_major else (y, routes)
         if weights is not None:
             given = (*given, weights)
-        self.call("combine", *given, *_kept(peer_rows), out)
+        if peer_rows is not None:
+            given = (*given, peer_rows)
+        self.call("combine", *given, out)
 
     def combine(
         self,
         y: torch.Tensor,
         routes: torch.Tensor,
         topk_idx: torch.Tensor,
-        peer_rows: torch.Tensor | None,
         weights: torch.Tensor | None,
+        peer_rows: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Combine to a new tensor."""
         tokens, hidden, slots = topk_idx.shape[0], self._hidden, self._slots

@@ -74,7 +74,7 @@ def _fake_dispatch_scaled(
 
 
 def _dispatch_again(x: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str) -> Any:
-    return find(name).dispatch_again(x, routes, topk_idx, peer_rows)[0]
+    return find(name).dispatch_again(x, routes, topk_idx, None, peer_rows)[0]
 
 
 def _fake_dispatch_again(x: Any, routes: Any, topk_idx: Any, peer_rows: Any, name: str) -> Any:
@@ -84,7 +84,7 @@ def _fake_dispatch_again(x: Any, routes: Any, topk_idx: Any, peer_rows: Any, nam
 def _dispatch_again_scaled(
     x: Any, routes: Any, topk_idx: Any, peer_rows: Any, scales: Any, name: str
 ) -> Any:
-    return find(name).dispatch_again(x, routes, topk_idx, peer_rows, scales)
+    return find(name).dispatch_again(x, routes, topk_idx, scales, peer_rows)
 
 
 def _fake_dispatch_again_scaled(
@@ -121,7 +121,7 @@ def _dispatch_out(
 def _combine(
     y: Any, routes: Any, topk_idx: Any, peer_rows: Any, weights: Any, source: Any, name: str
 ) -> Any:
-    return find(name).combine(y, routes, topk_idx, peer_rows, weights)
+    return find(name).combine(y, routes, topk_idx, weights, peer_rows)
 
 
 def _fake_combine(

@@ -11,11 +11,14 @@ gradcheck needs f64, which entries do not have. Whole numbers take its place: al
 are exact in every type then, and results are compared bit by bit.
 """
 
+import dataclasses
+
 import pytest
 import torch
 from layer import EXPERTS, USUAL, Named, case, dense, run, same
 
 from moe_mlir import Exchange
+from moe_mlir.torch import ExpertParallel
 
 RANKS = 3
 TOKENS = (5, 0, 6)  # a rank without a token, and one with as many as the plan allows
@@ -165,3 +168,29 @@ def test_no_rows_are_sent_for_gradients_of_weights(threads, form, dtype):
         assert torch.equal(weights.grad, 3.0 * (mine.idx >= 0))
 
     threads(RANKS, plan, main)
+
+
+@pytest.mark.parametrize("keep_blocks", [False, True])
+def test_weights_of_rows_by_rank(threads, keep_blocks):
+    """A combine with weights adds what one without does of rows that are multiplied before."""
+    fields = {"dtype": "f32", "padding": "zero", "gradients": True, "keep_blocks": keep_blocks}
+    plan = Exchange(**USUAL, layout="rank_major", **fields)
+
+    def main(ep):
+        weighted = ExpertParallel(dataclasses.replace(plan, combine_weights=True), ep.group)
+        mine = case(plan, ep.group.rank, 7, 4)
+        found = []
+        for by in (ep, weighted):
+            recv = by.dispatch(mine.x, mine.idx, mine.weights)
+            y = recv.x.clone().requires_grad_()
+            factor = torch.arange(by.rows, dtype=torch.float32).requires_grad_()
+            if by is ep:
+                out = by.combine(y * factor[:, None], recv.handle)
+            else:
+                out = by.combine(y, recv.handle, factor)
+            out.backward(mine.grad_out)
+            found.append((out, y.grad, factor.grad))
+        for value, wanted in zip(*found, strict=True):
+            assert torch.equal(value, wanted)
+
+    threads(2, plan, main)

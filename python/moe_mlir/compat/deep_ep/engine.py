@@ -93,7 +93,7 @@ class Loaded:
         """Send other rows along the routes of a dispatch, of the layout by rank."""
         rows, recv_scales = self._received()
         made = [rows] if recv_scales is None else [rows, recv_scales]
-        self.binding.dispatch_again_into(x, routes, None, None, scales, *made)
+        self.binding.dispatch_again_into(x, routes, None, scales, *made)
         return rows, recv_scales
 
     @property
