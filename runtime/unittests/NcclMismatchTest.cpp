@@ -39,14 +39,15 @@ public:
     api.streamDestroy(stream);
   }
 
-  /// "all_gather"; rank 1 calls another collective where `mode` is 4.
-  Status gather(int64_t mode) {
+  /// Rank 1 calls another collective where `mode` says so.
+  Status call(const char *entry, int64_t mode) {
     int64_t numbers[] = {mode, /*who=*/1};
     EXPECT_OK(rank.backend().copyIn(memory, numbers, sizeof(numbers)));
     DLTensor number = tensorAt(memory, 64), who = tensorAt(memory + 8, 64);
     DLTensor bytes = rows();
-    return launch("all_gather", {&number, &who, &bytes});
+    return launch(entry, {&number, &who, &bytes});
   }
+  Status gather(int64_t mode) { return call("all_gather", mode); }
   /// "gather", which can be captured.
   Status gatherQuietly() {
     DLTensor bytes = rows();
@@ -106,7 +107,8 @@ private:
 };
 } // namespace
 
-static constexpr int64_t behave = 0, otherOrder = 4;
+/// Modes of messages.c.
+static constexpr int64_t behave = 0, otherOrder = 4, allToAll = 27;
 
 static void expectMismatch(const Status &status,
                            std::initializer_list<const char *> parts) {
@@ -132,6 +134,42 @@ TEST_F(NcclMismatchTest, FoundByWhoWaitsForTheStream) {
           EXPECT_OK(caller.wait());
           (void)caller.gather(otherOrder);
           expectMismatch(caller.wait(), bothPlaces);
+          EXPECT_OK(rank.context.reset());
+        }
+        EXPECT_OK(rank.context.boot().barrier());
+      },
+      -1, 2);
+}
+
+/// As generated code begins a combine whose blocks are known.
+TEST_F(NcclMismatchTest, FoundWhereACollectiveBeginsWithRows) {
+  run(
+      2,
+      [](NcclRank &rank) {
+        Caller caller(rank);
+        for (int round = 0; round < 20; ++round) {
+          EXPECT_OK(caller.call("rows", behave));
+          EXPECT_OK(caller.wait());
+          (void)caller.call("rows", otherOrder);
+          expectMismatch(caller.wait(), {"test.rows at messages.c:5:5",
+                                         "test.other at messages.c:4:4"});
+          EXPECT_OK(rank.context.reset());
+        }
+        EXPECT_OK(rank.context.boot().barrier());
+      },
+      -1, 2);
+}
+
+/// Here one collective begins with an all-to-all, and the other one with rows.
+TEST_F(NcclMismatchTest, FoundWhereOnlyOneBeginsWithRows) {
+  run(
+      2,
+      [](NcclRank &rank) {
+        Caller caller(rank);
+        for (int round = 0; round < 20; ++round) {
+          (void)caller.call("rows", allToAll);
+          expectMismatch(caller.wait(), {"test.all_to_all at messages.c:2:2",
+                                         "test.rows at messages.c:5:5"});
           EXPECT_OK(rank.context.reset());
         }
         EXPECT_OK(rank.context.boot().barrier());

@@ -279,8 +279,7 @@ private:
   Status checkLabels() const;
   Status awaitNews() const;
   Status checkMessageCall(const char *function) const;
-  template <typename Move>
-  Status spreadOnDevice(const MessageBuffers &message, Move move);
+  template <typename Move> Status moveLabelled(Move move);
   bool endMessages(const Status &status, bool isPlaced);
   void wakeSleepers();
   bool stop(const Status &status);

@@ -16,7 +16,7 @@
 /// collective begins, carries the number of its sender's collective. So ranks
 /// in different collectives learn of it from the message itself, however late
 /// news of other hosts are. Between devices of several hosts the number travels
-/// beside the message (MessageLabels.h).
+/// beside the first message of a collective (MessageLabels.h).
 ///
 //===----------------------------------------------------------------------===//
 
@@ -227,19 +227,20 @@ Status Context::checkMessageCall(const char *function) const {
   return Status::ok();
 }
 
-/// The same of memory of a device. On one host the control plane tells in time
-/// whose messages come.
-template <typename Move>
-Status Context::spreadOnDevice(const MessageBuffers &message, Move move) {
+/// Calls `move` with the labels to send beside the message: null where none
+/// are needed. On one host the control plane tells in time whose messages come,
+/// and the label of a collective's first message speaks for all of them.
+template <typename Move> Status Context::moveLabelled(Move move) {
   MessageLabels *labels = messages->labels.get();
-  if (!labels)
-    return move({message});
+  if (!labels || messages->labelled == collectiveNumber)
+    return move(nullptr);
   if (Status s = checkLabels(); !s.isOk())
     return s;
   auto label = labels->begin(group->collective(), runningOn);
   if (!label.isOk())
     return label.status();
-  Status status = move({message, *label});
+  messages->labelled = collectiveNumber;
+  Status status = move(&*label);
   return status.isOk() ? labels->end() : status;
 }
 
@@ -261,9 +262,14 @@ bool Context::spread(Spread kind, const void *send, void *recv, int64_t bytes) {
     return isGather ? exchanger.allGather(buffers, runningOn, guard)
                     : exchanger.allToAll(buffers, runningOn, guard);
   };
-  if (backend->isAsynchronous())
-    return endMessages(spreadOnDevice({send, recv, size_t(bytes)}, move),
-                       guard.hasGivenUp);
+  if (backend->isAsynchronous()) {
+    MessageBuffers message{send, recv, size_t(bytes)};
+    Status status = moveLabelled([&](const MessageBuffers *labels) {
+      // First, as in an exchange of rows: then they fit each other.
+      return labels ? move({*labels, message}) : move({message});
+    });
+    return endMessages(status, guard.hasGivenUp);
+  }
 
   CollectiveId mine = group->collective();
   constexpr size_t header = sizeof(CollectiveId);
@@ -366,7 +372,11 @@ bool Context::endExchange() {
       table += size();
     }
   CallGuard guard(*messages->exchanger, *group, options.timeoutSeconds);
-  Status status =
-      messages->exchanger->exchange(messages->rows, runningOn, guard);
+  Status status = moveLabelled([&](const MessageBuffers *labels) {
+    if (labels)
+      messages->rows.insert(messages->rows.begin(),
+                            messages->labels->asRows(*labels));
+    return messages->exchanger->exchange(messages->rows, runningOn, guard);
+  });
   return endMessages(status, guard.hasGivenUp);
 }

@@ -20,6 +20,7 @@ struct MessageCalls {
   /// Where neither the host nor news of other ranks tell in time whose messages
   /// are received; or null.
   std::unique_ptr<MessageLabels> labels;
+  uint64_t labelled = 0; ///< number of the last collective that has sent them
 
   bool isOpen = false; ///< between moert_exchange_begin and _end
   std::vector<RowExchange> rows;

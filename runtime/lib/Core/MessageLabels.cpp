@@ -9,11 +9,18 @@
 #include "MessageLabels.h"
 
 #include <algorithm>
+#include <numeric>
 
 using namespace moe::rt;
 
 /// Messages for which host memory is taken at once.
 static constexpr size_t messagesPerPage = 64;
+
+MessageLabels::MessageLabels(Backend &backend, Memory &memory, int size)
+    : backend(backend), memory(memory), size(size), starts(size_t(size)),
+      counts(size_t(size), 1) {
+  std::iota(starts.begin(), starts.end(), 0);
+}
 
 /// Sites are counted from 0, and all else from 1; hashes are not 0 in practice,
 /// and one that is goes unnoticed.
@@ -69,6 +76,16 @@ Expected<MessageBuffers> MessageLabels::begin(const CollectiveId &mine,
   if (Status s = backend.copy(onDevice, sent, 2 * bytes()); !s.isOk())
     return s;
   return MessageBuffers{onDevice, onDevice + bytes(), sizeof(Label)};
+}
+
+RowExchange MessageLabels::asRows(const MessageBuffers &labels) const {
+  return {static_cast<const char *>(labels.send),
+          starts.data(),
+          counts.data(),
+          static_cast<char *>(labels.recv),
+          starts.data(),
+          counts.data(),
+          labels.bytes};
 }
 
 Status MessageLabels::end() {

@@ -9,10 +9,9 @@
 /// \file
 /// Ranks of different hosts hear of each other's collectives later than of
 /// their messages, and what is in memory of a device the host does not see. So
-/// a label travels beside each all-gather and all-to-all, with which every
-/// collective begins: the number of its sender's collective. What has come is
-/// copied to host memory, in order of the stream, and compared whenever the
-/// host looks. No call waits for it.
+/// a label travels beside the first message of every collective: the number of
+/// its sender's collective. What has come is copied to host memory, in order of
+/// the stream, and compared whenever the host looks. No call waits for it.
 ///
 //===----------------------------------------------------------------------===//
 
@@ -30,14 +29,16 @@ namespace moe::rt {
 
 class MessageLabels {
 public:
-  MessageLabels(Backend &backend, Memory &memory, int size)
-      : backend(backend), memory(memory), size(size) {}
+  MessageLabels(Backend &backend, Memory &memory, int size);
 
   /// Puts the labels for a message into device memory, in order of the running
   /// call, which is on `stream`. They are to travel as equal parts, whether all
   /// of them are sent or only the first.
   Expected<MessageBuffers> begin(const CollectiveId &mine,
                                  const StreamRef &stream);
+  /// What `begin` returned as rows of an exchange: one for each rank. Its
+  /// tables live as long as this object.
+  RowExchange asRows(const MessageBuffers &labels) const;
   /// Has those that come brought to the host. Their message has been queued.
   Status end();
 
@@ -76,6 +77,8 @@ private:
   Backend &backend;
   Memory &memory;
   const int size;
+  /// Tables of an exchange with one row for each rank.
+  std::vector<int32_t> starts, counts;
   std::vector<Pending> pending;
   std::vector<Label *> unused;
   /// In memory of the device, between `begin` and `end`.

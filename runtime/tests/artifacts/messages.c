@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 //
 // "all_gather" and "all_to_all" move bytes as the functions of these names do.
+// "rows" moves those of "all_to_all" as rows, with nothing before them: so does
+// generated code that knows the blocks of its ranks.
 // "exchange" first gathers a word of each rank, as generated code gathers
 // counts, and then exchanges rows of several buffers. Its `tables` have for
 // each buffer the starts and counts of rows that are sent, and those that are
@@ -44,19 +46,20 @@ enum { maxBuffers = 8 };
 /* As far as they are the same, the numbers are those of exchange.c. */
 enum Mode {
   behave = 0,
-  failHere = 1,      /* moert_fail before the exchange */
-  dieByKill = 2,     /* SIGKILL before the exchange */
-  otherOrder = 4,    /* another collective */
-  leaveEarly = 5,    /* returns without a collective */
-  exitCleanly = 8,   /* exit(0) before the exchange */
-  slow = 9,          /* arrives 300 ms late */
-  rowsOutside = 20,  /* moert_exchange_rows without a begin */
-  endOutside = 21,   /* moert_exchange_end without a begin */
-  beginTwice = 22,   /* moert_exchange_begin after a begin */
-  gatherInside = 23, /* moert_all_gather after a begin */
-  leaveOpen = 24,    /* moert_collective_end after a begin */
-  noCollective = 25, /* moert_all_gather outside of a collective */
-  negativeBytes = 26 /* moert_all_gather of -1 bytes */
+  failHere = 1,       /* moert_fail before the exchange */
+  dieByKill = 2,      /* SIGKILL before the exchange */
+  otherOrder = 4,     /* another collective */
+  leaveEarly = 5,     /* returns without a collective */
+  exitCleanly = 8,    /* exit(0) before the exchange */
+  slow = 9,           /* arrives 300 ms late */
+  rowsOutside = 20,   /* moert_exchange_rows without a begin */
+  endOutside = 21,    /* moert_exchange_end without a begin */
+  beginTwice = 22,    /* moert_exchange_begin after a begin */
+  gatherInside = 23,  /* moert_all_gather after a begin */
+  leaveOpen = 24,     /* moert_collective_end after a begin */
+  noCollective = 25,  /* moert_all_gather outside of a collective */
+  negativeBytes = 26, /* moert_all_gather of -1 bytes */
+  allToAll = 27       /* "rows" does what "all_to_all" does */
 };
 
 struct Memref {
@@ -82,42 +85,33 @@ static void copy(void *to, const void *from, int64_t bytes) {
 
 #define NUMBER "{\"dtype\": \"i64\", \"shape\": []}"
 #define BYTES "{\"dtype\": \"i8\", \"shape\": [-1]}"
-#define SPREAD(name)                                                           \
+#define I32S "{\"dtype\": \"i32\", \"shape\": [-1]}"
+#define I64S "{\"dtype\": \"i64\", \"shape\": [-1]}"
+#define ENTRY(name, args)                                                      \
   "{\"name\": \"" name "\", \"symbol\": \"moe_entry_" name "\","               \
-  " \"args\": [" NUMBER ", " NUMBER ", " BYTES "], \"results\": [" BYTES "]}"
+  " \"args\": [" args "], \"results\": [" BYTES "]}"
+#define AND ", "
+#define SPREAD(name) ENTRY(name, NUMBER AND NUMBER AND BYTES)
+#define EXCHANGE NUMBER AND NUMBER AND I32S AND I64S AND BYTES AND BYTES
+#define ENTRIES                                                                \
+  SPREAD("all_gather")                                                         \
+  AND SPREAD("all_to_all") AND SPREAD("rows") AND ENTRY("exchange", EXCHANGE)  \
+  AND ENTRY("gather", BYTES)
 #define SITE(op, location)                                                     \
   "{\"op\": \"" op "\", \"location\": \"" location "\"}"
+#define SITES                                                                  \
+  SITE("test.all_gather", "messages.c:1:1")                                    \
+  AND SITE("test.all_to_all", "messages.c:2:2")                                \
+      AND SITE("test.exchange", "messages.c:3:3")                              \
+          AND SITE("test.other", "messages.c:4:4")                             \
+              AND SITE("test.rows", "messages.c:5:5")
 
 const char moe_artifact_manifest[] =
     "{\"abi_version\": 5, \"producer\": \"by hand\", \"target\": " TARGET ","
     " \"cpu\": \"x86-64\", \"hash\": \"messages\", \"symm_bytes\": 0,"
-    " \"ranks\": " STR(
-        RANKS) ", \"transport\": \"" TRANSPORT "\","
-               " \"entries\": [" SPREAD("all_gather") ", " SPREAD(
-                   "all_to_all") ","
-                                 "  {\"name\": \"exchange\", \"symbol\": "
-                                 "\"moe_entry_exchange\","
-                                 "   \"args\": [" NUMBER ", " NUMBER ","
-                                 "              {\"dtype\": \"i32\", "
-                                 "\"shape\": [-1]},"
-                                 "              {\"dtype\": \"i64\", "
-                                 "\"shape\": [-1]}, " BYTES ", " BYTES "],"
-                                 "   \"results\": [" BYTES "]},"
-                                 "  {\"name\": \"gather\", \"symbol\": "
-                                 "\"moe_entry_gather\","
-                                 "   \"args\": [" BYTES "],"
-                                 "   \"results\": [" BYTES "]}],"
-                                 " \"sites\": [" SITE(
-                                     "test.all_gather",
-                                     "messa"
-                                     "ges."
-                                     "c:1:"
-                                     "1") ", " SITE("test.all_to_all",
-                                                    "messages.c:2:2") ", " SITE("test."
-                                                                                "exchange",
-                                                                                "messages.c:3:"
-                                                                                "3") ", " SITE("test.other",
-                                                                                               "messages.c:4:4") "]}";
+    " \"ranks\": " STR(RANKS) ", \"transport\": \"" TRANSPORT "\","
+                              " \"entries\": [" ENTRIES "], \"sites\": [" SITES
+                              "]}";
 
 static int64_t number(const struct Memref *scalar) {
   int64_t value;
@@ -226,6 +220,31 @@ void moe_entry_all_to_all(void **args) {
   moert_phase("exchange");
   misbehave(mode);
   moert_all_to_all(in->aligned + in->offset, result, bytes / RANKS);
+  moert_collective_end();
+  setResult(out, result, bytes);
+}
+
+void moe_entry_rows(void **args) {
+  struct Memref *in = args[2], *out = args[3];
+  int64_t bytes = in->sizes[0], mode = modeOf(args);
+  if (mode == allToAll) {
+    moe_entry_all_to_all(args);
+    return;
+  }
+  if (!begin(mode, "test.rows", "messages.c:5:5", 4, out))
+    return;
+  char *result = moert_alloc_result(0, bytes, 64);
+  moert_phase("exchange");
+  misbehave(mode);
+  int32_t starts[RANKS], counts[RANKS];
+  for (int32_t p = 0; p < RANKS; ++p) {
+    starts[p] = p;
+    counts[p] = 1;
+  }
+  moert_exchange_begin();
+  moert_exchange_rows(in->aligned + in->offset, starts, counts, result, starts,
+                      counts, bytes / RANKS);
+  moert_exchange_end();
   moert_collective_end();
   setResult(out, result, bytes);
 }
