@@ -87,7 +87,7 @@ protected:
   Table start;             ///< where the counted rows of a key start
   Table groups, groupRows; ///< place and size of each expert's group
   Table needed;            ///< rows that each rank needs
-  Value slabRows;          ///< with padding, the rows of each sender
+  Value slabRows;          ///< where blocks need them, the rows of each sender
   std::optional<DispatchPadding> padding;
 
 private:

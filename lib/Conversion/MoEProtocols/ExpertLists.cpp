@@ -126,10 +126,10 @@ Value ExpertLists::meet() {
 /// The first tile of a block comes last when it counts, and first when it
 /// writes: so its masks and entries are still there. Only they are needed where
 /// a block has one tile.
-void ExpertLists::build(Value areThere) {
+void ExpertLists::build(Value areThere, Value received) {
   length =
       b.select(areThere, b.index(op.getListLength(b.numRanks())), b.index(0));
-  countReceived(areThere);
+  countReceived(areThere, received);
   Value one = b.index(1), ranges = b.index(numRanges());
   Value firstTile = b.mul(firstPart, ranges), endTile = b.mul(endPart, ranges);
   if (!isReplicated())
@@ -176,15 +176,14 @@ void ExpertLists::build(Value areThere) {
 
 /// After an error counts may be anything: no rows are looked at that are not in
 /// the buffers.
-void ExpertLists::countReceived(Value areThere) {
+void ExpertLists::countReceived(Value areThere, Value received) {
   Value zero = b.index(0), ranks = b.index(b.numRanks());
   Value bound = b.index(op.getTokenBound());
   Value isFirst = b.cmp(Pred::eq, b.subgroup(), zero);
   Value rows = b.scanInLanes(
       zero, ranks, zero,
       [&](Value sender) -> Value {
-        Value rows =
-            b.loadIndex(op.getOutput(Output::TokensFromRank), {sender});
+        Value rows = b.loadIndex(received, {sender});
         rows = arith::MaxSIOp::create(b, rows, zero);
         return arith::MinSIOp::create(b, rows, bound);
       },

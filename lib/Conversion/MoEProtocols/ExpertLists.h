@@ -44,9 +44,10 @@ public:
   void begin();
   /// Whether all blocks of the kernel have come here.
   Value meet();
-  /// Writes the outputs. Nothing is listed unless `areThere`, which is the same
-  /// on all threads of the block: whether the rows of this rank have come.
-  void build(Value areThere);
+  /// Writes the outputs. `received` is how many rows each rank has sent.
+  /// Nothing is listed unless `areThere`, which is the same on all threads of
+  /// the block: whether the rows of this rank have come.
+  void build(Value areThere, Value received);
 
   int64_t numStageBytes() { return 4 * (numMaskWords() + numPartialSums()); }
   /// Entries of its tables that are in the shared memory of a block.
@@ -108,7 +109,7 @@ private:
   using Entries = SmallVector<Entry>;
   Entries loadEntries(const Tile &tile);
 
-  void countReceived(Value areThere);
+  void countReceived(Value areThere, Value received);
   /// The row of the `item`-th one that has been received.
   Value rowAt(Value item);
   void placeGroups();

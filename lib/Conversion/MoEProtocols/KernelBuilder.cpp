@@ -270,6 +270,16 @@ void KernelBuilder::signalFromBlock(Value flags, Value epoch) {
   });
 }
 
+Value KernelBuilder::waitForBlock(Value flags, Value word, Value peer,
+                                  Value value) {
+  Value seen =
+      symm::WaitOp::create(*this, getI64Type(), flags, word, peer, value)
+          .getSeen();
+  check(cmp(Pred::ne, sub(seen, value), i64(1)), symm::Failure::peer_failed,
+        "status of a peer", i64(0), i64(-1), peer);
+  return seen;
+}
+
 /// Each wait takes a way to memory: one block that waited for all would take
 /// several of them after one another, one per thread at a time.
 void KernelBuilder::waitForBlocks(Value flags, Value epoch) {
@@ -277,13 +287,24 @@ void KernelBuilder::waitForBlocks(Value flags, Value epoch) {
   forPeers([&](Value peer) {
     Value first = mul(peer, index(maxBlocks()));
     forOwnWords([&](Value word) {
-      Value seen = symm::WaitOp::create(*this, getI64Type(), flags,
-                                        add(first, word), peer, value)
-                       .getSeen();
-      check(cmp(Pred::ne, sub(seen, value), i64(1)), symm::Failure::peer_failed,
-            "status of a peer", i64(0), i64(-1), peer);
+      waitForBlock(flags, add(first, word), peer, value);
     });
   });
+}
+
+Value KernelBuilder::waitForAllBlocks(Value flags, Value epoch) {
+  Value value = mul(epoch, i64(2));
+  auto own = scf::ForOp::create(
+      *this, threadId, index(numRanks() * maxBlocks()), index(shape.threads),
+      ValueRange{integer(getI1Type(), 1)});
+  OpBuilder::InsertionGuard guard(*this);
+  setInsertionPointToEnd(own.getBody());
+  Value word = own.getInductionVar();
+  Value peer = arith::DivUIOp::create(*this, word, index(maxBlocks()));
+  Value seen = waitForBlock(flags, word, peer, value);
+  Value isDone = cmp(Pred::uge, seen, value);
+  scf::YieldOp::create(*this, both(own.getRegionIterArg(0), isDone));
+  return own.getResult(0);
 }
 
 Value KernelBuilder::workgroup(ArrayRef<int64_t> shape, Type elementType) {

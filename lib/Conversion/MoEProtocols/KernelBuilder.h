@@ -176,6 +176,15 @@ public:
   /// Until the blocks of all ranks that have this block's words are done, and
   /// so, over all blocks, until all are. Checks that they had no errors.
   void waitForBlocks(Value flags, Value epoch);
+  /// The same on every block for all of them: it need not meet the others to
+  /// see what they have received. Returns, on each thread, whether the blocks
+  /// that it looked at are done.
+  Value waitForAllBlocks(Value flags, Value epoch);
+  /// Whether a thread waits for two of them at most: a wait takes a way to
+  /// memory, and to meet takes two.
+  bool canWaitForAllBlocks() const {
+    return numRanks() * maxBlocks() <= 2 * shape.threads;
+  }
 
   //===--------------------------------------------------------------------===//
   // Memory of a block
@@ -226,6 +235,9 @@ private:
   /// `body(word)` for the words of this block. A grid with fewer blocks than
   /// there are words shares them out.
   void forOwnWords(llvm::function_ref<void(Value)> body);
+  /// Until the block of rank `peer` that has word `word` is done, and so the
+  /// word is `value` or more. Returns the word.
+  Value waitForBlock(Value flags, Value word, Value peer, Value value);
   void setIds(Value block, Value blocks, Value thread);
   Value ticketWord(Value epoch);
   /// On the first lane, the next number; of no meaning on the others.

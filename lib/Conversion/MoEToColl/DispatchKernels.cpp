@@ -94,7 +94,8 @@ void DispatchKernels::listRows() {
   lists.allocate(/*meetsBefore=*/false);
   b.launch(lists.numStageBytes(), [&] {
     lists.begin();
-    lists.build(b.integer(b.getI1Type(), 1));
+    lists.build(b.integer(b.getI1Type(), 1),
+                op.getOutput(Output::TokensFromRank));
   });
 }
 

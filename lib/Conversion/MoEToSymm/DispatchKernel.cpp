@@ -26,7 +26,7 @@ void DispatchKernel::allocate() {
   if (expansion)
     expansion->allocate();
   if (lists)
-    lists->allocate(/*meetsBefore=*/true);
+    lists->allocate(/*meetsBefore=*/!b.canWaitForAllBlocks());
   if (op.isReuse()) {
     if (padding) {
       padding->allocateRuns();
@@ -188,19 +188,29 @@ void DispatchKernel::complete() {
     pad(areFine());
     b.phase("complete");
   }
+  if (lists)
+    return listRows();
   b.waitForBlocks(done, epoch);
   if (padding && op.isReuse())
     padByRuns();
-  if (lists)
-    listRows();
 }
 
-/// Any block lists any row, but each has waited only for those of the blocks
-/// with its numbers. What these published happens before that wait, which comes
-/// before the block meets the others: so when all have met, each may read all
-/// rows of this rank, and the counts that one of them has stored.
+/// Any block lists any row. Each waits for the blocks of all ranks, or only for
+/// those with its numbers, and then meets the other blocks of this rank. What
+/// these published happens before their wait, which comes before they meet: so
+/// in either way it may read all rows of this rank, and the counts that one of
+/// its blocks has stored before it was done. Counts of slabs come later, and so
+/// to every block.
 void DispatchKernel::listRows() {
-  b.phase("list");
   lists->begin();
-  lists->build(lists->meet());
+  Value areThere;
+  if (b.canWaitForAllBlocks())
+    areThere = b.syncBlockAll(b.waitForAllBlocks(done, epoch));
+  else
+    b.waitForBlocks(done, epoch);
+  b.phase("list");
+  if (!areThere)
+    areThere = lists->meet();
+  lists->build(areThere,
+               isSlab() ? slabRows : op.getOutput(Output::TokensFromRank));
 }

@@ -25,9 +25,10 @@ void DispatchKernel::sendSlabCounts() {
   });
 }
 
-/// Beside the wait for the rows. With padding each block has to know the counts
-/// of all senders.
+/// Beside the wait for the rows. With padding or lists each block has to know
+/// the counts of all senders.
 void DispatchKernel::receiveSlabCounts() {
+  bool isForAll = padding || lists;
   auto receive = [&] {
     b.forPeersAside([&](Value peer) {
       Value seen = symm::WaitOp::create(b, b.getI64Type(), slabCounts, peer,
@@ -41,7 +42,7 @@ void DispatchKernel::receiveSlabCounts() {
         b.storeIndex(b.toIndex(rows), op.getOutput(Output::TokensFromRank),
                      {peer});
       };
-      if (!padding)
+      if (!isForAll)
         return store();
       b.onFirstBlock(store);
       // Without a count nothing is known to be empty.
@@ -50,7 +51,7 @@ void DispatchKernel::receiveSlabCounts() {
       b.storeIndex(b.toIndex(b.select(isCount, rows, bound)), slabRows, {peer});
     });
   };
-  if (!padding)
+  if (!isForAll)
     return b.onFirstBlock(receive);
   slabRows = b.workgroup({b.numRanks()}, b.getI32Type());
   receive();

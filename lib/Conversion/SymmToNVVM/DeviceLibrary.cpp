@@ -233,7 +233,7 @@ llvm.func internal @symm_grid_barrier(
   %rest = llvm.sub %top, %others : i64
   %is_first = llvm.icmp "eq" %block, %zero : i32
   %amount = llvm.select %is_first, %rest, %one : i1, i64
-  llvm.fence syncscope("device") acq_rel
+  // Releases what all threads of the block did: they have met.
   %old = llvm.inline_asm has_side_effects
       "atom.add.acq_rel.gpu.global.u64 $0, [$1], $2;", "=l,l,l,~{memory}"
       %counter, %amount : (!llvm.ptr<1>, i64) -> i64

@@ -5,24 +5,31 @@
 
 shard.grid @ep(shape = 4)
 
-// Few rows: each block makes the masks of all of them, and lists those of its share. Blocks have
-// waited for rows for each other, and so meet once.
+// Few rows: each block waits for the 132 blocks of all four ranks, makes the masks of all rows, and
+// lists those of its share. Blocks do not meet.
 // CHECK-LABEL: func.func @few_rows
 // CHECK-SAME: (%{{.*}}: memref<16x64xbf16>, %{{.*}}: memref<16x2xi32>, %{{.*}}: memref<16x2xf32>, %{{.*}}, %[[IDX:[a-z0-9]+]]: memref<40x2xi32, #symm.space>, %[[W:[a-z0-9]+]]: memref<40x2xf32, #symm.space>, %{{.*}}: memref<40xi32, #symm.space>, %{{.*}}: memref<4xi32>, %[[FROM:[a-z0-9]+]]: memref<4xi32>, %{{.*}}: memref<16x4xi32>, %[[OFFSETS:[a-z0-9]+]]: memref<2xi32>, %[[COUNTS:[a-z0-9]+]]: memref<2xi32>, %[[ROWS:[a-z0-9]+]]: memref<88xi32>, %[[WEIGHTS:[a-z0-9]+]]: memref<88xf32>)
 // CHECK: gpu.launch
 // CHECK: symm.phase "complete"
 // CHECK: symm.signal
-// CHECK: symm.wait
-// CHECK: symm.phase "list"
-// The words of two rows' masks for four experts are cleared before.
+// The words of two rows' masks for four experts are cleared before the wait.
 // CHECK: %[[MASKS:.*]] = memref.view %{{.*}} to memref<8xi32, #gpu.address_space<workgroup>>
 // CHECK: memref.store %c0_i32, %[[MASKS]]
-// CHECK: %[[MET:.*]] = symm.grid_barrier
-// When they have not met, nothing is listed.
-// CHECK-NEXT: %[[LENGTH:.*]] = arith.select %[[MET]], %c88, %c0
+// CHECK: %[[WAITED:.*]] = scf.for %[[WORD:.*]] = %{{.*}} to %c528 step %c512 iter_args({{.*}} = %true)
+// CHECK: %[[PEER:.*]] = arith.divui %[[WORD]], %c132
+// CHECK: %[[SEEN:.*]] = symm.wait %{{.*}}[%[[WORD]]] from %[[PEER]], %[[EPOCH:.*]] :
+// CHECK: symm.check {{.*}} peer_failed
+// CHECK: arith.cmpi uge, %[[SEEN]], %[[EPOCH]]
+// CHECK: %[[BIT:.*]] = arith.extui %[[WAITED]]
+// CHECK: %[[ALL:.*]] = nvvm.barrier #nvvm.reduction<and> %[[BIT]]
+// CHECK: %[[THERE:.*]] = arith.cmpi ne, %[[ALL]], %c0_i32
+// CHECK-NOT: symm.grid_barrier
+// CHECK: symm.phase "list"
+// When rows have not come, nothing is listed.
+// CHECK-NEXT: %[[LENGTH:.*]] = arith.select %[[THERE]], %c88, %c0
 // CHECK: memref.load %[[FROM]]
 // CHECK: %[[KEPT:.*]] = arith.minsi %{{.*}}, %c40
-// CHECK: %[[ITEMS:.*]] = arith.select %[[MET]], %[[KEPT]], %c0
+// CHECK: %[[ITEMS:.*]] = arith.select %[[THERE]], %[[KEPT]], %c0
 // CHECK: gpu.barrier
 // An entry is loaded once. Of 80, each thread has one at most.
 // CHECK: %[[IS_ITEM:.*]] = arith.cmpi ult, %[[NUMBER:.*]], %[[ITEMS]]
@@ -70,9 +77,13 @@ func.func @few_rows(
   return
 }
 
-// In slabs a thread finds the sender of the row that it looks at: of four by two steps.
+// In slabs a thread finds the sender of the row that it looks at: of four by two steps. Each block
+// receives the counts of the senders.
 // CHECK-LABEL: func.func @slab
+// CHECK: symm.phase "complete"
+// CHECK: memref.store %{{.*}}, %[[COUNTS:[-a-z0-9_]+]][%{{.*}}] : memref<4xi32, #gpu.address_space<workgroup>>
 // CHECK: symm.phase "list"
+// CHECK: memref.load %[[COUNTS]]
 // CHECK: memref.store %{{.*}}, %[[BEGINS:[-a-z0-9_]+]][%{{.*}}] : memref<4xi32, #gpu.address_space<workgroup>>
 // CHECK: gpu.barrier
 // CHECK: memref.load %[[BEGINS]][%c2]
@@ -105,10 +116,11 @@ func.func @slab(
 // one. Those behind a block's first part it counts before and lists after that.
 // CHECK-LABEL: func.func @many_rows
 // CHECK: %[[PARTS:.*]] = memref.alloc() : memref<9x1xi32>
-// CHECK: symm.phase "list"
+// CHECK: symm.phase "complete"
 // CHECK: %[[MASKS:.*]] = memref.view %{{.*}} to memref<24xi32, #gpu.address_space<workgroup>>
 // CHECK: %[[SUMS:.*]] = memref.view %{{.*}} to memref<72xi32, #gpu.address_space<workgroup>>
-// CHECK: symm.grid_barrier
+// CHECK-NOT: symm.grid_barrier
+// CHECK: symm.phase "list"
 // CHECK: scf.for
 // CHECK: symm.mark %[[MASKS]]
 // CHECK: symm.mark %[[MASKS]]
@@ -158,9 +170,9 @@ func.func @many_rows(%x: memref<400x64xbf16>, %idx: memref<400x2xi64>,
 // Masks of 5000 experts do not fit shared memory: a tile is a part and 4096 of them, or the rest.
 // CHECK-LABEL: func.func @many_experts
 // CHECK: %[[PARTS:.*]] = memref.alloc() : memref<132x2048xi32>
-// CHECK: symm.phase "list"
+// CHECK: symm.phase "complete"
 // CHECK: %[[MASKS:.*]] = memref.view %{{.*}} to memref<4096xi32, #gpu.address_space<workgroup>>
-// CHECK: symm.grid_barrier
+// CHECK: symm.phase "list"
 // CHECK: scf.for
 // CHECK: %[[RANGE:.*]] = arith.remui %{{.*}}, %c2
 // CHECK: %[[FIRST:.*]] = arith.muli %[[RANGE]], %c4096
@@ -182,5 +194,33 @@ func.func @many_experts(
        memref<64x64xbf16, #symm.space>, memref<64x2xi32, #symm.space>, memref<64x2xf32, #symm.space>,
        memref<64xi32, #symm.space>, memref<4xi32>, memref<4xi32>, memref<16x4xi32>,
        memref<5000xi32>, memref<5000xi32>, memref<128xi32>, memref<128xf32>) -> ()
+  return
+}
+
+// A thread would wait for five blocks: so each block waits for those with its numbers, and the blocks
+// of a rank meet.
+// CHECK-LABEL: func.func @few_threads
+// CHECK: symm.phase "complete"
+// CHECK: scf.for %[[WORD:.*]] = %{{.*}} to %c132 step
+// CHECK: %[[PLACE:.*]] = arith.addi %{{.*}}, %[[WORD]]
+// CHECK: symm.wait %{{.*}}[%[[PLACE]]]
+// CHECK: symm.phase "list"
+// CHECK: %[[MET:.*]] = symm.grid_barrier
+// CHECK-NEXT: arith.select %[[MET]], %c88, %c0
+// CHECK: gpu.terminator
+func.func @few_threads(
+    %x: memref<16x64xbf16>, %idx: memref<16x2xi32>,
+    %w: memref<16x2xf32>, %recv_x: memref<40x64xbf16, #symm.space>,
+    %recv_idx: memref<40x2xi32, #symm.space>, %recv_w: memref<40x2xf32, #symm.space>,
+    %src: memref<40xi32, #symm.space>, %to: memref<4xi32>, %from: memref<4xi32>,
+    %rows: memref<16x4xi32>, %offsets: memref<2xi32>, %counts: memref<2xi32>,
+    %list: memref<88xi32>, %weights: memref<88xf32>) {
+  moe.dispatch %x, %idx, %w outs(%recv_x, %recv_idx, %recv_w, %src, %to, %from,
+      %rows, %offsets, %counts, %list, %weights) on @ep {num_experts = 8 : i64, capacity = 40 : i64,
+      list_alignment = 8 : i64, kernel = #moe.kernel<blocks = 132, threads = 128>}
+    : (memref<16x64xbf16>, memref<16x2xi32>, memref<16x2xf32>,
+       memref<40x64xbf16, #symm.space>, memref<40x2xi32, #symm.space>, memref<40x2xf32, #symm.space>,
+       memref<40xi32, #symm.space>, memref<4xi32>, memref<4xi32>, memref<16x4xi32>,
+       memref<2xi32>, memref<2xi32>, memref<88xi32>, memref<88xf32>) -> ()
   return
 }
