@@ -80,12 +80,21 @@ static uint64_t shiftRight(const Instruction &op, const uint64_t *src) {
   return by >= bits ? 0 : lowBits(src[0], bits) >> by;
 }
 
+/// Above the field, and where it reaches past the end of the value, stands its
+/// sign, which is the last bit of both; zeros if it is unsigned or empty.
 static uint64_t extractBits(const Instruction &op, const uint64_t *src) {
   auto position = static_cast<int>(src[1] & 255);
   auto count = static_cast<int>(src[2] & 255);
-  if (position >= bitsOf(op.type))
-    return 0;
-  return lowBits(lowBits(src[0], bitsOf(op.type)) >> position, count);
+  int bits = bitsOf(op.type);
+  uint64_t value = lowBits(src[0], bits);
+  int last = std::min(position + count, bits) - 1;
+  bool isNegative = isSigned(op.type) && count > 0 && (value >> last & 1) != 0;
+  uint64_t above = isNegative ? ~uint64_t(0) : 0;
+  if (position >= bits || count == 0)
+    return above;
+  int length = last - position + 1;
+  uint64_t field = lowBits(value >> position, length);
+  return length == 64 ? field : field | above << length;
 }
 
 static uint64_t permute(const uint64_t *src) {
@@ -214,8 +223,6 @@ bool moe::standin::canEvaluate(const Instruction &op) {
                           : op.type == Type::F32 || op.type == Type::F64;
   case Op::Shf:
     return op.type == Type::B32;
-  case Op::Bfe:
-    return !isFloat(type) && !isSigned(type);
   case Op::Max:
   case Op::Min:
     return isFloat(type) || !op.flag;

@@ -53,6 +53,17 @@ TEST(PtxAlu, Bits) {
   EXPECT_EQ(compute("shr.s64", {~0ull - 1, 200}), ~0ull);
   EXPECT_EQ(compute("bfe.u32", {0xabcd1234, 8, 8}), 0x12u);
   EXPECT_EQ(compute("bfe.u64", {0xabcdull << 40, 40, 12}), 0xbcdu);
+  EXPECT_EQ(compute("bfe.u32", {~0ull, 28, 8}), 0xfu);
+  EXPECT_EQ(compute("bfe.u32", {~0ull, 40, 8}), 0u);
+  EXPECT_EQ(compute("bfe.s32", {0x8f00, 8, 8}), 0xffffff8fu);
+  EXPECT_EQ(compute("bfe.s32", {0x7f00, 8, 8}), 0x7fu);
+  EXPECT_EQ(compute("bfe.s32", {0x80000000, 28, 8}), 0xfffffff8u);
+  EXPECT_EQ(compute("bfe.s32", {0x80000000, 40, 8}), 0xffffffffu);
+  EXPECT_EQ(compute("bfe.s32", {0x80000000, 40, 0}), 0u);
+  EXPECT_EQ(compute("bfe.s32", {0xff, 0, 0}), 0u);
+  EXPECT_EQ(compute("bfe.s64", {0x80ull << 32, 32, 8}), ~0x7full);
+  EXPECT_EQ(compute("bfe.s64", {~1ull, 0, 64}), ~1ull);
+  EXPECT_EQ(compute("bfe.s64", {1ull << 63, 63, 255}), ~0ull);
   EXPECT_EQ(compute("clz.b32", {1}), 31u);
   EXPECT_EQ(compute("clz.b32", {0}), 32u);
   EXPECT_EQ(compute("popc.b32", {0xff00ff0000000fff}), 12u);
@@ -207,7 +218,7 @@ TEST(PtxAlu, UnknownInstructionsAreRefused) {
                              "add.sat.s32",
                              "sin.approx.f32",
                              "ld.global.ca.b32",
-                             "bfe.s32",
+                             "bfe.f32",
                              "cvt.rz.f16.f32",
                              "fma.rn.f16",
                              "atom.global.max.s32",
