@@ -12,6 +12,7 @@
 #include "moe-runtime/SocketHub.h"
 
 #include <algorithm>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -24,6 +25,23 @@
 
 using namespace moe::rt;
 using namespace moe::rt::cts;
+
+/// How a process with ranks ends when one lacks something for the test.
+static constexpr int lackingCode = 77;
+static std::atomic<bool> isLacking{false};
+
+void moe::rt::cts::lackForTest(const std::string &reason) {
+  std::printf("skipped: %s\n", reason.c_str());
+  isLacking = true;
+}
+
+/// Of a process that has run ranks of the test.
+static int endOfProcess() {
+  std::fflush(nullptr);
+  if (::testing::Test::HasFailure())
+    return 1;
+  return isLacking ? lackingCode : 0;
+}
 
 static void runRank(std::unique_ptr<Bootstrap> bootstrap,
                     const std::function<void(Context &)> &body,
@@ -74,8 +92,7 @@ static GroupResult runThreadsInChild(int size,
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     runThreads(size, body, timeoutSeconds);
-    std::fflush(nullptr);
-    _exit(::testing::Test::HasFailure() ? 1 : 0);
+    _exit(endOfProcess());
   }
   int status = 0;
   if (pid < 0 || waitpid(pid, &status, 0) != pid) {
@@ -105,8 +122,7 @@ static GroupResult runProcesses(int size,
       theirs.clear();
       runRank(createSocketBootstrap(std::move(socket), r, size), body,
               timeoutSeconds);
-      std::fflush(nullptr);
-      _exit(::testing::Test::HasFailure() ? 1 : 0);
+      _exit(endOfProcess());
     }
     pids.push_back(pid);
   }
@@ -147,6 +163,7 @@ GroupResult moe::rt::cts::runGroup(RankKind kind, int size,
                                    double timeoutSeconds,
                                    std::vector<int> mayDie) {
   GroupResult result;
+  isLacking = false;
   if (PoolWorker *worker = PoolWorker::get()) {
     if (!mayDie.empty()) {
       ADD_FAILURE() << "ranks of a pool must not die";
@@ -159,6 +176,14 @@ GroupResult moe::rt::cts::runGroup(RankKind kind, int size,
                                                : runThreadsInChild;
     result = run(size, body, timeoutSeconds);
   }
+  result.isSkipped = isLacking;
+  for (int &code : result.exitCodes)
+    if (code == lackingCode) {
+      result.isSkipped = true;
+      code = 0;
+    }
+  if (result.isSkipped)
+    [] { GTEST_SKIP() << "a rank printed what is lacking"; }();
   result.texts.resize(result.exitCodes.size());
   for (size_t r = 0; r < result.exitCodes.size(); ++r) {
     if (std::find(mayDie.begin(), mayDie.end(), int(r)) != mayDie.end())

@@ -49,7 +49,13 @@ enum class RankKind { Threads, Processes };
 struct GroupResult {
   std::vector<int> exitCodes; ///< per rank, 128 + signal for a killed process
   std::vector<std::string> texts; ///< per rank, why; may be empty
+  /// A rank has called `lackForTest`, so the test is skipped.
+  bool isSkipped = false;
 };
+
+/// A rank says that its group lacks what the test needs. It prints `reason` and
+/// goes on; when the group has ended, the test is skipped.
+void lackForTest(const std::string &reason);
 
 /// Runs `body` on `size` ranks of a new group. Test failures inside `body`
 /// count, in processes too. Processes may be those of earlier groups (see
