@@ -25,6 +25,9 @@ from pool import Failure
 SECONDS = 300  # for each of the two
 LIST_SECONDS = 20
 POOL = "--rank_pool"
+# What a rank prints that lacks something, and what gtest prints of a skipped test.
+REASON = re.compile(r"^skipped: (.+)$", re.M)
+SKIPPED = re.compile(r": Skipped\n(.+)$", re.M)
 # A line that gtest prints when a test ends.
 ENDED = re.compile(r"^\[ +(OK|FAILED) +\] ([\w/]+\.[\w/]+) \(\d+ ms\)", re.M)
 
@@ -93,21 +96,28 @@ class Run:
         return None
 
 
+def skip_reason(text, name):
+    """Why a test was skipped: what gtest or one of its ranks printed."""
+    part = text.partition(f"[ RUN      ] {name}\n")[2].partition("[  SKIPPED ]")[0]
+    found = REASON.search(part) or SKIPPED.search(part)
+    return found.group(1) if found else "see its output"
+
+
 def add_results(report, run):
     """Adds the tests of a run; whether one failed."""
-    failed = False
+    failed, text = False, run.text()
     for suite in json.loads(run.result.read_text())["testsuites"]:
         for test in suite["testsuite"]:
             if test["status"] != "RUN":
                 continue
-            name = f"conformance/{suite['name']}.{test['name']}"
+            own_name = f"{suite['name']}.{test['name']}"
+            name = f"conformance/{own_name}"
             failures = "\n".join(f["failure"] for f in test.get("failures", ()))
             if failures:
                 failed = True
                 report.add(name, failures)
             elif test["result"] == "SKIPPED":
-                told = [m.get("message", "") for m in test.get("skipped", ())]
-                report.add(name, skip=" ".join(told).strip() or "see its output")
+                report.add(name, skip=skip_reason(text, own_name))
             else:
                 report.add(name)
     return failed
