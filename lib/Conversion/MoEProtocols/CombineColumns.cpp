@@ -35,6 +35,61 @@ CombineSum::forColumns(int64_t length, int64_t team, int64_t held, Value member,
                      llvm::divideCeil(length - whole, step));
 }
 
+/// Lanes past the end of a row repeat its last column: rows are found by
+/// exchange among all lanes. So the last round is like the others, and shares
+/// their code, where it has as many columns.
+void CombineSum::forAllColumns(int64_t held, Value member,
+                               llvm::function_ref<void(ValueRange)> body) {
+  int64_t step = sharers * kSubgroupSize * vectorLength();
+  if (isOneRound)
+    return forColumnsInTurn(held, member, body);
+  int64_t length = static_cast<int64_t>(llvm::alignTo(rowLength, step));
+  auto inside = [&](ValueRange columns, bool mayPassEnd) {
+    SmallVector<Value> inside(columns);
+    if (mayPassEnd && length != rowLength)
+      inside.back() = arith::MinUIOp::create(
+          b, inside.back(), b.index(rowLength - vectorLength()));
+    body(inside);
+  };
+  bool hasRest = length % (step * held) != 0;
+  SmallVector<Value> rest =
+      forColumns(length, sharers, held, member,
+                 [&](ValueRange columns) { inside(columns, !hasRest); });
+  if (hasRest)
+    inside(rest, /*mayPassEnd=*/true);
+}
+
+/// The same with one round in the code: registers are just enough beside what
+/// is waited for and signalled. The last round repeats columns of the one
+/// before it, so that it has as many.
+void CombineSum::forColumnsInTurn(int64_t held, Value member,
+                                  llvm::function_ref<void(ValueRange)> body) {
+  int64_t step = sharers * kSubgroupSize * vectorLength();
+  int64_t vectors = numVectors();
+  Value lane = b.add(b.mul(member, b.index(kSubgroupSize)), b.lane());
+  Value first = b.mul(lane, b.index(vectorLength()));
+  auto round = [&](Value first) {
+    SmallVector<Value> columns;
+    for (int64_t i = 0; i < held; ++i)
+      columns.push_back(b.add(first, b.index(i * step)));
+    if (vectors * step != rowLength)
+      columns.back() = arith::MinUIOp::create(
+          b, columns.back(), b.index(rowLength - vectorLength()));
+    body(columns);
+  };
+  if (held == vectors)
+    return round(first);
+  auto loop = scf::ForOp::create(b, b.index(0), b.index(vectors * step),
+                                 b.index(held * step));
+  b.keepInTurn(loop);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  Value base = loop.getInductionVar();
+  if (vectors % held != 0)
+    base = arith::MinUIOp::create(b, base, b.index((vectors - held) * step));
+  round(b.add(first, base));
+}
+
 Value CombineSum::zerosOf(Type type) {
   return arith::ConstantOp::create(
       b, DenseElementsAttr::get(vectorOf(type), b.getZeroAttr(type)));

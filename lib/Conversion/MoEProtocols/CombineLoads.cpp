@@ -23,6 +23,12 @@ static constexpr int64_t kMaxLoadsOfSomeRows = 8;
 static constexpr int64_t kMaxSums = 64;
 /// Rows that are added before the next ones are looked up.
 static constexpr int64_t kMaxBatch = 8;
+/// In one round: of a subgroup that has waited for words that ask for rows,
+/// unless that is all it loads: what it knows beside them takes more registers
+/// than it does where rows are pulled. And of one that adds up rows of its own
+/// rank as well, in which those count.
+static constexpr int64_t kMaxLoadsBehindWaits = 8;
+static constexpr int64_t kMaxLoadsBesideOwn = 12;
 /// With more threads, or floats of one byte, of which a vector has more.
 static constexpr int64_t kMaxLoadsOfFewRegisters = 4;
 static constexpr int64_t kMaxBatchOfFewRegisters = 4;
@@ -37,27 +43,41 @@ int64_t CombineSum::batchSize() {
                   hasFewRegisters() ? kMaxBatchOfFewRegisters : kMaxBatch);
 }
 
+int64_t CombineSum::numVectors() {
+  return llvm::divideCeil(rowLength / vectorLength(), kSubgroupSize * sharers);
+}
+
 int64_t CombineSum::numHeld(int64_t rows) {
   LaunchShape shape = b.launchShape();
   int64_t vectorBytes = vectorLength() * elementBytes();
   int64_t perRow = rowLength / vectorLength();
-  int64_t perLane = llvm::divideCeil(perRow, kSubgroupSize * shape.team);
-  bool isSome = rows > 1 && rows <= 4 && terms.most > 2;
+  int64_t own = numOwnVectors();
+  // What is put in one round adds up slots, which are not behind links.
+  bool isSome = rows > 1 && rows <= 4 && terms.most > 2 && !isOneRound;
   int64_t loads = isSome ? kMaxLoadsOfSomeRows : kMaxLoads;
   if (hasFewRegisters())
     loads = kMaxLoadsOfFewRegisters;
-  int64_t most = loads / rows;
+  if (isOneRound) {
+    // Vectors of rows that are stored as wider ones take fewer registers.
+    if (bytesOf(terms.to) > elementBytes())
+      loads *= 2;
+    if (own > 0)
+      loads = std::min(loads, kMaxLoadsBesideOwn);
+    else if (numVectors() * kMaxBatch > loads)
+      loads = loads * kMaxLoadsBehindWaits / kMaxLoads;
+  }
+  int64_t most = loads / (rows + own);
+  bool hasTwoSums = terms.areByRank || own > 0;
   if (!storesBits(rows))
-    most =
-        std::min(most, kMaxSums / (terms.areByRank ? 2 : 1) / vectorLength());
-  // Few tokens do not fill the links in any case, and slots are not behind
-  // them.
+    most = std::min(most, kMaxSums / (hasTwoSums ? 2 : 1) / vectorLength());
+  // Few tokens do not fill the links in any case.
   int64_t tokenBytes = terms.most * perRow * vectorBytes;
   if (!rowsArrive() && tokenBound() > kCombineBytesInFlight / tokenBytes)
     most = std::min<int64_t>(
         most,
         llvm::divideNearest(kCombineBytesInFlight,
                             shape.blocks * shape.threads * rows * vectorBytes));
+  int64_t perLane = numVectors();
   most = std::clamp<int64_t>(most, 1, perLane);
   // The same number in each round, as far as possible.
   return llvm::divideCeil(perLane, llvm::divideCeil(perLane, most));
@@ -103,7 +123,7 @@ SmallVector<SmallVector<Value>> CombineSum::loadRows(ArrayRef<Row> rows,
 
 SmallVector<Value> CombineSum::addBatch(const RowList &list, Value base,
                                         int64_t size, ValueRange columns,
-                                        ValueRange sums) {
+                                        ValueRange sums, ValueRange own) {
   SmallVector<Row> rows;
   for (int64_t u = 0; u < size; ++u)
     rows.push_back(rowAt(list, b.add(base, b.index(u))));
@@ -114,14 +134,25 @@ SmallVector<Value> CombineSum::addBatch(const RowList &list, Value base,
   Value isFirst = b.cmp(Pred::eq, base, b.index(0));
   for (size_t c = 0; c < columns.size(); ++c) {
     Value sum = sums[2 * c];
-    for (auto [row, vectors] : llvm::zip(rows, loaded)) {
-      Value next = addColumns(sum, vectors[c], row.weight);
+    for (auto [u, row] : llvm::enumerate(rows)) {
+      if (!own.empty()) {
+        Value isHere = b.cmp(Pred::eq, b.add(base, b.index(u)), ownPlace);
+        sum = addWhere(b.both(row.isRow, isHere), sum, own[c]);
+      }
+      Value next = addColumns(sum, loaded[u][c], row.weight);
       sum = b.select(row.isRow, next, sum);
     }
     results.push_back(sum);
     results.push_back(b.select(isFirst, loaded[0][c], sums[2 * c + 1]));
   }
   return results;
+}
+
+Value CombineSum::addWhere(Value isHere, Value sum, Value term) {
+  Value added = isa<FloatType>(element)
+                    ? Value(arith::AddFOp::create(b, sum, term))
+                    : b.add(sum, term);
+  return b.select(isHere, added, sum);
 }
 
 SmallVector<Value>
@@ -274,32 +305,25 @@ void CombineSum::reduceToken(Value token, Value member, const RowList &list) {
   reduceRows(token, member, list, all);
 }
 
-/// `size` rows at a time. Lanes past the end of a row repeat its last column:
-/// rows are found by exchange among all lanes. So the last round is like the
-/// others, and shares their code, where it has as many columns.
+/// `size` rows at a time. A subgroup that adds all of its columns up at once
+/// begins with the rows that it need not wait for.
 void CombineSum::reduceRows(Value token, Value member, const RowList &list,
                             int64_t size) {
-  int64_t team = b.launchShape().team, held = numHeld(size);
-  int64_t step = team * kSubgroupSize * vectorLength();
-  int64_t length = static_cast<int64_t>(llvm::alignTo(rowLength, step));
-  auto reduce = [&](ValueRange columns, bool mayPassEnd) {
-    SmallVector<Value> inside(columns);
-    if (mayPassEnd && length != rowLength)
-      inside.back() = arith::MinUIOp::create(
-          b, inside.back(), b.index(rowLength - vectorLength()));
-    reduceColumns(token, list, size, inside);
-  };
-  bool hasRest = length % (step * held) != 0;
-  SmallVector<Value> rest =
-      forColumns(length, team, held, member,
-                 [&](ValueRange columns) { reduce(columns, !hasRest); });
-  if (hasRest)
-    reduce(rest, /*mayPassEnd=*/true);
+  int64_t held = numHeld(size);
+  bool areAllHeld = held == numVectors();
+  if (!areAllHeld)
+    waitForTerms(token, list);
+  forAllColumns(held, member, [&](ValueRange columns) {
+    reduceColumns(token, list, size, columns, /*waits=*/areAllHeld);
+  });
 }
 
 /// All lanes of the subgroup take part.
 void CombineSum::reduceColumns(Value token, const RowList &list, int64_t size,
-                               ValueRange columns) {
+                               ValueRange columns, bool waits) {
+  SmallVector<Value> own = ownTerms(columns);
+  if (waits)
+    waitForTerms(token, list);
   if (storesBits(size)) {
     Row row = rowAt(list, b.index(0));
     SmallVector<SmallVector<Value>> loaded = loadRows(row, columns);
@@ -309,21 +333,26 @@ void CombineSum::reduceColumns(Value token, const RowList &list, int64_t size,
   }
   SmallVector<Value> sums = emptySums(columns.size());
   if (batchSize() == terms.most) {
-    sums = addBatch(list, b.index(0), size, columns, sums);
+    sums = addBatch(list, b.index(0), size, columns, sums, own);
   } else {
     auto batches =
         scf::ForOp::create(b, b.index(0), list.count, b.index(size), sums);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToEnd(batches.getBody());
-    scf::YieldOp::create(b, addBatch(list, batches.getInductionVar(), size,
-                                     columns, batches.getRegionIterArgs()));
+    scf::YieldOp::create(b,
+                         addBatch(list, batches.getInductionVar(), size,
+                                  columns, batches.getRegionIterArgs(), own));
     sums = llvm::to_vector(ValueRange(batches.getResults()));
   }
   for (auto [i, column] : llvm::enumerate(columns)) {
     auto [sum, bits] = sumAndBits(sums, i);
+    if (!own.empty())
+      sum = addWhere(b.cmp(Pred::eq, list.count, ownPlace), sum, own[i]);
+    Value isNone = list.isNone;
+    if (!isNone)
+      isNone = b.cmp(Pred::eq, list.count, b.index(0));
     // Zeros without a row (combine_s3).
-    Value value = b.select(b.cmp(Pred::eq, list.count, b.index(0)),
-                           zerosOf(terms.to), toColumns(sum));
+    Value value = b.select(isNone, zerosOf(terms.to), toColumns(sum));
     if (keepsBits()) {
       Value isOnly = list.isOnly;
       if (!isOnly)

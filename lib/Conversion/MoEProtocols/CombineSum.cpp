@@ -13,8 +13,16 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+/// Where sums that are put in one round are wider than rows, stores decide:
+/// lanes side by side fill whole sectors of memory, which links and memory
+/// move. And there are no registers for the sums of sixteen floats of one byte.
 int64_t CombineSum::vectorLength() {
-  return getVectorLength(rowLength * elementBytes(), elementBytes());
+  int64_t bytes = elementBytes();
+  if (isOneRound)
+    bytes = std::max(bytes, bytesOf(terms.to));
+  if (isOneRound && isa<FloatType>(element))
+    bytes = std::max<int64_t>(bytes, 2);
+  return getVectorLength(rowLength * bytes, bytes);
 }
 
 Value CombineSum::prepare() {
@@ -144,12 +152,16 @@ void CombineSum::moveByExpert(RowList &list, Value row, Value owner,
 Value CombineSum::loadWeight(Value row, Value peer) {
   if (!terms.haveWeights)
     return Value();
+  return loadWeight(row, [&] { return weightsOf(peer); });
+}
+
+Value CombineSum::loadWeight(Value row, llvm::function_ref<Value()> weights) {
   Value isRow = b.cmp(Pred::sge, row, b.index(0));
   auto look = scf::IfOp::create(b, TypeRange{b.getF32Type()}, isRow,
                                 /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(look.thenBlock());
-  scf::YieldOp::create(b, b.load(weightsOf(peer), {row}));
+  scf::YieldOp::create(b, b.load(weights(), {row}));
   b.setInsertionPointToStart(look.elseBlock());
   scf::YieldOp::create(b, Value(arith::ConstantFloatOp::create(
                               b, b.getF32Type(), APFloat(0.0f))));

@@ -36,7 +36,8 @@ protected:
                                             numSlots(),
                                             !op.isExpertMajor(),
                                             static_cast<bool>(op.getWeights()),
-                                            addsByRank()} {}
+                                            addsByRank()},
+        sharers(b.launchShape().team) {}
   virtual ~CombineSum() = default;
 
   using Pred = ProtocolBuilder::Pred;
@@ -56,6 +57,7 @@ protected:
     Value weight;      ///< null without weights
     Value begins = {}; ///< those of `findBegins`; null unless `areByRank`
     Value isOnly = {}; ///< whether it is a token's only row; null: with one row
+    Value isNone = {}; ///< whether it has none at all; null: without one here
   };
   /// A row as all lanes see it.
   struct Row {
@@ -79,6 +81,15 @@ protected:
   /// those on the list.
   virtual bool rowsArrive() { return false; }
   virtual void waitForListed(Value token, RowList &list) {}
+  /// The same for what a subclass can wait for later: called once for a token,
+  /// when only the terms that are listed are missing.
+  virtual void waitForTerms(Value token, const RowList &list) {}
+  /// The terms, as they enter a sum, of rows that this rank has and that are
+  /// not listed; behind `ownPlace` listed ones.
+  virtual SmallVector<Value> ownTerms(ValueRange columns) { return {}; }
+  /// Rows of that kind that are loaded together, as vectors of 16 bytes; 0
+  /// where all rows are listed.
+  virtual int64_t numOwnVectors() { return 0; }
 
   //===--------------------------------------------------------------------===//
   // Steps
@@ -105,8 +116,8 @@ protected:
   }
   static int64_t bytesOf(Type type) { return type.getIntOrFloatBitWidth() / 8; }
   int64_t elementBytes() { return bytesOf(terms.from); }
-  /// Elements that one lane moves at a time: 16 bytes, or as many as the
-  /// alignment of rows allows.
+  /// Elements that one lane moves at a time: 16 bytes of what it loads or of
+  /// what it stores, or as many as the alignment of rows allows.
   int64_t vectorLength();
   VectorType vectorOf(Type type) {
     return VectorType::get({vectorLength()}, type);
@@ -125,6 +136,7 @@ protected:
   std::pair<Value, Value> lookUp(Value token, Value slot, Value isSlot);
   /// The weight of a row, which lies where the row does; null without weights.
   Value loadWeight(Value row, Value peer);
+  Value loadWeight(Value row, llvm::function_ref<Value()> weights);
   // CombineColumns.cpp
   /// `body(columns)` for the first columns of this lane's vectors, `held` at a
   /// time, when subgroup `member` of `team` shares `length` columns with the
@@ -132,6 +144,13 @@ protected:
   SmallVector<Value> forColumns(int64_t length, int64_t team, int64_t held,
                                 Value member,
                                 llvm::function_ref<void(ValueRange)> body);
+  /// Vectors of a row that a lane has.
+  int64_t numVectors();
+  /// `body(columns)` for all columns of a row, `held` vectors at a time.
+  void forAllColumns(int64_t held, Value member,
+                     llvm::function_ref<void(ValueRange)> body);
+  void forColumnsInTurn(int64_t held, Value member,
+                        llvm::function_ref<void(ValueRange)> body);
   Value zeros() { return zerosOf(terms.from); }
   Value zerosOf(Type type);
   Value emptySum();
@@ -181,23 +200,27 @@ protected:
   /// The same, where most subgroups have no further token at their end.
   SmallVector<Value> listNext(Value token, Value end);
   void reduceListed(Value token, Value member, ValueRange ahead);
-  void reduceToken(Value token, Value member, const RowList &list);
+  virtual void reduceToken(Value token, Value member, const RowList &list);
   Row rowAt(const RowList &list, Value i);
   void reduceRows(Value token, Value member, const RowList &list, int64_t size);
   void reduceColumns(Value token, const RowList &list, int64_t size,
-                     ValueRange columns);
+                     ValueRange columns, bool waits);
   /// Whether tokens with at most `rows` rows are stored as their rows are.
   bool storesBits(int64_t rows) {
-    return rows == 1 && keepsBits() && terms.from == terms.to;
+    return rows == 1 && keepsBits() && terms.from == terms.to &&
+           numOwnVectors() == 0;
   }
   SmallVector<SmallVector<Value>> loadRows(ArrayRef<Row> rows,
                                            ValueRange columns);
   /// Adds `size` rows from `base` on to the sums of the columns. `sums` has,
   /// for each column, the sum and the bits of the first row; with `areByRank`
   /// the sums of ranks, those of the rank whose rows are added, and the bits,
-  /// each for all columns.
+  /// each for all columns. `own` are the terms of `ownTerms`.
   SmallVector<Value> addBatch(const RowList &list, Value base, int64_t size,
-                              ValueRange columns, ValueRange sums);
+                              ValueRange columns, ValueRange sums,
+                              ValueRange own = {});
+  /// `sum` and, where `isHere`, one more term.
+  Value addWhere(Value isHere, Value sum, Value term);
   SmallVector<Value> addBatchByRank(const RowList &list, Value base,
                                     ArrayRef<Row> rows,
                                     ArrayRef<SmallVector<Value>> loaded,
@@ -261,7 +284,12 @@ protected:
 
   KernelBuilder &b;
   Terms terms;
-  Value out; ///< of the op, or what takes its place: a row per token
+  int64_t sharers; ///< with loads: subgroups that add a token's columns up
+  /// Whether it is a push, and rows are so few that all of them are put at the
+  /// same time, and those of the rank itself are not put at all.
+  bool isOneRound = false;
+  Value out;      ///< of the op, or what takes its place: a row per token
+  Value ownPlace; ///< of `ownTerms`, among those listed; -1 without them
   Value epoch;
   Value tickets;           ///< of shares that subgroups take one by one
   Value ring, full, empty; ///< stages; arrivals of their rows and readers

@@ -59,6 +59,16 @@ void KernelBuilder::step(Value from, Value to, Value step,
   body(op.getInductionVar());
 }
 
+/// On its way to LLVM the branch that repeats the loop takes the attribute
+/// over.
+void KernelBuilder::keepInTurn(scf::ForOp loop) {
+  auto unroll = LLVM::LoopUnrollAttr::get(getContext(), getBoolAttr(true), {},
+                                          {}, {}, {}, {}, {});
+  loop->setAttr("loop_annotation", LLVM::LoopAnnotationAttr::get(
+                                       getContext(), {}, {}, {}, unroll, {}, {},
+                                       {}, {}, {}, {}, {}, {}, {}, {}, {}));
+}
+
 void KernelBuilder::forThreads(Value total,
                                llvm::function_ref<void(Value)> body) {
   step(threadId, total, index(shape.threads), body);

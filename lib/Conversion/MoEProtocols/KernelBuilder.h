@@ -83,6 +83,10 @@ public:
                 llvm::function_ref<void(Value, Value)> body);
   void step(Value from, Value to, Value step,
             llvm::function_ref<void(Value)> body);
+  /// The body of `loop` is to stand in the code once, however few times it is
+  /// executed: what ptxas finds in a row it mixes, in more registers than there
+  /// are.
+  void keepInTurn(scf::ForOp loop);
   /// What a subgroup begins with: its first item, which may be the total or
   /// more, and how many items all of them begin with.
   struct FirstItem {

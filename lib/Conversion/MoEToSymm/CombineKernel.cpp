@@ -19,14 +19,24 @@ void moe::lowerCombineToKernel(CombineOp op, KernelBuilder &b) {
 
 CombineKernel::CombineKernel(CombineOp op, KernelBuilder &b)
     : CombineSum(op, b) {
-  if (!isPush() || !op.isExpertMajor())
+  if (!isPush())
     return;
-  // What is added up here are the sums of ranks.
-  partials.emplace(op, b);
-  terms.from = partialElement();
-  terms.most = std::min<int64_t>(op.getNumSlots(), b.numRanks());
-  terms.areFewer = true;
-  terms.haveWeights = terms.areByRank = false;
+  if (op.isExpertMajor()) {
+    // What is added up here are the sums of ranks.
+    partials.emplace(op, b);
+    terms.from = partialElement();
+    terms.most = std::min<int64_t>(op.getNumSlots(), b.numRanks());
+    terms.areFewer = true;
+    terms.haveWeights = terms.areByRank = false;
+  }
+  puts = choosePutShape();
+  isOneRound = puts.isOneRound;
+  if (partials)
+    partials->setShape(puts);
+  // Then rows of this rank stay where they are.
+  if (isOneRound)
+    terms.most = std::min<int64_t>(op.getNumSlots(),
+                                   std::max<int64_t>(b.numRanks() - 1, 1));
 }
 
 void CombineKernel::lower() {
@@ -41,7 +51,7 @@ void CombineKernel::lower() {
   sourceWeights = op.getWeights();
   if (isPush())
     makeSlots();
-  if (needsTickets())
+  if (needsTickets() && !isOneRound)
     tickets = b.ticketCounters();
   b.launch(numStageBytes(), [&] {
     epoch = b.beginRun(runs);

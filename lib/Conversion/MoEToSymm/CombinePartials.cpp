@@ -28,6 +28,12 @@ CombinePartials::CombinePartials(CombineOp op, KernelBuilder &b)
   terms.areByRank = false;
 }
 
+void CombinePartials::setShape(const PutShape &shape) {
+  puts = shape;
+  isOneRound = shape.isOneRound;
+  sharers = shape.team;
+}
+
 void CombinePartials::allocate() {
   y = b.withContiguousRows(op.getY());
   int64_t tokens = static_cast<int64_t>(op.getTokenBound()) * b.numRanks();
@@ -39,6 +45,26 @@ void CombinePartials::allocate() {
 Value CombinePartials::wordOf(Value owner, Value token, Value place) {
   Value row = b.add(b.mul(owner, b.index(op.getTokenBound())), token);
   return b.add(b.mul(row, b.index(rowsPerRank())), place);
+}
+
+void PutShape::forShares(KernelBuilder &b, Value tickets, Value epoch,
+                         Value rows,
+                         llvm::function_ref<void(Value)> body) const {
+  Value parts = b.index(team);
+  if (isOneRound) {
+    // More than one where fewer blocks run than were planned.
+    KernelBuilder::FirstItem first = b.ownItems(putters);
+    return b.step(first.item, b.mul(rows, parts), first.begun, body);
+  }
+  auto take = [&](Value share, ValueRange, llvm::function_ref<Value()>) {
+    body(share);
+    return SmallVector<Value>();
+  };
+  b.ifThen(b.cmp(arith::CmpIPredicate::ult, b.subgroup(), b.index(putters)),
+           [&] {
+             b.forTickets(tickets, epoch, b.mul(rows, parts),
+                          b.ownItems(putters), ValueRange(), take);
+           });
 }
 
 //===----------------------------------------------------------------------===//
@@ -90,7 +116,10 @@ void CombinePartials::askFor(Value token, const RowList &list) {
     row = b.select(b.cmp(Pred::ult, place, held), row, none);
     Value value = arith::ExtUIOp::create(b, b.getI64Type(),
                                          b.fromIndex(row, b.getI32Type()));
-    b.ifThen(b.cmp(Pred::ult, number, b.index(all)), [&] {
+    Value isAsked = b.cmp(Pred::ult, number, b.index(all));
+    if (isOneRound)
+      isAsked = b.both(isAsked, b.cmp(Pred::ne, holder, b.me()));
+    b.ifThen(isAsked, [&] {
       symm::SignalOp::create(b, words, wordOf(b.me(), token, place), holder,
                              b.add(runBase, value), /*relaxed=*/true);
     });
@@ -138,38 +167,36 @@ Value CombinePartials::tokensOf(Value owner) {
 }
 
 /// No more than leave every subgroup a group.
-int64_t CombinePartials::groupSize(int64_t putters) {
-  int64_t tokens = static_cast<int64_t>(op.getTokenBound()) * b.numRanks();
+int64_t CombinePartials::groupSize(int64_t putters, bool isOneRound) {
+  int64_t tokens =
+      static_cast<int64_t>(op.getTokenBound()) * numOwners(b, isOneRound);
   int64_t most = std::min(tokens / (putters * b.maxBlocks()),
                           b.numRanks() / kRanksPerGroup);
   return std::clamp<int64_t>(most, 1, kSubgroupSize);
 }
 
 /// The ranks take turns, so that no two ranks turn to the same one for long.
-void CombinePartials::put(const Slots &slots, Value putTickets, int64_t putters,
+void CombinePartials::put(const Slots &slots, Value putTickets,
                           Value haveBegun) {
-  int64_t size = groupSize(putters);
-  Value ranks = b.index(b.numRanks()), team = b.index(b.launchShape().team);
+  if (numOwners(b, isOneRound) == 0)
+    return;
+  int64_t size = groupSize(puts.putters, isOneRound);
+  Value owners = b.index(numOwners(b, isOneRound)), team = b.index(sharers);
   Value groups = arith::CeilDivUIOp::create(b, mostTokens, b.index(size));
-  Value turns = b.select(haveBegun, b.mul(groups, ranks), b.index(0));
-  b.ifThen(b.cmp(Pred::ult, b.subgroup(), b.index(putters)), [&] {
-    b.forTickets(putTickets, epoch, b.mul(turns, team), b.ownItems(putters),
-                 ValueRange(),
-                 [&](Value share, ValueRange, llvm::function_ref<Value()>) {
-                   Value turn = arith::DivUIOp::create(b, share, team);
-                   Value member = arith::RemUIOp::create(b, share, team);
-                   Value owner = b.rotated(b.add(
-                       arith::RemUIOp::create(b, turn, ranks), b.index(1)));
-                   Value group = arith::DivUIOp::create(b, turn, ranks);
-                   Value first = b.mul(group, b.index(size));
-                   b.ifThen(b.cmp(Pred::ult, first, tokensOf(owner)), [&] {
-                     if (size == 1)
-                       putToken(slots, owner, first, member);
-                     else
-                       putGroup(slots, owner, first, size, member);
-                   });
-                   return SmallVector<Value>();
-                 });
+  Value turns = b.select(haveBegun, b.mul(groups, owners), b.index(0));
+  puts.forShares(b, putTickets, epoch, turns, [&](Value share) {
+    Value turn = arith::DivUIOp::create(b, share, team);
+    Value member = arith::RemUIOp::create(b, share, team);
+    Value owner =
+        b.rotated(b.add(arith::RemUIOp::create(b, turn, owners), b.index(1)));
+    Value group = arith::DivUIOp::create(b, turn, owners);
+    Value first = b.mul(group, b.index(size));
+    b.ifThen(b.cmp(Pred::ult, first, tokensOf(owner)), [&] {
+      if (size == 1)
+        putToken(slots, owner, first, member);
+      else
+        putGroup(slots, owner, first, size, member);
+    });
   });
 }
 
@@ -232,8 +259,39 @@ void CombinePartials::putToken(const Slots &slots, Value owner, Value token,
     reduceToken(slot, member, list);
     // The signal is of one lane, for what all have stored.
     b.syncSubgroup();
-    Value flag = b.add(b.mul(slot, b.index(b.launchShape().team)), member);
+    Value flag = b.add(b.mul(slot, b.index(sharers)), member);
     b.onFirstLane(
         [&] { symm::SignalOp::create(b, slots.arrived, flag, owner, epoch); });
   });
+}
+
+//===----------------------------------------------------------------------===//
+// Rows of this rank's own tokens
+//===----------------------------------------------------------------------===//
+
+/// Fewer than are put at a time: sums of other ranks take registers as well.
+int64_t CombinePartials::ownBatchSize() {
+  return std::min<int64_t>(rowsPerRank(), 4);
+}
+
+int64_t CombinePartials::numSumVectors() {
+  return llvm::divideCeil(ownBatchSize() * vectorLength() * elementBytes(), 16);
+}
+
+SmallVector<Value> CombinePartials::sumRows(const RowList &list,
+                                            ValueRange columns) {
+  int64_t size = ownBatchSize();
+  auto batches = scf::ForOp::create(b, b.index(0), list.count, b.index(size),
+                                    emptySums(columns.size()));
+  b.keepInTurn(batches);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToEnd(batches.getBody());
+    scf::YieldOp::create(b, addBatch(list, batches.getInductionVar(), size,
+                                     columns, batches.getRegionIterArgs()));
+  }
+  SmallVector<Value> sums;
+  for (size_t i = 0; i < columns.size(); ++i)
+    sums.push_back(toColumns(sumAndBits(batches.getResults(), i).first));
+  return sums;
 }

@@ -13,6 +13,19 @@
 
 namespace mlir::moe {
 
+/// Who puts rows into slots, and in how many parts.
+struct PutShape {
+  int64_t putters = 0; ///< subgroups of a block, which begin with that
+  int64_t team = 1;    ///< shares of a row
+  /// Whether each putter has one share at most, and all subgroups put.
+  bool isOneRound = false;
+
+  /// `body(share)` for all shares of `rows`, on the subgroups that put: those
+  /// of a subgroup's own in one round, by `tickets` otherwise.
+  void forShares(KernelBuilder &b, Value tickets, Value epoch, Value rows,
+                 llvm::function_ref<void(Value)> body) const;
+};
+
 /// The side of the ranks that hold rows in a combine by expert that pushes:
 /// each adds up the rows that it has of a token, and puts the sum into a slot
 /// at the token's rank.
@@ -31,6 +44,8 @@ public:
     Value arrived; ///< a flag per slot and member of a team
   };
 
+  /// Before anything else but `groupSize`.
+  void setShape(const PutShape &shape);
   /// Outside the kernel.
   void allocate();
   /// Tells all ranks which of their rows are those of this rank's tokens; on
@@ -39,23 +54,37 @@ public:
   /// Learns how many tokens each rank has; on all threads, when all ranks have
   /// begun.
   void countTokens();
-  /// Puts what other ranks ask for; on the first `putters` subgroups of each
-  /// block. None is put unless `haveBegun`.
-  void put(const Slots &slots, Value putTickets, int64_t putters,
-           Value haveBegun);
+  /// Ranks whose tokens a rank puts rows of: in one round not its own.
+  static int64_t numOwners(KernelBuilder &b, bool isOneRound) {
+    return isOneRound ? b.numRanks() - 1 : b.numRanks();
+  }
+  /// Tokens of a rank that one of `putters` subgroups of a block looks at
+  /// together.
+  int64_t groupSize(int64_t putters, bool isOneRound);
+  /// Puts what other ranks ask for. None is put unless `haveBegun`.
+  void put(const Slots &slots, Value putTickets, Value haveBegun);
+
+  /// Sums of this rank's rows of a token of its own, as they would be put; and
+  /// the columns of one row.
+  SmallVector<Value> sumRows(const RowList &list, ValueRange columns);
+  SmallVector<Value> loadRow(Value row, ValueRange columns) {
+    return loadRows(Row{Value(), row, y, Value()}, columns).front();
+  }
+  /// Vectors of 16 bytes that a lane loads together for a column of them.
+  int64_t numSumVectors();
 
   static Value slotOf(KernelBuilder &b, Value token, Value holder) {
     return b.add(b.mul(token, b.index(b.numRanks())), holder);
   }
 
 private:
+  /// Rows of this rank that are added before the next ones are looked up.
+  int64_t ownBatchSize();
   Value rowsOf(Value peer) override { return y; }
   Value weightsOf(Value peer) override { return op.getWeights(); }
   bool rowsArrive() override { return true; }
 
   bool isDynamic() { return op.getSendRow().getType().isDynamicDim(0); }
-  /// Tokens of a rank that a subgroup looks at together.
-  int64_t groupSize(int64_t putters);
   void askFor(Value token, const RowList &list);
   /// The words of a rank's tokens: `rowsPerRank()` for each.
   Value wordOf(Value owner, Value token, Value place);
@@ -66,6 +95,7 @@ private:
                 Value member);
   void putToken(const Slots &slots, Value owner, Value token, Value member);
 
+  PutShape puts;
   Value y;
   Value words;      ///< what other ranks ask for
   Value tokenWords; ///< how many tokens they have; null where all have T

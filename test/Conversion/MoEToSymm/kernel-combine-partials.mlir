@@ -105,3 +105,35 @@ func.func @bits(%y: memref<264x32xbf16>, %rows: memref<66x3xi32>,
        memref<66x3xi32>, memref<66x32xbf16>) -> ()
   return
 }
+
+// There is a subgroup for each sum: all put one, without tickets, and then add up a
+// token, whose rows they have looked up before. Nothing is put for this rank: its own
+// rows are added up while the sums of others are on their way. Lanes store 16 bytes of a
+// sum.
+// CHECK-LABEL: func.func @one_round
+// CHECK-SAME: (%[[Y:[a-z0-9]+]]: memref<264x32xbf16>
+// CHECK-NOT: symm.take
+// CHECK: symm.phase "ask"
+// CHECK: memref.load
+// CHECK: memref.load
+// CHECK: symm.phase "ready"
+// CHECK: symm.phase "put"
+// CHECK: %[[SHARES:.*]] = arith.select %{{.*}}, %c198, %c0
+// CHECK: %[[ALL:.*]] = arith.muli %{{.*}}, %c16
+// CHECK-NEXT: scf.for %{{.*}} = %{{.*}} to %[[SHARES]] step %[[ALL]]
+// CHECK: vector.store %{{.*}} vector<4xf32>
+// CHECK: symm.phase "reduce"
+// CHECK: scf.for %{{.*}} = %{{.*}} to %c66 step
+// CHECK: vector.load %[[Y]]{{.*}} vector<4xbf16>
+// CHECK: symm.wait
+// CHECK: symm.phase "release"
+func.func @one_round(%y: memref<264x32xbf16>, %rows: memref<66x3xi32>,
+    %src: memref<264xi32>, %from: memref<4xi32>, %idx: memref<66x3xi32>,
+    %w: memref<264xf32>, %out: memref<66x32xbf16>) {
+  moe.combine %y, %rows, %src, %from topk(%idx) weights(%w) outs(%out) on @ep
+      {algorithm = #moe.algorithm<push>, kernel = #moe.kernel<blocks = 17>,
+       layout = #moe.layout<expert_major>, num_experts = 8 : i64}
+    : (memref<264x32xbf16>, memref<66x3xi32>, memref<264xi32>, memref<4xi32>,
+       memref<66x3xi32>, memref<264xf32>, memref<66x32xbf16>) -> ()
+  return
+}
