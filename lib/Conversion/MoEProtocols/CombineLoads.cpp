@@ -70,7 +70,8 @@ int64_t CombineSum::numHeld(int64_t rows) {
   bool hasTwoSums = terms.areByRank || own > 0;
   if (!storesBits(rows))
     most = std::min(most, kMaxSums / (hasTwoSums ? 2 : 1) / vectorLength());
-  // Few tokens do not fill the links in any case.
+  // Few tokens do not fill the links in any case, and slots are not behind
+  // them.
   int64_t tokenBytes = terms.most * perRow * vectorBytes;
   if (!rowsArrive() && tokenBound() > kCombineBytesInFlight / tokenBytes)
     most = std::min<int64_t>(
