@@ -93,7 +93,8 @@ endfunction()
 # pytest on python/tests/<folder>, with the package of the build tree and the Python
 # of the build, or a command that runs another one. Tests find programs in
 # MOE_BIN_DIR and the driver that interprets PTX in MOE_STANDIN_DRIVER_DIR. The exit
-# status 77 says that they were skipped.
+# status 77 says that they were skipped. A test that hangs prints its stacks, since
+# CTest ends a suite without a word about it.
 function(moe_python_test name folder)
   cmake_parse_arguments(ARG "" "TIMEOUT" "ENVIRONMENT;PYTHON" ${ARGN})
   if(NOT MOE_ENABLE_TESTS)
@@ -107,7 +108,7 @@ function(moe_python_test name folder)
   endif()
   add_test(NAME ${name}
     COMMAND ${ARG_PYTHON} -m pytest -q -rs -p no:cacheprovider
-      ${CMAKE_CURRENT_SOURCE_DIR}/tests/${folder}
+      -o faulthandler_timeout=200 ${CMAKE_CURRENT_SOURCE_DIR}/tests/${folder}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS python
     SKIP_RETURN_CODE 77

@@ -33,5 +33,5 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def processes(cache, tmp_path_factory):
     """Run a function on four processes: it gets the group of all of them, then arguments."""
-    with Pool(4, tmp_path_factory.mktemp("store") / "store") as pool:
+    with Pool(4, tmp_path_factory.mktemp("ranks")) as pool:
         yield pool.run

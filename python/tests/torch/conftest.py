@@ -48,5 +48,5 @@ def threads():
 @pytest.fixture(scope="session")
 def processes(cache, tmp_path_factory):
     """Run a function on two processes with gloo, which live as long as the tests."""
-    with Pool(2, tmp_path_factory.mktemp("store") / "store") as pool:
+    with Pool(2, tmp_path_factory.mktemp("ranks")) as pool:
         yield pool.run

@@ -47,5 +47,5 @@ def context(cache):
 @pytest.fixture(scope="session")
 def processes(context, tmp_path_factory):
     """Run a function on the processes, which live as long as the tests."""
-    with Pool(RANKS, tmp_path_factory.mktemp("store") / "store", context) as pool:
+    with Pool(RANKS, tmp_path_factory.mktemp("ranks"), context) as pool:
         yield pool.run
