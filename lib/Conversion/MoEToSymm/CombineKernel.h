@@ -40,8 +40,8 @@ private:
 
   // CombinePush.cpp
   bool isPush() { return op.getAlgorithm() == Algorithm::push; }
-  /// Shares that rows, or sums, of other ranks are put in by all subgroups.
-  int64_t numSharesOfOneRound(int64_t team);
+  /// Shares that the rows, or the sums, of a rank are put in.
+  int64_t numShares(const PutShape &shape);
   PutShape choosePutShape();
   void makeSlots();
   /// The slot, at its rank, of a token's row that rank `holder` has.

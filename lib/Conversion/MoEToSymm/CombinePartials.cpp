@@ -47,26 +47,6 @@ Value CombinePartials::wordOf(Value owner, Value token, Value place) {
   return b.add(b.mul(row, b.index(rowsPerRank())), place);
 }
 
-void PutShape::forShares(KernelBuilder &b, Value tickets, Value epoch,
-                         Value rows,
-                         llvm::function_ref<void(Value)> body) const {
-  Value parts = b.index(team);
-  if (isOneRound) {
-    // More than one where fewer blocks run than were planned.
-    KernelBuilder::FirstItem first = b.ownItems(putters);
-    return b.step(first.item, b.mul(rows, parts), first.begun, body);
-  }
-  auto take = [&](Value share, ValueRange, llvm::function_ref<Value()>) {
-    body(share);
-    return SmallVector<Value>();
-  };
-  b.ifThen(b.cmp(arith::CmpIPredicate::ult, b.subgroup(), b.index(putters)),
-           [&] {
-             b.forTickets(tickets, epoch, b.mul(rows, parts),
-                          b.ownItems(putters), ValueRange(), take);
-           });
-}
-
 //===----------------------------------------------------------------------===//
 // The rank of a token
 //===----------------------------------------------------------------------===//
@@ -167,37 +147,28 @@ Value CombinePartials::tokensOf(Value owner) {
 }
 
 /// No more than leave every subgroup a group.
-int64_t CombinePartials::groupSize(int64_t putters, bool isOneRound) {
+int64_t CombinePartials::groupSize(const PutShape &shape) {
   int64_t tokens =
-      static_cast<int64_t>(op.getTokenBound()) * numOwners(b, isOneRound);
-  int64_t most = std::min(tokens / (putters * b.maxBlocks()),
+      static_cast<int64_t>(op.getTokenBound()) * shape.numOwners(b);
+  int64_t most = std::min(tokens / (shape.putters * b.maxBlocks()),
                           b.numRanks() / kRanksPerGroup);
   return std::clamp<int64_t>(most, 1, kSubgroupSize);
 }
 
-/// The ranks take turns, so that no two ranks turn to the same one for long.
 void CombinePartials::put(const Slots &slots, Value putTickets,
                           Value haveBegun) {
-  if (numOwners(b, isOneRound) == 0)
-    return;
-  int64_t size = groupSize(puts.putters, isOneRound);
-  Value owners = b.index(numOwners(b, isOneRound)), team = b.index(sharers);
+  int64_t size = groupSize(puts);
   Value groups = arith::CeilDivUIOp::create(b, mostTokens, b.index(size));
-  Value turns = b.select(haveBegun, b.mul(groups, owners), b.index(0));
-  puts.forShares(b, putTickets, epoch, turns, [&](Value share) {
-    Value turn = arith::DivUIOp::create(b, share, team);
-    Value member = arith::RemUIOp::create(b, share, team);
-    Value owner =
-        b.rotated(b.add(arith::RemUIOp::create(b, turn, owners), b.index(1)));
-    Value group = arith::DivUIOp::create(b, turn, owners);
-    Value first = b.mul(group, b.index(size));
-    b.ifThen(b.cmp(Pred::ult, first, tokensOf(owner)), [&] {
+  auto putShare = [&](const PutShape::Share &share) {
+    Value first = b.mul(share.number, b.index(size));
+    b.ifThen(b.cmp(Pred::ult, first, tokensOf(share.owner)), [&] {
       if (size == 1)
-        putToken(slots, owner, first, member);
+        putToken(slots, share.owner, first, share.member);
       else
-        putGroup(slots, owner, first, size, member);
+        putGroup(slots, share.owner, first, size, share.member);
     });
-  });
+  };
+  puts.forShares(b, putTickets, epoch, groups, haveBegun, putShare);
 }
 
 /// A vote shows which tokens have a row here.

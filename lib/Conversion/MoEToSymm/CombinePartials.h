@@ -10,21 +10,9 @@
 #define MOE_MLIR_LIB_CONVERSION_MOETOSYMM_COMBINEPARTIALS_H
 
 #include "../MoEProtocols/CombineSum.h"
+#include "PutShape.h"
 
 namespace mlir::moe {
-
-/// Who puts rows into slots, and in how many parts.
-struct PutShape {
-  int64_t putters = 0; ///< subgroups of a block, which begin with that
-  int64_t team = 1;    ///< shares of a row
-  /// Whether each putter has one share at most, and all subgroups put.
-  bool isOneRound = false;
-
-  /// `body(share)` for all shares of `rows`, on the subgroups that put: those
-  /// of a subgroup's own in one round, by `tickets` otherwise.
-  void forShares(KernelBuilder &b, Value tickets, Value epoch, Value rows,
-                 llvm::function_ref<void(Value)> body) const;
-};
 
 /// The side of the ranks that hold rows in a combine by expert that pushes:
 /// each adds up the rows that it has of a token, and puts the sum into a slot
@@ -54,13 +42,8 @@ public:
   /// Learns how many tokens each rank has; on all threads, when all ranks have
   /// begun.
   void countTokens();
-  /// Ranks whose tokens a rank puts rows of: in one round not its own.
-  static int64_t numOwners(KernelBuilder &b, bool isOneRound) {
-    return isOneRound ? b.numRanks() - 1 : b.numRanks();
-  }
-  /// Tokens of a rank that one of `putters` subgroups of a block looks at
-  /// together.
-  int64_t groupSize(int64_t putters, bool isOneRound);
+  /// Tokens of a rank that a subgroup looks at together.
+  int64_t groupSize(const PutShape &shape);
   /// Puts what other ranks ask for. None is put unless `haveBegun`.
   void put(const Slots &slots, Value putTickets, Value haveBegun);
 

@@ -31,11 +31,11 @@ static constexpr int64_t kOneRoundBytes = 4 << 20;
 /// Vectors that a lane copies at a time.
 static constexpr int64_t kCopiedVectors = 8;
 
-int64_t CombineKernel::numSharesOfOneRound(int64_t team) {
-  int64_t tokens = op.getTokenBound(), putters = b.numSubgroups();
+int64_t CombineKernel::numShares(const PutShape &shape) {
+  int64_t items = op.getTokenBound();
   if (partials)
-    tokens = llvm::divideCeil(tokens, partials->groupSize(putters, true));
-  return tokens * CombinePartials::numOwners(b, true) * team;
+    items = llvm::divideCeil(items, partials->groupSize(shape));
+  return items * shape.numOwners(b) * shape.team;
 }
 
 /// A share takes 3 to 4 us from what is asked for to the signal that it has
@@ -51,9 +51,11 @@ PutShape CombineKernel::choosePutShape() {
   int64_t rows = static_cast<int64_t>(op.getTokenBound()) *
                  std::min<int64_t>(b.numRanks() - 1, op.getNumSlots());
   bool areFew = rows <= kOneRoundBytes / rowBytes;
-  for (int64_t size = team; areFew && size > 0; size /= 2)
-    if (numSharesOfOneRound(size) <= all * b.maxBlocks())
-      return {all, size, /*isOneRound=*/true};
+  for (int64_t size = team; areFew && size > 0; size /= 2) {
+    PutShape shape{all, size, /*isOneRound=*/true};
+    if (numShares(shape) <= all * b.maxBlocks())
+      return shape;
+  }
   return {std::max<int64_t>(all / 2, 1), team, /*isOneRound=*/false};
 }
 
@@ -107,27 +109,17 @@ void CombineKernel::findRowsOfSenders() {
   });
 }
 
-/// The senders take turns, so that no two ranks turn to the same one for long.
-/// None does where not all have begun.
+/// Rows go back to the ranks that sent them.
 void CombineKernel::putRows(Value haveBegun) {
-  int64_t numOwners = CombinePartials::numOwners(b, isOneRound);
-  if (numOwners == 0)
-    return;
-  Value owners = b.index(numOwners), team = b.index(puts.team);
-  Value turns = b.mul(b.loadIndex(mostRows, {b.index(0)}), owners);
-  turns = b.select(haveBegun, turns, b.index(0));
-  puts.forShares(b, putTickets, epoch, turns, [&](Value share) {
-    Value turn = arith::DivUIOp::create(b, share, team);
-    Value member = arith::RemUIOp::create(b, share, team);
-    Value sender =
-        b.rotated(b.add(arith::RemUIOp::create(b, turn, owners), b.index(1)));
-    Value number = arith::DivUIOp::create(b, turn, owners);
-    Value isRow = b.cmp(Pred::ult, number, b.loadIndex(counts, {sender}));
-    b.ifThen(isRow, [&] {
-      Value row = b.add(b.loadIndex(starts, {sender}), number);
-      putRow(row, sender, member);
+  Value most = b.loadIndex(mostRows, {b.index(0)});
+  auto putShare = [&](const PutShape::Share &share) {
+    Value count = b.loadIndex(counts, {share.owner});
+    b.ifThen(b.cmp(Pred::ult, share.number, count), [&] {
+      Value row = b.add(b.loadIndex(starts, {share.owner}), share.number);
+      putRow(row, share.owner, share.member);
     });
-  });
+  };
+  puts.forShares(b, putTickets, epoch, most, haveBegun, putShare);
 }
 
 std::pair<Value, Value> CombineKernel::checkSource(Value row, Value sender) {
