@@ -21,13 +21,19 @@ from torchtitan.models.common.token_dispatcher import (
 )
 
 from moe_mlir.exchange import Exchange
-from moe_mlir.runtime import Group
+from moe_mlir.runtime import Group, gather
 from moe_mlir.torch import ExpertParallel, Handle
 
 # The exchanges of a process group, by what they were made from. Layers of the same
-# configuration share one. It lives as long as a dispatcher has it.
+# configuration share one. It lives as long as a dispatcher has it, which Python collects
+# at another time on each rank.
 _shared: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[Any, ExpertParallel]]
 _shared = weakref.WeakKeyDictionary()
+
+
+def all_ranks(condition: bool, process_group: Any, timeout: float) -> bool:
+    """Whether a condition holds on all ranks of a process group. Collective."""
+    return all(gather.of_torch(process_group)(bytes([condition]), timeout))
 
 
 class Metadata(NamedTuple):
@@ -156,7 +162,8 @@ class TokenDispatcher(BaseEPTokenDispatcher):  # type: ignore[misc] # without to
         key = (plan, config.artifact, config.timeout_seconds, repr(sorted(config.options.items())))
         shared = _shared.setdefault(process_group, weakref.WeakValueDictionary())
         self.ep = shared.get(key)
-        if self.ep is None or self.ep.group.is_closed:
+        is_here = self.ep is not None and not self.ep.group.is_closed
+        if not all_ranks(is_here, process_group, config.timeout_seconds):
             group = Group.from_torch(process_group, timeout=config.timeout_seconds)
             self.ep = ExpertParallel(plan, group, artifact=config.artifact, **config.options)
             shared[key] = self.ep

@@ -7,6 +7,7 @@
 # ===----------------------------------------------------------------------===#
 """How a configuration takes the dispatcher, what its fields do, and what is refused."""
 
+import gc
 import importlib.metadata
 
 import pytest
@@ -115,6 +116,25 @@ def shares(group):
 
 def test_layers_share_an_exchange(processes):
     processes(shares)
+
+
+def is_left_over(group, tokens):
+    """Ranks collect what nothing refers to at different times."""
+    dims = titan.mesh(RANKS, RANKS, "spmd_types")
+    rank = dist.get_rank()
+    left = titan.parallel(titan.ours(), dims, titan.dense(2))
+    if rank % 2:
+        del left
+        gc.collect()
+    layer = titan.parallel(titan.ours(), dims, titan.dense(2))
+    x, grad_out = titan.inputs(rank, 2, tokens[rank])
+    assert titan.run(layer, x, grad_out, dims)[0].shape == x.shape
+    if rank % 2 == 0:
+        assert dispatcher(left).ep is not dispatcher(layer).ep
+
+
+def test_exchange_that_some_ranks_have_collected(processes):
+    processes(is_left_over, (5, 8, 4, 6))
 
 
 def refuses(group, fields, message, tokens, change):
