@@ -559,3 +559,96 @@ func.func @blocks_of_reuse(%x: tensor<16x8xf32>, %i: tensor<16x2xi32>,
    -> tensor<64x8xf32>
   return %0 : tensor<64x8xf32>
 }
+
+// -----
+
+// What says where rows are put is the same in a reuse (dispatch_c13).
+shard.grid @ep(shape = 4)
+func.func @order(%x: tensor<16x8xf32>, %idx: tensor<16x1xi32>,
+    %w: tensor<16x1xf32>) -> tensor<64x8xf32> {
+  // expected-note @+1 {{the dispatch is here}}
+  %a:7 = moe.dispatch %x, %idx, %w on @ep
+      {num_experts = 8 : i64, order = #moe.order<expert>}
+    : (tensor<16x8xf32>, tensor<16x1xi32>, tensor<16x1xf32>)
+   -> (tensor<64x8xf32>, tensor<64x1xi32>, tensor<64x1xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
+  // expected-error @+1 {{'moe.dispatch' op expects 'order' (token) to be that of the dispatch of 'send_row' (expert)}}
+  %again = moe.dispatch %x reuse(%a#6) on @ep {num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x4xi32>) -> (tensor<64x8xf32>)
+  return %again : tensor<64x8xf32>
+}
+
+// -----
+
+shard.grid @ep(shape = 4)
+func.func @overflow(%x: tensor<16x8xf32>, %idx: tensor<16x2xi32>,
+    %w: tensor<16x2xf32>) -> tensor<40x8xf32> {
+  // expected-note @+1 {{the dispatch is here}}
+  %a:7 = moe.dispatch %x, %idx, %w on @ep
+      {capacity = 40 : i64, num_experts = 8 : i64, overflow = #moe.overflow<drop>}
+    : (tensor<16x8xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<40x8xf32>, tensor<40x2xi32>, tensor<40x2xf32>, tensor<40xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
+  // expected-error @+1 {{'moe.dispatch' op expects 'overflow' (error) to be that of the dispatch of 'send_row' (drop)}}
+  %again = moe.dispatch %x reuse(%a#6) on @ep
+      {capacity = 40 : i64, num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x4xi32>) -> (tensor<40x8xf32>)
+  return %again : tensor<40x8xf32>
+}
+
+// -----
+
+shard.grid @ep(shape = 4)
+func.func @rows(%x: tensor<16x8xf32>, %idx: tensor<16x2xi32>,
+    %w: tensor<16x2xf32>) -> tensor<40x8xf32> {
+  // expected-note @+1 {{the dispatch is here}}
+  %a:7 = moe.dispatch %x, %idx, %w on @ep {num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<64x8xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
+  // expected-error @+1 {{'moe.dispatch' op expects the number of rows (40) to be that of the dispatch of 'send_row' (64)}}
+  %again = moe.dispatch %x reuse(%a#6) on @ep
+      {capacity = 40 : i64, num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x4xi32>) -> (tensor<40x8xf32>)
+  return %again : tensor<40x8xf32>
+}
+
+// -----
+
+// The same capacity, once given and once by default.
+shard.grid @ep(shape = 4)
+func.func @default_rows(%x: tensor<16x8xf32>, %idx: tensor<16x2xi32>,
+    %w: tensor<16x2xf32>) -> tensor<64x8xf32> {
+  %a:7 = moe.dispatch %x, %idx, %w on @ep {num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x2xi32>, tensor<16x2xf32>)
+   -> (tensor<64x8xf32>, tensor<64x2xi32>, tensor<64x2xf32>, tensor<64xi32>,
+       tensor<4xi32>, tensor<4xi32>, tensor<16x4xi32>)
+  %again = moe.dispatch %x reuse(%a#6) on @ep
+      {capacity = 64 : i64, num_experts = 8 : i64}
+    : (tensor<16x8xf32>, tensor<16x4xi32>) -> (tensor<64x8xf32>)
+  return %again : tensor<64x8xf32>
+}
+
+// -----
+
+// Padding and algorithm may differ, but not the alignment.
+shard.grid @ep(shape = 2)
+func.func @alignment(%x: tensor<4x8xf32>, %idx: tensor<4x2xi32>,
+    %w: tensor<4x2xf32>) -> tensor<16x8xf32> {
+  // expected-note @+1 {{the dispatch is here}}
+  %a:9 = moe.dispatch %x, %idx, %w on @ep
+      {alignment = 4 : i64, algorithm = #moe.dispatch_algorithm<expand>,
+       capacity = 16 : i64, num_experts = 4 : i64, padding = #moe.padding<zero>,
+       layout = #moe.layout<expert_major>}
+    : (tensor<4x8xf32>, tensor<4x2xi32>, tensor<4x2xf32>)
+   -> (tensor<16x8xf32>, tensor<16xi32>, tensor<16xf32>, tensor<16xi32>,
+       tensor<2xi32>, tensor<2xi32>, tensor<4x2xi32>, tensor<2xi32>,
+       tensor<2xi32>)
+  // expected-error @+1 {{'moe.dispatch' op expects 'alignment' (1) to be that of the dispatch of 'send_row' (4)}}
+  %again = moe.dispatch %x reuse(%a#6, %idx) on @ep
+      {capacity = 16 : i64, num_experts = 4 : i64,
+       layout = #moe.layout<expert_major>}
+    : (tensor<4x8xf32>, tensor<4x2xi32>, tensor<4x2xi32>)
+   -> (tensor<16x8xf32>)
+  return %again : tensor<16x8xf32>
+}

@@ -53,6 +53,7 @@ private:
 
   template <typename OpT>
   LogicalResult checkAttributes(OpT op, DispatchOp dispatch);
+  LogicalResult checkPlaces(DispatchOp op, DispatchOp dispatch);
   LogicalResult checkKind(Operation *op, StringRef name, Value value,
                           Output kind);
   LogicalResult checkOperand(Operation *op, StringRef name, Value value,
@@ -116,29 +117,50 @@ bool RouteChecker::areDifferent(Value a, Value b) {
          !matchPattern(second, m_Constant(&other)) || constant != other;
 }
 
-/// `op` takes the `send_row` of `dispatch`, and its attributes are to be those
-/// of the dispatch.
+/// `got`, of `op`, is to be what it is of the dispatch whose `send_row` it
+/// takes.
+template <typename T>
+static LogicalResult checkSame(Operation *op, DispatchOp dispatch,
+                               StringRef name, const T &got, const T &want) {
+  if (got == want)
+    return success();
+  InFlightDiagnostic diag = op->emitOpError("expects ")
+                            << name << " (" << got
+                            << ") to be that of the dispatch of 'send_row' ("
+                            << want << ")";
+  diag.attachNote(dispatch.getLoc()) << "the dispatch is here";
+  return diag;
+}
+
+/// What a combine and a dispatch with `reuse` have both.
 template <typename OpT>
 LogicalResult RouteChecker::checkAttributes(OpT op, DispatchOp dispatch) {
-  auto check = [&](StringRef name, const auto &got,
-                   const auto &want) -> LogicalResult {
-    if (got == want)
-      return success();
-    InFlightDiagnostic diag = op.emitOpError("expects ")
-                              << name << " (" << got
-                              << ") to be that of the dispatch of 'send_row' ("
-                              << want << ")";
-    diag.attachNote(dispatch.getLoc()) << "the dispatch is here";
-    return diag;
-  };
-  if (failed(check("the grid", op.getGrid(), dispatch.getGrid())) ||
-      failed(check("'num_experts'", op.getNumExperts(),
-                   dispatch.getNumExperts())) ||
-      failed(check("'layout'", stringifyLayout(op.getLayout()),
-                   stringifyLayout(dispatch.getLayout()))))
+  if (failed(checkSame(op, dispatch, "the grid", op.getGrid(),
+                       dispatch.getGrid())) ||
+      failed(checkSame(op, dispatch, "'num_experts'", op.getNumExperts(),
+                       dispatch.getNumExperts())) ||
+      failed(checkSame(op, dispatch, "'layout'",
+                       stringifyLayout(op.getLayout()),
+                       stringifyLayout(dispatch.getLayout()))))
     return failure();
   // A static T takes the place of 'max_tokens'.
-  return check("the bound of T", op.getTokenBound(), dispatch.getTokenBound());
+  return checkSame(op, dispatch, "the bound of T", op.getTokenBound(),
+                   dispatch.getTokenBound());
+}
+
+/// What says where a dispatch puts rows, and which of them.
+LogicalResult RouteChecker::checkPlaces(DispatchOp op, DispatchOp dispatch) {
+  if (failed(checkSame(op, dispatch, "'order'", stringifyOrder(op.getOrder()),
+                       stringifyOrder(dispatch.getOrder()))) ||
+      failed(checkSame(op, dispatch, "'overflow'",
+                       stringifyOverflow(op.getOverflow()),
+                       stringifyOverflow(dispatch.getOverflow()))) ||
+      failed(checkSame(op, dispatch, "'alignment'", op.getAlignment(),
+                       dispatch.getAlignment())))
+    return failure();
+  return checkSame(op, dispatch, "the number of rows",
+                   op.getNumRows(op.getNumRanks()),
+                   dispatch.getNumRows(dispatch.getNumRanks()));
 }
 
 /// `value`, if it is a result of a dispatch, is to be the one of `kind`.
@@ -247,6 +269,7 @@ LogicalResult RouteChecker::check(DispatchOp op) {
   if (!dispatch)
     return success();
   return failure(failed(checkAttributes(op, dispatch)) ||
+                 failed(checkPlaces(op, dispatch)) ||
                  failed(checkTopk(op, op.getRoutingTopkIdx(), dispatch)));
 }
 

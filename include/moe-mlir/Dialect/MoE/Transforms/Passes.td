@@ -17,9 +17,13 @@ def MoECheckRoutesPass : Pass<"moe-check-routes"> {
     A combine, and a dispatch with `reuse`, find rows by the `send_row` of an
     earlier dispatch, and compute where those are from their own attributes. It is
     an error when grid, `num_experts`, `layout` or the bound of `T` are not those
-    of that dispatch: rows of wrong ranks would be added up. It is one, too, when
-    operands that belong together (`send_row`, `recv_src_idx`,
-    `n_tokens_from_rank`, the expert ids) come from different dispatches.
+    of that dispatch: rows of wrong ranks would be added up. A dispatch with
+    `reuse` has its `order`, `overflow`, `alignment` and number of rows as well,
+    since it puts rows where they were put before (dispatch_c13).
+
+    It is an error, too, when operands that belong together (`send_row`,
+    `recv_src_idx`, `n_tokens_from_rank`, the expert ids) come from different
+    dispatches.
 
     Values are followed through casts, branches, loops and calls of private
     functions (combine_c9). What has several origins, or is computed, is not
