@@ -7,7 +7,7 @@
 # ===----------------------------------------------------------------------===#
 """Text, sizes, initial values and the verdict of the models in torch_moe and jax_moe.
 
-The text is this project's documentation, and the model predicts the next character. It is a
+The text is part of a novel of Jane Austen, and the model predicts the next character. It is a
 transformer whose feed-forward networks are experts. Both examples begin with the same values and
 see the same characters in the same order, so their losses can be compared step by step. Nothing
 here needs more than numpy.
@@ -27,7 +27,7 @@ import numpy as np
 
 import moe_mlir as moe
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+TEXT = Path(__file__).resolve().parent / "data" / "novel.txt"
 HIDDEN, HEADS, BLOCKS = 64, 4, 2
 EXPERTS, TOP_K, INNER = 8, 2, 128
 CONTEXT, SEQUENCES, CHARACTERS = 32, 8, 128  # SEQUENCES is that of all ranks together
@@ -84,9 +84,7 @@ def is_expert(name: str) -> bool:
 
 def batches(steps: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each step the sequences of all ranks, and the characters that follow each of theirs."""
-    text = b"".join(page.read_bytes() for page in sorted(DOCS.glob("*.md")))
-    codes = np.frombuffer(text, np.uint8)
-    codes = codes[codes < CHARACTERS].astype(np.int64)
+    codes = np.frombuffer(TEXT.read_bytes(), np.uint8).astype(np.int64)
     generator = np.random.default_rng(1)
     starts = generator.integers(0, len(codes) - CONTEXT, (steps, SEQUENCES))
     windows = np.lib.stride_tricks.sliding_window_view(codes, CONTEXT + 1)[starts]

@@ -6,7 +6,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===------------------------------------------------------------------------===
-"""Makes the data set of examples/moe_layer.mlir from Jane Austen's novels.
+"""Makes the data of the examples from Jane Austen's novels: the data set of
+examples/moe_layer.mlir, and the text that examples/language_model.py learns.
 
 The novels come from Debian's package r-cran-janeaustenr. Token vectors are
 learned from the text (PPMI of word co-occurrence, then a truncated SVD, plus a
@@ -53,6 +54,8 @@ RDB = "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb"
 # The order of the objects in the package's database.
 NOVELS = ("Emma", "Mansfield Park", "Northanger Abbey", "Persuasion",
           "Pride and Prejudice", "Sense and Sensibility")
+# What the language models learn: so much of the end of this novel.
+LEARNED, CHARACTERS = "Emma", 200_000
 # Rank r gets the opening of this novel: the words its text starts with.
 OPENINGS = (
     ("Pride and Prejudice", "It is a truth universally acknowledged"),
@@ -124,6 +127,13 @@ def openingOf(novels, name, start):
             return tokens
         tokens += more
     raise ValueError(f"{name} is too short")
+
+
+def textToLearn(novels):
+    """Whole paragraphs of ASCII."""
+    text = novels[LEARNED].encode("ascii", "ignore").decode()
+    text = re.sub(r"\n\s*\n\s*", "\n\n", text[-CHARACTERS:])
+    return text[text.index("\n\n") + 2:].strip() + "\n"
 
 
 def learnWordVectors(streams, window=4, smoothing=0.75):
@@ -320,8 +330,9 @@ def main():
     for name, array in files.items():
         np.save(args.out / name, np.ascontiguousarray(array, np.float32))
     (args.out / "tokens.txt").write_text("\n".join(text))
+    (args.out / "novel.txt").write_text(textToLearn(novels), "ascii")
     report(xs, model["router"])
-    for name in sorted([*files, "tokens.txt"]):
+    for name in sorted([*files, "tokens.txt", "novel.txt"]):
         data = (args.out / name).read_bytes()
         print(f"{hashlib.sha256(data).hexdigest()}  {name}")
 
