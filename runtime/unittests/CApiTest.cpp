@@ -271,7 +271,8 @@ TEST(CApiErrorTest, WrongArguments) {
   options.backend = "tpu";
   EXPECT_EQ(moert_context_create(nullptr, &options, &context),
             MOERT_UNAVAILABLE);
-  EXPECT_STREQ(moert_last_error(), "rank 0: this runtime has no 'tpu' backend");
+  EXPECT_STREQ(moert_last_error(),
+               "rank 0: expected the backend 'host' or 'cuda', got 'tpu'");
   moert_bootstrap bootstrap{};
   bootstrap.struct_size = sizeof(bootstrap);
   bootstrap.rank = 2;

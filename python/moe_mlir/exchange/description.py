@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -388,7 +389,7 @@ class Exchange:
 
 
 def _default_compiler() -> Compiler:
+    """The compiler, with locations that name a line of the plan's module."""
     from moe_mlir import compiler
 
-    function: Compiler = compiler.compile
-    return function
+    return functools.partial(compiler.compile, filename="Exchange")

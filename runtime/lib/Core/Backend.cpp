@@ -33,7 +33,8 @@ moe::rt::createBackend(const std::string &name, Bootstrap &bootstrap,
     return createHostBackend(bootstrap);
   if (name == "cuda")
     return createCudaBackend(bootstrap, device);
-  return makeError(MOERT_UNAVAILABLE, "this runtime has no '%s' backend",
+  return makeError(MOERT_UNAVAILABLE,
+                   "expected the backend 'host' or 'cuda', got '%s'",
                    name.c_str());
 }
 
