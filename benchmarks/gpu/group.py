@@ -115,6 +115,7 @@ def measure(units, ranks, config, serve, seconds, log=print, keep=lambda records
     """Runs the units; returns (records, description of the machine). `keep` is
     called with those there are after each unit."""
     end = time.monotonic() + seconds
+    unit_seconds = config.get("unit_seconds", UNIT_SECONDS)
     records, machine, group, starts = [], {}, None, 0
 
     def failed(unit, why):
@@ -145,7 +146,7 @@ def measure(units, ranks, config, serve, seconds, log=print, keep=lambda records
             for connection in group.connections:
                 connection.send(unit)
             try:
-                group.collect("done", min(UNIT_SECONDS, max(left, 5)), collector.add)
+                group.collect("done", min(unit_seconds, max(left, 5)), collector.add)
                 records += collector.records()
             except (RanksFailed, OSError) as error:
                 records += collector.records()

@@ -11,6 +11,8 @@ import argparse
 import os
 from pathlib import Path
 
+from . import group
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,6 +48,8 @@ def add_run(parser, kinds, seconds):
     parser.add_argument("--arch", default="sm_90")
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(kinds), help=",".join(kinds))
     parser.add_argument("--seconds", type=float, default=seconds, help="what is not measured by then is left out")
+    parser.add_argument("--unit-seconds", type=float, default=group.UNIT_SECONDS,
+                        help="how long ranks may take for a unit before others take their place")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--commit", default="unknown")
     parser.add_argument("--json", type=Path, help="write the result here, after each unit what there is")
@@ -54,4 +58,4 @@ def add_run(parser, kinds, seconds):
 def config_of(args, **more):
     """What every rank is told of the options of `add_package` and `add_run`."""
     return {"baselines": str(args.baselines), "runtime": str(args.runtime), "artifacts": str(args.artifacts),
-            "package": str(args.package.absolute()), "seed": args.seed, **more}
+            "package": str(args.package.absolute()), "seed": args.seed, "unit_seconds": args.unit_seconds, **more}

@@ -135,9 +135,8 @@ StartError JobProcess::awaitVisitors(int listener,
       entries.push_back({visitor.socket.fd(), POLLIN, 0});
     (void)poll(entries.data(), entries.size(), meeting->sliceMs());
     if (int number = signals.next()) {
-      // What a launcher that ends a job has to say, it says itself.
-      if (visitors.empty())
-        return {"", 128 + number};
+      // A busy machine may hand out the signal before what came earlier.
+      receiveVisitors(listener, visitors);
       error = missing(visitors, ("had not come when " + describeSignal(number) +
                                  " ended the job")
                                     .c_str());
@@ -156,8 +155,13 @@ int JobProcess::host(UniqueFd listener) {
     listener.reset();
     return superviseJob(visitors);
   }
-  if (!error.text.empty() && !hasToBeSilent(*meeting))
-    say(error.text);
+  if (!error.text.empty() && !hasToBeSilent(*meeting)) {
+    if (error.exitCode > 128)
+      // Those that have not come got the signal, too.
+      sayOnce(error.text);
+    else
+      say(error.text);
+  }
   for (Visitor &visitor : visitors)
     (void)visitor.socket.send(format("{\"end\": %d}", error.exitCode));
   return error.exitCode;

@@ -146,7 +146,7 @@ int JobProcess::run() {
         return *exitCode;
     }
     if (int number = signals.waitForNext(10))
-      return 128 + number;
+      return endBySignal(number);
     if (patience->isOver()) {
       sayWithoutHost(format("rank %d: could not meet the other processes of "
                             "the job within %g s",
@@ -174,12 +174,15 @@ void JobProcess::say(const std::string &message) {
     printError(message);
 }
 
+void JobProcess::sayWithoutHost(const std::string &message) {
+  if (!hasToBeSilent(*patience))
+    sayOnce(message);
+}
+
 /// Says something that others may be about to say, too, with whom this process
 /// shares no right to speak. Only one of them gets the place for it, and keeps
 /// it long enough.
-void JobProcess::sayWithoutHost(const std::string &message) {
-  if (hasToBeSilent(*patience))
-    return;
+void JobProcess::sayOnce(const std::string &message) {
   auto turn = takeOrVisitPlace(place + "/word");
   if (turn.isOk() && !turn->listener.isValid())
     return;
@@ -216,6 +219,15 @@ int JobProcess::leave(int exitCode, const char *message) {
   return exitCode;
 }
 
+/// A launcher ends a job when a process has been killed. If that was the host,
+/// maybe nobody else has met it.
+int JobProcess::endBySignal(int number) {
+  if (hasLostHost && !hasLostWord)
+    sayWithoutHost(
+        format("rank %d: %s was killed", job.rank, hostText().c_str()));
+  return 128 + number;
+}
+
 std::optional<int> JobProcess::visit(MessageSocket host) {
   hostRank = -1;
   // The host may be stopped before it welcomes this process, or die, when it
@@ -246,8 +258,9 @@ std::optional<int> JobProcess::visit(MessageSocket host) {
       if (hostRank >= 0)
         return leave(1, "was killed");
       hasLostWord |= !sharesWord;
+      hasLostHost = true;
       if (interruptedBy)
-        return 128 + interruptedBy;
+        return endBySignal(interruptedBy);
       return std::nullopt;
     case MessageSocket::Nothing:
       break;

@@ -69,8 +69,10 @@ private:
   bool introduce(rt::MessageSocket &host);
   int keepRank(rt::MessageSocket &host, rt::UniqueFd socket);
   int leave(int exitCode, const char *message);
+  int endBySignal(int number);
   void say(const std::string &message);
   void sayWithoutHost(const std::string &message);
+  void sayOnce(const std::string &message);
   bool hasToBeSilent(rt::Deadline &wait);
   std::string hostText() const;
   std::vector<OutputFile *> ownOutputs();
@@ -90,6 +92,8 @@ private:
   /// process has met, else its own, which others get when it becomes the host.
   rt::UniqueFd word;
   int hostRank = -1;
+  /// A host has died that had not welcomed this process.
+  bool hasLostHost = false;
   /// A host has died whose right to speak this process does not share.
   bool hasLostWord = false;
   std::optional<rt::Deadline> meeting;  ///< until when all have to come

@@ -5,7 +5,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 # ===----------------------------------------------------------------------===#
-"""Jobs that mpirun starts. Faults of their ranks are in test_job_faults.py."""
+"""Jobs that mpirun starts. Faults of their ranks are in test_job_faults.py,
+and of their processes in test_job_processes.py."""
 
 import json
 import os
