@@ -248,6 +248,9 @@ std::optional<int> JobProcess::visit(MessageSocket host) {
   int interruptedBy = 0;
   std::optional<Deadline> leaving;
   while (!patience->isOver()) {
+    // This process may become the host. It must not take the time that it has
+    // been here for time in which it was stopped.
+    (void)meeting->isOver();
     std::vector<pollfd> entries{{host.fd(), POLLIN, 0},
                                 {signals.fd(), POLLIN, 0}};
     (void)poll(entries.data(), entries.size(), patience->sliceMs());
