@@ -155,6 +155,11 @@ int JobProcess::host(UniqueFd listener) {
     listener.reset();
     return superviseJob(visitors);
   }
+  // A host that has died may have welcomed somebody, who has spoken and does
+  // not come again. Nobody has if all others are here.
+  auto isRank = [](const Visitor &visitor) { return visitor.rank >= 0; };
+  if (std::count_if(visitors.begin(), visitors.end(), isRank) == size - 2)
+    hasLostWord = false;
   if (!error.text.empty() && !hasToBeSilent(*meeting)) {
     if (error.exitCode > 128)
       // Those that have not come got the signal, too.
