@@ -15,7 +15,15 @@ import weakref
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-__all__ = ["AllGather", "handle_of_mpi", "lend_nccl", "of_mpi", "of_store", "of_torch"]
+__all__ = [
+    "AllGather",
+    "from_rank_0",
+    "handle_of_mpi",
+    "lend_nccl",
+    "of_mpi",
+    "of_store",
+    "of_torch",
+]
 
 AllGather = Callable[[bytes, float], bytes]
 """``gather(mine, timeout)`` returns the bytes of all ranks in rank order. All
@@ -53,6 +61,30 @@ def of_torch(process_group: Any) -> AllGather:
 
 _made: MutableMapping[Any, int] = weakref.WeakKeyDictionary()
 """How many all-gathers each process group has been given, on all ranks alike."""
+
+
+def from_rank_0(process_group: Any, data: bytes, timeout: float) -> bytes:
+    """Return the bytes that rank 0 of a process group of torch.distributed has. Collective.
+
+    `data` of the other ranks is not looked at. The wait is bounded by `timeout` seconds for
+    each of two steps, where ``broadcast_object_list`` waits for as long as the process
+    group does.
+    """
+    import torch
+    import torch.distributed as dist
+
+    gather = of_torch(process_group)
+    size = int.from_bytes(gather(len(data).to_bytes(8, "little"), timeout)[:8], "little")
+    if dist.get_backend(process_group) == "nccl":
+        mine = data if dist.get_rank(process_group) == 0 else b""
+        return gather(mine, timeout)
+    sent = torch.zeros(size, dtype=torch.uint8)
+    if dist.get_rank(process_group) == 0:
+        sent = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    first = dist.get_global_rank(process_group, 0)
+    work = dist.broadcast(sent, src=first, group=process_group, async_op=True)
+    work.wait(datetime.timedelta(seconds=timeout))
+    return bytes(sent.numpy())
 
 
 def of_store(store: Any, rank: int, size: int, prefix: str) -> AllGather:
@@ -156,8 +188,19 @@ def lend_nccl(
 
     `whose` is ``"torch"``, ``"own"``, or None for torch's where all ranks have one.
     The result may be 0 for ``"torch"``, which the runtime explains.
+
+    Raises
+    ------
+    ValueError
+        Ranks ask for different ones; on all of them.
     """
     mine = 0
+    # Ranks that are late, or that ask for another one, are missed here, and not in a
+    # collective of NCCL, which has time-outs of its own.
+    names = (None, "torch", "own")
+    asked = [names[number] for number in gather(bytes([names.index(whose)]), timeout)]
+    if any(name != whose for name in asked):
+        raise ValueError(f"from_torch: expected the same nccl on all ranks, got {asked}")
     if whose != "own":
         make_nccl(process_group, device)
         mine = nccl_of_torch(process_group, device)

@@ -45,7 +45,7 @@ def _needs_gradient(a: torch.Tensor, b: torch.Tensor | None, c: torch.Tensor | N
     return needed
 
 
-def _join(process_group: Any) -> Group:
+def _join(process_group: Any, timeout: float | None) -> Group:
     """The group of the ranks of a process group, by default of all ranks."""
     import torch.distributed as dist
 
@@ -54,7 +54,7 @@ def _join(process_group: Any) -> Group:
             "ExpertParallel: expected a Group or a process group of torch.distributed as group, "
             f"got {process_group!r}"
         )
-    return Group.from_torch(process_group)
+    return Group.from_torch(process_group, timeout=timeout)
 
 
 class ExpertParallel:
@@ -73,6 +73,8 @@ class ExpertParallel:
         which :meth:`close` closes.
     artifact : str, os.PathLike, bytes or object, optional
         The compiled plan, where there is no compiler; see `Group.load`.
+    timeout : float, optional
+        Seconds that ranks of a process group wait for each other. A `Group` has its own.
     **options
         Options of the compiler, such as ``blocks=16``.
 
@@ -81,7 +83,7 @@ class ExpertParallel:
     MoEError
         The artifact is for another number of ranks, or ranks load different ones.
     TypeError
-        `plan` or `group` is something else.
+        `plan` or `group` is something else, or there is a `timeout` with a `Group`.
 
     Examples
     --------
@@ -91,13 +93,16 @@ class ExpertParallel:
     """
 
     def __init__(
-        self, plan: Exchange, group: Any = None, *, artifact: Any = None, **options: Any
-    ) -> None:
+        self, plan: Exchange, group: Any = None, *, artifact: Any = None,
+        timeout: float | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         if not isinstance(plan, Exchange):
             raise TypeError(f"ExpertParallel: expected an Exchange as plan, got {plan!r}")
         self._owns_group = not isinstance(group, Group)
+        if timeout is not None and not self._owns_group:
+            raise TypeError("ExpertParallel: expected no timeout with a Group, which has its own")
         self.plan = plan
-        self.group = _join(group) if self._owns_group else group
+        self.group = _join(group, timeout) if self._owns_group else group
         if artifact is None:
             loaded = self.group.load(plan, **options).loaded
         else:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -22,18 +23,43 @@ from torchtitan.models.common.token_dispatcher import (
 
 from moe_mlir.exchange import Exchange
 from moe_mlir.runtime import Group, gather
+from moe_mlir.runtime.gather import AllGather
 from moe_mlir.torch import ExpertParallel, Handle
 
-# The exchanges of a process group, by what they were made from. Layers of the same
-# configuration share one. It lives as long as a dispatcher has it, which Python collects
-# at another time on each rank.
-_shared: weakref.WeakKeyDictionary[Any, weakref.WeakValueDictionary[Any, ExpertParallel]]
-_shared = weakref.WeakKeyDictionary()
+
+class _Shared:
+    """The exchanges of a process group, by what they were made from.
+
+    Layers of the same configuration share one. It lives as long as a dispatcher has it,
+    which Python collects at another time on each rank. So ranks compare the numbers of
+    what they have.
+    """
+
+    def __init__(self) -> None:
+        self.exchanges: weakref.WeakValueDictionary[Any, ExpertParallel]
+        self.exchanges = weakref.WeakValueDictionary()
+        self.numbers: dict[Any, int] = {}
+        self.attempts = 0
+
+    def find(self, key: Any, gather: AllGather, timeout: float) -> ExpertParallel | None:
+        """The exchange that all ranks still have. Collective."""
+        found = self.exchanges.get(key)
+        is_here = found is not None and not found.group.is_closed
+        number = self.numbers[key] if is_here else 0
+        every = gather(number.to_bytes(8, "little"), timeout)
+        is_everywhere = number and every == number.to_bytes(8, "little") * (len(every) // 8)
+        return found if is_everywhere else None
+
+    def add(self, key: Any, make: Callable[[], ExpertParallel]) -> ExpertParallel:
+        """Make an exchange. Collective; an attempt that fails on some ranks counts on all."""
+        self.attempts += 1
+        number = self.attempts
+        made = self.exchanges[key] = make()
+        self.numbers[key] = number
+        return made
 
 
-def all_ranks(condition: bool, process_group: Any, timeout: float) -> bool:
-    """Whether a condition holds on all ranks of a process group. Collective."""
-    return all(gather.of_torch(process_group)(bytes([condition]), timeout))
+_shared: weakref.WeakKeyDictionary[Any, _Shared] = weakref.WeakKeyDictionary()
 
 
 class Metadata(NamedTuple):
@@ -160,13 +186,14 @@ class TokenDispatcher(BaseEPTokenDispatcher):  # type: ignore[misc] # without to
         config = self.config
         plan = self.plan(process_group.size())
         key = (plan, config.artifact, config.timeout_seconds, repr(sorted(config.options.items())))
-        shared = _shared.setdefault(process_group, weakref.WeakValueDictionary())
-        self.ep = shared.get(key)
-        is_here = self.ep is not None and not self.ep.group.is_closed
-        if not all_ranks(is_here, process_group, config.timeout_seconds):
+        shared = _shared.setdefault(process_group, _Shared())
+
+        def make() -> ExpertParallel:
             group = Group.from_torch(process_group, timeout=config.timeout_seconds)
-            self.ep = ExpertParallel(plan, group, artifact=config.artifact, **config.options)
-            shared[key] = self.ep
+            return ExpertParallel(plan, group, artifact=config.artifact, **config.options)
+
+        found = shared.find(key, gather.of_torch(process_group), config.timeout_seconds)
+        self.ep = found or shared.add(key, make)
 
     def dispatch(
         self,

@@ -41,9 +41,10 @@ static void unload(Artifact &self) {
   if (self.isUnloaded)
     return;
   self.context->run("unload", [&](moert_context *) {
+    // The handle is gone after an error, too.
+    self.isUnloaded = true;
     return moert_artifact_unload(self.handle);
   });
-  self.isUnloaded = true;
 }
 
 moert_artifact *moe::py::usableHandle(const Artifact &self) {

@@ -7,6 +7,8 @@
 # ===----------------------------------------------------------------------===#
 """ElasticBuffer against a reference that knows no exchange."""
 
+import time
+
 import elastic_checks
 import pytest
 import torch
@@ -32,6 +34,25 @@ def on_two(group, name):
 
 def rounding_once(group, name):
     on_four(group, name, allow_multiple_reduction=False)
+
+
+def first_call_of_one_rank(group):
+    """Rank 0 refuses what it is given; the others do not wait longer than they were told to."""
+    alone = dist.new_group(range(group.size))
+    buffer = elastic(alone, SIZES, num_gpu_timeout_secs=3)
+    tokens = SIZES.max_tokens + (group.rank == 0)
+    x = torch.zeros((tokens, SIZES.hidden), dtype=torch.bfloat16)
+    ids = torch.zeros((tokens, 1), dtype=torch.int64)
+    begun = time.monotonic()
+    with pytest.raises((ValueError, RuntimeError)):
+        buffer.dispatch(x, ids, num_experts=SIZES.experts)
+    assert time.monotonic() - begun < 30
+    dist.barrier()
+    buffer.destroy()
+
+
+def test_first_call_that_one_rank_refuses(processes):
+    processes(first_call_of_one_rank)
 
 
 CHECKS = ("rows", "expanded", "combined", "reused", "overlapped")

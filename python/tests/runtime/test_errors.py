@@ -4,6 +4,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -183,6 +184,26 @@ def test_unknown_entry(local):
     with pytest.raises(KeyError) as error:
         local.entry()
     assert "has 16 entries ('copy_f64', " in str(error.value)
+
+
+def test_artifact_whose_unloading_failed_is_unloaded(by_hand):
+    """Where another rank does not unload it: what is left of it is not used."""
+
+    def main(group):
+        loaded = group.load(by_hand / "local.so")
+        if group.rank == 0:
+            with pytest.raises(MoEError):
+                loaded.unload()
+        else:
+            time.sleep(1.5)
+            with pytest.raises(MoEError):
+                group.check()
+        group.reset()
+        if group.rank == 0:
+            error = refused(loaded["copy_f32"], np.zeros((1, 1), F32))
+            assert "has been unloaded" in error.message
+
+    run_local(2, main, timeout=1)
 
 
 def test_unloaded_artifact(group, by_hand):

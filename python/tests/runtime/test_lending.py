@@ -50,11 +50,25 @@ class ProcessGroup:
         self.used = True
 
     def gather(self, others):
+        # What the ranks ask for comes first, and is the same.
+        given = []
+
         def gather(mine, timeout):
             assert timeout == 7
-            return mine + others
+            given.append(mine)
+            return mine + (mine if len(given) == 1 else others)
 
         return gather
+
+
+def test_ranks_that_ask_for_different_ones(monkeypatch):
+    """Before any of them begins a collective of NCCL, which others would not come to."""
+    process_group = ProcessGroup()
+    monkeypatch.setattr(gather, "make_nccl", process_group.use)
+    message = r"expected the same nccl on all ranks, got \['torch', 'own'\]"
+    with pytest.raises(ValueError, match=message):
+        gather.lend_nccl(process_group, lambda mine, timeout: mine + b"\2", 1, "torch", 7)
+    assert not process_group.used
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,10 @@ import time
 import traceback
 
 # Until all ranks have answered, and what the others get after one has failed.
-SECONDS = 120
+SECONDS = 240
 SECONDS_AFTER_A_FAILURE = 10
 # Collectives of gloo end before the pool gives up, so that a rank can say which one hung.
-COLLECTIVE_SECONDS = 90
+COLLECTIVE_SECONDS = 210
 # How many tests may run out of time before all others fail at once, so that a suite
 # reports what it saw instead of being ended by its own limit.
 MAX_TIMEOUTS = 2

@@ -210,7 +210,8 @@ MOERT_API moert_code moert_artifact_load_bytes(moert_context *context,
                                                const char *name,
                                                moert_artifact **out);
 /// Collective, unless the group has failed. No launch of the artifact is under
-/// way: wait for their streams with moert_context_synchronize first.
+/// way: wait for their streams with moert_context_synchronize first. The handle
+/// is gone afterwards, also after an error.
 MOERT_API moert_code moert_artifact_unload(moert_artifact *artifact);
 /// The manifest's text, valid as long as the artifact.
 MOERT_API const char *moert_artifact_manifest(const moert_artifact *artifact);

@@ -17,7 +17,7 @@ import torch
 
 from moe_mlir.compat import plans
 from moe_mlir.exchange import Exchange
-from moe_mlir.runtime import Group, LoadedArtifact
+from moe_mlir.runtime import Group, LoadedArtifact, gather
 from moe_mlir.torch.binding import Binding, forget_with
 
 
@@ -114,15 +114,6 @@ class Loaded:
         return out
 
 
-def _broadcast(group: Any, value: Any) -> Any:
-    """What rank 0 of a process group has."""
-    import torch.distributed as dist
-
-    values = [value]
-    dist.broadcast_object_list(values, src=dist.get_global_rank(group, 0), group=group)
-    return values[0]
-
-
 class Engine:
     """The exchanges of a buffer: each is compiled and loaded when a call first needs it.
 
@@ -141,12 +132,12 @@ class Engine:
 
     def __init__(self, group: Any, comm: Any = None, timeout: float = 100.0) -> None:
         self._owns_group = not isinstance(group, Group)
-        self._from_rank_0: Callable[[Any], Any] | None = None
+        self._from_rank_0: Callable[[bytes], bytes] | None = None
         if isinstance(group, Group):
             self.group = group
         elif group is not None:
             self.group = Group.from_torch(group, timeout=timeout)
-            self._from_rank_0 = functools.partial(_broadcast, group)
+            self._from_rank_0 = functools.partial(gather.from_rank_0, group, timeout=timeout)
         elif comm is not None:
             backend = "cuda" if torch.cuda.is_available() else "host"
             self.group = Group.from_mpi(comm, timeout=timeout, backend=backend)
@@ -188,15 +179,17 @@ class Engine:
             loaded: LoadedArtifact = self.group.load(plan, **options).loaded
             return loaded
         if artifact is None and self._from_rank_0 is not None:
-            made, error = None, ""
+            # The first byte says which it is, the artifact or an error.
+            made = b""
             if self.rank == 0:
                 try:
-                    made = plan.build(self.ranks, self.group.target, **options).data
+                    made = b"\1" + plan.build(self.ranks, self.group.target, **options).data
                 except Exception as raised:
-                    error = f"{type(raised).__name__}: {raised}"
-            artifact, error = self._from_rank_0((made, error))
-            if artifact is None:
-                raise RuntimeError(f"rank 0 could not compile {plan!r}: {error}")
+                    made = b"\0" + f"{type(raised).__name__}: {raised}".encode()
+            made = self._from_rank_0(made)
+            if made[0] == 0:
+                raise RuntimeError(f"rank 0 could not compile {plan!r}: {made[1:].decode()}")
+            artifact = made[1:]
         loaded = self.group.load(artifact)
         return loaded
 
