@@ -30,6 +30,8 @@ DEFAULT_TIMEOUT = 20.0
 # How many groups have been made of the same devices. The processes of these devices
 # make them in the same order, so they count alike, whatever other groups each of them has.
 _numbers: dict[str, Iterator[int]] = {}
+# The same of exchanges, by the mesh.
+_exchanges: dict[str, Iterator[int]] = {}
 # What ranks of this process have left in the service of jax.distributed for others to
 # read, by the devices as well.
 _left: dict[str, set[str]] = {}
@@ -74,6 +76,20 @@ def lines(mesh: jax.sharding.Mesh, axis: str) -> list[Line]:
         if local:
             found.append(Line(devices, local))
     return found
+
+
+def next_exchange(mesh: jax.sharding.Mesh, axis: str) -> int:
+    """The number of the next exchange of a mesh, the same in all of its processes.
+
+    Programs name exchanges by numbers, and XLA needs the same program in all processes of
+    a mesh. So what each of them has made of other meshes does not count, and an exchange
+    that could be made in some processes only does.
+    """
+    ids = ",".join(str(device.id) for device in mesh.devices.flat)
+    name = f"{ids} {mesh.devices.shape} {mesh.axis_names} {axis}"
+    count = next(_exchanges.setdefault(name, itertools.count()))
+    digest = hashlib.sha256(f"{name} {count}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
 
 
 def ordinal_of(device: Any) -> int:

@@ -100,6 +100,7 @@ class ExpertParallel:
         **options: Any,
     ) -> None:
         _check(plan, mesh, axis)
+        number = _groups.next_exchange(mesh, axis)
         self.plan = plan
         self.mesh = mesh
         self.axis = axis
@@ -113,7 +114,7 @@ class ExpertParallel:
         self._owns_groups = group is None
         try:
             self._join(group, {"timeout": timeout, "reserve": reserve}, artifact, options)
-            number = self._exchange.publish()
+            self._exchange.publish(number)
         except BaseException:
             with contextlib.suppress(MoEError):
                 self._close_groups()

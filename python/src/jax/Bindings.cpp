@@ -62,10 +62,13 @@ void moe::py::bindXla(nb::module_ &module) {
              const std::vector<std::pair<int, XlaExchange::Entries>> &ranks,
              bool areAllHere) { self.exchange->addGroup(ranks, areAllHere); },
           nb::arg("ranks"), nb::arg("are_all_here"))
-      .def("publish",
-           [](OpenExchange &self) {
-             return self.number = XlaExchange::publish(self.exchange);
-           })
+      .def(
+          "publish",
+          [](OpenExchange &self, int64_t number) {
+            XlaExchange::publish(self.exchange, number);
+            self.number = number;
+          },
+          nb::arg("number"))
       .def("retract",
            [](OpenExchange &self) { XlaExchange::retract(self.number); })
       .def("is_idle",

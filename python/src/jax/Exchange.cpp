@@ -19,7 +19,6 @@ namespace {
 struct Published {
   std::mutex mutex;
   std::map<int64_t, std::shared_ptr<XlaExchange>> exchanges;
-  int64_t next = 1;
 };
 } // namespace
 
@@ -85,11 +84,12 @@ void XlaExchange::addGroup(const std::vector<std::pair<int, Entries>> &given,
   }
 }
 
-int64_t XlaExchange::publish(std::shared_ptr<XlaExchange> exchange) {
+void XlaExchange::publish(std::shared_ptr<XlaExchange> exchange,
+                          int64_t number) {
   Published &all = published();
   std::lock_guard<std::mutex> lock(all.mutex);
-  all.exchanges.emplace(all.next, std::move(exchange));
-  return all.next++;
+  if (!all.exchanges.emplace(number, std::move(exchange)).second)
+    refuse("another exchange has the number " + std::to_string(number));
 }
 
 void XlaExchange::retract(int64_t number) {

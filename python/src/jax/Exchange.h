@@ -53,8 +53,8 @@ public:
   void addGroup(const std::vector<std::pair<int, Entries>> &ranks,
                 bool areAllHere);
 
-  /// Makes it known to programs under the number that is returned.
-  static int64_t publish(std::shared_ptr<XlaExchange> exchange);
+  /// Makes it known to programs under this number.
+  static void publish(std::shared_ptr<XlaExchange> exchange, int64_t number);
   static void retract(int64_t number);
   /// Null when it is closed, or the program was compiled for another one.
   static std::shared_ptr<XlaExchange> find(int64_t number,

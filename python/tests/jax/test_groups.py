@@ -13,11 +13,13 @@ import time
 
 import jax
 import layers
+import numpy as np
 import pytest
 
 import moe_mlir.jax
 from moe_mlir import Group, MoEError
 from moe_mlir.exchange import Exchange
+from moe_mlir.jax import _groups
 
 PLAN = Exchange(**layers.USUAL, dtype="f32", layout="expert_major")
 SECONDS = 20
@@ -115,3 +117,17 @@ def test_an_exception_fails_groups_that_were_made(monkeypatch):
     with pytest.raises(KeyError), expert_parallel():
         raise KeyError("mine")
     assert told == [(0, "KeyError: 'mine'"), (1, "KeyError: 'mine'")]
+
+
+def test_numbers_in_programs_are_those_of_the_mesh(monkeypatch):
+    """Processes of a mesh have to trace the same program, whatever else each has made."""
+    two, four = (jax.sharding.Mesh(np.array(jax.devices()[:n]), ("ep",)) for n in (2, 4))
+    monkeypatch.setattr(_groups, "_exchanges", {})
+    alone = [_groups.next_exchange(four, "ep") for _ in range(2)]
+    monkeypatch.setattr(_groups, "_exchanges", {})
+    between = []
+    for _ in range(2):
+        between.append(_groups.next_exchange(two, "ep"))
+        assert _groups.next_exchange(four, "ep") == alone[len(between) - 1]
+    assert len({*alone, *between}) == 4
+    assert all(0 <= number < 2**63 for number in alone)
