@@ -25,7 +25,6 @@ from moe_mlir.exchange.signature import sends_along_blocks
 from moe_mlir.runtime import Group, LoadedArtifact
 from moe_mlir.runtime.dtypes import torch_dtype
 from moe_mlir.torch.entries import Entries
-from moe_mlir.torch.inductor import keep_order_of_graphs
 from moe_mlir.torch.memory import Kind, empty_on
 
 _numbers = itertools.count()
@@ -73,7 +72,6 @@ class Binding(Entries):
 
     def __init__(self, plan: Exchange, group: Group, loaded: LoadedArtifact) -> None:
         super().__init__(plan, group, loaded)
-        keep_order_of_graphs()
         what = f"{plan!r} {group.size} {group.device}".encode()
         self.name = f"{next(_numbers)}-{hashlib.sha256(what).hexdigest()[:12]}"
         self.is_expert_major = plan.is_expert_major

@@ -22,6 +22,7 @@ import torch
 from moe_mlir.torch import gradients
 from moe_mlir.torch.binding import find
 from moe_mlir.torch.calls import Call, call_kernel
+from moe_mlir.torch.inductor import keep_order_of_graphs
 
 _library = torch.library.Library("moe_mlir", "DEF")
 OPS = torch.ops.moe_mlir
@@ -39,7 +40,14 @@ def _define(schema: str, kernel: Any, fake: Any) -> None:
     name = schema.partition("(")[0]
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _library.impl(name, kernel, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"moe_mlir::{name}", fake, lib=_library)
+
+    @functools.wraps(fake)
+    def traced(*args: Any, **more: Any) -> Any:
+        # A graph is traced before inductor orders it.
+        keep_order_of_graphs()
+        return fake(*args, **more)
+
+    torch.library.register_fake(f"moe_mlir::{name}", traced, lib=_library)
 
 
 def _differentiate(name: str, kernel: Any, setup: Any, backward: Any) -> Call:

@@ -44,7 +44,7 @@ def keeps_order(group):
         num_experts=8, top_k=2, hidden=HIDDEN, dtype="f32", max_tokens=256,
         layout="expert_major", padding="zero", combine_weights=True,
     )  # fmt: skip
-    torch._inductor.config.reorder_for_peak_memory = True
+    torch._inductor.config.reorder_for_peak_memory = True  # as it is by default
     with moe.torch.ExpertParallel(plan, timeout=SECONDS) as ep, torch.no_grad():
         generator = torch.Generator().manual_seed(0)
         router = torch.randn(HIDDEN, 8, generator=generator)
