@@ -140,13 +140,24 @@ def test_time_in_which_a_job_is_stopped_does_not_count(runner, launcher):
     assert len(runner.outputs()) == 3
 
 
-def test_strangers_who_say_nothing(runner):
-    # Rank 1 is late, so that strangers find the place.
+def start_with_a_late_rank(runner):
+    """A job whose rank 1 is late, so that strangers find the place; and the place."""
     process = start_job(runner, "mpirun", copying(runner),
                         "moe-run@1 bind 1 stop", timeout=20)
     wait_until(lambda: meeting_places(runner))
     wait_until(lambda: any(map(is_stopped, processes(runner.marker))))
     (place,) = meeting_places(runner)
+    return process, place
+
+
+def succeeds_when_continued(runner, process):
+    send(filter(is_stopped, processes(runner.marker)), signal.SIGCONT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
+
+
+def test_strangers_who_say_nothing(runner):
+    process, place = start_with_a_late_rank(runner)
     strangers = []
     for _ in range(50):
         stranger = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -156,20 +167,13 @@ def test_strangers_who_say_nothing(runner):
     strangers[1].send(b'{"rank": -5}')
     strangers[2].send(b'{"rank": 1e99, "error": 3}')
     strangers[3].send(b'[]')
-    for pid in filter(is_stopped, processes(runner.marker)):
-        os.kill(pid, signal.SIGCONT)
-    _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (0, "")
+    succeeds_when_continued(runner, process)
     assert len(runner.outputs()) == 3
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
 def test_processes_of_other_users_are_turned_away(runner):
-    process = start_job(runner, "mpirun", copying(runner),
-                        "moe-run@1 bind 1 stop", timeout=20)
-    wait_until(lambda: meeting_places(runner))
-    wait_until(lambda: any(map(is_stopped, processes(runner.marker))))
-    (place,) = meeting_places(runner)
+    process, place = start_with_a_late_rank(runner)
     # As rank 1, which has not come yet.
     lie = ("import socket, os, sys; os.setuid(65534); "
            "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
@@ -180,7 +184,4 @@ def test_processes_of_other_users_are_turned_away(runner):
     # The end of the connection, and no welcome.
     assert subprocess.run([sys.executable, "-c", lie], timeout=60,
                           stderr=subprocess.DEVNULL).returncode in (0, 1)
-    for pid in filter(is_stopped, processes(runner.marker)):
-        os.kill(pid, signal.SIGCONT)
-    _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (0, "")
+    succeeds_when_continued(runner, process)
