@@ -22,7 +22,7 @@
 
 #include "MessageCalls.h"
 
-#include "PeerWait.h"
+#include "CallGuard.h"
 #include "moe-runtime/Context.h"
 #include "moe-runtime/Deadline.h"
 
@@ -81,53 +81,6 @@ Status Context::transportError() const {
   return messages ? group->nameDeath(messages->exchanger->poll())
                   : Status::ok();
 }
-
-namespace {
-/// Why an exchange of generated code may end early.
-class CallGuard : public ExchangeGuard {
-public:
-  CallGuard(Exchanger &exchanger, GroupControl &group, double seconds)
-      : exchanger(exchanger), group(group), bounds(group, nullptr, seconds) {}
-
-  Status check(int peer) override {
-    Status status = bounds.check(peer, "a message");
-    if (status.isOk())
-      status = group.nameDeath(exchanger.poll());
-    if (status.isOk() && bounds.isTimeUp()) {
-      status = bounds.timeOut(missing(peer), "expected a message, seen none");
-      if (status.code() == MOERT_TIMEOUT)
-        status = status.detailed([](ErrorDetails &details) {
-          details.what = "message";
-          details.expected = "a message";
-          details.seen = "none";
-        });
-    }
-    hasGivenUp = !status.isOk();
-    return status;
-  }
-
-  void progressed() override { bounds.restart(); }
-
-  /// Whether the exchange ended because of what this guard said.
-  bool hasGivenUp = false;
-
-private:
-  /// The rank that keeps all others waiting. A transport may not know for whom
-  /// it waits, and one that is here may itself wait for another one.
-  int missing(int peer) const {
-    if (peer != group.rank() && !group.isInSameCollective(peer))
-      return peer;
-    for (int other = 0; other < group.size(); ++other)
-      if (other != group.rank() && !group.isInSameCollective(other))
-        return other;
-    return peer;
-  }
-
-  Exchanger &exchanger;
-  GroupControl &group;
-  PeerWait bounds;
-};
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Which collective messages belong to
@@ -268,7 +221,7 @@ bool Context::spread(Spread kind, const void *send, void *recv, int64_t bytes) {
       // First, as in an exchange of rows: then they fit each other.
       return labels ? move({*labels, message}) : move({message});
     });
-    return endMessages(status, guard.hasGivenUp);
+    return endMessages(status, guard.gave(status));
   }
 
   CollectiveId mine = group->collective();
@@ -285,7 +238,7 @@ bool Context::spread(Spread kind, const void *send, void *recv, int64_t bytes) {
   }
   Status status = move({{sent.data(), received.data(), each}});
   if (!status.isOk())
-    return endMessages(status, guard.hasGivenUp);
+    return endMessages(status, guard.gave(status));
   for (int peer = 0; peer < size(); ++peer) {
     const char *part = &received[each * size_t(peer)];
     CollectiveId theirs;
@@ -378,5 +331,5 @@ bool Context::endExchange() {
                             messages->labels->asRows(*labels));
     return messages->exchanger->exchange(messages->rows, runningOn, guard);
   });
-  return endMessages(status, guard.hasGivenUp);
+  return endMessages(status, guard.gave(status));
 }

@@ -8,37 +8,39 @@
 
 #include "Ranks.h"
 #include "RefusedMemory.h"
+#include "SharedCounters.h"
 
+#include "moe-runtime/Deadline.h"
 #include "moe-runtime/Exchanger.h"
 #include "moe-runtime/GroupControl.h"
 #include "moe-runtime/HostBootstrap.h"
 #include "moe-runtime/SymmetricHeap.h"
-#include "moe-runtime/Timings.h"
 
-#include <atomic>
-#include <cstdlib>
-#include <fcntl.h>
+#include <functional>
 #include <gtest/gtest.h>
 #include <random>
-#include <sys/mman.h>
-#include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::rt::test;
 
 namespace {
-/// Gives up after a while.
-class TimedGuard : public ExchangeGuard {
+/// Gives up once something has happened, and fails after a minute.
+class TestGuard : public ExchangeGuard {
 public:
-  explicit TimedGuard(double seconds) : end(nowNs() + int64_t(seconds * 1e9)) {}
+  explicit TestGuard(std::function<bool()> hasHappened = nullptr)
+      : hasHappened(std::move(hasHappened)) {}
   Status check(int peer) override {
-    if (nowNs() < end)
+    if (hasHappened && hasHappened())
+      return makeError(MOERT_TIMEOUT, "no rows of rank %d", peer)
+          .aboutPeer(peer);
+    if (!deadline.isOver())
       return Status::ok();
-    return makeError(MOERT_TIMEOUT, "no rows of rank %d", peer).aboutPeer(peer);
+    return makeError(MOERT_INTERNAL, "a minute without rows of rank %d", peer);
   }
 
 private:
-  int64_t end;
+  std::function<bool()> hasHappened;
+  Deadline deadline{60};
 };
 
 /// What an exchanger of all processes is made from.
@@ -127,7 +129,7 @@ TEST_F(MpiExchangeTest, RowsOfAnySizeArrive) {
     std::vector<RowExchange> views;
     for (Rows &one : rows)
       views.push_back(one.view());
-    TimedGuard guard(60);
+    TestGuard guard;
     Status status = exchanger->exchange(views, stream, guard);
     ASSERT_TRUE(status.isOk()) << status.message();
     for (const Rows &one : rows)
@@ -138,7 +140,7 @@ TEST_F(MpiExchangeTest, RowsOfAnySizeArrive) {
 TEST_F(MpiExchangeTest, MoreThanIsUnderWayAtOnce) {
   std::mt19937 lot(2);
   Rows rows(lot, rank, size, 65536, 400);
-  TimedGuard guard(60);
+  TestGuard guard;
   Status status = exchanger->exchange({rows.view()}, stream, guard);
   ASSERT_TRUE(status.isOk()) << status.message();
   EXPECT_EQ(rows.countWrong(rank, size), 0u);
@@ -150,7 +152,7 @@ TEST_F(MpiExchangeTest, EqualPartsToAll) {
         all(send.size());
     for (size_t i = 0; i < send.size(); ++i)
       send[i] = char(rank * 13 + int(i / bytes) * 7 + int(i));
-    TimedGuard guard(60);
+    TestGuard guard;
     Status status =
         exchanger->allToAll({{send.data(), recv.data(), bytes}}, stream, guard);
     ASSERT_TRUE(status.isOk()) << status.message();
@@ -171,48 +173,30 @@ TEST_F(MpiExchangeTest, EqualPartsToAll) {
 /// What is sent does not wait for the sender's next call of MPI, which may come
 /// late: it may compute, or wait for something else.
 TEST_F(MpiExchangeTest, WhatIsSentArrivesWhileTheSenderDoesOtherThings) {
-  // Ranks tell each other without MPI. Hosts that are namespaces of one machine
-  // share files.
-  char mine[64] = "/tmp/moe-mpi-test-XXXXXX";
-  if (rank == 0) {
-    UniqueFd made(mkstemp(mine));
-    ASSERT_EQ(ftruncate(made.get(), 4096), 0);
-  }
-  std::vector<char> path(sizeof(mine) * size_t(size));
-  ASSERT_TRUE(boot->allGather(mine, sizeof(mine), path.data()).isOk());
-  UniqueFd file(open(path.data(), O_RDWR));
-  void *shared =
-      mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-  ASSERT_NE(shared, MAP_FAILED);
-  auto *arrived = static_cast<std::atomic<int> *>(shared);
+  SharedCounters arrived(*boot);
   std::mt19937 lot(3);
   for (int round = 1; round <= 100; ++round) {
     // Around the size from which MPI asks the receiver first.
     Rows rows(lot, rank, size, 23040, 2 + round % 8);
-    TimedGuard guard(10);
+    TestGuard guard;
     Status status = exchanger->exchange({rows.view()}, stream, guard);
     ASSERT_TRUE(status.isOk()) << "round " << round << ": " << status.message();
     EXPECT_EQ(rows.countWrong(rank, size), 0u);
     arrived[rank] = round;
-    TimedGuard wait(20);
-    for (int r = 0; r < size; ++r)
-      while (arrived[r] < round) {
-        ASSERT_TRUE(wait.check(r).isOk())
-            << "round " << round << ": rank " << r << " has not got its rows";
-        usleep(100);
-      }
+    ASSERT_TRUE(arrived.await(round))
+        << "round " << round << ": a rank has not got its rows";
   }
-  munmap(shared, 4096);
   ASSERT_TRUE(boot->barrier().isOk());
-  if (rank == 0)
-    unlink(mine);
 }
 
 TEST_F(MpiExchangeTest, WhatIsGivenUpIsNotWrittenLater) {
   if (size < 2)
     GTEST_SKIP() << "needs 2 ranks";
-  // Rank 1 comes when the others have given up. Small rows and large ones, of
-  // which the sender waits for the receiver.
+  // Rank 1 comes when the others have given up, which they do when all have
+  // what the rest sends. Small rows and large ones, of which the sender waits
+  // for the receiver.
+  SharedCounters arrived(*boot);
+  int round = 0;
   for (size_t rowBytes : {size_t(8), size_t(3) << 20}) {
     std::vector<int32_t> starts(size), ones(size, 1);
     for (int r = 0; r < size; ++r)
@@ -224,7 +208,20 @@ TEST_F(MpiExchangeTest, WhatIsGivenUpIsNotWrittenLater) {
     if (rank == 1) {
       ASSERT_TRUE(boot->barrier().isOk());
     }
-    TimedGuard guard(0.3);
+    ++round;
+    auto hasAllBut1 = [&] {
+      bool hasAll = true;
+      for (int r = 0; r < size; ++r)
+        hasAll &= r == 1 || r == rank ||
+                  recv[rowBytes * size_t(r + 1) - 1] == char(r + 1);
+      if (hasAll)
+        arrived[rank] = round;
+      return arrived.haveAll(round, /*except=*/1);
+    };
+    // Nobody sends to rank 1 any more.
+    Deadline shortly(0.3);
+    auto isLate = [&] { return shortly.isOver(); };
+    TestGuard guard(rank == 1 ? std::function<bool()>(isLate) : hasAllBut1);
     Status status = exchanger->exchange({rows}, stream, guard);
     if (rank != 1) {
       EXPECT_EQ(status.code(), MOERT_TIMEOUT);
@@ -241,7 +238,7 @@ TEST_F(MpiExchangeTest, WhatIsGivenUpIsNotWrittenLater) {
         ASSERT_TRUE(boot->barrier().isOk());
     }
     // It refuses work until it is reset.
-    TimedGuard patient(60);
+    TestGuard patient;
     if (rank != 1) {
       EXPECT_EQ(exchanger->exchange({rows}, stream, patient).code(),
                 MOERT_INTERNAL);
@@ -264,12 +261,14 @@ TEST_F(MpiExchangeTest, RunningOutOfMemoryLeavesNothingBehind) {
   std::vector<char> send(3 * rowBytes * size_t(size)), recv(send.size());
   RowExchange rows{send.data(),   starts.data(), threes.data(), recv.data(),
                    starts.data(), threes.data(), rowBytes};
-  TimedGuard hasty(0.5), patient(60);
+  SharedCounters thrown(*boot);
+  TestGuard hasty([&] { return thrown[0] == 1; }), patient;
   if (rank == 0) {
     // Two messages are under way by then.
     RefusedMemory refused(rowBytes, 2);
     EXPECT_THROW((void)exchanger->exchange({rows}, stream, patient),
                  std::bad_alloc);
+    thrown[0] = 1;
   } else {
     EXPECT_EQ(exchanger->exchange({rows}, stream, hasty).code(), MOERT_TIMEOUT);
   }
@@ -289,6 +288,8 @@ TEST_F(MpiExchangeTest, RunningOutOfMemoryLeavesNothingBehind) {
 TEST_F(MpiExchangeTest, CountsThatDisagreeAreInvalid) {
   if (size < 2)
     GTEST_SKIP() << "needs 2 ranks";
+  SharedCounters seen(*boot);
+  int round = 0;
   // In one message, and in the last of several.
   struct Case {
     int32_t sent, expected;
@@ -305,9 +306,13 @@ TEST_F(MpiExchangeTest, CountsThatDisagreeAreInvalid) {
       std::vector<char> send(3 * rowBytes * size_t(size)), recv(send.size());
       RowExchange rows{send.data(),   starts.data(),   sent.data(), recv.data(),
                        starts.data(), expected.data(), rowBytes};
-      TimedGuard guard(0.5);
-      Status status = exchanger->exchange({rows}, stream, guard);
+      ++round;
+      // Those who send to rank 0, or expect its rows, may wait in vain.
+      TestGuard patient, hasty([&] { return seen[0] == round; });
+      Status status =
+          exchanger->exchange({rows}, stream, rank == 0 ? patient : hasty);
       if (rank == 0) {
+        seen[0] = round;
         EXPECT_EQ(status.code(), MOERT_INVALID_COUNT);
         EXPECT_EQ(status.details().peer, 1);
         EXPECT_EQ(status.message(),
