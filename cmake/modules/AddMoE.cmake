@@ -34,12 +34,46 @@ function(moe_target_settings target)
     -fno-exceptions)
 endfunction()
 
+# What most libraries include. Not our own headers: a change of one of these would
+# compile everything anew.
+moe_precompile_headers(MoEPrecompiledMLIR
+  LINK_LIBS MoE::MLIRHeaders
+  HEADERS
+    llvm/ADT/TypeSwitch.h
+    llvm/Support/FormatVariadic.h
+    mlir/Conversion/LLVMCommon/MemRefBuilder.h
+    mlir/Conversion/LLVMCommon/Pattern.h
+    mlir/Conversion/LLVMCommon/TypeConverter.h
+    mlir/Dialect/Arith/IR/Arith.h
+    mlir/Dialect/ControlFlow/IR/ControlFlowOps.h
+    mlir/Dialect/Func/IR/FuncOps.h
+    mlir/Dialect/GPU/IR/GPUDialect.h
+    mlir/Dialect/LLVMIR/LLVMDialect.h
+    mlir/Dialect/LLVMIR/NVVMDialect.h
+    mlir/Dialect/Linalg/IR/Linalg.h
+    mlir/Dialect/Math/IR/Math.h
+    mlir/Dialect/MemRef/IR/MemRef.h
+    mlir/Dialect/SCF/IR/SCF.h
+    mlir/Dialect/Shard/IR/ShardOps.h
+    mlir/Dialect/Tensor/IR/Tensor.h
+    mlir/Dialect/Vector/IR/VectorOps.h
+    mlir/IR/Builders.h
+    mlir/IR/BuiltinOps.h
+    mlir/IR/PatternMatch.h
+    mlir/Pass/PassManager.h
+    mlir/Transforms/DialectConversion.h
+    mlir/Transforms/GreedyPatternRewriteDriver.h)
+if(TARGET MoEPrecompiledMLIR)
+  moe_target_settings(MoEPrecompiledMLIR)
+endif()
+
 # add_moe_library(<name> <sources>... [LINK_LIBS <libraries>...] [DEPENDS ...]):
 # installed and exported; others link MoEIR as MoE::IR, here and once installed.
 function(add_moe_library name)
   cmake_parse_arguments(ARG "" "" "LINK_LIBS;DEPENDS" ${ARGN})
   add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
   moe_target_settings(${name})
+  moe_use_precompiled_headers(${name} MoEPrecompiledMLIR)
   target_link_libraries(${name} PUBLIC ${ARG_LINK_LIBS} INTERFACE MoE::MLIR)
   # Generated headers of all dialects and passes first: cheap, and no library
   # has to list which of them it includes.

@@ -88,20 +88,23 @@ function(add_moe_python_module name)
     PYTHON_PATH ${MOE_PYTHON_DIR} DEPENDS ${name} moe-python-files)
 endfunction()
 
-# moe_python_test(<name> <folder> [TIMEOUT <seconds>] [ENVIRONMENT <name=value>...]
-#                 [PYTHON <command>...]):
+# moe_python_test(<name> <folder> [TIMEOUT <seconds>] [COST <seconds>]
+#                 [ENVIRONMENT <name=value>...] [PYTHON <command>...]):
 # pytest on python/tests/<folder>, with the package of the build tree and the Python
 # of the build, or a command that runs another one. Tests find programs in
 # MOE_BIN_DIR and the driver that interprets PTX in MOE_STANDIN_DRIVER_DIR. The exit
 # status 77 says that they were skipped. A test that hangs prints its stacks, since
 # CTest ends a suite without a word about it.
 function(moe_python_test name folder)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "ENVIRONMENT;PYTHON" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;COST" "ENVIRONMENT;PYTHON" ${ARGN})
   if(NOT MOE_ENABLE_TESTS)
     return()
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
+  endif()
+  if(NOT ARG_COST)
+    set(ARG_COST 0)
   endif()
   if(NOT ARG_PYTHON)
     set(ARG_PYTHON ${Python_EXECUTABLE})
@@ -110,7 +113,7 @@ function(moe_python_test name folder)
     COMMAND ${ARG_PYTHON} -m pytest -q -rs -p no:cacheprovider
       -o faulthandler_timeout=200 ${CMAKE_CURRENT_SOURCE_DIR}/tests/${folder}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS python
-    SKIP_RETURN_CODE 77
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} COST ${ARG_COST}
+    LABELS python SKIP_RETURN_CODE 77
     ENVIRONMENT "PYTHONPATH=${MOE_PYTHON_DIR};PYTHONDONTWRITEBYTECODE=1;MOE_BIN_DIR=${PROJECT_BINARY_DIR}/bin;MOE_TEST_ARTIFACT_DIR=${PROJECT_BINARY_DIR}/runtime/tests/artifacts;MOE_STANDIN_DRIVER_DIR=$<TARGET_FILE_DIR:moe-standin-driver>;${ARG_ENVIRONMENT}")
 endfunction()

@@ -15,17 +15,21 @@ from differential import check_results
 from pool import Failure, Pool
 from report import Skip
 
-INPUT_SETS, REPLAYS = 4, 3
 
 
-def capture(pool, key, name, cases, into=False, seconds=60):
+def rounds(settings):
+    """How many sets of inputs a graph gets, and how often it is replayed with
+    each. What takes a GPU microseconds takes the stand-in seconds: there it is
+    two, the fewest with which both inputs and replays follow others."""
+    return (2, 2) if settings.stand_in else (4, 3)
+
+
+def capture(pool, settings, key, name, cases, into=False, seconds=60):
     """Per rank, what it saw after each set of inputs. With `into` the graph
     writes to memory that the ranks give."""
+    replays = rounds(settings)[1]
     per_rank = [
-        (
-            key, name, [scenes.tensors(case, rank) for case in cases], REPLAYS,
-            into,
-        )
+        (key, name, [scenes.tensors(case, rank) for case in cases], replays, into)
         for rank in range(pool.group)
     ]
     answers = pool.ask("capture", per_rank, seconds)
@@ -48,9 +52,9 @@ def check_replays(cases, seen):
             raise Failure(f"inputs {number}: {failure}") from None
 
 
-def check_error_in_replay(pool, key, good, bad):
+def check_error_in_replay(pool, settings, key, good, bad):
     """A replay meets bad input: every rank learns of it, no rank hangs."""
-    seen = capture(pool, key, "dispatch_rank_major", [good, bad, good])
+    seen = capture(pool, settings, key, "dispatch_rank_major", [good, bad, good])
     for rank, steps in enumerate(seen):
         if len(steps) != 2 or steps[0][0] != "done" or steps[1][0] != "status":
             raise Failure(f"rank {rank}: {[step[0] for step in steps]}")
@@ -62,7 +66,7 @@ def check_error_in_replay(pool, key, good, bad):
             raise Failure(f"rank {rank}: no op in {steps[1]}")
     pool.all("reset")
     # Eager calls work again.
-    again = capture(pool, key, "dispatch_rank_major", [good])
+    again = capture(pool, settings, key, "dispatch_rank_major", [good])
     check_replays([good], again)
 
 
@@ -113,15 +117,15 @@ def run_group(report, settings, artifacts, ranks, kind, place=None, environment=
                     for number in range(2)
                 )
                 bad.inputs[1].arrays[ranks - 1][3, 1] = 1000
-                check_error_in_replay(pool, key, good, bad)
+                check_error_in_replay(pool, settings, key, good, bad)
                 return
             cases = [
                 scenes.scene(kind, name, ranks, settings.seed, number)
-                for number in range(INPUT_SETS)
+                for number in range(rounds(settings)[0])
             ]
-            check_replays(cases, capture(pool, key, name, cases))
+            check_replays(cases, capture(pool, settings, key, name, cases))
             if kind == "graphs":
-                given = capture(pool, key, name, cases, into=True)
+                given = capture(pool, settings, key, name, cases, into=True)
                 check_replays(cases, given)
 
         if not report.test(f"{place}/{name}", test) and pool:

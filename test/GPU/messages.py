@@ -98,7 +98,7 @@ def check_overflow(pool, key, name, settings):
     for case in (good, bad):
         keep_rows(name, case, scenes.ROOM)
     fill_rows(name, bad)
-    seen = graphs.capture(pool, key, name, [good, bad, good])
+    seen = graphs.capture(pool, settings, key, name, [good, bad, good])
     graphs.check_replays([good], [steps[:1] for steps in seen])
     for rank, steps in enumerate(seen):
         if len(steps) != 2 or steps[1][0] != "status":
@@ -110,7 +110,7 @@ def check_overflow(pool, key, name, settings):
     if f"{scenes.ROOM + 1}" not in text or "pair capacity" not in text:
         raise Failure(f"an error that does not say how many: {text}")
     pool.all("reset")
-    graphs.check_replays([good], graphs.capture(pool, key, name, [good]))
+    graphs.check_replays([good], graphs.capture(pool, settings, key, name, [good]))
 
 
 def run_overflows(report, settings, artifacts, environment):
