@@ -122,7 +122,9 @@ StartError JobProcess::awaitVisitors(int listener,
     }
     if (error.exitCode && !leaving)
       leaving.emplace(errorSeconds);
-    if (numRanks == size || (leaving && leaving->isOver()))
+    // What is known says more than who is missing.
+    if (numRanks == size || (leaving && leaving->isOver()) ||
+        (error.exitCode && meeting->isOver()))
       return error;
     if (meeting->isOver())
       return missing(
