@@ -16,8 +16,8 @@ from gpu import group
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(group, "UNIT_SECONDS", 3)
-    monkeypatch.setattr(group, "GRACE_SECONDS", 1)
+    monkeypatch.setattr(group, "UNIT_SECONDS", 10)
+    monkeypatch.setattr(group, "GRACE_SECONDS", 10)
 
 
 def measure(*kinds, seconds=60):

@@ -111,7 +111,7 @@ TEST_P(GraphTest, RankThatDoesNotReplayIsNamed) {
           EXPECT_EQ(status.code(), MOERT_TIMEOUT);
           for (const char *part :
                {"rank 2: test.rotate at exchange.c:3:3, phase 'rotate': timed "
-                "out after 1 s waiting for rank 1: expected signal 2, seen 1",
+                "out after 5 s waiting for rank 1: expected signal 2, seen 1",
                 "rank 1 was last seen not in a call"})
             EXPECT_NE(status.message().find(part), std::string::npos)
                 << status.message();
@@ -129,7 +129,7 @@ TEST_P(GraphTest, RankThatDoesNotReplayIsNamed) {
         output->deleter(output);
         ASSERT_OK(context.boot().barrier());
       },
-      1);
+      5);
 }
 
 /// The work of this rank on it goes on for a while after its launch is done.

@@ -21,6 +21,10 @@
 
 namespace moe::rt::cts {
 
+/// Of waits in vain, in seconds. Longer than a busy machine keeps one rank from
+/// what the others do in time: the group is made under this time-out as well.
+inline constexpr double shortTimeout = 4;
+
 inline void expectParts(const Status &status,
                         std::initializer_list<const char *> parts) {
   for (const char *part : parts)

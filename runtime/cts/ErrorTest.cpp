@@ -157,7 +157,7 @@ TEST_P(ErrorTest, TimeOutSaysWhoWhereAndWhatWasSeen) {
                     status.code() == MOERT_PEER_FAILED);
         expectParts(status,
                     {"test.gather at exchange.c:1:1, phase 'complete': timed "
-                     "out after 0.5 s waiting for rank 2: expected signal 2, "
+                     "out after 4 s waiting for rank 2: expected signal 2, "
                      "seen 1; rank 2 was last seen not in a call"});
         const ErrorDetails &details = status.details();
         EXPECT_EQ(details.rank, context.rank());
@@ -169,7 +169,7 @@ TEST_P(ErrorTest, TimeOutSaysWhoWhereAndWhatWasSeen) {
         EXPECT_EQ(details.expected, "2");
         EXPECT_EQ(details.seen, "1");
       },
-      0.5);
+      shortTimeout);
 }
 
 TEST_P(ErrorTest, RankThatNeverArrivesAtAnEntry) {
@@ -188,14 +188,14 @@ TEST_P(ErrorTest, RankThatNeverArrivesAtAnEntry) {
         EXPECT_TRUE(status.code() == MOERT_TIMEOUT ||
                     status.code() == MOERT_PEER_FAILED);
         expectParts(status, {"call of entry 'gather' of artifact art",
-                             "timed out after 0.5 s waiting for rank 2 to "
+                             "timed out after 4 s waiting for rank 2 to "
                              "arrive; rank 2 was last seen not in a call"});
         EXPECT_EQ(status.details().peer, 2);
         EXPECT_EQ(status.details().expected,
                   "call of entry 'gather' of artifact art");
         EXPECT_EQ(status.details().seen, "not in a call");
       },
-      0.5);
+      shortTimeout);
 }
 
 TEST_P(ErrorTest, RankThatHasLeftTheGroup) {
@@ -269,6 +269,8 @@ TEST_P(ErrorTest, RanksThatAreStoppedTogetherAreNotLate) {
   runGroup(
       GetParam(), 3,
       [](Context &context) {
+        // Whoever keeps the ranks' bootstrap together may not be stopped.
+        context.boot().setTimeout(60);
         auto artifact = context.load(artifactPath("exchange3"), "art");
         ASSERT_OK(artifact.status());
         Entry &entry = **(*artifact)->entry("gather");
@@ -277,7 +279,7 @@ TEST_P(ErrorTest, RanksThatAreStoppedTogetherAreNotLate) {
         // time: on a device only what the host waits for is of interest here.
         int rounds = context.device().isAsynchronous() ? 1 : 2;
         for (int round = 0; round < rounds; ++round) {
-          pid_t stopper = stopAllRanks(context, 0.1, 0.9);
+          pid_t stopper = stopAllRanks(context, 0.1, shortTimeout + 1);
           // Once all ranks meet before the call, once they wait in it.
           if (context.rank() == 2)
             usleep(300000);
@@ -287,7 +289,7 @@ TEST_P(ErrorTest, RanksThatAreStoppedTogetherAreNotLate) {
           endStopper(stopper);
         }
       },
-      0.6);
+      shortTimeout);
 }
 
 TEST_P(ErrorTest, ErrorOutsideOfACallReachesTheOthers) {

@@ -125,9 +125,9 @@ void PoolServer::noteDeath(int rank, int code, const std::string &how) {
 /// When nobody has said anything for too long, ends those that run and do not
 /// wait for others. False when even that did not help.
 bool PoolServer::endSilent() {
-  if (nowNs() - lastHeardNs < silenceNs)
+  if (!silence.hasPassed(silenceSeconds))
     return true;
-  lastHeardNs = nowNs();
+  silence = WaitClock();
   std::vector<int> silent, alive;
   for (int r = 0; r < int(workers.size()); ++r) {
     if (workers[r].pid <= 0 || !workers[r].death.empty())
@@ -141,7 +141,7 @@ bool PoolServer::endSilent() {
       continue;
     kill(workers[r].pid, SIGKILL);
     noteDeath(r, 128 + SIGKILL,
-              format("killed after %g s of silence", silenceNs / 1e9));
+              format("killed after %g s of silence", silenceSeconds));
   }
   return !alive.empty();
 }
@@ -193,7 +193,7 @@ void PoolServer::tell(int rank, const PoolMessage &message, int fd) {
 }
 
 void PoolServer::handle(int rank, const PoolMessage &message) {
-  lastHeardNs = nowNs();
+  silence = WaitClock();
   switch (message.kind) {
   case PoolMessage::Join:
     join(rank, message);

@@ -11,6 +11,7 @@
 
 #include "RankPool.h"
 #include "moe-runtime/SocketHub.h"
+#include "moe-runtime/WaitClock.h"
 
 #include <atomic>
 #include <list>
@@ -46,8 +47,7 @@ private:
 /// The parent of the pool.
 class PoolServer {
 public:
-  explicit PoolServer(double silenceSeconds)
-      : silenceNs(int64_t(silenceSeconds * 1e9)) {}
+  explicit PoolServer(double silenceSeconds) : silenceSeconds(silenceSeconds) {}
 
   /// Forks the workers. In one of them, returns true and makes `worker`.
   bool start(int size, std::unique_ptr<PoolWorker> &worker);
@@ -90,8 +90,8 @@ private:
   std::vector<Worker> workers;
   std::map<int, Group> groups; ///< those that some rank still waits for
   std::list<GroupServer> servers;
-  int64_t silenceNs;
-  int64_t lastHeardNs = nowNs();
+  double silenceSeconds;
+  WaitClock silence; ///< since a worker was heard
   bool hasFailed = false;
 };
 

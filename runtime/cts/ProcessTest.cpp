@@ -14,16 +14,6 @@
 using namespace moe::rt;
 using namespace moe::rt::cts;
 
-/// Another process kills this one after `delay` seconds.
-static void dieLater(double delay) {
-  pid_t mine = getpid();
-  if (fork() != 0)
-    return;
-  usleep(unsigned(delay * 1e6));
-  kill(mine, SIGKILL);
-  _exit(0);
-}
-
 TEST_F(ProcessTest, ResetAfterADeathSaysSo) {
   runGroup(
       RankKind::Processes, 3,
@@ -55,18 +45,27 @@ TEST_F(ProcessTest, DeathOfARankThatWaitsForItsDevice) {
         ASSERT_OK(artifact.status());
         Entry &entry = **(*artifact)->entry("rotate_times");
         ASSERT_OK(callRotateTimes(context, entry, 1));
+        pid_t mine = getpid();
+        std::vector<pid_t> all(4);
+        ASSERT_OK(context.boot().allGather(&mine, sizeof(mine), all.data()));
+        bool isAsynchronous = context.device().isAsynchronous();
         if (context.rank() == 1) {
           // Rank 2 does not get to its second rotation, which rank 3 needs.
+          const char *there =
+              isAsynchronous ? "waiting for its GPU" : "in test.rotate";
+          moe::rt::Deadline deadline(60);
+          while (context.control().lastSeen(2).find(there) ==
+                     std::string::npos &&
+                 !deadline.isOver())
+            usleep(1000);
+          kill(all[2], SIGKILL);
           awaitErrorOfOthers(context);
           return;
         }
-        if (context.rank() == 2)
-          dieLater(0.2);
         Status status = callRotateTimes(context, entry, 2);
         if (context.rank() != 3)
           return;
         EXPECT_EQ(status.code(), MOERT_PEER_FAILED);
-        bool isAsynchronous = context.device().isAsynchronous();
         expectParts(
             status,
             {isAsynchronous ? "call of entry 'rotate_times' of artifact art: "

@@ -42,8 +42,8 @@ static void passMessages(Context &context, int iterations) {
     return reinterpret_cast<Mailbox *>(context.heap().peer(*block, r));
   };
   Mailbox *mine = mailboxOf(rank);
-  Deadline deadline(60);
   for (uint64_t epoch = 1; epoch <= uint64_t(iterations); ++epoch) {
+    Deadline deadline(60);
     ASSERT_OK(device.wait(&mine->taken, epoch - 1, deadline));
     uint64_t payload[Mailbox::words];
     for (int i = 0; i < Mailbox::words; ++i)

@@ -11,6 +11,7 @@
 #include "moe-runtime/MemoryFile.h"
 #include "moe-runtime/SocketHub.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <thread>
+#include <unistd.h>
 
 using namespace moe::rt;
 using namespace moe::rt::tests;
@@ -115,12 +117,21 @@ TEST_P(BootstrapTest, StatusOfTheLowestRankThatFailed) {
 
 TEST_P(BootstrapTest, TimeOutNamesTheRanksThatAreMissing) {
   Group group(GetParam(), 4);
+  std::atomic<bool> hasBegun{false};
   group.run(
       [&](Bootstrap &bootstrap) {
-        bootstrap.setTimeout(0.2);
+        bootstrap.setTimeout(4);
+        // Over messages rank 3 hears of rank 2 from rank 1, and gives up soon
+        // after its own time: rank 1 has to begin first.
+        if (bootstrap.rank() == 1)
+          hasBegun = true;
+        while (!hasBegun)
+          usleep(1000);
+        if (GetParam() == Kind::Messages && bootstrap.rank() != 1)
+          usleep(2000000);
         Status status = bootstrap.barrier();
         ASSERT_FALSE(status.isOk());
-        EXPECT_NE(status.message().find("rank 2 did not arrive within 0.2 s"),
+        EXPECT_NE(status.message().find("rank 2 did not arrive within 4 s"),
                   std::string::npos)
             << status.message();
         // And again, at once.

@@ -48,7 +48,7 @@ static void runThreads(int size, const moert_options &options,
 }
 
 TEST(CApiThreadGroupTest, RanksOfThreads) {
-  moert_options options{sizeof(moert_options), 5, 0, nullptr, -1};
+  moert_options options{sizeof(moert_options), 20, 0, nullptr, -1};
   std::vector<int> seen(3);
   runThreads(3, options, [&](moert_context *context) {
     EXPECT_EQ(moert_context_size(context), 3);
@@ -104,7 +104,7 @@ TEST(CApiThreadGroupTest, RankThatNobodyTakes) {
 }
 
 TEST(CApiThreadGroupTest, DetailsOfAnErrorOnAllRanks) {
-  moert_options options{sizeof(moert_options), 0.3, 0, nullptr, -1};
+  moert_options options{sizeof(moert_options), 20, 0, nullptr, -1};
   runThreads(2, options, [](moert_context *context) {
     int rank = moert_context_rank(context);
     moert_artifact *loaded = nullptr;

@@ -208,7 +208,7 @@ TEST(LinkMeetingTest, WhoDoesNotKnowTheAnswerIsNotRankZero) {
       usleep(1000);
     }
   });
-  auto link = visitLink(inviteToLoopback(theirs.port), 1, 0.3);
+  auto link = visitLink(inviteToLoopback(theirs.port), 1, 4);
   EXPECT_EQ(link.status().code(), MOERT_PEER_FAILED);
   expectPart(link.status().message(), "127.0.0.1: somebody else answers");
   isOver = true;

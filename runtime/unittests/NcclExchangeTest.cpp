@@ -8,6 +8,10 @@
 
 #include "NcclGroup.h"
 
+#include "moe-runtime/Deadline.h"
+
+#include <thread>
+
 using namespace moe::rt;
 using namespace moe::rt::tests;
 
@@ -154,6 +158,10 @@ TEST_F(NcclExchangeTest, AsynchronousErrorAndReset) {
     EXPECT_TRUE(rank.isDone(20));
     EXPECT_OK(exchanger.poll());
     (void)exchanger.exchange({rows.exchange()}, StreamRef{}, guard);
+    // The error comes when the stream gets that far.
+    for (Deadline deadline(60);
+         rank.rank() == 0 && exchanger.poll().isOk() && !deadline.isOver();)
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     EXPECT_FALSE(rank.isDone(0.3));
     Status status = exchanger.poll();
     if (rank.rank() == 0) {

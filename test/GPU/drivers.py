@@ -91,7 +91,7 @@ def check(settings, artifacts, ranks, folder, *words):
     one_error(run_tool(settings, args, environment), *words)
     with Pool(settings, ranks, environment=environment) as pool:
         per_rank = [
-            (settings.library, r, ranks, settings.target, 5.0)
+            (settings.library, r, ranks, settings.target, settings.timeout)
             for r in range(ranks)
         ]
         answers = dict(enumerate(pool.ask("join", per_rank)))

@@ -24,7 +24,7 @@ def rounds(settings):
     return (2, 2) if settings.stand_in else (4, 3)
 
 
-def capture(pool, settings, key, name, cases, into=False, seconds=60):
+def capture(pool, settings, key, name, cases, into=False):
     """Per rank, what it saw after each set of inputs. With `into` the graph
     writes to memory that the ranks give."""
     replays = rounds(settings)[1]
@@ -32,7 +32,7 @@ def capture(pool, settings, key, name, cases, into=False, seconds=60):
         (key, name, [scenes.tensors(case, rank) for case in cases], replays, into)
         for rank in range(pool.group)
     ]
-    answers = pool.ask("capture", per_rank, seconds)
+    answers = pool.ask("capture", per_rank, 300 if settings.stand_in else 60)
     for rank, answer in enumerate(answers):
         if not answer.ok:
             raise Failure(f"rank {rank}: {answer}")

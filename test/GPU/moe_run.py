@@ -19,7 +19,7 @@ import scenes
 from pool import Failure
 
 # Every command may take so long.
-ANSWER_SECONDS = 40
+ANSWER_SECONDS = 100
 
 
 def run_tool(settings, args, environment, seconds=ANSWER_SECONDS):

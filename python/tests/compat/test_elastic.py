@@ -39,14 +39,14 @@ def rounding_once(group, name):
 def first_call_of_one_rank(group):
     """Rank 0 refuses what it is given; the others do not wait longer than they were told to."""
     alone = dist.new_group(range(group.size))
-    buffer = elastic(alone, SIZES, num_gpu_timeout_secs=3)
+    buffer = elastic(alone, SIZES, num_gpu_timeout_secs=8)
     tokens = SIZES.max_tokens + (group.rank == 0)
     x = torch.zeros((tokens, SIZES.hidden), dtype=torch.bfloat16)
     ids = torch.zeros((tokens, 1), dtype=torch.int64)
     begun = time.monotonic()
     with pytest.raises((ValueError, RuntimeError)):
         buffer.dispatch(x, ids, num_experts=SIZES.experts)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
     dist.barrier()
     buffer.destroy()
 

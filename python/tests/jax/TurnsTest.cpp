@@ -19,8 +19,8 @@ static bool neverFails() { return false; }
 /// A call behind many others waits for as long as these take.
 TEST(TurnsTest, CallsThatGoOnKeepAWaitAlive) {
   constexpr int numBefore = 15;
-  constexpr double seconds = 1;
-  constexpr auto each = std::chrono::milliseconds(100);
+  constexpr double seconds = 4;
+  constexpr auto each = std::chrono::milliseconds(300);
   Turns turns(1, /*areAllHere=*/true);
   static const int site = 0;
   for (int64_t run = 0; run <= numBefore; ++run)

@@ -34,9 +34,11 @@ ranks = mesh.size
 if how == "alone":
     try:
         if process == 0:
-            moe_mlir.jax.ExpertParallel(plan, mesh, "ep", timeout=1)
+            moe_mlir.jax.ExpertParallel(plan, mesh, "ep", timeout=3)
     except Exception as error:
         print(f"{type(error).__name__}: {error}", flush=True)
+    if process == 0:
+        sys.stdin.read()  # The other process needs the service in this one.
     os._exit(0)  # without the barrier of jax.distributed
 group = Group.from_env() if how == "env" else None
 with moe_mlir.jax.ExpertParallel(plan, mesh, "ep", group=group) as ep:

@@ -58,7 +58,7 @@ def test_programs_end_on_a_busy_machine(cache):
         )
         time.sleep(0.2)  # so that some end while others begin
     try:
-        errors = [program.communicate(timeout=200)[1] for program in programs]
+        errors = [program.communicate(timeout=400)[1] for program in programs]
     finally:
         for program in programs:
             program.kill()

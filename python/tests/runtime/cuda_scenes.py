@@ -232,7 +232,7 @@ def graph_of_a_closed_group():
         for _ in range(3):
             driver.launch_graph(graph, stream)
         owner.synchronize(stream.value)
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 50
         error = refused(group.check)
         assert error.message == (
             f"rank {group.rank}: check: the group is closed; a CUDA graph had calls of it, whose "

@@ -74,12 +74,13 @@ def two_hosts():
 
 def rank_that_fails():
     """The others hear of it across hosts, with its words."""
-    begun = time.monotonic()
+    begun = None
     try:
         with Group.from_mpi(WORLD, timeout=30) as group:
             exchanges(group)
             # All have ended it, so the next one is what fails.
             WORLD.Barrier()
+            begun = time.monotonic()
             if group.rank == 3:
                 raise KeyError("no such expert")
             error = refused(exchanges, group)

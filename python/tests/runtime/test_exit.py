@@ -22,18 +22,18 @@ import threading, time
 import moe_mlir as moe
 
 class Late:
-    def __init__(self):
-        self.cycle = self
+    def __init__(self, seconds=2):
+        self.cycle, self.seconds = self, seconds
     def __del__(self, sleep=time.sleep):
-        sleep(2)
+        sleep(self.seconds)
 """
 
 # The other rank never comes, so the call ends by itself, with an error.
 IN_A_CALL = SLOW_END + """
-alone, other = moe.Group.local(2, timeout=1)
+alone, other = moe.Group.local(2, timeout=4)
 threading.Thread(target=lambda: alone.empty(4, "f32"), daemon=True).start()
 time.sleep(0.2)
-Late()
+Late(6)
 """
 
 # Python code that the runtime calls, here an all-gather, comes back to C++ as well.

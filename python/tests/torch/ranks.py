@@ -170,8 +170,13 @@ class Pool:
         if not trace.exists():
             return f"has not begun within {self.seconds} s"
         os.kill(self.processes[rank].pid, signal.SIGUSR1)
-        time.sleep(1)
-        return f"has not answered; it was at\n{trace.read_text('utf-8')}"
+        stack, end = "", time.monotonic() + 30
+        while time.monotonic() < end:
+            time.sleep(1)
+            before, stack = stack, trace.read_text("utf-8")
+            if stack and stack == before:
+                break
+        return f"has not answered; it was at\n{stack}"
 
     def kill(self):
         """End the processes at once; the next call of `run` starts others."""

@@ -33,6 +33,6 @@ print("done", ep.group.is_closed)
 def test_a_closed_group_keeps_no_process_group(cache, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, tmp_path / "store"],
-        stdout=subprocess.PIPE, text=True, timeout=100, check=False,
+        stdout=subprocess.PIPE, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "done True\n")

@@ -18,7 +18,7 @@ import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "examples" / "torch_moe"
-SECONDS = 150
+SECONDS = 400
 
 FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>.*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)^```$",

@@ -18,7 +18,7 @@ import pytest
 
 SCENES = pathlib.Path(__file__).with_name("hosts_scenes.py")
 DRIVER = os.environ.get("MOE_STANDIN_DRIVER_DIR", "")
-SECONDS = 150
+SECONDS = 400
 
 sys.path.insert(0, str(SCENES.parents[1]))
 

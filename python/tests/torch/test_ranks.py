@@ -11,7 +11,7 @@ import os
 import time
 
 import pytest
-from ranks import MAX_TIMEOUTS, Pool
+from ranks import MAX_TIMEOUTS, SECONDS, Pool
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,9 @@ def pool(tmp_path_factory):
 
 @pytest.fixture
 def impatient(pool):
-    """The same processes, which have 3 s for what they are asked."""
+    """The same processes, which have 10 s for what they are asked."""
     assert pool.run(add, 0) == [0, 1]
-    kept, pool.seconds = pool.seconds, 3
+    kept, pool.seconds = pool.seconds, 10
     yield pool
     pool.seconds, pool.timeouts = kept, 0
 
@@ -92,7 +92,7 @@ def test_processes_that_ended_between_tests(pool):
 
 def test_suite_that_hangs_ends_before_its_own_limit(impatient):
     for _ in range(MAX_TIMEOUTS):
-        impatient.seconds = 60
+        impatient.seconds = SECONDS
         impatient.run(add, 0)
         impatient.seconds = 3
         with pytest.raises(AssertionError, match="has not answered"):

@@ -46,15 +46,17 @@ def runner(tmp_path):
     shared_memory = listing("/dev/shm")
     runner = Runner(tmp_path)
     yield runner
-    deadline = time.time() + 5
-    while processes(runner.marker) and time.time() < deadline:
+    def left():
+        """Shared memory, but for that of Open MPI and of Python beside this test."""
+        return {name for name in listing("/dev/shm") - shared_memory
+                if not name.startswith(("vader_segment", "sem.", "psm_", "torch_"))}
+
+    deadline = time.time() + 60
+    while (processes(runner.marker) or left()) and time.time() < deadline:
         time.sleep(0.05)
     assert processes(runner.marker) == []
     assert listing(runner.tmp) == set()
-    # vader is Open MPI's own.
-    left = {n for n in listing("/dev/shm") - shared_memory
-            if not n.startswith("vader_segment")}
-    assert left == set()
+    assert left() == set()
 
 
 @pytest.fixture

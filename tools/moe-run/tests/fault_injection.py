@@ -322,7 +322,7 @@ class Injection:
     def check(self, code: int, stdout: str, stderr: str,
               older: set[str]) -> None:
         what = f"{self.text}: exit code {code}, {stderr!r}"
-        deadline = time.time() + 10
+        deadline = time.time() + 60
         while processes(self.runner.marker) and time.time() < deadline:
             time.sleep(0.02)
         assert processes(self.runner.marker) == [], what

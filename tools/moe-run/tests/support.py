@@ -95,7 +95,7 @@ class Runner:
     def run(self, *args, code=0, prefix=(), program=None):
         command = [*prefix, program or MOE_RUN, *map(str, args)]
         result = subprocess.run(
-            command, cwd=self.folder, env=self.env, text=True, timeout=120,
+            command, cwd=self.folder, env=self.env, text=True, timeout=600,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert result.returncode == code, (result.returncode, result.stdout,
                                            result.stderr)

@@ -102,17 +102,18 @@ def test_errors_on_a_gpu(runner, gpus):
         "rank 1: test.gather at exchange.c:1:1, phase 'put': invalid expert: "
         "expert id of token 3, slot 1: expected -1 to 7, seen 12")
     # A wait in a kernel.
-    error = runner.fail(*on_cuda(runner.exchange(LOOP)), "--timeout", 2)
+    error = runner.fail(*on_cuda(runner.exchange(LOOP)), "--timeout", 5)
     assert ("test.gather at exchange.c:1:1, phase 'complete': timed out after "
-            "2 s waiting for rank 1: expected signal 1, seen 0") in error
+            "5 s waiting for rank 1: expected signal 1, seen 0") in error
 
 
 def test_rank_with_a_gpu_dies(runner, gpus):
     begin = time.time()
-    result = runner.run(*on_cuda(runner.exchange(KILL, who=3)), code=1)
+    result = runner.run(*on_cuda(runner.exchange(KILL, who=3)), "--timeout", 1000,
+                        code=1)
     assert "rank 3: killed by signal 9 (Killed)" in result.stderr
-    # Long before the time-out of 20 s.
-    assert time.time() - begin < 15
+    # Long before the time-out.
+    assert time.time() - begin < 120
 
 
 def test_gpus_that_do_not_reach_each_other(runner, standin):

@@ -38,15 +38,15 @@ def test_rank_that_dies(runner, mode, how):
         how = "ended early with exit code"
     begin = time.time()
     result = runner.run(*runner.exchange(mode, who=3), "--out", "y{rank}.npy",
-                        code=1)
+                        "--timeout", 1000, code=1)
     lines = [line for line in result.stderr.splitlines()
              if line.startswith("moe-run: error: ")]
     assert len(lines) == 1
     assert lines[0].startswith(f"moe-run: error: rank 3: {how}")
     # What another rank saw of it.
     assert "test.gather at exchange.c:1:1" in lines[0]
-    # Long before the time-out of 20 s.
-    assert time.time() - begin < 15
+    # Long before the time-out.
+    assert time.time() - begin < 120
     assert runner.outputs() == []
 
 

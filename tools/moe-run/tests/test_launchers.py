@@ -21,7 +21,7 @@ from support import MOE_RUN, artifact, errors, without_launcher
 def start(runner, variables, *args):
     env = {**without_launcher(runner.env), **variables}
     return subprocess.Popen(
-        [MOE_RUN, "--timeout", "5", *map(str, args)], cwd=runner.folder,
+        [MOE_RUN, "--timeout", "30", *map(str, args)], cwd=runner.folder,
         env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

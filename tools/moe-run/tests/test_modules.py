@@ -11,10 +11,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 
+from job_runs import wait_until
 from support import MOE_RUN, SANITIZE, FAIL, artifact, listing
 
 
@@ -67,21 +67,18 @@ def test_mlir_file_without_a_compiler(runner):
 
 
 def test_interrupt_while_compiling(runner):
-    program = with_compiler(runner, "sleep 100 & wait")
+    program = with_compiler(runner, f"sleep 100 & : > {runner.folder}/started; wait")
     (runner.folder / "m.mlir").write_text("module {}")
     process = subprocess.Popen(
         [program, "m.mlir"], cwd=runner.folder, env=runner.env, text=True,
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         start_new_session=True)
-    deadline = time.time() + 10
-    while listing(runner.tmp) == set() and time.time() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.2)
+    wait_until(lambda: (runner.folder / "started").exists())
     process.terminate()
-    process.wait(timeout=10)
+    process.wait(timeout=60)
     # The fake compiler's own child is not moe-run's to kill.
     os.killpg(process.pid, signal.SIGKILL)
-    _, stderr = process.communicate(timeout=10)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     assert "interrupted by signal 15" in stderr
 

@@ -76,14 +76,14 @@ def test_what_all_processes_find_is_said_once(runner):
 
 def test_one_rank_of_another_program(runner):
     # It never comes, but mpirun waits for it as for the others.
-    command = [*mpirun(3), MOE_RUN, "--timeout", "1", *runner.exchange(),
+    command = [*mpirun(3), MOE_RUN, "--timeout", "5", *runner.exchange(),
                ":", "-n", "1", "sleep", "100"]
     result = subprocess.run(command, cwd=runner.folder, env=runner.env,
                             text=True, timeout=60, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE)
     assert result.returncode == 1
     (error,) = errors(result.stderr)
-    assert "rank 3 did not come within 1 s; each of the 4 processes" in error
+    assert "rank 3 did not come within 5 s; each of the 4 processes" in error
     assert os.uname().nodename in error
 
 

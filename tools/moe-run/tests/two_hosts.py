@@ -125,7 +125,7 @@ class TwoHosts:
             os.close(self.namespace)
             self.namespace = None
 
-    def wait_for_end(self, seconds: float = 5) -> list[int]:
+    def wait_for_end(self, seconds: float = 60) -> list[int]:
         """The processes that are there when the time is over."""
         deadline = time.time() + seconds
         while True:
@@ -174,7 +174,7 @@ class TwoHosts:
     def run(self, *command: str) -> str:
         """What a command on the machine of both prints."""
         return subprocess.run(self.enter(*command), check=True, text=True,
-                              stdout=subprocess.PIPE, timeout=30).stdout
+                              stdout=subprocess.PIPE, timeout=120).stdout
 
     def processes(self, host: str) -> dict[int, str]:
         """Names of the processes on a host, by their numbers there."""
@@ -183,6 +183,13 @@ class TwoHosts:
             "echo $p $(cat /proc/$p/comm); done")
         return {int(line.split()[0]): line.split(maxsplit=1)[1]
                 for line in listed.splitlines() if " " in line}
+
+    def processes_with(self, host: str, file: str) -> set[str]:
+        """Names of the processes on a host that have such a file in their memory."""
+        listed = self.run(
+            "sh", "-c", f"for p in $(ip netns pids {host}); do "
+            f"grep -q {file} /proc/$p/maps && cat /proc/$p/comm; done; true")
+        return set(listed.split())
 
     def kill(self, host: str, *names: str,
              number: signal.Signals = signal.SIGKILL) -> int:
@@ -199,7 +206,7 @@ class TwoHosts:
         """Pulls the cable ("down"), or plugs it in ("up")."""
         self.run("ip", "-n", HOSTS[1], "link", "set", "moe0", state)
 
-    def left(self, seconds: float = 5) -> list[str]:
+    def left(self, seconds: float = 60) -> list[str]:
         """What of moe-run still runs on some host after a while. Daemons of
         mpirun survive faults of the network, and are its own."""
         deadline = time.time() + seconds
