@@ -2,7 +2,7 @@
 # that a file of the compiler takes to compile is spent in those of MLIR.
 #
 # Off in the debug preset, where a file that lacks an include does not compile.
-option(MOE_PRECOMPILE_HEADERS "Parse the headers of MLIR and GoogleTest once"
+option(MOE_PRECOMPILE_HEADERS "Parse the headers of MLIR once"
   ${PROJECT_IS_TOP_LEVEL})
 
 # moe_precompile_headers(<name> HEADERS <headers>... [LINK_LIBS <libraries>...])
