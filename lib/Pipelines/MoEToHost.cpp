@@ -40,7 +40,7 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   MoECheckEntriesPassOptions check;
   check.target = plan.target;
   pm.addPass(createMoECheckEntriesPass(check));
-  pm.addPass(createMoEDropFastMathPass());
+  pm.addPass(createMoEDropFlagsPass());
   // A buffer that a helper function returns has no owner that is known when it
   // is compiled, so it could not become symmetric in place.
   pm.addPass(createInlinerPass());
@@ -53,6 +53,7 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   pm.addPass(createMoESplitReductionsPass());
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createCSEPass());
+  pm.addPass(createMoEFillSplatsPass());
 
   pm.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions bufferize;

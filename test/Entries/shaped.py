@@ -17,6 +17,7 @@ import numpy as np
 
 import contractions
 import packing
+import reductions
 import tensors
 from case import Case, empty_like, function, tensor
 from table import FLOATS, INTS
@@ -331,4 +332,5 @@ def templates() -> list[Callable]:
     ]
     made += [lambda rng, n=n: unary(rng, n) for n in UNARY]
     made += [lambda rng, n=n: binary(rng, n) for n in BINARY]
-    return made + contractions.templates() + tensors.templates() + packing.templates()
+    return (made + contractions.templates() + tensors.templates() + packing.templates()
+            + reductions.templates())

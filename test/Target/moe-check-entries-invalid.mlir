@@ -121,3 +121,72 @@ func.func @recursive(%x: tensor<4xf32>) {
   func.call @even(%x) : (tensor<4xf32>) -> ()
   return
 }
+
+// -----
+
+// expected-error @+1 {{'memref.global' op expects a constant with a value; a call keeps nothing for the next one}}
+memref.global "private" @mutable : memref<4xf32> = dense<0.0>
+
+// -----
+
+// expected-error @+1 {{'memref.global' op expects a constant with a value; a call keeps nothing for the next one}}
+memref.global "private" constant @elsewhere : memref<4xf32>
+
+// -----
+
+func.func @upward(%x: f32) -> bf16 {
+  // expected-error @+1 {{'arith.truncf' op expects rounding to_nearest_even in an entry, got upward}}
+  %0 = arith.truncf %x upward : f32 to bf16
+  return %0 : bf16
+}
+
+// -----
+
+func.func @long_vector(%x: vector<4097xf32>) {
+  // expected-error @-1 {{'func.func' op expects vectors of at most 4096 elements in an entry, got 'vector<4097xf32>'}}
+  return
+}
+
+// -----
+
+// expected-error @+1 {{'func.func' op expects memrefs without a memory space in an entry, got 'memref<4xf32, 3>'}}
+func.func private @space(%x: memref<4xf32, 3>) {
+  return
+}
+
+// -----
+
+func.func @carried(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error @+1 {{'affine.for' op expects no tensors as results in an entry; use the op of scf}}
+  %0 = affine.for %i = 0 to 4 iter_args(%y = %x) -> (tensor<4xf32>) {
+    affine.yield %y : tensor<4xf32>
+  }
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+func.func @poison() -> tensor<4xf32> {
+  // expected-error @+1 {{'ub.poison' op expects no tensors as results in an entry; use tensor.empty}}
+  %0 = ub.poison : tensor<4xf32>
+  return %0 : tensor<4xf32>
+}
+
+// -----
+
+// Iterations that may run at the same time, on one rank so and on another so.
+shard.grid @ep(shape = 2)
+func.func @at_once(%send: tensor<4x4xf32>, %counts: tensor<2xi32>, %n: index) -> tensor<4x4xf32> {
+  %e = tensor.empty() : tensor<4x4xf32>
+  // expected-note @+1 {{is within 'scf.forall'}}
+  %0 = scf.forall (%i) in (%n) shared_outs(%out = %e) -> (tensor<4x4xf32>) {
+    // expected-error @+1 {{'moe.alltoallv' op expects to be in a function, or in loops and branches that run in order}}
+    %recv, %counted = moe.alltoallv %send, %counts on @ep
+        : (tensor<4x4xf32>, tensor<2xi32>) -> (tensor<4x4xf32>, tensor<2xi32>)
+    scf.forall.in_parallel {
+      tensor.parallel_insert_slice %recv into %out[0, 0] [4, 4] [1, 1]
+          : tensor<4x4xf32> into tensor<4x4xf32>
+    }
+  }
+  return %0 : tensor<4x4xf32>
+}

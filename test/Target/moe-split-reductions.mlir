@@ -70,3 +70,58 @@ func.func @stays(%x: tensor<1024xf32>, %y: tensor<4099xf32>, %z: tensor<64x64xf3
       outs(%rows : tensor<64xf32>) dimensions = [1]
   return %0, %1, %2, %3 : tensor<f32>, tensor<f32>, tensor<f32>, tensor<64xf32>
 }
+
+// One loop is not split where the body looks at its index, or an operand has
+// other indices: upstream's pattern would use the index of the inner loop.
+// CHECK-LABEL: func.func @index(
+// CHECK-NOT: expand_shape
+// CHECK: iterator_types = ["reduction"]
+// CHECK-NOT: linalg.generic
+func.func @index(%x: tensor<4096xi32>, %init: tensor<i32>) -> tensor<i32> {
+  %0 = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> ()>],
+                       iterator_types = ["reduction"]}
+      ins(%x : tensor<4096xi32>) outs(%init : tensor<i32>) {
+  ^bb0(%a: i32, %b: i32):
+    %i = linalg.index 0 : index
+    %j = arith.index_cast %i : index to i32
+    %p = arith.muli %a, %j : i32
+    %s = arith.addi %p, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<i32>
+  return %0 : tensor<i32>
+}
+
+// CHECK-LABEL: func.func @backwards(
+// CHECK-NOT: expand_shape
+// CHECK: iterator_types = ["reduction"]
+// CHECK-NOT: linalg.generic
+func.func @backwards(%x: tensor<4096xi32>, %init: tensor<i32>) -> tensor<i32> {
+  %0 = linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (4095 - i)>,
+                                        affine_map<(i) -> ()>],
+                       iterator_types = ["reduction"]}
+      ins(%x, %x : tensor<4096xi32>, tensor<4096xi32>) outs(%init : tensor<i32>) {
+  ^bb0(%a: i32, %b: i32, %sum: i32):
+    %p = arith.muli %a, %b : i32
+    %s = arith.addi %p, %sum : i32
+    linalg.yield %s : i32
+  } -> tensor<i32>
+  return %0 : tensor<i32>
+}
+
+// What a nest becomes is such a loop where the result has a dimension.
+// CHECK-LABEL: func.func @nest_with_dimension(
+// CHECK: linalg.generic
+// CHECK-SAME: iterator_types = ["reduction", "parallel"]
+// CHECK-NOT: expand_shape
+// CHECK: linalg.generic
+// CHECK-SAME: iterator_types = ["reduction"]
+// CHECK-SAME: ins(%{{.*}} : tensor<4096xi32>) outs(%{{.*}} : tensor<1xi32>)
+func.func @nest_with_dimension(%x: tensor<64x4096xi32>, %init: tensor<1xi32>) -> tensor<1xi32> {
+  %0 = linalg.generic {indexing_maps = [#all, #first], iterator_types = ["reduction", "reduction"]}
+      ins(%x : tensor<64x4096xi32>) outs(%init : tensor<1xi32>) {
+  ^bb0(%a: i32, %b: i32):
+    %s = arith.addi %a, %b : i32
+    linalg.yield %s : i32
+  } -> tensor<1xi32>
+  return %0 : tensor<1xi32>
+}

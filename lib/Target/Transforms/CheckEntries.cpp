@@ -12,7 +12,12 @@
 #include "moe-mlir/Dialect/Symm/IR/Symm.h"
 
 #include "mlir/Analysis/CallGraph.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/SCCIterator.h"
@@ -34,6 +39,9 @@ static constexpr int64_t kMaxBytes = int64_t(1) << 44;
 
 /// What a manifest may say.
 static constexpr int64_t kMaxRank = 64;
+
+/// The code of a vector grows with its elements: each is a register or more.
+static constexpr int64_t kMaxVectorElements = 4096;
 
 //===----------------------------------------------------------------------===//
 // Element types
@@ -166,6 +174,15 @@ LogicalResult EntryChecker::checkType(Operation *op, Type type,
     if (shaped.getRank() > kMaxRank)
       return op->emitOpError("expects at most ")
              << kMaxRank << " dimensions in an entry, got " << shaped.getRank();
+    if (vector && vector.getNumElements() > kMaxVectorElements)
+      return op->emitOpError("expects vectors of at most ")
+             << kMaxVectorElements << " elements in an entry, got " << type;
+    auto memref = dyn_cast<MemRefType>(type);
+    if (memref && memref.getMemorySpace() &&
+        !isa<symm::SpaceAttr>(memref.getMemorySpace()))
+      return op->emitOpError("expects memrefs without a memory space in an "
+                             "entry, got ")
+             << type;
     element = shaped.getElementType();
   }
   unsigned set = getElementTypes(element);
@@ -224,6 +241,50 @@ LogicalResult EntryChecker::checkCall(func::CallOp op) const {
   return diag;
 }
 
+/// Kernels read a copy of a global that was made when the artifact was loaded.
+static LogicalResult checkGlobal(memref::GlobalOp op) {
+  if (op.getConstant() && op.getConstantInitValue())
+    return success();
+  return op.emitOpError("expects a constant with a value; a call keeps nothing "
+                        "for the next one");
+}
+
+/// Targets round to nearest only.
+static LogicalResult checkRounding(arith::TruncFOp op) {
+  std::optional<arith::RoundingMode> mode = op.getRoundingmode();
+  if (!mode || *mode == arith::RoundingMode::to_nearest_even)
+    return success();
+  return op.emitOpError("expects rounding to_nearest_even in an entry, got ")
+         << arith::stringifyRoundingMode(*mode);
+}
+
+/// All ranks have to run collectives in one order, which iterations that may
+/// run at the same time do not have.
+static LogicalResult checkOrder(CollectiveOpInterface op) {
+  for (Operation *parent = op->getParentOp(); !isa<func::FuncOp>(parent);
+       parent = parent->getParentOp())
+    if (!isa<scf::ForOp, scf::WhileOp, scf::IfOp, scf::IndexSwitchOp,
+             scf::ExecuteRegionOp, affine::AffineForOp, affine::AffineIfOp>(
+            parent)) {
+      InFlightDiagnostic diag = op->emitOpError(
+          "expects to be in a function, or in loops and branches that run in "
+          "order");
+      diag.attachNote(parent->getLoc())
+          << "is within '" << parent->getName() << "'";
+      return diag;
+    }
+  return success();
+}
+
+/// These have no form with buffers upstream.
+static LogicalResult checkResults(Operation *op, StringRef instead) {
+  for (Type type : op->getResultTypes())
+    if (isa<TensorType>(type))
+      return op->emitOpError("expects no tensors as results in an entry; use ")
+             << instead;
+  return success();
+}
+
 /// What calls itself cannot be inlined, and the buffers that such a function
 /// returns have no owner that is known when it is compiled.
 static LogicalResult checkRecursion(ModuleOp module) {
@@ -272,15 +333,29 @@ LogicalResult EntryChecker::check(Operation *op) const {
     if (failed(checkTypes(op, Any)))
       return failure();
     auto collective = dyn_cast<CollectiveOpInterface>(op);
-    return collective ? checkTraffic(collective) : success();
+    if (!collective)
+      return success();
+    return success(succeeded(checkOrder(collective)) &&
+                   succeeded(checkTraffic(collective)));
   }
   auto known = getOps().find(op->getName().getStringRef());
   if (known == getOps().end())
     return op->emitOpError("expects to be among the ops that an entry may "
                            "contain (docs/Entries.md)");
-  if (auto call = dyn_cast<func::CallOp>(op))
-    if (failed(checkCall(call)))
-      return failure();
+  LogicalResult special =
+      llvm::TypeSwitch<Operation *, LogicalResult>(op)
+          .Case([&](func::CallOp call) { return checkCall(call); })
+          .Case([](memref::GlobalOp global) { return checkGlobal(global); })
+          .Case([](arith::TruncFOp cast) { return checkRounding(cast); })
+          .Case<affine::AffineForOp, affine::AffineIfOp,
+                affine::AffineParallelOp>(
+              [](auto loop) { return checkResults(loop, "the op of scf"); })
+          .Case([](ub::PoisonOp poison) {
+            return checkResults(poison, "tensor.empty");
+          })
+          .Default([](Operation *) { return success(); });
+  if (failed(special))
+    return failure();
   return checkTypes(op,
                     target == "cuda" ? known->second.cuda : known->second.host);
 }

@@ -46,8 +46,9 @@ static bool isReserved(StringRef name) {
 
 /// An identifier of C and of PTX that is nobody else's.
 static bool isUsable(StringRef name) {
-  return name.size() <= kMaxLength && llvm::isAlpha(name.front()) &&
-         llvm::all_of(name, isWordCharacter) && !isReserved(name);
+  return !name.empty() && name.size() <= kMaxLength &&
+         llvm::isAlpha(name.front()) && llvm::all_of(name, isWordCharacter) &&
+         !isReserved(name);
 }
 
 static std::string makeUsable(StringRef name) {
@@ -104,8 +105,11 @@ private:
   /// Names of entries are texts of the manifest and of the C API.
   static LogicalResult checkText(func::FuncOp func) {
     StringRef name = func.getName();
-    if (!func.isPublic() || func.isExternal() ||
-        (!name.contains('\0') && llvm::json::isUTF8(name)))
+    if (!func.isPublic() || func.isExternal())
+      return success();
+    if (name.empty())
+      return func.emitOpError("expects an entry to have a name");
+    if (!name.contains('\0') && llvm::json::isUTF8(name))
       return success();
     return func.emitOpError(
         "expects the name of an entry to be UTF-8 text without a zero byte");

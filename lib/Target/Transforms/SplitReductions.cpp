@@ -72,6 +72,16 @@ static int64_t chooseRatio(int64_t extent) {
   return 0;
 }
 
+/// Whether the loops decide by their dimensions alone which elements are read
+/// and written. The upstream pattern takes that for granted: of an index, or of
+/// an input that is read backwards, it would use those of the inner loop.
+static bool hasPlainAccesses(linalg::LinalgOp op) {
+  return !op.hasIndexSemantics() &&
+         llvm::all_of(op.getIndexingMapsArray(), [](AffineMap map) {
+           return llvm::all_of(map.getResults(), llvm::IsaPred<AffineDimExpr>);
+         });
+}
+
 namespace {
 
 /// One of several loops becomes parallel, and its results are combined.
@@ -155,7 +165,8 @@ struct MoESplitReductionsPass
         patterns, [](linalg::LinalgOp op) -> linalg::SplitReductionOptions {
           int64_t extent = ShapedType::getNumElements(op.getStaticLoopRanges());
           if (op.getNumDpsInits() != 1 || op.hasDynamicShape() ||
-              !isWholeReduction(op) || !findCombiner(op))
+              !isWholeReduction(op) || !findCombiner(op) ||
+              !hasPlainAccesses(op))
             return {};
           return {chooseRatio(extent), /*index=*/0, /*innerParallel=*/true};
         });

@@ -127,6 +127,43 @@ def MoEDecomposeTensorOpsPass : Pass<"moe-decompose-tensor-ops"> {
     "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
+def MoEFillSplatsPass : Pass<"moe-fill-splats"> {
+  let summary = "compute large constants of one value instead of storing them";
+  let description = [{
+    A tensor constant of more than 64 KiB that has one value everywhere becomes a
+    `linalg.fill`. It would otherwise be data of its whole size: in the artifact,
+    and on GPUs once more in device memory. An op that writes into the constant
+    fills a tensor of its own, in place.
+
+    Before:
+
+    ```mlir
+    func.func @f(%a: tensor<256x256xf32>) -> tensor<256x256xf32> {
+      %zero = arith.constant dense<0.0> : tensor<256x256xf32>
+      %y = linalg.matmul ins(%a, %a : tensor<256x256xf32>, tensor<256x256xf32>)
+          outs(%zero : tensor<256x256xf32>) -> tensor<256x256xf32>
+      return %y : tensor<256x256xf32>
+    }
+    ```
+
+    After:
+
+    ```mlir
+    func.func @f(%a: tensor<256x256xf32>) -> tensor<256x256xf32> {
+      %0 = tensor.empty() : tensor<256x256xf32>
+      %cst = arith.constant 0.0 : f32
+      %1 = linalg.fill ins(%cst : f32) outs(%0 : tensor<256x256xf32>) -> tensor<256x256xf32>
+      %y = linalg.matmul ins(%a, %a : tensor<256x256xf32>, tensor<256x256xf32>)
+          outs(%1 : tensor<256x256xf32>) -> tensor<256x256xf32>
+      return %y : tensor<256x256xf32>
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def MoESplitReductionsPass : Pass<"moe-split-reductions"> {
   let summary = "give reductions of whole tensors a parallel loop";
   let description = [{
@@ -361,12 +398,15 @@ def MoEUseRuntimeLaunchPass
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
 }
 
-def MoEDropFastMathPass : Pass<"moe-drop-fast-math"> {
-  let summary = "make float ops mean the same on every target";
+def MoEDropFlagsPass : Pass<"moe-drop-flags"> {
+  let summary = "make ops mean the same on every target";
   let description = [{
-    Drops the `fastmath` flags of all ops. They allow results to differ from run
-    to run of the compiler and from target to target, without obliging it to
-    anything (determinism_s1 in docs/Spec.md).
+    Drops what allows results to differ from run to run of the compiler and from
+    target to target, without obliging it to anything (determinism_s1 in
+    docs/Spec.md): `fastmath` of float ops, and `nsw`, `nuw` and `exact` of
+    integer ops, whose result would be poison where the promise does not hold.
+    The rounding mode of `arith.truncf` is dropped, too, since
+    `moe-check-entries` has refused all but the usual one.
   }];
 }
 
