@@ -132,6 +132,38 @@ TEST_F(SharedObjectTest, FromMemory) {
             "in memory: not an artifact, or only a part of one");
 }
 
+/// An artifact that ends as those of the compiler do.
+static std::string sealed(std::string bytes) {
+  Digest digest = sha256(bytes);
+  return bytes.append(digest.begin(), digest.end()).append(MOERT_ARTIFACT_SEAL);
+}
+
+TEST_F(SharedObjectTest, Sealed) {
+  std::string bytes = sealed(bytesOf("local"));
+  write(bytes);
+  auto artifact = open(path);
+  ASSERT_TRUE(artifact);
+  EXPECT_EQ(artifact->digest(), sha256(bytes));
+}
+
+TEST_F(SharedObjectTest, DamagedBytesAreNotLoaded) {
+  const std::string whole = sealed(bytesOf("local"));
+  // The table of segments, code or data, and the digest itself.
+  for (size_t at :
+       {size_t(64), whole.size() / 3, whole.size() / 2, whole.size() - 12}) {
+    SCOPED_TRACE(at);
+    std::string bytes = whole;
+    bytes[at] = char(bytes[at] ^ 0x10);
+    auto artifact = Artifact::openBytes(bytes, "in memory");
+    EXPECT_EQ(artifact.status().code(), MOERT_INVALID_ARGUMENT);
+    EXPECT_NE(artifact.status().message().find(
+                  "in memory: the artifact is damaged: expected bytes with the "
+                  "SHA-256 "),
+              std::string::npos)
+        << artifact.status().message();
+  }
+}
+
 TEST_F(SharedObjectTest, ImportThatIsMissing) {
   write(bytesOf("bad-import"));
   auto artifact = Artifact::open(path, "bad.so");

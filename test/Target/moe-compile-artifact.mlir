@@ -9,6 +9,9 @@
 // RUN: moe-compile %s -o %t.again.so
 // RUN: cmp %t.so %t.again.so
 
+// It ends with the digest of what comes before.
+// RUN: %python -c "import hashlib, sys; b = open(sys.argv[1], 'rb').read(); assert b.endswith(hashlib.sha256(b[:-40]).digest() + b'MOE-SEAL')" %t.so
+
 // EXPORTS: moe_artifact_manifest
 // EXPORTS-NEXT: moe_entry_exchange
 // EXPORTS-NEXT: moe_entry_softplus

@@ -10,10 +10,12 @@
 
 #include "moe-mlir/Target/LLVM/LibraryFunctions.h"
 #include "moe-mlir/Target/LLVM/MemoryFile.h"
+#include "moe-runtime/ArtifactABI.h"
 
 #include "lld/Common/Driver.h"
 #include "llvm/Object/ELFObjectFile.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SHA256.h"
 #include <mutex>
 
 LLD_HAS_DRIVER(elf)
@@ -107,6 +109,15 @@ static FailureOr<SmallVector<char, 0>> runLinker(ModuleOp module,
   return std::move(*content);
 }
 
+/// The runtime knows by it that a file is as it was written.
+static void seal(SmallVectorImpl<char> &artifact) {
+  std::array<uint8_t, 32> digest = llvm::SHA256::hash(
+      {reinterpret_cast<const uint8_t *>(artifact.data()), artifact.size()});
+  artifact.append(digest.begin(), digest.end());
+  StringRef text = MOERT_ARTIFACT_SEAL;
+  artifact.append(text.begin(), text.end());
+}
+
 LogicalResult moe::linkHostSharedObject(ModuleOp module, ArrayRef<char> object,
                                         SmallVectorImpl<char> &sharedObject,
                                         StringRef otherPrefix) {
@@ -143,5 +154,6 @@ LogicalResult moe::linkHostSharedObject(ModuleOp module, ArrayRef<char> object,
   if (failed(linked))
     return failure();
   sharedObject.assign(linked->begin(), linked->end());
+  seal(sharedObject);
   return success();
 }

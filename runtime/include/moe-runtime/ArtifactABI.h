@@ -44,6 +44,12 @@ extern "C" {
 /// Raised with every incompatible change of this header or of the manifest.
 #define MOERT_ARTIFACT_ABI_VERSION 5
 
+/// An artifact ends with the SHA-256 of all bytes before it (32 bytes) and this
+/// text without its zero. The runtime refuses an artifact whose bytes have
+/// another digest. Tools that rewrite the file, such as strip, leave both out;
+/// the bytes of such an artifact are not checked.
+#define MOERT_ARTIFACT_SEAL "MOE-SEAL"
+
 /// The most ranks that an artifact may be for.
 #define MOERT_MAX_RANKS 65536
 

@@ -94,6 +94,23 @@ static Status checkExtent(std::string_view bytes) {
   return Status::ok();
 }
 
+/// Whether the bytes are those that the compiler wrote: code or tables that a
+/// disk or a copy has damaged would end the process, or compute something else.
+static Status checkSeal(std::string_view bytes) {
+  constexpr std::string_view text = MOERT_ARTIFACT_SEAL;
+  constexpr size_t size = sizeof(Digest) + text.size();
+  if (bytes.size() < size || bytes.substr(bytes.size() - text.size()) != text)
+    return Status::ok();
+  Digest expected, seen = sha256(bytes.substr(0, bytes.size() - size));
+  std::memcpy(expected.data(), &bytes[bytes.size() - size], expected.size());
+  if (seen == expected)
+    return Status::ok();
+  return makeError(MOERT_INVALID_ARGUMENT,
+                   "the artifact is damaged: expected bytes with the SHA-256 "
+                   "%s, got %s; compile it again, or copy it again",
+                   toHex(expected).c_str(), toHex(seen).c_str());
+}
+
 //===----------------------------------------------------------------------===//
 // Memory files
 //===----------------------------------------------------------------------===//
@@ -223,6 +240,8 @@ Expected<std::shared_ptr<SharedObject>>
 SharedObject::load(std::string_view bytes, const std::string &name,
                    const Check &check) {
   if (Status s = checkExtent(bytes); !s.isOk())
+    return s;
+  if (Status s = checkSeal(bytes); !s.isOk())
     return s;
   exportRuntimeSymbols();
   // Before the lock, since their destructor takes the lock, too.
