@@ -49,6 +49,19 @@ OF_JAX = (
     "threads", "processes", "threads_collective", "processes_collective",
 )
 
+# Why ranks that are threads need a GPU each: what they share with a GPU otherwise.
+ONE_BACKWARD = ("torch runs the backward passes of all ranks of a GPU on one thread, "
+                "and those wait for each other")
+ONE_ALLOCATOR = ("torch has one allocator for all ranks of a GPU, whose calls wait for "
+                 "kernels and end captures of the others")
+NEED_A_GPU_EACH = {
+    "torch/gradients": ONE_BACKWARD,
+    "torch/checkpointing": ONE_BACKWARD,
+    "torch/side_stream": ONE_ALLOCATOR,
+    "torchtitan/layer": ONE_BACKWARD,
+    "compat/captured": ONE_ALLOCATOR,
+}
+
 # Whether a framework is there and finds two GPUs; else why not, as the last line.
 PROBES = {
     "torch": "import sys, torch\n"
@@ -116,7 +129,13 @@ def check_tables_scene(settings, scene):
     check_end(run_python(settings, TESTS / "tables_scenes.py", scene))
 
 
+def need_gpus(settings, name):
+    if settings.gpus < 2 and name in NEED_A_GPU_EACH:
+        raise Skip(NEED_A_GPU_EACH[name])
+
+
 def check_torch_scene(settings, store, tests, scene):
+    need_gpus(settings, f"{tests.name}/{scene}")
     folder = store.path("torch-alone").parent
     check_end(run_python(settings, tests / "cuda_scenes.py", scene, folder))
 
@@ -124,6 +143,7 @@ def check_torch_scene(settings, store, tests, scene):
 def check_compat_scene(settings, store, scene):
     if settings.stand_in:
         raise Skip("torch cannot use the stand-in driver")
+    need_gpus(settings, f"compat/{scene}")
     folder = store.path("compat-counts-1").parent
     check_end(run_python(settings, COMPAT_TESTS / "cuda_scenes.py", scene, folder))
 

@@ -191,6 +191,8 @@ def work_of_a_call():
             # Rows stay where they arrive.
             "receive": ([rows, came_from], 1),
         }
+        # An allocation waits for the kernels of a GPU, and ranks share one.
+        together.wait(60)
         for entry, (results, _) in outs.items():
             loaded[entry].into(results, *given, stream=stream.value)
             group.synchronize(stream.value)

@@ -42,7 +42,13 @@ def on_stream(group):
     device = torch.device(group.device)
     stream = torch.cuda.Stream(device)
     with torch.cuda.device(device), torch.cuda.stream(stream):
-        yield stream
+        try:
+            yield stream
+        except AssertionError:
+            # Where a kernel has failed, that is why its results are wrong.
+            stream.synchronize()
+            group.check()
+            raise
         stream.synchronize()
         group.check()
 
