@@ -9,12 +9,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 # What the names of files end with as long as they are written.
 UNFINISHED = ".tmp"
+
+
+def _expect_regular(path: Path, mode: int) -> None:
+    """Raise an error for what has a name in a folder, but is no file with content."""
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(
+            errno.EINVAL, "expected a regular file, found a device, a pipe or a socket", str(path)
+        )
+
+
+def read_file(path: Path) -> bytes:
+    """Read a regular file; nothing else, which might block or have effects.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is no regular file.
+    """
+    _expect_regular(path, path.stat().st_mode)
+    # What takes its place in between does not block either.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        _expect_regular(path, os.fstat(handle).st_mode)
+        return stream.read()
 
 
 def write_file(path: Path, data: bytes, *, mode: int) -> None:
@@ -26,7 +55,7 @@ def write_file(path: Path, data: bytes, *, mode: int) -> None:
     Parameters
     ----------
     path
-        The file; one that is there is replaced.
+        The file; a regular one that is there is replaced, or a link.
     data
         Its content.
     mode
@@ -35,8 +64,13 @@ def write_file(path: Path, data: bytes, *, mode: int) -> None:
     Raises
     ------
     OSError
-        It cannot be written; nothing has changed then.
+        It cannot be written, or something else is there, such as a device; nothing
+        has changed then.
     """
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat().st_mode
+        if not stat.S_ISLNK(found):
+            _expect_regular(path, found)
     name = path.with_name(f".{path.name}.{secrets.token_hex(8)}{UNFINISHED}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     handle = os.open(name, flags, mode)

@@ -27,6 +27,7 @@ from moe_mlir.compiler.diagnostics import (
     OptionError,
 )
 
+_LONGEST_SECONDS = 2_000_000
 _LENGTH = struct.Struct("<Q")
 _ERRORS: dict[str, type[CompileError]] = {
     cls.__name__: cls for cls in (CompileError, CompilerCrash, OptionError)
@@ -56,14 +57,18 @@ def run(source: bytes, filename: str, options: list[tuple[str, str]], timeout: f
     """Compile in a new process, which is ended when it takes too long."""
     if not sys.executable:
         raise OptionError([Diagnostic("error", "'isolate' needs sys.executable")])
+    if not timeout >= 0:
+        raise OptionError([Diagnostic("error", f"'timeout' expects seconds, got {timeout}")])
     home = Path(moe_mlir.__file__).parents[1]
     head = json.dumps([filename, options]).encode()
     try:
         child = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, os.fspath(home)],
+            # Without -P modules in the working directory would be those of Python.
+            [sys.executable, "-P", "-c", _PROGRAM, os.fspath(home)],
             input=_LENGTH.pack(len(head)) + head + source,
             stdout=subprocess.PIPE,
-            timeout=timeout,
+            # The system has no time-outs of weeks.
+            timeout=timeout if timeout < _LONGEST_SECONDS else None,
         )
     except subprocess.TimeoutExpired:
         message = f"the compiler's process has been ended after {timeout:g} s"

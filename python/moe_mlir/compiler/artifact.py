@@ -82,7 +82,7 @@ class Artifact:
         Parameters
         ----------
         path
-            The file; one that is there is replaced, through links to it.
+            The file; a regular one that is there is replaced, through links to it.
 
         Returns
         -------
@@ -92,7 +92,7 @@ class Artifact:
         Raises
         ------
         OSError
-            It cannot be written.
+            It cannot be written, or something else is there, such as a device.
         """
         file = Path(path)
         write_file(file.resolve(), self.data, mode=0o666)

@@ -17,11 +17,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import time
 import warnings
 from pathlib import Path
 
-from moe_mlir.compiler._files import UNFINISHED, write_file
+from moe_mlir.compiler._files import UNFINISHED, read_file, write_file
 from moe_mlir.compiler.artifact import Artifact
 
 _MAGIC = b"moe-mlir cache 1\n"
@@ -103,7 +104,7 @@ class Cache:
         """Return the artifact that was put under a key, or None."""
         path = self._path(key)
         try:
-            data = path.read_bytes()
+            data = read_file(path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -140,7 +141,11 @@ class Cache:
         body = data[start:]
         if data[:start] != _MAGIC + hashlib.sha256(body).digest():
             return None
-        return Artifact.from_bytes(body, is_cached=True)
+        try:
+            return Artifact.from_bytes(body, is_cached=True)
+        # Whoever can write the hash can write anything behind it.
+        except Exception:
+            return None
 
     def _make_room(self, size: int) -> None:
         """Remove what was not used for longest, and what was never finished."""
@@ -153,6 +158,8 @@ class Cache:
                     status = file.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # Another process was quicker.
+                if not stat.S_ISREG(status.st_mode):
+                    continue  # Nothing of ours, and perhaps not to be removed.
                 if file.name.endswith(_SUFFIX):
                     entries.append((status.st_mtime, status.st_size, file.path))
                     total += status.st_size

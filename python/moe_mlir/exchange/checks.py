@@ -70,7 +70,17 @@ def dtype_name(field: str, value: Any, allowed: tuple[str, ...]) -> str:
     ValueError
         `value` is a type that is not allowed.
     """
-    name = value if isinstance(value, str) else getattr(value, "name", None)
+    if value is int or value is float:
+        raise TypeError(
+            f"Exchange: expected {field} to be a dtype or its name, got {value!r}, which has "
+            "another width in each framework; name the width, as in 'f32' or 'i32'"
+        )
+    if getattr(value, "isnative", True) is False:
+        raise ValueError(
+            f"Exchange: expected {field} to be in the byte order of the machine, got {value!r}"
+        )
+    # An enum that is a str has the text it stands for, which str() does not give.
+    name = str.__str__(value) if isinstance(value, str) else getattr(value, "name", None)
     if name is None and isinstance(value, type):
         name = value.__name__  # numpy.float32, ml_dtypes.bfloat16
     if name is None and str(value).startswith("torch."):
@@ -94,27 +104,33 @@ def whole_number(field: str, value: Any, low: int, high: int = INT32_MAX) -> int
     TypeError, ValueError
         `value` is no int, or is out of bounds.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    try:
+        # Arrays have the method, too, and raise an error in it.
+        number = None if isinstance(value, bool) else int(value.__index__())
+    except (AttributeError, TypeError):
+        number = None
+    if number is None:
         raise TypeError(f"Exchange: expected {field} to be an int, got {value!r}")
-    number = int(value.__index__())
     if not low <= number <= high:
         raise ValueError(f"Exchange: expected {field} to be from {low} to {high}, got {number}")
     return number
 
 
 def choice(field: str, value: Any, allowed: tuple[str, ...]) -> str:
-    """One of a few words.
+    """The one of a few words that a value equals.
 
     Raises
     ------
     ValueError
         `value` is none of them.
     """
-    if value not in allowed:
-        raise ValueError(
-            f"Exchange: expected {field} to be one of {', '.join(allowed)}, got {value!r}"
-        )
-    return str(value)
+    # Of other things, such as arrays, to be equal may be no yes or no.
+    for word in allowed if isinstance(value, str) else ():
+        if value == word:
+            return word
+    raise ValueError(
+        f"Exchange: expected {field} to be one of {', '.join(allowed)}, got {value!r}"
+    )
 
 
 def flag(field: str, value: Any) -> bool:

@@ -14,7 +14,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from . import fields, module, parallel, report, rules, signature
+from . import checks, fields, module, parallel, report, rules, signature
 
 # Text of a module, target and options to an artifact, as
 # moe_mlir.compiler.compile does it.
@@ -73,7 +73,8 @@ class Exchange:
         zeros, the id -1 and the weight 0.
     combine_dtype : str or dtype, optional
         Type of the rows that come back and of gradients. By default `dtype`,
-        and bf16 where that is an 8-bit float.
+        and bf16 where that is an 8-bit float. ``dataclasses.replace`` keeps it
+        when it replaces `dtype`, unless it is told ``combine_dtype=None``.
     combine_weights : bool, default False
         Whether combine multiplies each row by a weight (``f32``, one per row)
         before it adds.
@@ -161,11 +162,11 @@ class Exchange:
     num_experts: int
     top_k: int
     hidden: int
-    dtype: str = "bf16"
+    dtype: fields.Dtype = fields.BF16
     max_tokens: int | None = None
     tokens: int | None = None
     scales: int = 0
-    scales_dtype: str = "f32"
+    scales_dtype: fields.Dtype = fields.F32
     layout: str = "rank_major"
     alignment: int = 1
     capacity: int | None = None
@@ -173,7 +174,7 @@ class Exchange:
     order: str = "token"
     padding: str = "none"
     list_alignment: int | None = None
-    combine_dtype: str = ""
+    combine_dtype: fields.Dtype = fields.UNSET
     combine_weights: bool = False
     reduce: str = "sum"
     partials: str = "f32"
@@ -242,7 +243,9 @@ class Exchange:
         ValueError
             There is no such rank.
         """
-        each, more = divmod(self.num_experts, rules.check_ranks(ranks))
+        ranks = rules.check_ranks(ranks)
+        rank = checks.whole_number("rank", rank, -checks.INT32_MAX)
+        each, more = divmod(self.num_experts, ranks)
         if not 0 <= rank < ranks:
             raise ValueError(f"expected a rank from 0 to {ranks - 1}, got {rank}")
         first = rank * each + min(rank, more)
@@ -250,7 +253,8 @@ class Exchange:
 
     def slots(self, ranks: int) -> int:
         """Rows a token can have: K in expert_major, else R."""
-        return self.top_k if self.is_expert_major else rules.check_ranks(ranks)
+        ranks = rules.check_ranks(ranks)
+        return self.top_k if self.is_expert_major else ranks
 
     def rows(self, ranks: int) -> int:
         """C: rows that a rank has room for.
@@ -259,8 +263,8 @@ class Exchange:
         ``expert_major`` times ``min(K, EL)``, and then room for the gaps between
         aligned groups, rounded up to the alignment.
         """
+        ranks = rules.check_ranks(ranks)
         if self.capacity is not None:
-            rules.check_ranks(ranks)
             return self.capacity
         rows = ranks * self.token_bound
         if self.is_expert_major:
@@ -268,7 +272,6 @@ class Exchange:
             rows *= min(self.top_k, local)
             gaps = min(local, rows) * (self.alignment - 1)
             rows = -(-(rows + gaps) // self.alignment) * self.alignment
-        rules.check_ranks(ranks)
         return rows
 
     def list_places(self, ranks: int) -> int:
@@ -277,6 +280,7 @@ class Exchange:
         The rows times ``min(K, EL)``, and then room for the gaps between aligned
         groups, in whole multiples of the alignment; 0 without lists.
         """
+        ranks = rules.check_ranks(ranks)
         if self.list_alignment is None:
             return 0
         local = self.local_experts(ranks)
@@ -286,6 +290,7 @@ class Exchange:
 
     def stated_capacity(self, ranks: int) -> int | None:
         """The capacity the module states; None where the op has it anyway."""
+        ranks = rules.check_ranks(ranks)
         if self.capacity is not None or self.alignment == 1:
             return self.capacity
         return self.rows(ranks)
@@ -298,8 +303,7 @@ class Exchange:
         ValueError
             There is no such entry.
         """
-        rules.check_rows(self, ranks)
-        return signature.signature(self, entry, ranks)
+        return signature.signature(self, entry, rules.check_rows(self, ranks))
 
     # What is made of it.
 
@@ -316,8 +320,7 @@ class Exchange:
         TypeError, ValueError
             `ranks` is out of range, or there would be too many rows.
         """
-        rules.check_rows(self, ranks)
-        return module.module(self, ranks)
+        return module.module(self, rules.check_rows(self, ranks))
 
     def build(
         self,
@@ -354,7 +357,10 @@ class Exchange:
             The compiler refuses the module or an option.
         """
         if compiler is None:
-            compiler = _default_compiler()
+            from moe_mlir import compiler as package
+
+            # Locations name a line of the text of this plan.
+            compiler = functools.partial(package.compile, filename="Exchange")
         return compiler(self.mlir(ranks), target=target, **options)
 
     def report(
@@ -372,6 +378,7 @@ class Exchange:
         ranks, target, compiler, **options
             As for :meth:`build`; the module is compiled.
         """
+        ranks = rules.check_ranks(ranks)
         artifact = self.build(ranks, target, compiler=compiler, **options)
         return report.make(self, ranks, target, artifact.report)
 
@@ -386,10 +393,3 @@ class Exchange:
             A loaded artifact of this plan: ``loaded[name]`` is an entry.
         """
         return parallel.ExpertParallel(self, loaded)
-
-
-def _default_compiler() -> Compiler:
-    """The compiler, with locations that name a line of the plan's module."""
-    from moe_mlir import compiler
-
-    return functools.partial(compiler.compile, filename="Exchange")

@@ -49,13 +49,31 @@ _FLAGS = (
 )
 
 
+class Dtype:
+    """What type checkers take a dtype of a plan for: given as any, kept as a name."""
+
+    def __get__(self, plan: object, kind: object = None) -> str:
+        """The name that MLIR has for it."""
+        raise NotImplementedError
+
+    def __set__(self, plan: object, value: object) -> None:
+        """A name, a dtype object of a framework, or None where that has a meaning."""
+        raise NotImplementedError
+
+
+# What dtypes are by default. Their declared type is only for type checkers.
+BF16: Any = "bf16"
+F32: Any = "f32"
+UNSET: Any = ""
+
+
 def usual_combine_dtype(dtype: str) -> str:
     """The type of rows that come back, where none is given."""
     return "bf16" if dtype in checks.FLOAT8_DTYPES else dtype
 
 
 def checked(plan: Exchange) -> dict[str, Any]:
-    """Numbers and types as the exchange keeps them: ints, and MLIR's names.
+    """What the exchange keeps: ints, MLIR's names of types, and words as they are here.
 
     Raises
     ------
@@ -78,7 +96,7 @@ def checked(plan: Exchange) -> dict[str, Any]:
         back = usual_combine_dtype(kept["dtype"])
     kept["combine_dtype"] = checks.dtype_name("combine_dtype", back, checks.DATA_DTYPES)
     for field, words in _WORDS:
-        checks.choice(field, getattr(plan, field), words)
+        kept[field] = checks.choice(field, getattr(plan, field), words)
     for field in _FLAGS:
         checks.flag(field, getattr(plan, field))
     return kept

@@ -257,6 +257,10 @@ def make(plan: Exchange, ranks: int, target: str, raw: Mapping[str, Any]) -> Exc
         The report is not one of the module of this plan.
     """
     names = _ops(plan)
+    if "ops" not in raw:
+        raise ValueError(
+            "expected the compiler's report, which the option report = 'none' leaves out"
+        )
     if [op["op"] for op in raw["ops"]] != [op for _, op in names]:
         raise ValueError(
             f"expected a report about {[op for _, op in names]}, got one about "

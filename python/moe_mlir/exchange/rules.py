@@ -20,7 +20,7 @@ MAX_RANKS = 65536
 
 
 def check_ranks(ranks: Any) -> int:
-    """A number of ranks."""
+    """A number of ranks, as an int of Python, which does not overflow."""
     return checks.whole_number("ranks", ranks, 1, MAX_RANKS)
 
 
@@ -94,9 +94,9 @@ def check_partials(plan: Exchange) -> None:
         )
 
 
-def check_rows(plan: Exchange, ranks: int) -> None:
-    """Row numbers have to fit i32."""
-    check_ranks(ranks)
+def check_rows(plan: Exchange, ranks: int) -> int:
+    """A number of ranks, with which row numbers fit i32."""
+    ranks = check_ranks(ranks)
     numbers = {
         "rows per rank": plan.rows(ranks),
         "ranks * max_tokens": ranks * plan.token_bound,
@@ -114,3 +114,4 @@ def check_rows(plan: Exchange, ranks: int) -> None:
                 f"Exchange: expected {name} to be at most 2^31 - 1, got {number} "
                 f"with {ranks} ranks"
             )
+    return ranks

@@ -70,9 +70,11 @@ def grid(ir: Any, name: str, ranks: int, *, loc: Any = None, ip: Any = None) -> 
 
     Raises
     ------
-    ValueError
-        `ranks` is out of range.
+    TypeError, ValueError
+        `ranks` is no int, or out of range.
     """
+    if isinstance(ranks, bool) or not hasattr(ranks, "__index__"):
+        raise TypeError(f"shard.grid: expected a number of ranks, got {ranks!r}")
     if not 1 <= ranks <= 65536:
         raise ValueError(f"shard.grid: expected 1 to 65536 ranks, got {ranks}")
     shape = f"array<i64: {ranks}>"

@@ -114,10 +114,9 @@ def _quoted(text: str) -> str:
 
 
 def _whole_number(op: str, spec: Attr, value: Any) -> int:
-    try:
-        number = value.__index__()
-    except AttributeError:
-        raise TypeError(f"{op}: expected '{spec.name}' to be an int, got {value!r}") from None
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{op}: expected '{spec.name}' to be an int, got {value!r}")
+    number = value.__index__()
     low, high = spec.minimum, spec.maximum
     if (low is not None and number < low) or (high is not None and number > high):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"

@@ -32,6 +32,26 @@ def _shape(ir: Any, value: Any) -> tuple[list[int], Any]:
     return extents, shaped.element_type
 
 
+def _matrix(ir: Any, op: str, name: str, value: Any) -> tuple[list[int], Any]:
+    """The two extents of an operand, and its element type.
+
+    Raises
+    ------
+    TypeError
+        It is no tensor of rank 2, from which types of results follow.
+    """
+    if str(value.type).startswith("memref<"):
+        raise TypeError(
+            f"{op}: expected '{name}' to be a tensor, got {value.type}; with memrefs it needs "
+            "'outs', and has no results"
+        )
+    if str(value.type).startswith("tensor<") and ir.ShapedType(value.type).has_rank:
+        extents, element = _shape(ir, value)
+        if len(extents) == 2:
+            return extents, element
+    raise TypeError(f"{op}: expected '{name}' to be a tensor of rank 2, got {value.type}")
+
+
 def _tensor(ir: Any, shape: list[int], element: Any) -> Any:
     extents = "".join("?x" if extent < 0 else f"{extent}x" for extent in shape)
     return ir.Type.parse(f"tensor<{extents}{element}>")
@@ -78,7 +98,7 @@ def dispatch(ir: Any, operands: Operands, attributes: Attributes, ranks: int | N
     if operands["outs"]:
         return [], []
     ranks = _ranks(ir, operands, attributes["grid"], ranks)
-    (tokens, hidden), element = _shape(ir, operands["x"][0])
+    (tokens, hidden), element = _matrix(ir, "moe.dispatch", "x", operands["x"][0])
     bound = _number(attributes, "max_tokens")
     bound = tokens if bound is None else bound
     if bound < 0:
@@ -89,7 +109,8 @@ def dispatch(ir: Any, operands: Operands, attributes: Attributes, ranks: int | N
     routes = operands["topk_idx"] or operands["reuse"][1:]
     top_k, index_type = 0, None
     if routes:
-        (_, top_k), index_type = _shape(ir, routes[0])
+        name = "topk_idx" if operands["topk_idx"] else "reuse"
+        (_, top_k), index_type = _matrix(ir, "moe.dispatch", name, routes[0])
     num_experts = _number(attributes, "num_experts")
     assert num_experts is not None
     local = local_experts(num_experts, ranks)
@@ -100,7 +121,7 @@ def dispatch(ir: Any, operands: Operands, attributes: Attributes, ranks: int | N
     i32, f32 = ir.Type.parse("i32"), ir.Type.parse("f32")
     found: list[tuple[str, Any]] = [("recv_x", _tensor(ir, [rows, hidden], element))]
     for scales in operands["scales"]:
-        (_, width), scale_type = _shape(ir, scales)
+        (_, width), scale_type = _matrix(ir, "moe.dispatch", "scales", scales)
         found.append(("recv_scales", _tensor(ir, [rows, width], scale_type)))
     if not operands["reuse"]:
         slots = [rows] if by_expert else [rows, top_k]
@@ -133,8 +154,8 @@ def combine(ir: Any, operands: Operands, attributes: Attributes, ranks: int | No
     del ranks
     if operands["outs"]:
         return [], []
-    (_, hidden), element = _shape(ir, operands["y"][0])
-    routed, _ = _shape(ir, operands["send_row"][0])
+    (_, hidden), element = _matrix(ir, "moe.combine", "y", operands["y"][0])
+    routed, _ = _matrix(ir, "moe.combine", "send_row", operands["send_row"][0])
     # Without the sum each slot of a token keeps its row.
     kept = routed if _is(attributes, "reduce", "none") else routed[:1]
     return ["out"], [_tensor(ir, [*kept, hidden], element)]

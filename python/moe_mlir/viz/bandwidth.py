@@ -53,7 +53,7 @@ def bandwidth(
     Raises
     ------
     ValueError
-        The result has no such measurement.
+        The result has no such measurement, or is no result.
     """
     document: Mapping[str, Any]
     if isinstance(result, Mapping):
@@ -61,6 +61,13 @@ def bandwidth(
     else:
         with open(result, encoding="utf-8") as file:
             document = json.load(file)
+    if not isinstance(document, Mapping) or "records" not in document:
+        is_mapping = isinstance(document, Mapping)
+        got = f"the fields {sorted(document)}" if is_mapping else type(document).__name__
+        raise ValueError(
+            "bandwidth: expected a result of benchmarks/gpu_exchange.py, which has 'records', "
+            f"got {got}"
+        )
     found = [
         record
         for record in document["records"]

@@ -35,13 +35,15 @@ def expert_load(counts: Any, *, ranks: int | None = None, axes: Any = None) -> A
     Raises
     ------
     ValueError
-        `counts` is not one number per expert.
+        `counts` is not one number per expert, or there are no ranks.
     """
     import numpy as np
 
     loads = np.asarray(counts)
     if loads.ndim != 1 or not len(loads):
         raise ValueError(f"expert_load: expected one count per expert, got shape {loads.shape}")
+    if ranks is not None and ranks < 1:
+        raise ValueError(f"expert_load: expected at least one rank, got {ranks}")
     experts, mean = len(loads), float(loads.mean())
     axes = _axes.given_or_new(axes, 6.4, 3.2)
     colors: str | list[str] = "tab:blue"

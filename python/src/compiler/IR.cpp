@@ -58,10 +58,17 @@ static Module cloneModule(const Module &module) {
 
 static nb::bytes getBytecode(const Module &module) {
   std::string bytes;
-  runInContext(*module.state->context, [&] {
-    mlirOperationWriteBytecode(mlirModuleGetOperation(module.state->module),
-                               appendText, &bytes);
-  });
+  bool isValid = false;
+  std::vector<Diagnostic> diagnostics =
+      runInContext(*module.state->context, [&] {
+        MlirOperation op = mlirModuleGetOperation(module.state->module);
+        // Ops write what they need without a look at whether it is there.
+        isValid = mlirOperationVerify(op);
+        if (isValid)
+          mlirOperationWriteBytecode(op, appendText, &bytes);
+      });
+  if (!isValid)
+    throw CompileFailure(std::move(diagnostics));
   return nb::bytes(bytes.data(), bytes.size());
 }
 
@@ -184,8 +191,13 @@ CompileError
                   "moe_mlir.compiler.passes.PassRun"),
           "Run passes on the module; see PassManager and PassManager.run.")
       .def("clone", cloneModule, "A copy in the same context.")
-      .def(
-          "bytecode", getBytecode,
-          "The module in MLIR's binary form, with locations. `parse` and other "
-          "builds of MLIR, of this version or later, read it.");
+      .def("bytecode", getBytecode,
+           R"(The module in MLIR's binary form, with locations.
+
+`parse` and other builds of MLIR, of this version or later, read it.
+
+Raises
+------
+CompileError
+    The module is wrong; it says what and where.)");
 }

@@ -8,9 +8,13 @@
 
 #include "Support.h"
 
+#include "mlir-c/BuiltinAttributes.h"
+
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+
+#include <algorithm>
 
 using namespace moe::python;
 using namespace nb::literals;
@@ -54,22 +58,122 @@ Attribute OperationAttributes::get(const std::string &name) const {
   failToFind(name);
 }
 
+static std::string quote(MlirOperation op, const std::string &name) {
+  return "'" + getOperationName(op) + "' attribute '" + name + "' ";
+}
+
+/// Whether the sizes of groups of values add up to those that the op has. Ops
+/// trust them when their values are asked for, also to be verified.
+static bool fitsValues(MlirOperation op, const std::string &name,
+                       MlirAttribute sizes) {
+  bool areOperands = name == "operandSegmentSizes";
+  if (!areOperands && name != "resultSegmentSizes")
+    return true;
+  if (!mlirAttributeIsADenseI32Array(sizes))
+    return false;
+  int64_t sum = 0;
+  for (intptr_t i = 0, e = mlirDenseArrayGetNumElements(sizes); i < e; ++i) {
+    int32_t size = mlirDenseI32ArrayGetElement(sizes, i);
+    if (size < 0)
+      return false;
+    sum += size;
+  }
+  return sum == (areOperands ? mlirOperationGetNumOperands(op)
+                             : mlirOperationGetNumResults(op));
+}
+
 void OperationAttributes::set(const std::string &name,
                               const Attribute &attribute) const {
   if (attribute.context != op.module->context)
     throw nb::value_error("the attribute is of another context than the op");
-  read(op, [&](MlirOperation handle) {
-    mlirOperationSetAttributeByName(handle, toRef(name), attribute.handle);
-    return 0;
+  std::string reason = read(op, [&](MlirOperation handle) -> std::string {
+    MlirStringRef key = toRef(name);
+    if (!mlirOperationHasInherentAttributeByName(handle, key)) {
+      mlirOperationSetAttributeByName(handle, key, attribute.handle);
+      return "";
+    }
+    MlirAttribute old = mlirOperationGetInherentAttributeByName(handle, key);
+    bool isSet = fitsValues(handle, name, attribute.handle);
+    if (isSet) {
+      mlirOperationSetInherentAttributeByName(handle, key, attribute.handle);
+      // The op drops what is of another kind, and has no attribute then, which
+      // nothing that it needs may be.
+      isSet = mlirAttributeEqual(
+          mlirOperationGetInherentAttributeByName(handle, key),
+          attribute.handle);
+      if (!isSet)
+        mlirOperationSetInherentAttributeByName(handle, key, old);
+    }
+    if (isSet)
+      return "";
+    std::string text = quote(handle, name) + "expects another kind of value";
+    if (!mlirAttributeIsNull(old)) {
+      text += ", as ";
+      mlirAttributePrint(old, appendText, &text);
+    }
+    text += ", got ";
+    mlirAttributePrint(attribute.handle, appendText, &text);
+    return text;
   });
+  if (!reason.empty())
+    throw nb::value_error(reason.c_str());
+}
+
+/// What ops of the same name have for an attribute that is not given, or null.
+static MlirAttribute getDefault(MlirOperation op, MlirStringRef name) {
+  MlirStringRef opName = mlirIdentifierStr(mlirOperationGetName(op));
+  MlirOperationState state =
+      mlirOperationStateGet(opName, mlirOperationGetLocation(op));
+  // Nothing but its attributes is ever looked at.
+  MlirOperation other = mlirOperationCreate(&state);
+  MlirAttribute value = mlirOperationGetInherentAttributeByName(other, name);
+  mlirOperationDestroy(other);
+  return value;
+}
+
+/// Whether the op, which has no attribute of the name, is wrong without it.
+static bool isMissing(const Operation &op, MlirOperation handle,
+                      const std::string &name) {
+  std::vector<Diagnostic> diagnostics = runInContext(
+      *op.module->context, [&] { (void)mlirOperationVerify(handle); });
+  // The first thing that an op says when its operands are right.
+  std::string message = "requires attribute '" + name + "'";
+  return std::any_of(diagnostics.begin(), diagnostics.end(),
+                     [&](const Diagnostic &diagnostic) {
+                       return diagnostic.op == getOperationName(handle) &&
+                              diagnostic.message.find(message) !=
+                                  std::string::npos;
+                     });
 }
 
 void OperationAttributes::remove(const std::string &name) const {
-  bool isRemoved = read(op, [&](MlirOperation handle) {
-    return mlirOperationRemoveAttributeByName(handle, toRef(name));
-  });
-  if (!isRemoved)
+  if (!find(name))
     failToFind(name);
+  ContextLock lock(*op.module->context);
+  MlirOperation handle = op.get();
+  MlirStringRef key = toRef(name);
+  if (!mlirOperationHasInherentAttributeByName(handle, key)) {
+    mlirOperationRemoveAttributeByName(handle, key);
+    return;
+  }
+  // Ops that nobody knows keep what they are given in one piece, and cannot do
+  // without a part of it.
+  bool canRemove = mlirContextIsRegisteredOperation(
+                       op.module->context->get(),
+                       mlirIdentifierStr(mlirOperationGetName(handle))) &&
+                   name != "operandSegmentSizes" &&
+                   name != "resultSegmentSizes";
+  if (canRemove) {
+    MlirAttribute old = mlirOperationGetInherentAttributeByName(handle, key);
+    MlirAttribute usual = getDefault(handle, key);
+    mlirOperationSetInherentAttributeByName(handle, key, usual);
+    canRemove = !mlirAttributeIsNull(usual) || !isMissing(op, handle, name);
+    if (!canRemove)
+      mlirOperationSetInherentAttributeByName(handle, key, old);
+  }
+  if (!canRemove)
+    throw nb::value_error(
+        (quote(handle, name) + "is required, and has no default").c_str());
 }
 
 void moe::python::bindOperationAttributes(nb::module_ &module) {
@@ -95,8 +199,22 @@ void moe::python::bindOperationAttributes(nb::module_ &module) {
           },
           nb::sig("def __iter__(self) -> typing.Iterator[str]"))
       .def("__getitem__", &OperationAttributes::get, "name"_a)
-      .def("__setitem__", &OperationAttributes::set, "name"_a, "attribute"_a)
-      .def("__delitem__", &OperationAttributes::remove, "name"_a)
+      .def("__setitem__", &OperationAttributes::set, "name"_a, "attribute"_a,
+           R"(Set an attribute.
+
+Raises
+------
+ValueError
+    It is of another context, or the op takes no attribute of its kind.)")
+      .def("__delitem__", &OperationAttributes::remove, "name"_a,
+           R"(Delete an attribute; one that has a default goes back to it.
+
+Raises
+------
+KeyError
+    The op has no such attribute.
+ValueError
+    The op cannot do without it, and keeps it.)")
       .def("get", &OperationAttributes::find, "name"_a,
            "The attribute, or None when the op has none of this name.")
       .def(

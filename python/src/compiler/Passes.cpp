@@ -196,9 +196,11 @@ static nb::object run(const PassManager &self, const Module &module,
       mlirPassManagerEnableVerifier(manager, verifyEach);
       moePassManagerAddObserver(
           manager, {Recording::before, Recording::after, &recording});
-      if (wrong.empty())
-        succeeded = mlirLogicalResultIsSuccess(mlirPassManagerRunOnOp(
-            manager, mlirModuleGetOperation(state.module)));
+      MlirOperation op = mlirModuleGetOperation(state.module);
+      // The first pass may rely on a valid module as much as all others do.
+      if (wrong.empty() && (!verifyEach || mlirOperationVerify(op)))
+        succeeded =
+            mlirLogicalResultIsSuccess(mlirPassManagerRunOnOp(manager, op));
       mlirPassManagerDestroy(manager);
     });
   } catch (CompileFailure &failure) {
@@ -260,7 +262,7 @@ module
 print_after
     Passes after which the IR is kept; ``all`` for all.
 verify_each
-    Whether the module is verified after each pass.
+    Whether the module is verified before the first pass and after each.
 remarks
     A regular expression: remarks whose category it matches are kept, ``.*`` for
     all. Categories are named after passes.
@@ -273,7 +275,7 @@ PassRun
 Raises
 ------
 CompileError
-    A pass has failed. Its attribute ``passes`` is the PassRun up to there.
+    A pass has failed, or the module was wrong before. Its attribute ``passes`` is the PassRun up to there.
 OptionError
     An argument is wrong.
 CompilerCrash

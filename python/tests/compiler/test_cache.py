@@ -1,5 +1,6 @@
 """The cache on disk: keys, bounds, other processes, and folders that do not work."""
 
+import hashlib
 import os
 import random
 import subprocess
@@ -12,7 +13,7 @@ from sample_modules import EXCHANGE
 
 from moe_mlir import compiler
 from moe_mlir.compiler import Artifact, Cache, CacheWarning, _files
-from moe_mlir.compiler.cache import default_folder
+from moe_mlir.compiler.cache import _MAGIC, default_folder
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +90,23 @@ def test_a_cache_of_the_caller(module, tmp_path, cache_folder):
     assert not cache_folder.exists()
 
 
+def test_a_folder_of_the_caller(module, tmp_path, cache_folder, monkeypatch):
+    mine = tmp_path / "mine"
+    compiler.compile(module, cache=mine)
+    assert compiler.compile(module, cache=mine).is_cached
+    assert entries(mine) and not cache_folder.exists()
+    monkeypatch.setenv("MOE_MLIR_CACHE_DIR", "")
+    assert not compiler.compile(module, cache=Cache.default()).is_cached
+    monkeypatch.chdir(tmp_path)
+    for wrong in ("no", "", 1, 0, b"mine"):
+        with pytest.raises(TypeError) as error:
+            compiler.compile(module, cache=wrong)
+        assert str(error.value) == (
+            f"'cache' expects True, False, a Cache or the Path of a folder, got {wrong!r}"
+        )
+    assert os.listdir(tmp_path) == ["mine"]
+
+
 def test_least_recently_used_go_first(tmp_path):
     cache = Cache(tmp_path / "c", max_bytes=1 << 40)
     artifact = Artifact(bytes(1000), None, [], [])
@@ -162,6 +180,45 @@ def test_a_folder_in_place_of_an_entry(module, cache_folder):
         "the cache cannot be read",
         "the cache cannot be written",
     ]
+
+
+def test_a_pipe_in_place_of_an_entry(module, cache_folder):
+    compiler.compile(module)
+    (entry,) = entries(cache_folder)
+    entry.unlink()
+    os.mkfifo(entry)
+    with pytest.warns(CacheWarning) as caught:
+        assert compiler.compile(module).data
+    reason = f"[Errno 22] expected a regular file, found a device, a pipe or a socket: '{entry}'"
+    assert [str(w.message) for w in caught] == [
+        f"the cache cannot be read: {reason}",
+        f"the cache cannot be written: {reason}",
+    ]
+    assert entry.is_fifo()
+
+
+def test_folders_in_the_folder_stay(tmp_path):
+    for name in ("old.tmp", "old.moe"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1, 1))
+    cache = Cache(tmp_path, max_bytes=2000)
+    artifact = Artifact(bytes(1000), None, [], [])
+    for key in "abc":
+        cache.put(key, artifact)
+    assert sorted(os.listdir(tmp_path)) == ["c.moe", "old.moe", "old.tmp"]
+
+
+@pytest.mark.parametrize(
+    "head", [b"{", b"[]", b"{}", b"null", b"\xff", b'{"ptx": "a"}', b"[" * 100_000]
+)
+def test_garbage_with_a_good_hash_is_compiled_again(module, cache_folder, head):
+    wanted = compiler.compile(module)
+    (entry,) = entries(cache_folder)
+    for body in (len(head).to_bytes(8, "little") + head, b"short"):
+        entry.write_bytes(_MAGIC + hashlib.sha256(body).digest() + body)
+        with pytest.warns(CacheWarning, match="the cache has garbage in"):
+            assert compiler.compile(module) == wanted
+        assert compiler.compile(module).is_cached
 
 
 def test_a_file_in_place_of_the_folder(module, cache_folder):

@@ -1,8 +1,10 @@
 """compile(): what comes out, what is refused, crashes, threads, processes of their own."""
 
+import enum
 import json
 import os
 import pickle
+import socket
 import subprocess
 import threading
 import time
@@ -97,6 +99,28 @@ def test_save_replaces_files_as_a_whole(module, tmp_path):
         artifact.save(tmp_path / "none" / "a.so")
 
 
+def test_save_leaves_alone_what_is_no_file(tmp_path):
+    """A device that is replaced is gone for the whole machine."""
+    artifact = compiler.Artifact(b"x", None, [], [])
+    pipe, link, folder = tmp_path / "pipe", tmp_path / "link", tmp_path / "folder"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        for path in (pipe, link, tmp_path / "socket"):
+            with pytest.raises(OSError) as error:
+                artifact.save(path)
+            assert str(error.value) == (
+                "[Errno 22] expected a regular file, found a device, a pipe or a socket: "
+                f"'{path.resolve()}'"
+            )
+        with pytest.raises(IsADirectoryError):
+            artifact.save(folder)
+        assert pipe.is_fifo() and link.is_symlink() and (tmp_path / "socket").is_socket()
+    assert sorted(os.listdir(tmp_path)) == ["folder", "link", "pipe", "socket"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -104,6 +128,9 @@ def test_save_replaces_files_as_a_whole(module, tmp_path):
             {"target": "tpu"},
             "unknown target 'tpu'; expected host, cuda, nccl, cuda:<chip> or nccl:<chip>",
         ),
+        ({"target": None}, "option 'target' expects a str, got NoneType"),
+        ({"isolate": True, "timeout": float("nan")}, "'timeout' expects seconds, got nan"),
+        ({"isolate": True, "timeout": -1}, "'timeout' expects seconds, got -1"),
         ({"target": "cuda:sm_1"}, "unknown chip 'sm_1'; expected one of: sm_80,"),
         ({"blocks": 3}, "option 'blocks' is for target cuda ('host' given)"),
         ({"target": "cuda", "blocks": "many"}, "option 'blocks' expects an integer, got 'many'"),
@@ -126,6 +153,28 @@ def test_options_are_described():
     options = compiler.options()
     assert options["blocks"] == "Blocks per kernel, at most (target cuda; default: 0, chosen)"
     assert "kernels" not in options
+
+
+def test_enums_are_what_they_stand_for(module):
+    class Choice(str, enum.Enum):  # noqa: UP042, the str() of a StrEnum is right anyway
+        TARGET = "cuda"
+
+    class Blocks(int, enum.Enum):
+        FEW = 3
+
+    artifact = compiler.compile(module, Choice.TARGET, blocks=Blocks.FEW)
+    assert artifact == compiler.compile(module, "cuda", blocks=3)
+
+
+def test_names_of_files_may_be_paths_of_any_bytes(tmp_path):
+    named = compiler.compile(EXCHANGE, filename=Path("a") / "b.mlir")
+    assert named.manifest["sites"][0]["location"] == "b.mlir:4:15"
+    file = tmp_path / os.fsdecode(b"\xff.mlir")
+    file.write_text(EXCHANGE)
+    artifact = compiler.compile(file)
+    assert artifact.manifest["sites"][0]["location"] == "?.mlir:4:15"
+    with pytest.raises(TypeError):
+        compiler.compile(EXCHANGE, filename=3)  # type: ignore[arg-type]
 
 
 def test_option_none_is_not_given(module):
@@ -266,3 +315,16 @@ def test_isolated_process_that_hangs(module, monkeypatch):
     with pytest.raises(CompileError) as error:
         compiler.compile(module, isolate=True, timeout=0.5)
     assert str(error.value) == "error: the compiler's process has been ended after 0.5 s"
+
+
+def test_isolated_compilation_may_take_for_ever(module):
+    for seconds in (float("inf"), 1e12):
+        artifact = compiler.compile(module, isolate=True, timeout=seconds, cache=False)
+        assert artifact.data
+
+
+def test_isolated_process_runs_nothing_of_the_working_directory(module, tmp_path, monkeypatch):
+    for name in ("json", "moe_mlir", "struct"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert compiler.compile(module, isolate=True, cache=False).data

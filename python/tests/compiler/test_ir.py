@@ -1,11 +1,12 @@
 """Modules, operations, attributes and types, as Python sees them."""
 
+import contextlib
 import threading
 
 import pytest
 from sample_modules import CRASHING, EXCHANGE
 
-from moe_mlir import compiler
+from moe_mlir import Exchange, compiler
 from moe_mlir.compiler import Attribute, CompileError, Context, StaleError, Type
 
 
@@ -108,6 +109,113 @@ def test_attributes_are_a_mapping(module):
     assert error.value.args == ("'moe.alltoallv' has no attribute 'note'; it has: grid overflow",)
     with pytest.raises(ValueError, match="the attribute is of another context than the op"):
         op.attributes["note"] = Attribute.parse("5 : i32", Context())
+
+
+STAGES = [("host", None), ("host", "symm"), ("cuda", "symm"), ("host", "mlir"), ("cuda", "mlir")]
+
+
+@pytest.mark.parametrize(("target", "emit"), STAGES)
+@pytest.mark.parametrize("layout", ["rank_major", "expert_major"])
+def test_deleting_attributes_breaks_nothing(target, emit, layout):
+    """Whatever attribute an op has to lose, what follows works or is a CompileError."""
+    is_grouped = layout == "expert_major"
+    plan = Exchange(
+        num_experts=8,
+        top_k=2,
+        hidden=16,
+        max_tokens=4,
+        layout=layout,
+        gradients=True,
+        combine_weights=is_grouped,
+        alignment=2 if is_grouped else 1,
+        list_alignment=None if is_grouped else 2,
+        keep_blocks=not is_grouped,
+    )
+    source = plan.mlir(2)
+    if emit:
+        source = compiler.compile(source, target, emit=emit).data
+    module = compiler.parse(source)
+    done = set()
+    for op in module.walk():
+        for name in list(op.attributes):
+            if (op.name, name) in done:
+                continue
+            done.add((op.name, name))
+            old = op.attributes[name]
+            try:
+                del op.attributes[name]
+            except ValueError as error:
+                assert str(error) == (
+                    f"'{op.name}' attribute '{name}' is required, and has no default"
+                )
+                assert op.attributes[name] == old
+                continue
+            str(op), op.attributes.items()
+            for use in (op.verify, module.bytecode):
+                with contextlib.suppress(CompileError):
+                    use()
+                assert op.name, "The context is lost after a crash."
+            op.attributes[name] = old
+    module.verify()
+    assert len(done) > 10
+
+
+def test_a_deleted_attribute_goes_back_to_its_default():
+    plan = Exchange(num_experts=8, top_k=2, hidden=16, max_tokens=4, padding="zero")
+    module = compiler.parse(plan.mlir(2))
+    (op,) = module.walk("moe.dispatch")
+    del op.attributes["padding"]
+    assert str(op.attributes["padding"]) == "#moe.padding<none>"
+    module.verify()
+    assert compiler.parse(module.bytecode()).walk("moe.dispatch")
+    # One that an op may do without, and one that it may not.
+    del op.attributes["max_tokens"]
+    assert "max_tokens" not in op.attributes
+    with pytest.raises(ValueError) as error:
+        del op.attributes["grid"]
+    assert str(error.value) == (
+        "'moe.dispatch' attribute 'grid' is required, and has no default"
+    )
+    assert op.attributes["grid"].value == "ep"
+
+
+def test_an_attribute_of_another_kind_is_refused(module):
+    (op,) = module.walk("moe.alltoallv")
+    with pytest.raises(ValueError) as error:
+        op.attributes["overflow"] = Attribute.parse("5 : i32", module.context)
+    assert str(error.value) == (
+        "'moe.alltoallv' attribute 'overflow' expects another kind of value, as "
+        "#moe.overflow<error>, got 5 : i32"
+    )
+    module.verify()
+    plan = Exchange(num_experts=8, top_k=2, hidden=16, max_tokens=4)
+    (op,) = compiler.parse(plan.mlir(2), module.context).walk("moe.dispatch")
+    sizes = op.attributes["operandSegmentSizes"]
+    wrong = str(sizes).replace("1,", "9,", 1)
+    with pytest.raises(ValueError, match="expects another kind of value, as array<i32: 1, "):
+        op.attributes["operandSegmentSizes"] = Attribute.parse(wrong, module.context)
+    assert op.attributes["operandSegmentSizes"] == sizes
+
+
+def test_a_wrong_module_is_neither_written_nor_compiled_nor_run(module):
+    (op,) = module.walk("moe.alltoallv")
+    op.attributes["grid"] = Attribute.parse("@nowhere", module.context)
+    for use in (module.bytecode, lambda: compiler.compile(module), lambda: module.run("cse")):
+        with pytest.raises(CompileError, match="@nowhere") as error:
+            use()
+        assert type(error.value) is CompileError
+    assert error.value.passes.timings == []
+    module.run("cse", verify_each=False)
+
+
+def test_attributes_of_unknown_ops_stay():
+    context = Context(allow_unregistered=True)
+    (op,) = compiler.parse('"other.op"() <{a = 1 : i32}> : () -> ()', context).walk("other.op")
+    with pytest.raises(ValueError, match=r"'other\.op' attribute 'a' is required"):
+        del op.attributes["a"]
+    op.attributes["b"] = op.attributes["a"]
+    del op.attributes["b"]
+    assert str(op) == '"other.op"() <{a = 1 : i32}> : () -> ()'
 
 
 def test_types():

@@ -98,7 +98,8 @@ def test_python(page, tmp_path):
         "MOE_MLIR_CACHE_DIR": str(tmp_path / "cache"),
     }
     run(
-        [sys.executable, "-c", RUNNER],
+        # Values that nothing has written are often no numbers, of which numpy warns.
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", RUNNER],
         tmp_path,
         input=json.dumps([f"docs/{page}", to_run(page, "python")]),
         env=environment,

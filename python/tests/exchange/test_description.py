@@ -7,6 +7,9 @@
 # ===------------------------------------------------------------------------===#
 """Fields of Exchange: their checks, messages, and what follows from them."""
 
+import dataclasses
+import enum
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -37,6 +40,20 @@ BAD = [
         "dtype to be one of f32, f16, bf16, f8E4M3FN, f8E5M2, i8, i32, i64, got 'f64'",
     ),
     ({"dtype": 3}, "dtype to be a dtype or its name, got 3"),
+    (
+        {"dtype": float},
+        "dtype to be a dtype or its name, got <class 'float'>, which has another width in each "
+        "framework; name the width, as in 'f32' or 'i32'",
+    ),
+    (
+        {"combine_dtype": int},
+        "combine_dtype to be a dtype or its name, got <class 'int'>, which has another width in "
+        "each framework; name the width, as in 'f32' or 'i32'",
+    ),
+    (
+        {"dtype": np.dtype(">f4")},
+        "dtype to be in the byte order of the machine, got dtype('>f4')",
+    ),
     ({"index_dtype": "i8"}, "index_dtype to be one of i32, i64, got 'i8'"),
     (
         {"dtype": "f8E5M2", "scales": 1, "scales_dtype": "i64"},
@@ -46,6 +63,11 @@ BAD = [
     ({"scales": -1}, "scales to be from 0 to 2147483647, got -1"),
     ({"layout": "expert"}, "layout to be one of rank_major, expert_major, slab, got 'expert'"),
     ({"overflow": 1}, "overflow to be one of error, drop, got 1"),
+    (
+        {"layout": np.array(["slab", "slab"])},
+        "layout to be one of rank_major, expert_major, slab, got "
+        "array(['slab', 'slab'], dtype='<U4')",
+    ),
     ({"order": "rank"}, "order to be one of token, expert, got 'rank'"),
     ({"padding": "one"}, "padding to be one of none, zero, got 'one'"),
     ({"reduce": "mean"}, "reduce to be one of sum, none, got 'mean'"),
@@ -130,6 +152,26 @@ def test_takes_the_types_of_frameworks(given, name):
     assert Exchange(**{**USUAL, "dtype": given}).dtype == name
 
 
+class Word(str, enum.Enum):  # noqa: UP042, the str() of a StrEnum is right anyway
+    """Enums of configurations, whose str() is "Word.SLAB"."""
+
+    SLAB = "slab"
+    F32 = "f32"
+
+
+def test_words_are_kept_as_plain_text():
+    plan = Exchange(**USUAL, layout=Word.SLAB, dtype=Word.F32, combine_dtype=np.str_("f16"))
+    same = Exchange(**USUAL, layout="slab", dtype="f32", combine_dtype="f16")
+    assert plan.mlir(2) == same.mlir(2)
+    assert {type(word) for word in (plan.layout, plan.dtype, plan.combine_dtype)} == {str}
+
+
+def test_a_replaced_type_keeps_the_one_that_comes_back_unless_told():
+    plan = Exchange(**USUAL, dtype="f32")
+    assert dataclasses.replace(plan, dtype="bf16").combine_dtype == "f32"
+    assert dataclasses.replace(plan, dtype="bf16", combine_dtype=None) == Exchange(**USUAL)
+
+
 def test_rows_that_come_back_are_not_8_bit_floats_unless_asked():
     plan = Exchange(**{**USUAL, "dtype": "f8E4M3FN"})
     assert plan.combine_dtype == "bf16"
@@ -189,6 +231,55 @@ def test_lists_are_long_enough_for_every_routing(change, ranks, places):
     plan = Exchange(**{**USUAL, **change})
     assert plan.list_places(ranks) == places
     assert plan.has_lists == (places > 0)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int32, np.int64])
+def test_ranks_of_other_ints_do_not_overflow(kind, compiler):
+    for change in (
+        {},
+        {"layout": "expert_major", "alignment": 8},
+        {"layout": "slab"},
+        {"list_alignment": 8},
+        {"capacity": 9},
+    ):
+        plan, ranks = Exchange(**{**USUAL, "max_tokens": 64, **change}), kind(8)
+        assert plan.mlir(ranks) == plan.mlir(8)
+        for count in (
+            plan.rows,
+            plan.slots,
+            plan.local_experts,
+            plan.list_places,
+            plan.stated_capacity,
+            lambda n, plan=plan: plan.signature("dispatch", n),
+            lambda n, plan=plan: plan.experts_of(kind(7), n),
+        ):
+            assert count(ranks) == count(8)
+            assert type(count(ranks)) is type(count(8))
+    report = plan.report(kind(8), compiler=compiler)
+    assert type(report.ranks) is int and str(report) == str(plan.report(8, compiler=compiler))
+    plan = Exchange(**{**USUAL, "max_tokens": 2**29})
+    with pytest.raises(ValueError, match="expected rows per rank to be at most"):
+        plan.mlir(kind(8))
+
+
+@pytest.mark.parametrize("ranks", [True, 0, 2.0, np.array([1, 2])])
+def test_every_method_checks_ranks(ranks):
+    for change in ({}, {"capacity": 9}, {"layout": "expert_major"}, {"list_alignment": 8}):
+        plan = Exchange(**{**USUAL, **change})
+        for count in (
+            plan.rows,
+            plan.slots,
+            plan.local_experts,
+            plan.list_places,
+            plan.stated_capacity,
+            plan.mlir,
+            plan.report,
+            lambda n, plan=plan: plan.signature("dispatch", n),
+            lambda n, plan=plan: plan.experts_of(0, n),
+        ):
+            with pytest.raises((TypeError, ValueError)) as caught:
+                count(ranks)
+            assert str(caught.value).startswith("Exchange: expected ranks to be ")
 
 
 @pytest.mark.parametrize("ranks", [0, 65537])

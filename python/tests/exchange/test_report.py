@@ -180,3 +180,8 @@ def test_a_report_of_another_module_is_refused():
     assert str(caught.value) == (
         "expected a report about ['moe.dispatch', 'moe.combine'], got one about ['moe.alltoallv']"
     )
+    with pytest.raises(ValueError) as caught:
+        plan.report(2, report="none")
+    assert str(caught.value) == (
+        "expected the compiler's report, which the option report = 'none' leaves out"
+    )

@@ -20,6 +20,8 @@ def test_messages(ir, body):
     def dispatch(**change):
         return lambda: upstream.moe.dispatch(ir, x, idx, w, **{**usual, **change})
 
+    buffer, row = body.value("memref<4x16xf32>"), body.value("tensor<16xf32>")
+    anything = body.value("tensor<*xf32>")
     recv = dispatch()()
     for call, kind, message in (
         (
@@ -31,6 +33,40 @@ def test_messages(ir, body):
             dispatch(num_experts="4"),
             TypeError,
             "moe.dispatch: expected 'num_experts' to be an int, got '4'",
+        ),
+        (
+            dispatch(num_experts=True),
+            TypeError,
+            "moe.dispatch: expected 'num_experts' to be an int, got True",
+        ),
+        (
+            lambda: upstream.moe.dispatch(ir, buffer, idx, w, **usual),
+            TypeError,
+            "moe.dispatch: expected 'x' to be a tensor, got memref<4x16xf32>; with memrefs it "
+            "needs 'outs', and has no results",
+        ),
+        (
+            lambda: upstream.moe.dispatch(ir, row, idx, w, **usual),
+            TypeError,
+            "moe.dispatch: expected 'x' to be a tensor of rank 2, got tensor<16xf32>",
+        ),
+        (
+            lambda: upstream.moe.dispatch(ir, x, row, w, **usual),
+            TypeError,
+            "moe.dispatch: expected 'topk_idx' to be a tensor of rank 2, got tensor<16xf32>",
+        ),
+        (
+            lambda: upstream.moe.combine(
+                ir, anything, recv.send_row, x, x, grid="ep", num_experts=4
+            ),
+            TypeError,
+            "moe.combine: expected 'y' to be a tensor of rank 2, got tensor<*xf32>",
+        ),
+        (
+            lambda: upstream.moe.combine(ir, x, buffer, x, x, grid="ep", num_experts=4),
+            TypeError,
+            "moe.combine: expected 'send_row' to be a tensor, got memref<4x16xf32>; with "
+            "memrefs it needs 'outs', and has no results",
         ),
         (
             dispatch(max_tokens=0),
@@ -97,6 +133,11 @@ def test_messages(ir, body):
             lambda: upstream.grid(ir, "g", 0),
             ValueError,
             "shard.grid: expected 1 to 65536 ranks, got 0",
+        ),
+        (
+            lambda: upstream.grid(ir, "g", True),
+            TypeError,
+            "shard.grid: expected a number of ranks, got True",
         ),
         (
             lambda: upstream.moe.layout_attr(ir, "rows"),

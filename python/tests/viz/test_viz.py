@@ -76,6 +76,9 @@ def test_load_names_the_largest_over_the_mean():
     with pytest.raises(ValueError) as caught:
         viz.expert_load([])
     assert str(caught.value) == "expert_load: expected one count per expert, got shape (0,)"
+    with pytest.raises(ValueError) as caught:
+        viz.expert_load([1], ranks=0)
+    assert str(caught.value) == "expert_load: expected at least one rank, got 0"
 
 
 RECORD = {
@@ -117,6 +120,14 @@ def test_bandwidth_takes_the_fastest(tmp_path):
         "bandwidth: expected measurements of combine, slab, eager in the result, found none; "
         "models: none"
     )
+    for wrong, name in ({}, "the fields []"), ([], "list"), ({"a": 1}, "the fields ['a']"):
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(ValueError) as caught:
+            viz.bandwidth(file)
+        assert str(caught.value) == (
+            "bandwidth: expected a result of benchmarks/gpu_exchange.py, which has 'records', "
+            f"got {name}"
+        )
 
 
 def test_phases_are_one_behind_the_other():
