@@ -91,7 +91,9 @@ class ExpertParallel:
         Raises
         ------
         TypeError
-            `scales` are missing, or the plan has none.
+            `scales` are missing, or the plan has none; `out` is no `Received`.
+        ValueError
+            `out` is what a dispatch of a plan with other results has returned.
         """
         self._check_scales("dispatch", scales)
         arguments = [x, topk_idx, topk_weights]
@@ -99,7 +101,7 @@ class ExpertParallel:
             arguments.append(scales)
         entry = self._entries["dispatch"]
         if out is not None:
-            named = out.by_name
+            named = self._named(out)
             entry.into([named[name] for name in self._received], *arguments, **launch)
             if out.handle.topk_idx is topk_idx:
                 return out
@@ -282,6 +284,27 @@ class ExpertParallel:
         arguments += [y, weights, *blocks]
         grad_y, grad_weights = self._entry("combine_backward")(*arguments, **launch)
         return grad_y, grad_weights
+
+    def _named(self, out: Received) -> dict[str, Any]:
+        """The arrays of `out` by the names of the results that they are for."""
+        if not isinstance(out, Received):
+            raise TypeError(
+                "dispatch: expected out to be what an earlier dispatch has returned (Received), "
+                f"got {type(out).__name__}"
+            )
+        named = out.by_name
+        if set(named) != set(self._received):
+            missing = [name for name in self._received if name not in named]
+            others = [name for name in named if name not in self._received]
+            raise ValueError(
+                "dispatch: expected out of a dispatch of this plan, got one "
+                + " and ".join(
+                    f"{what} {', '.join(names)}"
+                    for what, names in (("without", missing), ("with", others))
+                    if names
+                )
+            )
+        return named
 
     def _entry(self, name: str) -> Any:
         if name not in self._entries:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-__all__ = ["Code", "MoEError"]
+__all__ = ["Code", "MoEError", "encodable", "text_of"]
 
 
 class Code(enum.IntEnum):
@@ -112,6 +112,25 @@ class MoEError(RuntimeError):
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors travel between processes, for example through multiprocessing.
         return (_restore, (int(self.code), self.message, dict(self.__dict__)))
+
+
+def encodable(text: str) -> str:
+    """Return a text that UTF-8 has, as the C API takes it.
+
+    Lone surrogates, which `os.fsdecode` makes of file names that are not UTF-8, become
+    escapes.
+    """
+    return str.encode(text, "utf-8", "backslashreplace").decode()
+
+
+def text_of(error: BaseException) -> str:
+    """Return the type and the text of an exception, whatever its ``__str__`` does."""
+    name = type(error).__name__
+    try:
+        text = f"{name}: {error}"
+    except Exception as other:
+        text = f"{name}, whose text cannot be had: its __str__ raised {type(other).__name__}"
+    return encodable(text)
 
 
 def _restore(code: int, message: str, fields: dict[str, Any]) -> MoEError:

@@ -7,12 +7,13 @@
 #===----------------------------------------------------------------------===#
 """Arrays of libraries that have no C functions to hand them out.
 
-The extension calls these by the name of the library. Nothing here loads one:
-an array of it is at hand, so the program has.
+The extension calls these by the name of the library. None of what it calls with an
+array of a library loads that: the program has.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from moe_mlir._runtime import Tensor
 
-__all__ = ["current_stream", "empty", "to_cupy", "to_numpy", "to_torch", "wrap"]
+__all__ = ["current_stream", "empty", "require", "to_cupy", "to_numpy", "to_torch", "wrap"]
 
 _CUDA = 2  # kDLCUDA
 
@@ -57,6 +58,24 @@ def current_stream(library: str, device: int) -> int | None:
     if library == "cupy":
         return int(sys.modules["cupy"].cuda.get_current_stream(device).ptr)
     return None
+
+
+def require(library: str, element: str) -> None:
+    """Load what `to_numpy`, `to_torch` or `to_cupy` will need, for ``"tensor"`` nothing.
+
+    Raises
+    ------
+    AttributeError
+        torch has no such element type.
+    ModuleNotFoundError
+        The library is missing, or the package ml_dtypes.
+    """
+    if library == "numpy":
+        dtypes.numpy_dtype(element)
+    elif library != "tensor":
+        importlib.import_module(library)
+        if library == "torch":
+            dtypes.torch_dtype(element)
 
 
 def to_numpy(tensor: Tensor) -> numpy.ndarray[Any, Any]:

@@ -9,15 +9,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import operator
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 from moe_mlir import _runtime
-from moe_mlir.runtime import artifact, dtypes
-from moe_mlir.runtime.errors import Code
+from moe_mlir.runtime import artifact, dtypes, frameworks
+from moe_mlir.runtime.errors import Code, MoEError, encodable, text_of
 from moe_mlir.runtime.joining import Joining
 
 __all__ = ["Group", "Timing"]
@@ -178,12 +180,15 @@ class Group(Joining):
             )
         return artifact.LoadedArtifact(artifact.load(self._context, source, name))
 
-    def empty(self, shape: Sequence[int] | int, dtype: Any, *, like: str | None = None) -> Any:
+    def empty(
+        self, shape: Iterable[SupportsIndex] | SupportsIndex, dtype: Any, *, like: str | None = None
+    ) -> Any:
         """Allocate symmetric memory. Collective; all ranks ask for the same.
 
         Parameters
         ----------
-        shape : sequence of int, or int
+        shape : iterable of int, or int
+            One integer is the extent of a vector.
         dtype : str, numpy.dtype, type or torch.dtype
             Element type: ``"bf16"``, ``numpy.float32``, ``torch.bfloat16``, ...
         like : {"numpy", "torch", "cupy", "tensor"}, optional
@@ -201,13 +206,16 @@ class Group(Joining):
         Raises
         ------
         MoEError
-            Too little memory, or ranks that ask for different sizes.
+            Too little memory, a size of 2^63 bytes or more, or ranks that ask for
+            different sizes.
+        ModuleNotFoundError
+            There is no package for `like`, or for the element type.
+        TypeError
+            `shape` has other things than integers, or `dtype` is no element type.
         ValueError
-            An extent is negative, or `like` is none of these.
+            An extent is out of range, or `like` is none of these.
         """
-        extents = [shape] if isinstance(shape, int) else [int(extent) for extent in shape]
-        if any(extent < 0 for extent in extents):
-            raise ValueError(f"empty: expected extents of at least 0, got {tuple(extents)}")
+        extents = _extents(shape)
         if like is None and type(dtype).__module__ == "torch":
             like = "torch"
         if like is None:
@@ -221,10 +229,24 @@ class Group(Joining):
                 f"empty: expected like = 'torch', 'cupy' or 'tensor' on {self.device}, whose "
                 "memory numpy cannot have, got 'numpy'"
             )
-        tensor = _runtime.symmetric_empty(self._context, extents, dtypes.element_type(dtype))
+        if like == "cupy" and self.device == "cpu":
+            raise ValueError(
+                "empty: expected like = 'numpy', 'torch' or 'tensor' on cpu, whose memory CuPy "
+                "cannot have, got 'cupy'"
+            )
+        element = dtypes.element_type(dtype)
+        # Before there is memory: arrays of a package that is missing would keep none.
+        frameworks.require(like, element)
+        tensor = _runtime.symmetric_empty(self._context, extents, element)
         if like == "tensor":
             return tensor
-        return {"numpy": tensor.numpy, "torch": tensor.torch, "cupy": tensor.cupy}[like]()
+        try:
+            return {"numpy": tensor.numpy, "torch": tensor.torch, "cupy": tensor.cupy}[like]()
+        except Exception:
+            # All ranks fail alike, so this is as collective as what came before.
+            with contextlib.suppress(MoEError):
+                _runtime.symmetric_free(self._context, tensor)
+            raise
 
     def free(self, array: Any) -> None:
         """Free symmetric memory. Collective; all ranks free the same.
@@ -254,18 +276,21 @@ class Group(Joining):
         """
         self._context.check()
 
-    def synchronize(self, stream: int | None = None) -> None:
+    def synchronize(self, stream: Any = None) -> None:
         """Wait until the work on a stream is done, and raise its error.
 
         Parameters
         ----------
-        stream : int, optional
-            A handle such as ``torch.cuda.current_stream().cuda_stream``; the legacy
-            default stream by default. The same as `check` on the host backend.
+        stream : int or stream, optional
+            A handle such as ``torch.cuda.current_stream().cuda_stream``, or a stream of
+            torch or CuPy; the legacy default stream by default. The same as `check` on
+            the host backend.
 
         Raises
         ------
         MoEError
+        TypeError, ValueError
+            `stream` is none of these.
         """
         self._context.synchronize(stream)
 
@@ -284,7 +309,7 @@ class Group(Joining):
 
         Their calls end with `PEER_FAILED`, with this message.
         """
-        self._context.fail(int(code), message)
+        self._context.fail(int(code), encodable(message))
 
     def timings(self) -> list[Timing]:
         """Return the times of all phases since the beginning, or since `clear_timings`."""
@@ -320,6 +345,31 @@ class Group(Joining):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and not self.is_closed and os.getpid() == self._pid:
-            self.fail(f"{type(error).__name__}: {error}")
-        self.close()
+        if error is None:
+            self.close()
+            return
+        # What goes wrong from here on says less than the error that led here.
+        with contextlib.suppress(Exception):
+            try:
+                if not self.is_closed and os.getpid() == self._pid:
+                    self.fail(text_of(error))
+            finally:
+                self.close()
+
+
+def _extents(shape: Any) -> list[int]:
+    """Return the extents of a shape, all of them checked."""
+    try:
+        extents = [operator.index(shape)]
+    except TypeError:
+        try:
+            extents = [operator.index(extent) for extent in shape]
+        except TypeError:
+            raise TypeError(
+                f"empty: expected an integer or integers as shape, got {shape!r}"
+            ) from None
+    if any(extent < 0 for extent in extents):
+        raise ValueError(f"empty: expected extents of at least 0, got {tuple(extents)}")
+    if any(extent >= 1 << 63 for extent in extents):
+        raise ValueError(f"empty: expected extents of less than 2^63, got {tuple(extents)}")
+    return extents

@@ -9,11 +9,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from moe_mlir.runtime.errors import Code, MoEError
+from moe_mlir.runtime.errors import Code, MoEError, text_of
 from moe_mlir.runtime.group import Group
 
 __all__ = ["run_local"]
@@ -84,7 +85,8 @@ def run_local(
         # Waits of the ranks end, and with them the threads. It may have come before
         # all of them had begun.
         for group in groups:
-            if not group.is_closed:
+            # Its rank may close it at this moment.
+            with contextlib.suppress(MoEError):
                 group.fail(f"{type(interruption).__name__} in the thread that called run_local")
                 break
         for thread, group in zip(threads, groups, strict=True):
@@ -109,9 +111,10 @@ def _first(errors: dict[int, BaseException]) -> BaseException:
 
     first = min(errors, key=lambda rank: (is_consequence(rank), rank))
     error = errors[first]
-    error.add_note(f"raised by rank {first} in run_local")
-    for rank in sorted(errors):
-        if rank != first:
-            other = errors[rank]
-            error.add_note(f"rank {rank} then raised {type(other).__name__}: {other}")
+    # Some exceptions take no notes, such as frozen data classes; they are raised as they are.
+    with contextlib.suppress(Exception):
+        error.add_note(f"raised by rank {first} in run_local")
+        for rank in sorted(errors):
+            if rank != first:
+                error.add_note(f"rank {rank} then raised {text_of(errors[rank])}")
     return error

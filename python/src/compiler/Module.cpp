@@ -6,11 +6,13 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../MainInterpreter.h"
 #include "Support.h"
 
 using namespace moe::python;
 
 NB_MODULE(_compiler, module) {
+  moe::py::requireMainInterpreter("moe_mlir._compiler");
   module.doc() = "The compiler's C API. Use moe_mlir.compiler.";
   bindExceptions(module);
   bindConstants(module);

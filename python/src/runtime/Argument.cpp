@@ -25,8 +25,8 @@ static std::string typeName(nb::handle object) {
 }
 
 Argument::Argument(nb::handle object, Use use, const Where &where)
-    : arrayType(&arrayTypeOf(object)) {
-  switch (arrayType->access) {
+    : arrayType(arrayTypeOf(object)) {
+  switch (arrayType.access) {
   case ArrayType::None:
     raiseType(where() +
               ": expected an array (of numpy, torch, CuPy, JAX, or with "
@@ -58,7 +58,7 @@ Argument::Held::~Held() {
 }
 
 void Argument::takeExchange(nb::handle object) {
-  const ExchangeApi &api = *arrayType->api;
+  const ExchangeApi &api = *arrayType.api;
   if (api.borrow) {
     if (api.borrow(object.ptr(), &view) != 0)
       throw nb::python_error();
@@ -77,7 +77,7 @@ void Argument::takeBuffer(nb::handle object, Use use, const Where &where) {
   int flags = PyBUF_FORMAT | PyBUF_STRIDES;
   if (PyObject_GetBuffer(object.ptr(), &held.buffer, flags) != 0) {
     held.buffer.obj = nullptr;
-    if (!arrayType->isNumpy)
+    if (!arrayType.isNumpy)
       throw nb::python_error();
     // An element type that the protocol does not have, such as bfloat16.
     PyErr_Clear();
@@ -96,6 +96,10 @@ void Argument::takeBuffer(nb::handle object, Use use, const Where &where) {
     raiseType(where() + ": elements of format '" +
               (held.buffer.format ? held.buffer.format : "") +
               "' are none of an entry's; expected a type such as float32");
+  // Null for dense memory of ctypes, though strides are asked for; for the
+  // runtime null has the same meaning.
+  if (!held.buffer.strides)
+    return;
   int64_t *strides = few;
   if (held.buffer.ndim > fewDims) {
     many.resize(size_t(held.buffer.ndim));
@@ -130,7 +134,7 @@ void Argument::takeNumpyType(nb::handle object, Use use, const Where &where) {
 void Argument::takeDLPack(nb::handle object, Use use, const Where &where) {
   // Data of a GPU is to be ready for the legacy stream. The host has none.
   nb::dict options;
-  auto device = nb::cast<nb::tuple>(object.attr("__dlpack_device__")());
+  nb::tuple device(object.attr("__dlpack_device__")());
   if (nb::cast<int>(nb::int_(device[0])) == kDLCUDA)
     options["stream"] = 1;
   nb::object method = object.attr("__dlpack__"), capsule;

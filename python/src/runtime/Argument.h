@@ -29,12 +29,12 @@ public:
   Argument(const Argument &) = delete;
 
   const DLTensor &tensor() const { return view; }
-  Framework &framework() const { return *arrayType->framework; }
+  Framework &framework() const { return *arrayType.framework; }
   bool isOnDevice() const { return view.device.device_type == kDLCUDA; }
   /// Whether the framework's own functions say in which order it is ready; else
   /// it was made ready for the legacy stream.
   bool isStreamOrdered() const {
-    return arrayType->access == ArrayType::Exchange;
+    return arrayType.access == ArrayType::Exchange;
   }
   /// The Tensor, for memory of the runtime's; else null.
   Tensor *own() const { return tensorOfRuntime; }
@@ -48,7 +48,7 @@ private:
   void takeDLPack(nanobind::handle object, Use use,
                   const std::function<std::string()> &where);
 
-  const ArrayType *arrayType;
+  ArrayType arrayType; ///< a copy, since the type may go during the call
   DLTensor view{};
   Tensor *tensorOfRuntime = nullptr;
   nanobind::object keep; ///< what the view belongs to, when not the argument

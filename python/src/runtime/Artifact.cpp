@@ -33,7 +33,7 @@ loadBytes(const ContextRef &context, nb::bytes bytes, const std::string &name) {
                                      name.c_str(), &artifact->handle);
   });
   artifact->context = context;
-  artifact->name = name;
+  artifact->name = name.empty() ? "in memory" : name;
   return artifact;
 }
 

@@ -51,9 +51,10 @@ Parameters
     device; those in host memory are uploaded, and the call then waits for its end.
     What the artifact wants in host memory (TensorType.host) has to be there, and is
     read before the call returns.
-stream : int, optional
-    Handle of the CUDA stream to run on. By default the current one of the first
-    argument's framework.
+stream : int or stream, optional
+    Handle of the CUDA stream to run on, such as torch.cuda.Stream.cuda_stream, or a
+    stream of torch or CuPy. By default the current one of the first argument's
+    framework.
 
 Returns
 -------
@@ -69,8 +70,8 @@ MoEError
     An argument of another type, shape, device or alignment; an error of this rank
     or of another one. On a GPU, errors of kernels are raised by Group.check,
     Group.synchronize and later calls.
-TypeError
-    An argument is no array.)";
+TypeError, ValueError
+    An argument is no array, or `stream` no stream.)";
 
 static const char *const intoDoc =
     R"(Call the entry; results go to given arrays.
@@ -88,7 +89,7 @@ outputs : sequence of arrays, or array
 
 Raises
 ------
-MoEError, TypeError
+MoEError, TypeError, ValueError
     As for a call. After an error the contents of the outputs are unspecified.)";
 
 void moe::py::bindEntry(nb::module_ &module) {
@@ -114,13 +115,13 @@ void moe::py::bindEntry(nb::module_ &module) {
           "Types of the results.")
       .def("__call__", &Entry::call, nb::arg("arguments"),
            nb::arg("stream") = nb::none(),
-           nb::sig("def __call__(self, *arguments: typing.Any, stream: int | "
-                   "None = None) -> typing.Any"),
+           nb::sig("def __call__(self, *arguments: typing.Any, stream: "
+                   "typing.Any = None) -> typing.Any"),
            callDoc)
       .def("into", &Entry::into, nb::arg("outputs"), nb::arg("arguments"),
            nb::arg("stream") = nb::none(),
            nb::sig("def into(self, outputs: typing.Any, *arguments: "
-                   "typing.Any, stream: int | None = None) -> None"),
+                   "typing.Any, stream: typing.Any = None) -> None"),
            intoDoc)
       .def("__repr__", &Entry::signature);
 }

@@ -8,6 +8,8 @@
 
 #include "Context.h"
 
+#include "Stream.h"
+
 #include <algorithm>
 #include <cstring>
 #include <nanobind/stl/optional.h>
@@ -107,10 +109,13 @@ struct Options {
           std::optional<uintptr_t> nccl = std::nullopt)
       : backend(backend) {
     given.struct_size = sizeof(given);
+    // As the runtime checks it, for which 0 stands for the default.
+    if (timeout && !(*timeout > 0 && *timeout <= 1e6)) {
+      std::string range = "more than 0 and at most 1e6 seconds";
+      std::string seen = nb::repr(nb::float_(*timeout)).c_str();
+      refuse("timeout: expected " + range + ", got " + seen, -1, range, seen);
+    }
     given.timeout_seconds = timeout.value_or(0);
-    // 0 would stand for the default.
-    if (timeout && *timeout == 0)
-      given.timeout_seconds = -1;
     given.symm_reserve_bytes = reserve.value_or(0);
     given.backend = this->backend.c_str();
     given.device = device.value_or(-1);
@@ -316,12 +321,6 @@ static nb::list hosts(Context &self) {
     all.append(nb::make_tuple(moert_context_host_name(context, int32_t(host)),
                               nb::tuple(ranks[host])));
   return all;
-}
-
-static void *streamOf(nb::object stream) {
-  if (stream.is_none())
-    return nullptr;
-  return reinterpret_cast<void *>(nb::cast<uintptr_t>(stream));
 }
 
 void moe::py::bindContext(nb::module_ &module) {

@@ -8,6 +8,8 @@
 
 #include "Entry.h"
 
+#include "Stream.h"
+
 #include <memory>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -84,7 +86,7 @@ Entry::Order Entry::orderOf(const ArgumentList &inputs,
   bool isGiven = !stream.is_none();
   if (isGiven) {
     order.onStream = true;
-    order.stream = reinterpret_cast<void *>(nb::cast<uintptr_t>(stream));
+    order.stream = streamOf(stream);
   }
   if (!artifact->context->isOnDevice())
     return order;

@@ -245,22 +245,70 @@ static ArrayType examine(nb::handle object, nb::handle type) {
   return found;
 }
 
-const ArrayType &moe::py::arrayTypeOf(nb::handle object) {
-  static auto *known = new std::unordered_map<PyObject *, ArrayType>();
-  auto *type = reinterpret_cast<PyObject *>(Py_TYPE(object.ptr()));
-  // Those of one call are mostly of one type. References into the map stay.
-  static PyObject *last = nullptr;
-  static const ArrayType *ofLast = nullptr;
-  if (type == last)
-    return *ofLast;
-  auto at = known->find(type);
-  if (at != known->end()) {
+namespace {
+/// What is known of types, which it keeps by weak references: classes of a
+/// program would otherwise keep all that their functions can reach. A type that
+/// is gone could come again at the same address, so it is forgotten.
+class KnownTypes {
+public:
+  ArrayType find(nb::handle object) {
+    auto *type = reinterpret_cast<PyObject *>(Py_TYPE(object.ptr()));
+    // Those of one call are mostly of one type.
+    if (type == last)
+      return ofLast;
+    auto at = types.find(type);
+    if (at == types.end()) {
+      ArrayType found = examine(object, type);
+      nb::object reference = nb::steal(PyWeakref_NewRef(type, forgetter.ptr()));
+      if (!reference.is_valid())
+        throw nb::python_error();
+      at = types.emplace(type, Known{found, std::move(reference)}).first;
+    }
     last = type;
-    ofLast = &at->second;
-    return at->second;
+    ofLast = at->second.type;
+    return ofLast;
   }
-  ArrayType found = examine(object, type);
-  // A type that is gone could come again at the same address.
-  Py_INCREF(type);
-  return known->emplace(type, found).first->second;
+
+private:
+  struct Known {
+    ArrayType type;
+    nb::object reference;
+  };
+
+  static PyObject *forget(PyObject *, PyObject *reference);
+  nb::object makeForgetter() {
+    // Not a function of nanobind's, which would tell at exit that it leaked.
+    static PyMethodDef method = {"forget", forget, METH_O, nullptr};
+    nb::object made = nb::steal(PyCFunction_NewEx(&method, nullptr, nullptr));
+    if (!made.is_valid())
+      throw nb::python_error();
+    return made;
+  }
+
+  nb::object forgetter = makeForgetter();
+  std::unordered_map<PyObject *, Known> types;
+  PyObject *last = nullptr;
+  ArrayType ofLast;
+};
+} // namespace
+
+/// Lives as long as the process, as the frameworks do.
+static KnownTypes &knownTypes() {
+  static auto *made = new KnownTypes();
+  return *made;
+}
+
+PyObject *KnownTypes::forget(PyObject *, PyObject *reference) {
+  KnownTypes &known = knownTypes();
+  known.last = nullptr;
+  for (auto at = known.types.begin(); at != known.types.end(); ++at)
+    if (at->second.reference.ptr() == reference) {
+      known.types.erase(at);
+      break;
+    }
+  return nb::none().release().ptr();
+}
+
+ArrayType moe::py::arrayTypeOf(nb::handle object) {
+  return knownTypes().find(object);
 }

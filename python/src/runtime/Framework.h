@@ -54,7 +54,7 @@ struct ArrayType {
 };
 
 /// That of the object's type, which is found out once.
-const ArrayType &arrayTypeOf(nanobind::handle object);
+ArrayType arrayTypeOf(nanobind::handle object);
 
 /// Of arrays for which no other one is known: numpy on the host, the runtime's
 /// own tensors elsewhere.

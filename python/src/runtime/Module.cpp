@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../MainInterpreter.h"
 #include "../jax/Exchange.h"
 #include "Packed.h"
 
@@ -13,6 +14,7 @@ namespace nb = nanobind;
 using namespace moe::py;
 
 NB_MODULE(_runtime, module) {
+  requireMainInterpreter("moe_mlir._runtime");
   module.doc() = "The runtime's C API. Use moe_mlir.runtime.";
   module.def("version", &moert_version,
              "Version of libmoe_runtime.so, such as '0.1.0'.");

@@ -69,8 +69,8 @@ void PackedEntry::addSlot(nb::handle place, std::string what, bool isResult,
       else if (size < 0)
         refuse(slot.what + ": expected extents of at least 0, got " +
                std::to_string(size));
-      else
-        slot.bytes *= size;
+      else if (__builtin_mul_overflow(slot.bytes, size, &slot.bytes))
+        refuse(slot.what + ": expected a part of less than 2^63 bytes");
       extents.push_back(size);
       ++slot.ndim;
     }

@@ -9,6 +9,7 @@
 #include "Tensor.h"
 
 #include "Argument.h"
+#include "Stream.h"
 #include "Types.h"
 
 #include <nanobind/stl/optional.h>
@@ -158,7 +159,7 @@ static nb::object dlpack(Tensor &self, nb::object stream,
   // None is the legacy stream, and so is 1; -1 asks for no order.
   if (stream.is_none())
     self.orderBy(nullptr, true);
-  else if (auto number = nb::cast<intptr_t>(stream); number != -1)
+  else if (auto number = streamNumber(stream, -1); number != -1)
     self.orderBy(number == 1 ? nullptr : reinterpret_cast<void *>(number),
                  true);
   PyObject *capsule;

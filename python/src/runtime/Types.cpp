@@ -8,6 +8,8 @@
 
 #include "Types.h"
 
+#include "Error.h"
+
 #include <cstring>
 
 using namespace moe::py;
@@ -80,11 +82,28 @@ bool moe::py::parseFormat(const char *format, size_t itemBytes,
   return true;
 }
 
-size_t moe::py::bytesOf(const DLTensor &tensor) {
-  size_t bytes = (size_t(tensor.dtype.bits) * tensor.dtype.lanes + 7) / 8;
+[[noreturn]] static void refuseSize(const DLTensor &tensor) {
+  const ElementType *type = findElementType(tensor.dtype);
+  std::string seen = std::string(type ? type->name : "?") + "[";
   for (int i = 0; i < tensor.ndim; ++i)
-    bytes *= static_cast<size_t>(tensor.shape[i]);
-  return bytes;
+    seen += (i ? ", " : "") + std::to_string(tensor.shape[i]);
+  seen += "]";
+  refuse("expected a tensor of less than 2^63 bytes, got " + seen, -1,
+         "less than 2^63 bytes", seen);
+}
+
+size_t moe::py::bytesOf(const DLTensor &tensor) {
+  int64_t bytes = (int64_t(tensor.dtype.bits) * tensor.dtype.lanes + 7) / 8;
+  bool isEmpty = false, fits = true;
+  // Strides are products of extents, so the others have to fit beside a 0, too.
+  for (int i = 0; i < tensor.ndim; ++i)
+    if (tensor.shape[i] == 0)
+      isEmpty = true;
+    else
+      fits &= !__builtin_mul_overflow(bytes, tensor.shape[i], &bytes);
+  if (!fits)
+    refuseSize(tensor);
+  return isEmpty ? 0 : static_cast<size_t>(bytes);
 }
 
 std::vector<int64_t> moe::py::denseStrides(const std::vector<int64_t> &shape) {

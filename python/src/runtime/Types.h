@@ -38,6 +38,7 @@ const ElementType *findNumpyType(const std::string &name);
 /// for one that is no tensor element's.
 bool parseFormat(const char *format, size_t itemBytes, DLDataType &out);
 
+/// Raises MoEError where 63 bits do not hold it.
 size_t bytesOf(const DLTensor &tensor);
 
 /// Row-major strides, in elements.

@@ -193,3 +193,30 @@ def test_messages_of_calls(load, generator):
     with pytest.raises(TypeError) as caught:
         weighted.combine_backward(layer.grad_out, handle, None, layer.weights)
     assert str(caught.value) == "combine_backward: expected y with weights, got none"
+
+
+def test_out_of_another_dispatch():
+    """What is refused says which results are too few or too many."""
+    import moe_mlir as moe
+
+    plain = Exchange(**USUAL)
+    listed = Exchange(**USUAL, list_alignment=4)
+    x = np.zeros((6, 8), np.float32)
+    idx, weights = np.zeros((6, 3), np.int32), np.ones((6, 3), np.float32)
+
+    def main(group):
+        ep, other = group.load(plain), group.load(listed)
+        recv, of_other = ep.dispatch(x, idx, weights), other.dispatch(x, idx, weights)
+        results = "expert_offsets, expert_counts, list_rows, list_weights"
+        for out, loaded, kind, got in (
+            (recv, other, ValueError, f"of this plan, got one without {results}"),
+            (of_other, ep, ValueError, f"of this plan, got one with {results}"),
+            ((1,), ep, TypeError, "to be what an earlier dispatch has returned (Received), got "),
+        ):
+            with pytest.raises(kind) as error:
+                loaded.dispatch(x, idx, weights, out=out)
+            assert got in str(error.value), error.value
+        assert str(error.value).endswith("got tuple")
+        assert ep.dispatch(x, idx, weights, out=recv).x is recv.x
+
+    moe.run_local(1, main)

@@ -1,6 +1,7 @@
 """Calls on arrays of all kinds."""
 
 import array
+import ctypes
 import gc
 import importlib.util
 import subprocess
@@ -94,6 +95,24 @@ def test_buffers_of_other_types(local):
     numbers.append(5)
 
 
+def test_arrays_of_ctypes(group, local):
+    """Their buffers say no strides, whatever was asked for."""
+    given = ((ctypes.c_float * 3) * 2)((1, 2, 3), (4, 5, 6))
+    assert local["copy_f32"](given).tolist() == [[1, 2, 3], [4, 5, 6]]
+    out = ((ctypes.c_float * 3) * 2)()
+    local["copy_f32"].into(out, given)
+    assert [list(row) for row in out] == [[1, 2, 3], [4, 5, 6]]
+    assert local["scalar"](ctypes.c_double(2.5)) == 5
+    tensor = group.empty((2, 3), "f32", like="tensor")
+    tensor.copy_from(given)
+    assert tensor.numpy().tolist() == [[1, 2, 3], [4, 5, 6]]
+    back = (ctypes.c_float * 6)()
+    tensor.copy_to(back)
+    assert list(back) == [1, 2, 3, 4, 5, 6]
+    made = group.empty(4, "f32")
+    group.free((ctypes.c_float * 4).from_buffer(made))
+
+
 class Versioned:
     """A producer of DLPack that knows versions."""
 
@@ -151,6 +170,88 @@ def test_arguments_are_given_back(local):
     del given, wrapped
     gc.collect()
     assert gone() is None
+
+
+OWN_CLASS = """
+import gc, sys, weakref
+import numpy as np
+from moe_mlir.runtime import Group
+
+class Mine:
+    def __init__(self, of):
+        self.of = of
+    def __dlpack__(self, **options):
+        return self.of.__dlpack__()
+    def __dlpack_device__(self):
+        return (1, 0)
+
+entry = Group.from_env().load(sys.argv[1] + "/local.so")["copy_f32"]
+ones = np.ones((1, 1), np.float32)
+for _ in range(3):
+    # Each may lie where the one before has lain.
+    class Passing(Mine):
+        pass
+    entry(Passing(ones))
+    gone = weakref.ref(Passing)
+    del Passing
+    gc.collect()
+    print(gone())
+entry(Mine(ones))
+"""
+
+
+def test_classes_of_arrays_are_not_kept(by_hand):
+    """Those of a program would keep its global variables, which nanobind tells at exit."""
+    run = subprocess.run(
+        [sys.executable, "-c", OWN_CLASS, str(by_hand)],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (run.stdout, run.stderr, run.returncode) == ("None\nNone\nNone\n", "", 0)
+
+
+class TorchStream:
+    cuda_stream = 0
+
+
+class CupyStream:
+    ptr = 0
+
+
+@pytest.mark.parametrize("stream", [0, np.int64(0), TorchStream(), CupyStream()])
+def test_streams(group, local, stream):
+    """The host has none, but takes what programs for GPUs pass."""
+    given = np.ones((1, 2), np.float32)
+    np.testing.assert_array_equal(local["copy_f32"](given, stream=stream), given)
+    local["copy_f32"].into(np.empty_like(given), given, stream=stream)
+    group.synchronize(stream)
+
+
+@pytest.mark.parametrize(
+    ("stream", "kind", "got"),
+    [
+        (object(), TypeError, "object"),
+        ("7", TypeError, "str"),
+        (-1, ValueError, "-1"),
+        (1 << 64, ValueError, "18446744073709551616"),
+    ],
+)
+def test_no_stream(group, local, stream, kind, got):
+    x = np.zeros((1, 1), np.float32)
+    tensor = group.empty(1, "f32", like="tensor")
+    for call in (
+        lambda: local["copy_f32"](x, stream=stream),
+        lambda: local["copy_f32"].into(x, x, stream=stream),
+        lambda: group.synchronize(stream),
+        # Of DLPack's -1 says that no order is wanted.
+        lambda: tensor.__dlpack__(stream=stream if stream != -1 else -2),
+    ):
+        with pytest.raises(kind) as error:
+            call()
+        assert str(error.value).replace("-2", "-1") == (
+            "stream: expected the handle of a CUDA stream, an integer such as "
+            f"torch.cuda.Stream.cuda_stream, or a stream of torch or CuPy, got {got}"
+        )
+    tensor.__dlpack__(stream=-1)
 
 
 JAX = """

@@ -219,6 +219,20 @@ def test_unloaded_artifact(group, by_hand):
     assert repr(loaded) == f"<artifact {by_hand}/local.so, unloaded>"
 
 
+@pytest.mark.parametrize(("name", "shown"), [(None, "in memory"), ("mine.so", "mine.so")])
+def test_unloaded_artifact_of_bytes(group, by_hand, name, shown):
+    loaded = group.load((by_hand / "local.so").read_bytes(), name=name)
+    entry = loaded["copy_f32"]
+    with pytest.raises(KeyError, match=f"artifact {shown} has no entry 'none'"):
+        loaded["none"]
+    loaded.unload()
+    assert refused(entry, np.zeros((1, 1), F32)).message == (
+        f"rank 0: entry 'copy_f32': artifact {shown} has been unloaded"
+    )
+    assert refused(lambda: loaded.manifest).message == f"artifact {shown} has been unloaded"
+    assert repr(loaded) == f"<artifact {shown}, unloaded>"
+
+
 # Groups
 
 
@@ -240,9 +254,12 @@ def test_no_group():
     with pytest.raises(TypeError) as error:
         Group(3)
     assert str(error.value).startswith("make a group by Group.from_env(), ")
-    for timeout in (-1.0, 0.0, float("nan"), 1e9):
-        error = refused(Group.from_env, timeout=timeout)
-        assert error.message.startswith("the time-out is not a positive number of seconds: ")
+    range_ = "more than 0 and at most 1e6 seconds"
+    for timeout in (-1, 0, float("nan"), float("inf"), 1e9):
+        for make in (Group.from_env, lambda **options: Group.local(2, **options)):
+            error = refused(make, timeout=timeout)
+            assert error.message == f"timeout: expected {range_}, got {float(timeout)}"
+            assert (error.expected, error.seen) == (range_, str(float(timeout)))
     with pytest.raises(MoEError) as unknown:
         Group.from_env(backend="tpu")
     assert unknown.value.code == Code.UNAVAILABLE

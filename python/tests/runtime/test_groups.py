@@ -8,6 +8,7 @@
 """Groups whose ranks are threads, and what they load."""
 
 import contextlib
+import dataclasses
 import os
 import signal
 import threading
@@ -68,6 +69,81 @@ def test_error_of_one_rank_ends_the_others(by_hand):
     for rank, note in zip((0, 2), others, strict=True):
         assert note.startswith(f"rank {rank} then raised MoEError: rank {rank}: ")
         assert "rank 1: ValueError: no such expert" in note
+
+
+class NoText(Exception):
+    def __str__(self):
+        return self.args[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Takes no notes."""
+
+    number: int
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (ValueError("shard-\udcff.npy"), "rank 1: ValueError: shard-\\udcff.npy"),
+        (NoText("x"), "rank 1: NoText, whose text cannot be had: its __str__ raised IndexError"),
+        (Frozen(3), "rank 1: Frozen: 3"),
+    ],
+)
+def test_error_whose_text_cannot_be_told(by_hand, raised, told):
+    """The others end with it, and it is what run_local raises."""
+    heard = []
+
+    def main(group):
+        entry = group.load(by_hand / "exchange2.so")["rotate"]
+        if group.rank == 1:
+            raise raised
+        with pytest.raises(MoEError) as error:
+            entry(np.zeros((1, 4), F32))
+        heard.append(error.value)
+
+    with pytest.raises(type(raised)) as error:
+        run_local(2, main, timeout=30)
+    assert error.value is raised
+    assert heard[0].code == Code.PEER_FAILED
+    assert told in heard[0].message
+
+
+def test_errors_whose_text_cannot_be_noted():
+    def main(group):
+        raise NoText(group.rank)
+
+    with pytest.raises(NoText) as error:
+        run_local(2, main)
+    assert error.value.__notes__ == [
+        "raised by rank 0 in run_local",
+        "rank 1 then raised NoText, whose text cannot be had: its __str__ raised IndexError",
+    ]
+
+
+def test_a_group_that_cannot_be_told_keeps_the_error(monkeypatch):
+    (group,) = Group.local(1)
+
+    def fail(self, message):
+        raise RuntimeError("not told")
+
+    monkeypatch.setattr(Group, "fail", fail)
+    with pytest.raises(KeyError, match="7"), group:
+        raise KeyError(7)
+    assert group.is_closed
+
+
+def test_fail_with_any_text(by_hand):
+    def main(group):
+        if group.rank == 1:
+            group.fail("file \udcff")
+            return ""
+        with pytest.raises(MoEError) as error:
+            rotated(group, by_hand)
+        return error.value.message
+
+    assert "rank 1: file \\udcff" in run_local(2, main, timeout=30)[0]
 
 
 def test_several_errors_of_their_own():

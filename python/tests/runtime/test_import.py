@@ -39,3 +39,56 @@ def test_unknown_name_lists_the_known():
     assert str(error.value) == (
         "module 'moe_mlir' has no attribute 'grop'; it has " + ", ".join(moe_mlir.__all__)
     )
+
+
+SUBINTERPRETER = """
+import sys
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+
+def use():
+    import moe_mlir as moe
+    moe.run_local(2, lambda group: group.empty(4, "f32"))
+    moe.compiler.parse("func.func @f() { return }")
+
+if "before" in sys.argv:
+    use()
+# One with a lock of its own is refused by Python itself, from 3.12 on.
+if sys.version_info >= (3, 13):
+    other = interpreters.create("legacy")
+else:
+    other = interpreters.create(isolated=False)
+interpreters.run_string(other, f'''
+import sys
+sys.path[:] = {sys.path}
+for name in "_runtime", "_compiler":
+    for attempt in range(2):
+        try:
+            __import__("moe_mlir." + name)
+        except ImportError as error:
+            print(error)
+''')
+sys.stdout.flush()
+interpreters.destroy(other)
+use()
+print("used")
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_subinterpreters_are_refused(when):
+    """Threads of the runtime know the main interpreter alone, and would wait forever."""
+    run = subprocess.run(
+        [sys.executable, "-c", SUBINTERPRETER, when], capture_output=True, text=True, timeout=120
+    )
+    if "No module named '_xxsubinterpreters'" in run.stderr:
+        pytest.skip("this Python has no sub-interpreters")
+    expected = [
+        f"moe_mlir.{name}: expected the main interpreter of the process, got a sub-interpreter, "
+        "which cannot have it"
+        for name in ("_runtime", "_runtime", "_compiler", "_compiler")
+    ]
+    assert run.stdout.splitlines() == [*expected, "used"], run.stderr
+    assert (run.stderr, run.returncode) == ("", 0)

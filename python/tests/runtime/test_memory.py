@@ -2,6 +2,7 @@
 
 import gc
 import importlib.util
+import sys
 
 import ml_dtypes
 import numpy as np
@@ -69,6 +70,59 @@ def test_wrong_memory():
             group.empty((1 << 45,), "f32")
         assert error.value.code == Code.OUT_OF_MEMORY
         group.check()
+
+
+@pytest.mark.parametrize("shape", [(1 << 60, 4), (4, 1 << 61), (1 << 32, 1 << 32, 0)])
+def test_memory_whose_size_has_no_64_bits(shape):
+    with Group.from_env() as group:
+        with pytest.raises(MoEError) as error:
+            group.empty(shape, "f32", like="tensor")
+        extents = ", ".join(map(str, shape))
+        assert error.value.code == Code.INVALID_ARGUMENT
+        assert error.value.message == (
+            f"expected a tensor of less than 2^63 bytes, got f32[{extents}]"
+        )
+        assert error.value.seen == f"f32[{extents}]"
+        with pytest.raises(ValueError, match=r"extents of less than 2\^63, got \(3, 9223372036854"):
+            group.empty((3, 1 << 63), "f32")
+        assert group.empty((1 << 62, 0), "i8", like="tensor").nbytes == 0
+
+
+def test_what_is_an_extent():
+    with Group.from_env() as group:
+        for shape in (np.int64(3), np.array(3), [np.int32(3)], iter((3,)), np.array([3])):
+            assert group.empty(shape, "f32").shape == (3,)
+        for shape in (1.5, (1.5, 2.9), "34", None, (2, "3"), ((1,), 2)):
+            with pytest.raises(TypeError) as error:
+                group.empty(shape, "f32")
+            assert str(error.value) == (
+                f"empty: expected an integer or integers as shape, got {shape!r}"
+            )
+        with pytest.raises(ValueError, match=r"extents of at least 0, got \(-1,\)"):
+            group.empty(np.int64(-1), "f32")
+
+
+@pytest.mark.parametrize("like", ["numpy", "torch", "cupy", "ml_dtypes", "conversion"])
+def test_memory_that_becomes_no_array_is_not_lost(monkeypatch, like):
+    """Because a package is missing, or for any other reason."""
+    from moe_mlir.runtime import frameworks
+
+    dtype, kind = "f32", ModuleNotFoundError
+    if like == "cupy":
+        kind = ValueError  # no memory of the host
+    elif like == "conversion":
+        like, kind = "numpy", ZeroDivisionError
+        monkeypatch.setattr(frameworks, "to_numpy", lambda tensor: 1 // 0)
+    elif like == "ml_dtypes":
+        like, dtype = "numpy", "bf16"
+        monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    else:
+        monkeypatch.setitem(sys.modules, like, None)
+    with Group.from_env(reserve=1 << 26) as group:
+        for _ in range(8):
+            with pytest.raises(kind):
+                group.empty(1 << 22, dtype, like=like)
+        assert group.empty(1 << 22, "f32", like="tensor").nbytes == 1 << 24
 
 
 def test_ranks_ask_for_different_memory():

@@ -118,3 +118,11 @@ def test_places_that_there_are_none_of(entry):
         MoEError, "output 0 of entry 'both': expected extents of at least 0, got -2",
         PackedEntry, entry, [0, 1], [(2, 0, (-2, 2), "i32"), 3],
     )  # fmt: skip
+
+
+def test_part_whose_size_has_no_64_bits(entry):
+    with pytest.raises(MoEError) as error:
+        PackedEntry(entry, [(0, 0, (1 << 40, 1 << 40), "i32"), 1], [2, 3])
+    assert error.value.message == (
+        "argument 0 of entry 'both': expected a part of less than 2^63 bytes"
+    )
