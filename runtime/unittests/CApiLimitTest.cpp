@@ -33,6 +33,21 @@ TEST(CApiLimitTest, LimitOnTheSizeOfFilesIsAnError) {
   });
 }
 
+TEST(CApiLimitTest, MoreSymmetricMemoryThanIsReservedIsAnError) {
+  moert_options options{};
+  options.struct_size = sizeof(options);
+  options.symm_reserve_bytes = size_t(2) << 20;
+  moert_context *small = nullptr;
+  ASSERT_MOERT(moert_context_create(nullptr, &options, &small));
+  void *memory = nullptr;
+  EXPECT_EQ(moert_symm_alloc(small, 4 << 20, &memory), MOERT_OUT_OF_MEMORY);
+  EXPECT_STREQ(moert_last_error(),
+               "rank 0: allocation of 4194304 bytes of symmetric memory: "
+               "4194304 bytes do not fit the symmetric heap of 2097152 bytes; "
+               "a larger one can be reserved (--symm-reserve of moe-run)");
+  moert_context_destroy(small);
+}
+
 /// More than is free, though not more than the machine has.
 TEST(CApiLimitTest, MoreSymmetricMemoryThanIsFreeIsAnError) {
   moert_options options{};

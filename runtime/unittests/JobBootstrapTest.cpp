@@ -194,6 +194,40 @@ TEST(LaunchedJobTest, Torchrun) {
                    "by mpirun or srun");
 }
 
+/// Each process would be a group of its own.
+TEST(LaunchedJobTest, VariablesOfTorchThatWereSetByHand) {
+  std::map<std::string, std::string> values = {{"RANK", "1"},
+                                               {"WORLD_SIZE", "2"},
+                                               {"MASTER_ADDR", "127.0.0.1"},
+                                               {"MASTER_PORT", "29555"}};
+  auto environment = [&](const char *name) -> const char * {
+    auto at = values.find(name);
+    return at == values.end() ? nullptr : at->second.c_str();
+  };
+  std::optional<LaunchedJob> job;
+  std::string error;
+  EXPECT_FALSE(detectJob(environment, job, error));
+  EXPECT_FALSE(job);
+  EXPECT_EQ(error,
+            "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT make this process "
+            "one of 2 of torch.distributed, but were not set by torchrun, "
+            "which sets TORCHELASTIC_RUN_ID, too; start the processes by "
+            "torchrun, or make the group from torch's process group "
+            "(Group.from_torch in Python)");
+  // A launcher says more.
+  values["PMI_RANK"] = "1";
+  values["PMI_SIZE"] = "2";
+  EXPECT_TRUE(detectJob(environment, job, error));
+  ASSERT_TRUE(job);
+  EXPECT_EQ(job->launcher, "PMI");
+  values.erase("PMI_RANK");
+  values.erase("PMI_SIZE");
+  values["WORLD_SIZE"] = "1";
+  values["RANK"] = "0";
+  EXPECT_TRUE(detectJob(environment, job, error));
+  EXPECT_FALSE(job);
+}
+
 TEST(LaunchedJobTest, JobsOnSeveralHosts) {
   std::map<std::string, std::string> values;
   auto environment = [&](const char *name) -> const char * {

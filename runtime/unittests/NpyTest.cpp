@@ -215,11 +215,45 @@ TEST_F(NpyTest, MalformedHeaders) {
         "(99999999999999999999,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (), } x",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (), 'a': 1}",
-        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (), }",
         "{'descr': '<f4, 'fortran_order': False, 'shape': (), }"}) {
     put(npy(header, "abcd"));
     expectError(DType::F32, "malformed .npy header");
   }
+}
+
+TEST_F(NpyTest, StructuredTypesAreNamed) {
+  for (const char *descr : {"[('a', '<f4'), ('b', '<i4')]", "('<f4', (2,))"}) {
+    put(npy(std::string("{'descr': ") + descr +
+                ", 'fortran_order': False, 'shape': (1,), }\n",
+            "abcdefgh"));
+    expectError(DType::F32,
+                "holds an array of a structured type, whose elements have "
+                "fields; save a field as an array of its own");
+  }
+}
+
+/// Files with holes: they take no room, but reading them takes memory.
+TEST_F(NpyTest, ShapeAndMemoryAreLookedAtBeforeTheData) {
+  std::string header = npyHeader(DType::F32, {int64_t(1) << 38, 4});
+  put(header);
+  if (truncate(file().c_str(), off_t(header.size()) + (off_t(1) << 42)) != 0)
+    GTEST_SKIP() << "no file of this size can be made";
+  auto array = readNpy(file(), DType::F32, [](const auto &shape) {
+    return std::string(shape[1] == 4 ? "the wrong shape" : "");
+  });
+  ASSERT_FALSE(array.isOk());
+  EXPECT_EQ(array.status().message(), file() + ": the wrong shape");
+  array =
+      readNpy(file(), DType::F32, [](const auto &) { return std::string(); });
+  ASSERT_FALSE(array.isOk());
+  EXPECT_EQ(array.status().code(), MOERT_OUT_OF_MEMORY);
+  std::string text = array.status().message();
+  std::string begin = file() + ": the array needs 4398046511104 bytes of "
+                               "memory, but this machine, or its container, "
+                               "has ";
+  EXPECT_EQ(text.substr(0, begin.size()), begin);
+  EXPECT_EQ(text.substr(text.find_first_not_of("0123456789", begin.size())),
+            " free");
 }
 
 TEST_F(NpyTest, EveryTruncationIsAnError) {

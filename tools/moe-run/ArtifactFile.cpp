@@ -43,7 +43,8 @@ class TemporaryFolder {
 public:
   TemporaryFolder() {
     const char *parent = std::getenv("TMPDIR");
-    path = std::string(parent && *parent ? parent : "/tmp") + "/moe-run-XXXXXX";
+    place = parent && *parent ? parent : "/tmp";
+    path = place + "/moe-run-XXXXXX";
     isMade = mkdtemp(path.data()) != nullptr;
   }
   ~TemporaryFolder() {
@@ -54,7 +55,7 @@ public:
   }
   std::string file() const { return path + "/artifact.so"; }
   bool isMade = false;
-  std::string path;
+  std::string place, path;
 };
 } // namespace
 
@@ -215,6 +216,15 @@ Expected<ArtifactFile> moe::run::prepareArtifact(Options &options,
                        file.c_str(), options.target.c_str());
     return artifact;
   }
+  if (file.find("{rank}") != file.npos)
+    return makeError(MOERT_INVALID_ARGUMENT,
+                     "%s: a .mlir file is compiled once for all ranks, so its "
+                     "path cannot have {rank}",
+                     file.c_str());
+  struct stat info;
+  // The compiler would wait for somebody to write to a pipe.
+  if (stat(file.c_str(), &info) == 0 && !S_ISREG(info.st_mode))
+    return makeError(MOERT_IO, "%s: not a regular file", file.c_str());
   if (options.target.empty())
     options.target = "host";
 
@@ -225,7 +235,10 @@ Expected<ArtifactFile> moe::run::prepareArtifact(Options &options,
                      file.c_str(), compiler.c_str());
   TemporaryFolder folder;
   if (!folder.isMade)
-    return makeOsError(MOERT_IO, errno, "cannot make a temporary folder");
+    return makeOsError(MOERT_IO, errno,
+                       "cannot make a temporary folder in %s (TMPDIR names the "
+                       "place for it)",
+                       folder.place.c_str());
   if (Status s = runCompiler(compiler, file, options.target, folder.file(),
                              signals, interruptedBy);
       !s.isOk())

@@ -177,6 +177,9 @@ void HostsMember::handleMessages() {
       isEnding = true;
     } else if (message.has("prepare")) {
       tell({{"ready", true}});
+    } else if (message.has("printing") && verdictLimit) {
+      // It lives, and somebody may yet read its report.
+      verdictLimit.emplace(2 * endSeconds(options) + 10);
     } else if (message.has("expose")) {
       answerExpose();
     } else if (message.has("conceal") && isExposed) {

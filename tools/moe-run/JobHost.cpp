@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "JobOptions.h"
 #include "JobProcess.h"
 #include "Message.h"
 #include "Supervisor.h"
@@ -29,6 +30,7 @@ struct JobProcess::Visitor {
   MessageSocket socket;
   int rank = -1; ///< -1 before it has introduced itself
   StartError error;
+  std::string options; ///< as describeOptions() has them
   std::vector<OutputFile> outputs;
 };
 
@@ -57,6 +59,7 @@ void JobProcess::receiveVisitors(int listener, std::vector<Visitor> &visitors) {
       } else if (message.has("rank")) {
         visitor.rank = std::max(-1, message.integer("rank", -1));
         visitor.error = {message.text("error"), message.integer("code", 0)};
+        visitor.options = message.part("options");
         (void)visitor.socket.send(format("{\"welcome\": %d}", job.rank),
                                   {word.get()});
       }
@@ -97,9 +100,11 @@ StartError JobProcess::missing(const std::vector<Visitor> &visitors,
 StartError JobProcess::awaitVisitors(int listener,
                                      std::vector<Visitor> &visitors) {
   std::optional<Deadline> leaving;
+  std::string ownOptions = makeMessage(describeOptions(options, file, size));
   for (;;) {
     receiveVisitors(listener, visitors);
     StartError error = startError;
+    std::string difference;
     int lowest = error.exitCode ? job.rank : INT_MAX;
     int numRanks = 1;
     std::vector<bool> isHere(size);
@@ -107,7 +112,12 @@ StartError JobProcess::awaitVisitors(int listener,
     for (Visitor &visitor : visitors) {
       if (visitor.rank < 0)
         continue;
+      std::string differs =
+          compareOptions(visitor.rank, visitor.options, job.rank, ownOptions);
       bool isRank = visitor.rank < size;
+      // The processes would never be complete.
+      if (!isRank && !differs.empty())
+        return {differs, 2};
       if (!isRank || isHere[visitor.rank])
         return {format("rank %d: a second process says that it is rank %d of "
                        "the %d of this job (%s)",
@@ -119,7 +129,12 @@ StartError JobProcess::awaitVisitors(int listener,
         lowest = visitor.rank;
         error = visitor.error;
       }
+      if (difference.empty())
+        difference = differs;
     }
+    // Whoever has an error may not have read all of its options.
+    if (!error.exitCode && !difference.empty())
+      error = {difference, 2};
     if (error.exitCode && !leaving)
       leaving.emplace(errorSeconds);
     // What is known says more than who is missing.

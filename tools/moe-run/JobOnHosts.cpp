@@ -9,6 +9,7 @@
 #include "HostsMember.h"
 #include "JobLink.h"
 #include "JobProcess.h"
+#include "StandardStream.h"
 #include "Supervisor.h"
 #include "Word.h"
 

@@ -7,10 +7,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "JobProcess.h"
+#include "JobOptions.h"
 #include "Message.h"
 
 #include "RankProcess.h"
 #include "RankRun.h"
+#include "StandardStream.h"
 #include "Word.h"
 
 #include <chrono>
@@ -203,7 +205,8 @@ bool JobProcess::introduce(MessageSocket &host) {
   }
   Json json = {{"rank", job.rank},
                {"error", startError.text},
-               {"code", startError.exitCode}};
+               {"code", startError.exitCode},
+               {"options", describeOptions(options, file, size)}};
   return host.send(makeShortMessage(json));
 }
 
@@ -327,6 +330,9 @@ int JobProcess::keepRank(MessageSocket &host, UniqueFd socket) {
         process.kill();
       else if (message.has("prepare"))
         (void)host.send(R"({"ready": true})");
+      else if (message.has("printing") && verdict)
+        // It lives, and somebody may yet read its report.
+        verdict.emplace(2 * endSeconds(options) + 10);
     }
     if (received == MessageSocket::Closed) {
       process.end();

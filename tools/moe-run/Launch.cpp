@@ -10,6 +10,7 @@
 
 #include "JobProcess.h"
 #include "Signals.h"
+#include "StandardStream.h"
 #include "Supervisor.h"
 #include "moe-runtime/LaunchedJob.h"
 

@@ -10,7 +10,6 @@
 
 #include <cerrno>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <sys/stat.h>
@@ -50,7 +49,8 @@ every process is one rank.
   --probe=json      print what this machine offers, and end
   --help            print this
 
-"{rank}" in a path is replaced by the rank.
+"{rank}" in a path is replaced by the rank, except in that of a .mlir file,
+which is compiled once for all ranks.
 )";
 }
 
@@ -127,6 +127,9 @@ static bool applyOption(const std::string &name, const std::string &value,
   }
   if (!isGood)
     error = "invalid value '" + value + "' for " + name;
+  if (!isGood && name == "--target" && value == "nccl")
+    error += ": moe-compile --target nccl makes the artifact, and moe-run runs "
+             "it with --target cuda";
   return isGood;
 }
 
@@ -267,10 +270,4 @@ bool moe::run::checkPaths(const Options &options, int ranks,
       }
     }
   return true;
-}
-
-void moe::run::printError(const std::string &message) {
-  std::string line = "moe-run: error: " + message + "\n";
-  std::fputs(line.c_str(), stderr);
-  std::fflush(stderr);
 }

@@ -60,9 +60,6 @@ bool checkFile(const Options &options, int ranks, std::string &error);
 /// write to one file. Run once the number of ranks is known.
 bool checkPaths(const Options &options, int ranks, std::string &error);
 
-/// "moe-run: error: ..." on standard error, as one write.
-void printError(const std::string &message);
-
 } // namespace moe::run
 
 #endif // MOE_TOOLS_MOERUN_OPTIONS_H

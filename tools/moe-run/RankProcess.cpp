@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "RankProcess.h"
+#include "JobOptions.h"
 #include "Message.h"
 
 #include "RankRun.h"
@@ -71,8 +72,10 @@ static Outcome meetHosts(const RankSetup &setup, const RankObserver &observer,
     return failed(
         invitations.status().withPrefix(format("rank %d", setup.rank)));
   send({{"invitation", invitations->front()}}, seconds);
-  Json mine = {{"error", hosts.startError.text},
-               {"code", hosts.startError.exitCode}};
+  Json mine = {
+      {"error", hosts.startError.text},
+      {"code", hosts.startError.exitCode},
+      {"options", describeOptions(setup.options, setup.file, setup.size)}};
   auto errors = allGatherText(**made, makeMessage(mine));
   if (!errors.isOk())
     return failed(errors.status().withPrefix(format("rank %d", setup.rank)));
@@ -81,6 +84,13 @@ static Outcome meetHosts(const RankSetup &setup, const RankObserver &observer,
     if (int code = message.integer("code", 0))
       return {Status(MOERT_INVALID_ARGUMENT, message.text("error")),
               r == setup.rank, code};
+  }
+  std::string first = Message(errors->front()).part("options");
+  for (int r = 1; r < setup.size; ++r) {
+    std::string differs =
+        compareOptions(r, Message((*errors)[r]).part("options"), 0, first);
+    if (!differs.empty())
+      return {Status(MOERT_INVALID_ARGUMENT, differs), r == setup.rank, 2};
   }
   bootstrap = made.take();
   return {};

@@ -115,17 +115,11 @@ Status RankRun::readInputs() {
                      options.outputs.size());
   for (size_t i = 0; i < args.size(); ++i) {
     std::string path = forRank(options.inputs[i], rank);
-    auto array = readNpy(path, args[i].dtype);
-    Status status = array.status();
-    if (status.isOk()) {
-      std::string wrong =
-          checkShape(args[i], array->shape.data(), array->shape.size());
-      if (!wrong.empty())
-        status = makeError(MOERT_INVALID_ARGUMENT, "%s: %s", path.c_str(),
-                           wrong.c_str());
-    }
-    if (!status.isOk())
-      return status.withPrefix(format("argument %zu", i));
+    auto array = readNpy(path, args[i].dtype, [&](const auto &shape) {
+      return checkShape(args[i], shape.data(), shape.size());
+    });
+    if (!array.isOk())
+      return array.status().withPrefix(format("argument %zu", i));
     inputs.push_back(array.take());
   }
   for (NpyArray &array : inputs)

@@ -11,8 +11,6 @@
 #include "moe-runtime/Backend.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <sched.h>
 
@@ -87,13 +85,6 @@ static std::string makeTable(const Json &document) {
   text += format("slowest rank's median: %s\n",
                  duration(document["slowest_median_ns"]).c_str());
   return text;
-}
-
-Status moe::run::print(const std::string &text) {
-  // A full disk may show only when the last of it is written.
-  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0)
-    return Status::ok();
-  return makeOsError(MOERT_IO, errno, "cannot write to standard output");
 }
 
 std::string moe::run::makeReport(const Options &options,

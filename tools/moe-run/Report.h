@@ -36,9 +36,6 @@ struct RankReport {
 
 std::string toJson(const RankReport &report);
 
-/// Writes to standard output; not done before it has been written.
-rt::Status print(const std::string &text);
-
 /// The reports of all ranks as one text: a JSON document with --json, else a
 /// table.
 std::string makeReport(const Options &options, const rt::Manifest &manifest,

@@ -229,9 +229,12 @@ bool Supervisor::anyRunning() const {
   return false;
 }
 
-void Supervisor::step(int launcher) {
+/// Takes in what has come, or waits a little for it, and for `output` to have
+/// room.
+void Supervisor::step(int launcher, int output) {
   std::vector<pollfd> others{{signals.fd(), POLLIN, 0},
-                             {isLauncherGone ? -1 : launcher, POLLIN, 0}};
+                             {isLauncherGone ? -1 : launcher, POLLIN, 0},
+                             {output, POLLOUT, 0}};
   for (Rank &rank : ranks)
     others.push_back({rank.member.fd(), POLLIN, 0});
   if (listener)

@@ -88,7 +88,7 @@ private:
   };
 
   rt::UniqueFd socketFor(int rank);
-  void step(int launcher);
+  void step(int launcher, int output = -1);
   void handleReport(int rank, const std::string &text);
   void handleEvent(int rank, const RankEvent &event);
   void handleMember(int rank);
@@ -99,6 +99,7 @@ private:
   void noteDeath(int rank, const std::string &how, int signal = 0);
   void noteFailure(int rank, const std::string &error);
   std::string lastSeen(int rank) const;
+  std::string stoppedRanks(const std::string &said) const;
   void killAll();
   void killMembers();
   bool anyRunning() const;
@@ -107,6 +108,7 @@ private:
   bool finish(std::vector<OutputFile> &outputs);
   rt::Status gatherMembers();
   rt::Status publishAll(std::vector<OutputFile> &outputs);
+  rt::Status printDocument();
   rt::Status askRemoteMembers(const std::string &request, const char *what);
   int conclude(int exitCode);
   void waitForMembers(rt::Deadline deadline);

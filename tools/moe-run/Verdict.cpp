@@ -8,13 +8,19 @@
 
 #include "Message.h"
 #include "RankRun.h"
-#include "Report.h"
+#include "StandardStream.h"
 #include "Supervisor.h"
 #include "Word.h"
 #include "moe-runtime/Bootstrap.h"
 
+#include <map>
+#include <unistd.h>
+
 using namespace moe::rt;
 using namespace moe::run;
+
+/// How often members are told that this process still prints.
+static constexpr double printingSeconds = 1;
 
 /// Whether the run was ended by a signal to moe-run. A launcher also sends one
 /// when some process of the job has died, which then is the reason.
@@ -92,6 +98,31 @@ Status Supervisor::askRemoteMembers(const std::string &request,
   }
 }
 
+/// Prints the report for as long as that takes. Standard output may be a pipe
+/// that nobody reads: signals, and the ends of members, are heard of meanwhile.
+Status Supervisor::printDocument() {
+  StandardStream stream(STDOUT_FILENO);
+  std::string_view rest = document;
+  for (Deadline next(0);;) {
+    Status status = stream.write(rest);
+    if (!status.isOk() || rest.empty())
+      return status;
+    if (next.isOver()) {
+      // They do not wait for the verdict without a bound.
+      for (Rank &rank : ranks)
+        if (rank.member.isOpen())
+          (void)rank.member.send(R"({"printing": true})");
+      next = Deadline(printingSeconds);
+    }
+    step(-1, stream.fd());
+    if (wasInterrupted())
+      return Status(MOERT_IO,
+                    "interrupted by " + describeSignal(interruptedBy));
+    if (!death.empty())
+      return Status(MOERT_PEER_FAILED, death);
+  }
+}
+
 /// Gives all outputs their names and prints the report, on all hosts or on
 /// none: what was under the names before is kept until all that can fail is
 /// done. The members of other hosts keep theirs until they hear the verdict.
@@ -102,7 +133,7 @@ Status Supervisor::publishAll(std::vector<OutputFile> &outputs) {
   if (status.isOk()) {
     status = expose(outputs);
     if (status.isOk() && !document.empty()) {
-      status = print(document);
+      status = printDocument();
       Status undone = status.isOk() ? status : conceal(outputs);
       if (!undone.isOk())
         status =
@@ -127,6 +158,27 @@ const Supervisor::Rank *Supervisor::findFailed() const {
   return first;
 }
 
+/// "; rank 3 has been stopped by signal 19 (Stopped (signal))" for the ranks
+/// that stand still and of which `said` does not say so. Others have waited for
+/// them in vain, though they may name the one that came next.
+std::string Supervisor::stoppedRanks(const std::string &said) const {
+  std::map<int, std::vector<int>> bySignal;
+  for (size_t r = 0; r < ranks.size(); ++r) {
+    int number = static_cast<int>(r);
+    std::string own = format("rank %d: has been stopped by ", number),
+                seen = format("rank %d ", number) + lastSeen(number);
+    if (ranks[r].stoppedBy && said.find(own) == said.npos &&
+        said.find(seen) == said.npos)
+      bySignal[ranks[r].stoppedBy].push_back(number);
+  }
+  std::string text;
+  for (const auto &[signal, stopped] : bySignal)
+    text += format("; %s %s been stopped by %s", listRanks(stopped).c_str(),
+                   stopped.size() == 1 ? "has" : "have",
+                   describeSignal(signal).c_str());
+  return text;
+}
+
 /// Says why the run was no good one.
 void Supervisor::sayReason() {
   const Rank *failed = findFailed();
@@ -135,11 +187,13 @@ void Supervisor::sayReason() {
   } else if (!death.empty()) {
     // Another rank may have seen where it was.
     bool isSeen = failed && failed->isOrigin;
-    say(death + (isSeen ? "; " + failed->error : ""));
+    std::string text = death + (isSeen ? "; " + failed->error : "");
+    say(text + stoppedRanks(text));
   } else if (isLauncherGone) {
     say("the program that started the processes of this job has ended");
   } else {
-    say(failed ? failed->error : "a rank ended without a report");
+    std::string text = failed ? failed->error : "a rank ended without a report";
+    say(text + stoppedRanks(text));
   }
 }
 

@@ -10,6 +10,7 @@
 #include "Options.h"
 #include "Report.h"
 #include "Signals.h"
+#include "StandardStream.h"
 
 #include <cstdio>
 #include <new>

@@ -12,6 +12,7 @@
 #include "moe-runtime/DType.h"
 #include "moe-runtime/Status.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +33,12 @@ struct NpyArray {
 /// C-order array of type `expected`. numpy has no names for the types of
 /// ml_dtypes: it saves bfloat16 as '<V2', float8_e4m3fn as '<V1' and
 /// float8_e5m2 as '<f1', so the expected type decides what bytes mean.
-Expected<NpyArray> readNpy(const std::string &path, DType expected);
+/// `checkShape` says what is wrong with a shape, or "": it is asked before the
+/// data is read, which may take long or not fit the memory.
+using ShapeCheck =
+    std::function<std::string(const std::vector<int64_t> &shape)>;
+Expected<NpyArray> readNpy(const std::string &path, DType expected,
+                           const ShapeCheck &checkShape = nullptr);
 
 /// The header numpy.save writes for such an array, to the byte.
 std::string npyHeader(DType dtype, const std::vector<int64_t> &shape);

@@ -99,8 +99,9 @@ static std::string checkHosts(const Environment &environment,
     return format("%s is '%s', not a number", name, environment(name));
   bool isSlurm = std::string(kind.name) == "Slurm";
   const char *text = isSlurm ? environment("SLURM_STEP_NUM_NODES") : nullptr;
-  job.isOnSeveralHosts =
-      local < job.size || (text && parseCount(text, nodes) && nodes > 1);
+  if (text && !parseCount(text, nodes))
+    return format("SLURM_STEP_NUM_NODES is '%s', not a number", text);
+  job.isOnSeveralHosts = local < job.size || nodes > 1;
   // Its processes have no MPI.
   if (job.isOnSeveralHosts && job.launcher == "torchrun")
     return format("the torchrun job has %d processes, but only %d on this host "
@@ -109,6 +110,28 @@ static std::string checkHosts(const Environment &environment,
                   "mpirun or srun",
                   job.size, local, name);
   return "";
+}
+
+/// The variables by which torch.distributed makes a group may be set by hand.
+/// They do not tell which processes are on this host, nor need those have been
+/// started by one process, so there is no place at which they would meet. To
+/// start alone in spite of them would give each process a group of its own.
+/// Returns what is wrong, or "".
+static std::string checkTorchByHand(const Environment &environment) {
+  for (const char *name : {"RANK", "MASTER_ADDR", "MASTER_PORT"})
+    if (!environment(name))
+      return "";
+  const char *text = environment("WORLD_SIZE");
+  int size = 0;
+  if (!text || !parseCount(text, size) || size <= 1 ||
+      environment("TORCHELASTIC_RUN_ID"))
+    return "";
+  return format("RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT make this "
+                "process one of %d of torch.distributed, but were not set by "
+                "torchrun, which sets TORCHELASTIC_RUN_ID, too; start the "
+                "processes by torchrun, or make the group from torch's process "
+                "group (Group.from_torch in Python)",
+                size);
 }
 
 bool moe::rt::detectJob(const Environment &environment,
@@ -175,7 +198,10 @@ bool moe::rt::detectJob(const Environment &environment,
                      name);
       return false;
     }
-  return true;
+  std::string wrong = checkTorchByHand(environment);
+  if (!wrong.empty())
+    error = wrong;
+  return wrong.empty();
 }
 
 //===----------------------------------------------------------------------===//

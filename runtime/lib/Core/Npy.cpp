@@ -9,7 +9,9 @@
 #include "moe-runtime/Npy.h"
 
 #include "CallFrame.h"
+#include "NpyHeader.h"
 #include "moe-runtime/FileSizeLimit.h"
+#include "moe-runtime/MachineMemory.h"
 #include "moe-runtime/UniqueFd.h"
 
 #include <algorithm>
@@ -17,6 +19,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <new>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -85,110 +88,6 @@ static Status checkDescr(const std::string &descr, DType expected) {
 //===----------------------------------------------------------------------===//
 // Headers
 //===----------------------------------------------------------------------===//
-
-namespace {
-/// Reads the Python literal numpy writes as a header:
-///   {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
-class HeaderParser {
-public:
-  explicit HeaderParser(const std::string &text) : text(text) {}
-
-  bool parse();
-  std::string descr;
-  bool fortranOrder = false;
-  std::vector<int64_t> shape;
-
-private:
-  void skipSpaces() {
-    while (at < text.size() && (text[at] == ' ' || text[at] == '\n'))
-      ++at;
-  }
-  bool eat(const char *token) {
-    skipSpaces();
-    size_t length = std::strlen(token);
-    if (text.compare(at, length, token) != 0)
-      return false;
-    at += length;
-    return true;
-  }
-  bool parseString(std::string &out) {
-    skipSpaces();
-    if (at == text.size() || (text[at] != '\'' && text[at] != '"'))
-      return false;
-    size_t end = text.find(text[at], at + 1);
-    if (end == std::string::npos)
-      return false;
-    out = text.substr(at + 1, end - at - 1);
-    at = end + 1;
-    return true;
-  }
-  bool parseShape();
-
-  const std::string &text;
-  size_t at = 0;
-};
-} // namespace
-
-bool HeaderParser::parseShape() {
-  if (!eat("("))
-    return false;
-  while (!eat(")")) {
-    skipSpaces();
-    size_t digits = 0;
-    int64_t value = 0;
-    for (; at < text.size() && text[at] >= '0' && text[at] <= '9';
-         ++at, ++digits)
-      if (__builtin_mul_overflow(value, int64_t(10), &value) ||
-          __builtin_add_overflow(value, int64_t(text[at] - '0'), &value))
-        return false;
-    if (!digits || shape.size() == 64)
-      return false;
-    shape.push_back(value);
-    (void)eat("L"); // integers of Python 2
-    if (!eat(",")) {
-      // A tuple of one has a comma.
-      if (shape.size() == 1 || !eat(")"))
-        return false;
-      return true;
-    }
-  }
-  return true;
-}
-
-bool HeaderParser::parse() {
-  bool hasDescr = false, hasOrder = false, hasShape = false;
-  if (!eat("{"))
-    return false;
-  while (!eat("}")) {
-    std::string key;
-    if (!parseString(key) || !eat(":"))
-      return false;
-    if (key == "descr" && !hasDescr) {
-      hasDescr = parseString(descr);
-      if (!hasDescr)
-        return false;
-    } else if (key == "fortran_order" && !hasOrder) {
-      hasOrder = true;
-      if (eat("True"))
-        fortranOrder = true;
-      else if (!eat("False"))
-        return false;
-    } else if (key == "shape" && !hasShape) {
-      hasShape = parseShape();
-      if (!hasShape)
-        return false;
-    } else {
-      return false;
-    }
-    if (!eat(",")) {
-      if (!eat("}"))
-        return false;
-      break;
-    }
-  }
-  skipSpaces();
-  return at == text.size() && hasDescr && hasOrder && hasShape;
-}
 
 std::string moe::rt::npyHeader(DType dtype, const std::vector<int64_t> &shape) {
   std::string tuple = "(";
@@ -275,7 +174,42 @@ static Status readHeader(int fd, std::string &header) {
   return readExactly(fd, header.data(), bytes) ? Status::ok() : cannotRead();
 }
 
-static Status readArray(int fd, DType expected, NpyArray &array) {
+/// Reads the data piece by piece. Ranks of one machine read at the same time,
+/// and memory counts as taken only when it is written to. So what is free is
+/// looked at before each piece: too little is an error of a rank then, and not
+/// the death of some process.
+static Status readData(int fd, size_t bytes, std::vector<char> &data) {
+  constexpr size_t pieceBytes = size_t(64) << 20;
+  auto isTooMuch = [&](size_t free) {
+    return makeError(MOERT_OUT_OF_MEMORY,
+                     "the array needs %zu bytes of memory, but this machine, "
+                     "or its container, has %zu free",
+                     bytes, free);
+  };
+  size_t free = availableMemoryBytes();
+  if (bytes > free)
+    return isTooMuch(free);
+  try {
+    data.reserve(bytes);
+  } catch (const std::bad_alloc &) {
+    return makeError(MOERT_OUT_OF_MEMORY,
+                     "the array needs %zu bytes of memory, which this process "
+                     "cannot have, though %zu are free (ulimit -v?)",
+                     bytes, free);
+  }
+  while (data.size() < bytes) {
+    size_t at = data.size(), left = bytes - at;
+    if (at && left > (free = availableMemoryBytes()))
+      return isTooMuch(free + at);
+    data.resize(at + std::min(left, pieceBytes));
+    if (!readExactly(fd, data.data() + at, data.size() - at))
+      return cannotRead();
+  }
+  return Status::ok();
+}
+
+static Status readArray(int fd, DType expected, const ShapeCheck &checkShape,
+                        NpyArray &array) {
   struct stat info;
   if (fstat(fd, &info) != 0)
     return makeOsError(MOERT_IO, errno, "cannot read the file");
@@ -284,8 +218,13 @@ static Status readArray(int fd, DType expected, NpyArray &array) {
   std::string header;
   if (Status s = readHeader(fd, header); !s.isOk())
     return s;
-  HeaderParser parser(header);
-  if (!parser.parse())
+  NpyHeaderParser parser(header);
+  bool isParsed = parser.parse();
+  if (parser.isStructured)
+    return Status(MOERT_INVALID_ARGUMENT,
+                  "holds an array of a structured type, whose elements have "
+                  "fields; save a field as an array of its own");
+  if (!isParsed)
     return Status(MOERT_INVALID_ARGUMENT, "malformed .npy header");
   if (Status s = checkDescr(parser.descr, expected); !s.isOk())
     return s;
@@ -309,19 +248,21 @@ static Status readArray(int fd, DType expected, NpyArray &array) {
         present < bytes ? "truncated" : "too long",
         describeShape(parser.shape.data(), parser.shape.size()).c_str(),
         dtypeName(expected), (long long)bytes, (long long)present);
+  std::string wrong = checkShape ? checkShape(parser.shape) : "";
+  if (!wrong.empty())
+    return Status(MOERT_INVALID_ARGUMENT, wrong);
   array.dtype = expected;
   array.shape = std::move(parser.shape);
-  array.data.resize(bytes);
-  return readExactly(fd, array.data.data(), bytes) ? Status::ok()
-                                                   : cannotRead();
+  return readData(fd, size_t(bytes), array.data);
 }
 
-Expected<NpyArray> moe::rt::readNpy(const std::string &path, DType expected) {
+Expected<NpyArray> moe::rt::readNpy(const std::string &path, DType expected,
+                                    const ShapeCheck &checkShape) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd.isValid())
     return makeOsError(MOERT_IO, errno, "%s", path.c_str());
   NpyArray array;
-  if (Status s = readArray(fd.get(), expected, array); !s.isOk())
+  if (Status s = readArray(fd.get(), expected, checkShape, array); !s.isOk())
     return s.withPrefix(path);
   return array;
 }

@@ -67,7 +67,8 @@ Status SymmetricHeap::grow(size_t bytes) {
   if (chunkBytes < bytes || chunkBytes > roomBytes - committed)
     mine = makeError(MOERT_OUT_OF_MEMORY,
                      "%zu bytes do not fit the symmetric heap: %zu of %zu "
-                     "bytes are in use on each rank",
+                     "bytes are in use on each rank; a larger one can be "
+                     "reserved (--symm-reserve of moe-run)",
                      bytes, committed, roomBytes);
   else if (committed + chunkBytes > backend.memoryBytes())
     mine = makeError(MOERT_OUT_OF_MEMORY,
@@ -147,7 +148,8 @@ Expected<char *> SymmetricHeap::allocate(size_t bytes) {
                        rank(), bytes, r, size_t(all[r]));
   if (bytes > roomBytes)
     return makeError(MOERT_OUT_OF_MEMORY,
-                     "%zu bytes do not fit the symmetric heap of %zu bytes",
+                     "%zu bytes do not fit the symmetric heap of %zu bytes; a "
+                     "larger one can be reserved (--symm-reserve of moe-run)",
                      bytes, roomBytes);
   size_t size = roundUp(std::max<size_t>(bytes, 1), alignment);
   auto fits = [&](const auto &span) { return span.second >= size; };

@@ -21,7 +21,10 @@ Expected<char *> HostAddressSpace::reserve(size_t bytes) {
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (range == MAP_FAILED)
       return makeOsError(MOERT_OUT_OF_MEMORY, errno,
-                         "cannot reserve %zu bytes of address space", bytes);
+                         "cannot reserve %zu bytes of address space, which "
+                         "ulimit -v may limit; a smaller symmetric heap needs "
+                         "less (--symm-reserve of moe-run)",
+                         bytes);
     base = static_cast<char *>(range);
     reservedBytes = bytes;
   } else if (bytes != reservedBytes) {

@@ -121,3 +121,25 @@ TEST_F(SupervisorTest, WhoComesLateHearsWhatHasBecomeOfTheJob) {
   EXPECT_EQ(exitCode, 3);
   EXPECT_EQ(said, Heard{"rank 1: too hot"});
 }
+
+/// The error may name the rank that waits for one that is stopped.
+TEST_F(SupervisorTest, RanksThatAreStoppedAreNamed) {
+  supervise(5, [](const std::string &invitation) {
+    std::vector<std::unique_ptr<Guest>> guests;
+    for (int rank = 1; rank < 5; ++rank)
+      guests.push_back(std::make_unique<Guest>(invitation, rank));
+    for (int rank : {2, 3, 4})
+      guests[rank - 1]->say({{"stopped", 19}});
+    guests[3]->say({{"continued", true}});
+    guests[0]->say(
+        {{"report", {{"origin", true}, {"error", "rank 1: no answer"}}}});
+    for (auto &guest : guests) {
+      EXPECT_EQ(guest->hearUntil("kill").back(), R"({"kill": true})");
+      guest->say({{"ended", ""}, {"signal", 9}});
+    }
+    for (auto &guest : guests)
+      EXPECT_EQ(guest->hearUntil("end").back(), R"({"end":1})");
+  });
+  EXPECT_EQ(said, Heard{"rank 1: no answer; ranks 2 and 3 have been stopped by "
+                        "signal 19 (Stopped (signal))"});
+}

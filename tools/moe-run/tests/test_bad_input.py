@@ -8,13 +8,14 @@
 """Wrong options, files, arrays and artifacts: one clear error each."""
 
 import os
+import re
 import stat
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from support import artifact
+from support import SANITIZE, artifact
 
 
 @pytest.mark.parametrize("args, message", [
@@ -30,6 +31,9 @@ from support import artifact
     (["a.so", "--timeout", "nan"], "invalid value 'nan' for --timeout"),
     (["a.so", "--bench=0"], "invalid value '0' for --bench"),
     (["a.so", "--target", "tpu"], "invalid value 'tpu' for --target"),
+    (["a.so", "--target", "nccl"],
+     "invalid value 'nccl' for --target: moe-compile --target nccl makes the "
+     "artifact, and moe-run runs it with --target cuda"),
     (["--probe=xml"], "invalid value 'xml' for --probe"),
     (["a.so", "--symm-reserve", "0"], "invalid value '0' for --symm-reserve"),
     (["a.so", "--symm-reserve", "-1"], "invalid value '-1' for --symm-reserve"),
@@ -124,6 +128,27 @@ def test_wrong_arrays(runner, array, message):
     assert runner.outputs() == []
 
 
+# Files with holes, whose data takes no room but more memory than there is.
+@pytest.mark.parametrize("shape, message", [
+    ((1 << 40, 1), r"expected extent 4 in dimension 1 of f32\[\?, 4\], got "
+                   r"\[1099511627776, 1\]"),
+    ((1 << 38, 4), r"the array needs 4398046511104 bytes of memory, but this "
+                   r"machine, or its container, has \d+ free"),
+])
+def test_shape_and_memory_are_looked_at_before_the_data(runner, shape, message):
+    args = runner.exchange()
+    with open(runner.folder / "x2.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        try:
+            file.truncate(file.tell() + 4 * shape[0] * shape[1])
+        except OSError as error:
+            pytest.skip(f"no file of this size can be made: {error}")
+    error = runner.fail(*args, "--out", "y{rank}.npy")
+    assert re.fullmatch("rank 2: argument 2: x2.npy: " + message, error), error
+    assert runner.outputs() == []
+
+
 def test_wrong_number_of_files(runner):
     args = runner.exchange()
     assert runner.fail(*args[:-4], "--entry", "gather") == (
@@ -180,3 +205,12 @@ def test_size_of_the_symmetric_heap(runner):
     assert runner.usage(*args, "--symm-reserve", "17T") == (
         "--symm-reserve 18691697672192 is too much: 4 ranks have room for "
         "17592186044416 bytes each")
+
+
+@pytest.mark.skipif(bool(SANITIZE), reason="sanitizers reserve addresses, too")
+def test_limit_of_addresses(runner):
+    error = runner.fail(*runner.exchange(), prefix=["prlimit", "--as=4294967296"])
+    assert re.search(
+        r"cannot reserve \d+ bytes of address space, which ulimit -v may limit; a "
+        r"smaller symmetric heap needs less \(--symm-reserve of moe-run\): Cannot "
+        r"allocate memory$", error), error

@@ -7,6 +7,8 @@
 # ===----------------------------------------------------------------------===#
 """Ranks that fail, die, hang or differ, and signals from outside."""
 
+import contextlib
+import json
 import os
 import shutil
 import signal
@@ -15,6 +17,7 @@ import time
 
 import pytest
 
+from job_runs import wait_until
 from support import (
     SANITIZE, FAIL, KILL, LOOP, ORDER, LEAVE, EXIT, SLOW, SEGV, artifact,
     listing, processes)
@@ -158,6 +161,76 @@ def test_interrupt(runner, number):
     assert stderr.startswith(
         f"moe-run: error: interrupted by signal {int(number)}")
     assert runner.outputs() == []
+
+
+@contextlib.contextmanager
+def full_pipe():
+    """The writing end of a pipe that nobody reads, with no room left."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    try:
+        yield writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupt_while_nobody_reads_the_report(runner, number):
+    args = runner.exchange()
+    (runner.folder / "y0.npy").write_text("older")
+    with full_pipe() as stdout:
+        process = subprocess.Popen(
+            runner.command(*args, "--out", "y{rank}.npy", "--json"),
+            cwd=runner.folder, env=runner.env, text=True, stdout=stdout,
+            stderr=subprocess.PIPE)
+        # All have their names before the report is printed.
+        wait_until(lambda: len(runner.outputs()) == 4)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert stderr.startswith(f"moe-run: error: interrupted by signal {int(number)}")
+    assert runner.outputs() == ["y0.npy"]
+    assert (runner.folder / "y0.npy").read_text() == "older"
+
+
+def test_report_that_is_read_late(runner):
+    args = runner.exchange()
+    reading, writing = os.pipe()
+    with open(reading, "rb") as late:
+        os.set_blocking(writing, False)
+        filled = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                filled += os.write(writing, bytes(4096))
+        os.set_blocking(writing, True)
+        process = subprocess.Popen(
+            runner.command(*args, "--out", "y{rank}.npy", "--json", "--bench", 20000),
+            cwd=runner.folder, env=runner.env, stdout=writing, stderr=subprocess.PIPE)
+        os.close(writing)
+        wait_until(lambda: len(runner.outputs()) == 4)
+        assert process.poll() is None
+        text = late.read()[filled:]
+        assert process.wait(timeout=60) == 0
+    assert len(json.loads(text)["per_rank"][3]["calls"]["all_ns"]) == 20000
+    assert len(runner.outputs()) == 4
+
+
+@pytest.mark.parametrize("what", ["usage", "rank"])
+def test_error_that_nobody_reads(runner, what):
+    args = runner.exchange(FAIL) if what == "rank" else ["--frobnicate"]
+    with full_pipe() as stderr:
+        process = subprocess.Popen(
+            runner.command(*args), cwd=runner.folder, env=runner.env,
+            stdout=subprocess.DEVNULL, stderr=stderr)
+        try:
+            assert process.wait(timeout=60) == (1 if what == "rank" else 2)
+        finally:
+            process.kill()
 
 
 def test_ranks_die_with_moe_run(runner):

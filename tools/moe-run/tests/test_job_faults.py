@@ -94,7 +94,8 @@ def test_while_writing_outputs(runner, launcher, action, pattern, nth):
            r"'gather'.*test.gather at exchange.c:1:1"),
     (SEGV, r"rank 1: killed by signal 11 \(Segmentation fault\) while calling"),
     (EXIT, r"rank 1: ended early with exit code 0 while calling"),
-    (STOP, r"timed out after 1 s waiting for rank 1.*in test.gather|"
+    (STOP, r"timed out after 1 s waiting for rank 1.*in test.gather.*; rank 1 has "
+           r"been stopped by signal 19 \(Stopped \(signal\)\)$|"
            r"rank 1: has been stopped by signal 19 \(.*\) for 1 s while "
            r"calling entry 'gather'"),
 ])

@@ -130,6 +130,17 @@ REFUSED = {
         {"PMIX_RANK": "0", "PMIX_NAMESPACE": "7"},
         "PMIX_RANK does not say how many processes the job has: give -n, and "
         "as many"),
+    "nodes that are no number": (
+        {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "2",
+         "SLURM_STEP_NUM_NODES": "x"},
+        "SLURM_STEP_NUM_NODES is 'x', not a number" + WAY_OUT),
+    "torch's variables without torchrun": (
+        {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0",
+         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29555"},
+        "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT make this process one of 2 "
+        "of torch.distributed, but were not set by torchrun, which sets "
+        "TORCHELASTIC_RUN_ID, too; start the processes by torchrun, or make the "
+        "group from torch's process group (Group.from_torch in Python)" + WAY_OUT),
     "torchrun on several hosts": (
         {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2",
          "TORCHELASTIC_RUN_ID": "none"},
@@ -170,6 +181,82 @@ def test_jobs_side_by_side_do_not_meet(runner):
         _, stderr = process.communicate(timeout=60)
         assert (process.returncode, stderr) == (0, "")
     assert len(runner.outputs()) == 6
+
+
+# Where they decide what the ranks do together, which would then wait in vain.
+DIFFERENT = {
+    "flag": ([["--json"], []], "started without --json, but rank 0 with"),
+    "flag of the other": ([[], ["--into"]], "started with --into, but rank 0 without"),
+    "trace": ([[], ["--trace", "t.json"]], "started with --trace, but rank 0 without"),
+    "value": ([["--bench", 3], ["--bench", 5]],
+              "started with --bench 5, but rank 0 with --bench 3"),
+    "warm-up": ([[], ["--warmup", 1]], "started with --warmup 1, but rank 0 without"),
+    "files": ([[], ["--in", "x0.npy"]],
+              "started with --in 2 times, but rank 0 with --in 1 time"),
+    "entry": ([[], ["--entry", "gather"]],
+              "started with --entry gather, but rank 0 with --entry rotate"),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+@pytest.mark.parametrize("first", [0, 1])
+def test_processes_with_different_options(runner, name, first):
+    options, message = DIFFERENT[name]
+    args = prepare(runner, 2)
+    started = [start(runner, {"PMI_RANK": str(rank), "PMI_SIZE": "2"}, *args,
+                     *options[rank]) for rank in (first, 1 - first)]
+    found = []
+    for process in started:
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 2
+        found += errors(stderr)
+    assert found == [f"rank 1 was {message}; start all ranks with the same options"]
+    assert runner.outputs() == []
+
+
+@pytest.mark.parametrize("ranks", [(0, 1), (0, 2)])
+def test_processes_of_jobs_of_different_sizes(runner, ranks):
+    args = prepare(runner, 2)
+    runner.save("x2.npy", np.zeros((1, 4), np.float32))
+    started = [start(runner, {"PMI_RANK": str(rank), "PMI_SIZE": str(2 + i)}, *args)
+               for i, rank in enumerate(ranks)]
+    found = []
+    for process in started:
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 2
+        found += errors(stderr)
+    assert found == [
+        f"rank {ranks[1]} was started in a job of 3 processes, but rank 0 in one of "
+        "2; start all ranks by one command of the launcher"]
+
+
+def test_processes_with_different_targets(runner):
+    args = prepare(runner, 2)
+    started = [start(runner, {"PMI_RANK": str(rank), "PMI_SIZE": "2"}, *args,
+                     "--target", target)
+               for rank, target in enumerate(["host", "cuda"])]
+    found = []
+    for process in started:
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 2
+        found += errors(stderr)
+    assert found == ["rank 1 has the target 'cuda', but rank 0 'host'; start all "
+                     "ranks with the same --target, and with copies of one file"]
+
+
+# Paths may differ, what each rank writes, and what it needs for itself.
+def test_processes_with_different_paths(runner):
+    args = prepare(runner, 2)
+    runner.save("other.npy", np.full((1, 4), 1, np.float32))
+    started = [start(runner, {"PMI_RANK": str(rank), "PMI_SIZE": "2"},
+                     *args[:3], "--in", path, *more)
+               for rank, (path, more) in enumerate(
+                   [("x0.npy", ["--timeout", 40, "--out", "y-{rank}.npy"]),
+                    ("other.npy", [])])]
+    for process in started:
+        _, stderr = process.communicate(timeout=60)
+        assert (process.returncode, stderr) == (0, "")
+    assert runner.outputs() == ["y-0.npy"]
 
 
 def test_two_processes_of_one_rank(runner):

@@ -66,6 +66,30 @@ def test_mlir_file_without_a_compiler(runner):
                             "moe-run")
 
 
+def test_place_of_the_temporary_folder(runner):
+    program = with_compiler(runner, "exit 1")
+    (runner.folder / "m.mlir").write_text("module {}")
+    runner.env["TMPDIR"] = "/missing"
+    assert runner.fail("m.mlir", program=program) == (
+        "cannot make a temporary folder in /missing (TMPDIR names the place for "
+        "it): No such file or directory")
+
+
+def test_mlir_file_that_is_a_pipe(runner):
+    program = with_compiler(runner, 'exec cat "$1"')
+    os.mkfifo(runner.folder / "m.mlir")
+    assert runner.fail("m.mlir", program=program) == "m.mlir: not a regular file"
+
+
+def test_mlir_file_of_each_rank(runner):
+    program = with_compiler(runner, "exit 1")
+    for rank in range(2):
+        (runner.folder / f"m{rank}.mlir").write_text("module {}")
+    assert runner.fail("-n", 2, "m{rank}.mlir", program=program) == (
+        "m{rank}.mlir: a .mlir file is compiled once for all ranks, so its path "
+        "cannot have {rank}")
+
+
 def test_interrupt_while_compiling(runner):
     program = with_compiler(runner, f"sleep 100 & : > {runner.folder}/started; wait")
     (runner.folder / "m.mlir").write_text("module {}")

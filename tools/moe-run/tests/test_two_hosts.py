@@ -121,6 +121,14 @@ def test_different_artifacts(hosts, runner):
     check_fails(hosts, runner, ["a{rank}.so", *args[1:]], r"rank 3", code=1)
 
 
+def test_different_options(hosts, runner):
+    prefix = ["sh", "-c", '[ "$OMPI_COMM_WORLD_RANK" = 3 ] && set -- --json "$@"; '
+                          f'exec {MOE_RUN} "$@"']
+    check_fails(hosts, runner, gather(runner),
+                r"^rank 3 was started with --json, but rank 0 without; start all "
+                r"ranks with the same options$", code=2, prefix=prefix)
+
+
 def test_input_that_one_rank_lacks(hosts, runner):
     args = gather(runner)
     (runner.folder / "x3.npy").write_bytes(b"nothing")

@@ -1,0 +1,81 @@
+//===- StandardStream.cpp - writing without being blocked -----------------===//
+//
+// Part of the moe-mlir project, under the Apache License v2.0 with LLVM
+// Exceptions. See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "StandardStream.h"
+
+#include "moe-runtime/Deadline.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+using namespace moe::rt;
+using namespace moe::run;
+
+/// How long an error waits for somebody to read it.
+static constexpr double errorSeconds = 3;
+
+StandardStream::StandardStream(int number) : number(number) {
+  struct stat info;
+  int flags = fcntl(number, F_GETFL);
+  if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY ||
+      fstat(number, &info) != 0 ||
+      !(S_ISFIFO(info.st_mode) || isatty(number) == 1))
+    return;
+  // O_NONBLOCK belongs to what others have open as well. So the pipe is opened
+  // once more; where that is forbidden, poll() alone keeps from being blocked.
+  own = UniqueFd(open(format("/proc/self/fd/%d", number).c_str(),
+                      O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
+
+Status StandardStream::write(std::string_view &text) {
+  while (!text.empty()) {
+    pollfd entry{fd(), POLLOUT, 0};
+    if (poll(&entry, 1, 0) <= 0)
+      return Status::ok();
+    // A pipe with room takes as much at once.
+    ssize_t written =
+        ::write(fd(), text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+    if (written < 0 && errno == EAGAIN)
+      return Status::ok();
+    if (written < 0 && errno != EINTR)
+      return makeOsError(MOERT_IO, errno, "cannot write to standard %s",
+                         number == STDOUT_FILENO ? "output" : "error");
+    text.remove_prefix(std::max<ssize_t>(written, 0));
+  }
+  return Status::ok();
+}
+
+Status moe::run::print(const std::string &text) {
+  StandardStream stream(STDOUT_FILENO);
+  std::string_view rest = text;
+  for (;;) {
+    Status status = stream.write(rest);
+    if (!status.isOk() || rest.empty())
+      return status;
+    pollfd entry{stream.fd(), POLLOUT, 0};
+    (void)poll(&entry, 1, -1);
+  }
+}
+
+void moe::run::printError(const std::string &message) {
+  std::string line = "moe-run: error: " + message + "\n";
+  StandardStream stream(STDERR_FILENO);
+  std::string_view rest = line;
+  for (Deadline deadline(errorSeconds);;) {
+    Status status = stream.write(rest);
+    if (!status.isOk() || rest.empty() || deadline.isOver())
+      return;
+    pollfd entry{stream.fd(), POLLOUT, 0};
+    (void)poll(&entry, 1, deadline.sliceMs());
+  }
+}
