@@ -40,6 +40,7 @@ static void buildBufferizationPipeline(OpPassManager &pm,
   MoECheckEntriesPassOptions check;
   check.target = plan.target;
   pm.addPass(createMoECheckEntriesPass(check));
+  pm.addPass(createMoECheckOrderPass());
   pm.addPass(createMoEDropFlagsPass());
   // A buffer that a helper function returns has no owner that is known when it
   // is compiled, so it could not become symmetric in place.

@@ -174,19 +174,5 @@ func.func @poison() -> tensor<4xf32> {
 
 // -----
 
-// Iterations that may run at the same time, on one rank so and on another so.
-shard.grid @ep(shape = 2)
-func.func @at_once(%send: tensor<4x4xf32>, %counts: tensor<2xi32>, %n: index) -> tensor<4x4xf32> {
-  %e = tensor.empty() : tensor<4x4xf32>
-  // expected-note @+1 {{is within 'scf.forall'}}
-  %0 = scf.forall (%i) in (%n) shared_outs(%out = %e) -> (tensor<4x4xf32>) {
-    // expected-error @+1 {{'moe.alltoallv' op expects to be in a function, or in loops and branches that run in order}}
-    %recv, %counted = moe.alltoallv %send, %counts on @ep
-        : (tensor<4x4xf32>, tensor<2xi32>) -> (tensor<4x4xf32>, tensor<2xi32>)
-    scf.forall.in_parallel {
-      tensor.parallel_insert_slice %recv into %out[0, 0] [4, 4] [1, 1]
-          : tensor<4x4xf32> into tensor<4x4xf32>
-    }
-  }
-  return %0 : tensor<4x4xf32>
-}
+// expected-error @+1 {{'memref.global' op expects a constant with a value; a call keeps nothing for the next one}}
+memref.global "private" constant @uninitialized : memref<4xf32> = uninitialized

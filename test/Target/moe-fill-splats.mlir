@@ -51,6 +51,26 @@ func.func @small() -> (tensor<16384xf32>, tensor<2xi64>) {
   return %0, %1 : tensor<16384xf32>, tensor<2xi64>
 }
 
+// A destination that is only written needs no value.
+// CHECK-LABEL: func.func @overwritten(
+// CHECK:         %[[ONES:.*]] = linalg.fill ins(%{{.*}} : f32) outs(%{{.*}} : tensor<512x512xf32>)
+// CHECK-NOT:     linalg.fill
+// CHECK:         %[[ANY:.*]] = tensor.empty() : tensor<512x512xf32>
+// CHECK-NOT:     linalg.fill
+// CHECK:         linalg.generic {{.*}} ins(%[[ONES]], %{{.*}}) outs(%[[ANY]] :
+#id = affine_map<(i, j) -> (i, j)>
+func.func @overwritten(%x: tensor<512x512xf32>) -> tensor<512x512xf32> {
+  %one = arith.constant dense<1.0> : tensor<512x512xf32>
+  %0 = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]}
+      ins(%one, %x : tensor<512x512xf32>, tensor<512x512xf32>)
+      outs(%one : tensor<512x512xf32>) {
+  ^bb0(%a: f32, %b: f32, %unused: f32):
+    %d = arith.subf %a, %b : f32
+    linalg.yield %d : f32
+  } -> tensor<512x512xf32>
+  return %0 : tensor<512x512xf32>
+}
+
 // CHECK-LABEL: func.func @result(
 // CHECK:         %[[FILLED:.*]] = linalg.fill ins(%{{.*}} : i1) outs(%{{.*}} : tensor<70000xi1>)
 // CHECK:         return %[[FILLED]]

@@ -16,7 +16,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/SymbolTable.h"
@@ -243,7 +242,8 @@ LogicalResult EntryChecker::checkCall(func::CallOp op) const {
 
 /// Kernels read a copy of a global that was made when the artifact was loaded.
 static LogicalResult checkGlobal(memref::GlobalOp op) {
-  if (op.getConstant() && op.getConstantInitValue())
+  if (op.getConstant() &&
+      isa_and_present<ElementsAttr>(op.getInitialValueAttr()))
     return success();
   return op.emitOpError("expects a constant with a value; a call keeps nothing "
                         "for the next one");
@@ -256,24 +256,6 @@ static LogicalResult checkRounding(arith::TruncFOp op) {
     return success();
   return op.emitOpError("expects rounding to_nearest_even in an entry, got ")
          << arith::stringifyRoundingMode(*mode);
-}
-
-/// All ranks have to run collectives in one order, which iterations that may
-/// run at the same time do not have.
-static LogicalResult checkOrder(CollectiveOpInterface op) {
-  for (Operation *parent = op->getParentOp(); !isa<func::FuncOp>(parent);
-       parent = parent->getParentOp())
-    if (!isa<scf::ForOp, scf::WhileOp, scf::IfOp, scf::IndexSwitchOp,
-             scf::ExecuteRegionOp, affine::AffineForOp, affine::AffineIfOp>(
-            parent)) {
-      InFlightDiagnostic diag = op->emitOpError(
-          "expects to be in a function, or in loops and branches that run in "
-          "order");
-      diag.attachNote(parent->getLoc())
-          << "is within '" << parent->getName() << "'";
-      return diag;
-    }
-  return success();
 }
 
 /// These have no form with buffers upstream.
@@ -333,10 +315,7 @@ LogicalResult EntryChecker::check(Operation *op) const {
     if (failed(checkTypes(op, Any)))
       return failure();
     auto collective = dyn_cast<CollectiveOpInterface>(op);
-    if (!collective)
-      return success();
-    return success(succeeded(checkOrder(collective)) &&
-                   succeeded(checkTraffic(collective)));
+    return collective ? checkTraffic(collective) : success();
   }
   auto known = getOps().find(op->getName().getStringRef());
   if (known == getOps().end())

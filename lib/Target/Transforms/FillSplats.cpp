@@ -27,9 +27,11 @@ static constexpr int64_t kMostBytes = 1 << 16;
 static SplatElementsAttr findLargeSplat(arith::ConstantOp op) {
   auto splat = dyn_cast<SplatElementsAttr>(op.getValue());
   auto type = dyn_cast<RankedTensorType>(op.getType());
-  if (!splat || !type)
+  if (!splat || !type || type.getEncoding())
     return {};
   Type element = type.getElementType();
+  if (!element.isIntOrIndexOrFloat())
+    return {};
   int64_t bytes = element.isIndex()
                       ? 8
                       : llvm::divideCeil(element.getIntOrFloatBitWidth(), 8);
@@ -37,11 +39,17 @@ static SplatElementsAttr findLargeSplat(arith::ConstantOp op) {
                                                     : SplatElementsAttr();
 }
 
+static Value createEmpty(OpBuilder &builder, Location loc,
+                         SplatElementsAttr splat) {
+  auto type = cast<RankedTensorType>(splat.getType());
+  return tensor::EmptyOp::create(builder, loc, type.getShape(),
+                                 type.getElementType());
+}
+
 static Value createFill(OpBuilder &builder, Location loc,
                         SplatElementsAttr splat) {
   auto type = cast<RankedTensorType>(splat.getType());
-  Value empty = tensor::EmptyOp::create(builder, loc, type.getShape(),
-                                        type.getElementType());
+  Value empty = createEmpty(builder, loc, splat);
   Value value = arith::ConstantOp::create(builder, loc, type.getElementType(),
                                           splat.getSplatValue<TypedAttr>());
   return linalg::FillOp::create(builder, loc, value, empty).getResult(0);
@@ -50,6 +58,13 @@ static Value createFill(OpBuilder &builder, Location loc,
 static bool isDestination(OpOperand &use) {
   auto op = dyn_cast<DestinationStyleOpInterface>(use.getOwner());
   return op && op.isDpsInit(&use);
+}
+
+/// Whether the op only writes: arithmetic on whole tensors that has become
+/// linalg takes its first operand as destination.
+static bool isOverwritten(OpOperand &use) {
+  auto op = dyn_cast<linalg::LinalgOp>(use.getOwner());
+  return op && !op.payloadUsesValueFromOperand(&use);
 }
 
 namespace {
@@ -70,7 +85,8 @@ struct MoEFillSplatsPass
       for (OpOperand &use : llvm::make_early_inc_range(op->getUses()))
         if (isDestination(use)) {
           OpBuilder builder(use.getOwner());
-          use.set(createFill(builder, op.getLoc(), splat));
+          use.set(isOverwritten(use) ? createEmpty(builder, op.getLoc(), splat)
+                                     : createFill(builder, op.getLoc(), splat));
         }
       if (!op->use_empty()) {
         OpBuilder builder(op);

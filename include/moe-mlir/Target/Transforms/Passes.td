@@ -133,7 +133,8 @@ def MoEFillSplatsPass : Pass<"moe-fill-splats"> {
     A tensor constant of more than 64 KiB that has one value everywhere becomes a
     `linalg.fill`. It would otherwise be data of its whole size: in the artifact,
     and on GPUs once more in device memory. An op that writes into the constant
-    fills a tensor of its own, in place.
+    fills a tensor of its own, in place. Other uses share one that is filled where
+    the constant stands, which may be before a branch that uses it.
 
     Before:
 

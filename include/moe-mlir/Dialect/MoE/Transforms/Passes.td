@@ -130,6 +130,16 @@ def MoECheckHostMemoryPass : Pass<"moe-check-host-memory"> {
   }];
 }
 
+def MoECheckOrderPass : Pass<"moe-check-order", "::mlir::ModuleOp"> {
+  let summary = "check that collectives run one after the other";
+  let description = [{
+    All ranks have to run collectives in one order. So a collective is in a
+    function, or in loops and branches that run in order (`scf.for`, `scf.while`,
+    `scf.if`, ...), and so are calls of functions that run one. The iterations of
+    `scf.forall`, `scf.parallel` or the body of a `linalg` op have no order.
+  }];
+}
+
 def MoEPlaceHostBuffersPass : Pass<"moe-place-host-buffers"> {
   let summary = "put buffers of the host into memory of the host";
   let description = [{
