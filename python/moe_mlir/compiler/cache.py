@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import stat
 import time
 import warnings
@@ -30,6 +31,17 @@ _SUFFIX = ".moe"
 _DEFAULT_BYTES = 512 << 20
 # An unfinished file of this age has lost its writer.
 _UNFINISHED_SECONDS = 3600
+# As write_file names what it has not finished.
+_UNFINISHED_NAME = re.compile(rf"\..+{re.escape(_SUFFIX)}\.[0-9a-f]{{16}}{re.escape(UNFINISHED)}")
+
+
+def _is_entry(path: str) -> bool:
+    """Whether a file begins as entries do; one that cannot be read is left alone."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
 
 
 class CacheWarning(UserWarning):
@@ -158,12 +170,13 @@ class Cache:
                     status = file.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue  # Another process was quicker.
+                # A folder that the caller names may have other things in it.
                 if not stat.S_ISREG(status.st_mode):
-                    continue  # Nothing of ours, and perhaps not to be removed.
-                if file.name.endswith(_SUFFIX):
+                    continue
+                if file.name.endswith(_SUFFIX) and _is_entry(file.path):
                     entries.append((status.st_mtime, status.st_size, file.path))
                     total += status.st_size
-                elif file.name.endswith(UNFINISHED) and status.st_mtime < oldest:
+                elif _UNFINISHED_NAME.fullmatch(file.name) and status.st_mtime < oldest:
                     Path(file.path).unlink(missing_ok=True)
         for _, entry_size, path in sorted(entries):
             if total <= self.max_bytes:

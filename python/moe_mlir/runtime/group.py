@@ -19,7 +19,7 @@ from typing import Any, Self, SupportsIndex
 
 from moe_mlir import _runtime
 from moe_mlir.runtime import artifact, dtypes, frameworks
-from moe_mlir.runtime.errors import Code, MoEError, encodable, text_of
+from moe_mlir.runtime.errors import Code, encodable, text_of
 from moe_mlir.runtime.joining import Joining
 
 __all__ = ["Group", "Timing"]
@@ -240,13 +240,7 @@ class Group(Joining):
         tensor = _runtime.symmetric_empty(self._context, extents, element)
         if like == "tensor":
             return tensor
-        try:
-            return {"numpy": tensor.numpy, "torch": tensor.torch, "cupy": tensor.cupy}[like]()
-        except Exception:
-            # All ranks fail alike, so this is as collective as what came before.
-            with contextlib.suppress(MoEError):
-                _runtime.symmetric_free(self._context, tensor)
-            raise
+        return {"numpy": tensor.numpy, "torch": tensor.torch, "cupy": tensor.cupy}[like]()
 
     def free(self, array: Any) -> None:
         """Free symmetric memory. Collective; all ranks free the same.

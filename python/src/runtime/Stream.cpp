@@ -28,7 +28,7 @@ intptr_t moe::py::streamNumber(nb::handle stream, int smallest) {
   for (const char *name : {"cuda_stream", "ptr"})
     if (!PyIndex_Check(number.ptr()))
       number = nb::getattr(stream, name, number);
-  if (!PyIndex_Check(number.ptr()))
+  if (!PyIndex_Check(number.ptr()) || PyBool_Check(number.ptr()))
     raise(PyExc_TypeError, nb::type_name(stream.type()).c_str());
   nb::object index = nb::steal(PyNumber_Index(number.ptr()));
   if (!index.is_valid())

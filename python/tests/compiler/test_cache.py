@@ -139,7 +139,7 @@ def test_bound_of_the_environment(module, cache_folder, monkeypatch, text):
 
 def test_unfinished_files_of_the_dead_go(tmp_path):
     cache = Cache(tmp_path)
-    old, new = tmp_path / f".x{_files.UNFINISHED}", tmp_path / f".y{_files.UNFINISHED}"
+    old, new = (tmp_path / f".{key}.moe.{'0' * 16}{_files.UNFINISHED}" for key in "xy")
     old.touch()
     new.touch()
     os.utime(old, (1, 1))
@@ -206,6 +206,21 @@ def test_folders_in_the_folder_stay(tmp_path):
     for key in "abc":
         cache.put(key, artifact)
     assert sorted(os.listdir(tmp_path)) == ["c.moe", "old.moe", "old.tmp"]
+
+
+def test_files_of_others_in_the_folder_stay(tmp_path):
+    names = ["mine.moe", "report.tmp", ".report.moe.tmp"]
+    for name in names:
+        (tmp_path / name).write_bytes(bytes(3000))
+        os.utime(tmp_path / name, (1, 1))
+    unfinished = tmp_path / f".a.moe.{'0' * 16}.tmp"
+    unfinished.touch()
+    os.utime(unfinished, (1, 1))
+    cache = Cache(tmp_path, max_bytes=2000)
+    artifact = Artifact(bytes(1000), None, [], [])
+    for key in "abc":
+        cache.put(key, artifact)
+    assert sorted(os.listdir(tmp_path)) == sorted(["c.moe", *names])
 
 
 @pytest.mark.parametrize(

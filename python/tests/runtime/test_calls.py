@@ -230,6 +230,7 @@ def test_streams(group, local, stream):
     ("stream", "kind", "got"),
     [
         (object(), TypeError, "object"),
+        (True, TypeError, "bool"),
         ("7", TypeError, "str"),
         (-1, ValueError, "-1"),
         (1 << 64, ValueError, "18446744073709551616"),

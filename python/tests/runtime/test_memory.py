@@ -102,17 +102,12 @@ def test_what_is_an_extent():
             group.empty(np.int64(-1), "f32")
 
 
-@pytest.mark.parametrize("like", ["numpy", "torch", "cupy", "ml_dtypes", "conversion"])
+@pytest.mark.parametrize("like", ["numpy", "torch", "cupy", "ml_dtypes"])
 def test_memory_that_becomes_no_array_is_not_lost(monkeypatch, like):
-    """Because a package is missing, or for any other reason."""
-    from moe_mlir.runtime import frameworks
-
+    """Because a package is missing: that is found out before there is memory."""
     dtype, kind = "f32", ModuleNotFoundError
     if like == "cupy":
         kind = ValueError  # no memory of the host
-    elif like == "conversion":
-        like, kind = "numpy", ZeroDivisionError
-        monkeypatch.setattr(frameworks, "to_numpy", lambda tensor: 1 // 0)
     elif like == "ml_dtypes":
         like, dtype = "numpy", "bf16"
         monkeypatch.setitem(sys.modules, "ml_dtypes", None)
