@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <map>
 #include <poll.h>
 #include <unistd.h>
 
@@ -96,15 +97,34 @@ StartError JobProcess::missing(const std::vector<Visitor> &visitors,
           1};
 }
 
+/// How the options of a rank differ from those of the lowest that is here; of
+/// several such ranks, the lowest.
+std::string JobProcess::findDifference(const std::vector<Visitor> &visitors,
+                                       const std::string &ownOptions) const {
+  std::map<int, const std::string *> byRank{{job.rank, &ownOptions}};
+  for (const Visitor &visitor : visitors)
+    if (visitor.rank >= 0)
+      byRank.emplace(visitor.rank, &visitor.options);
+  auto first = byRank.begin();
+  for (const auto &[rank, options] : byRank) {
+    std::string differs =
+        compareOptions(rank, *options, first->first, *first->second);
+    if (!differs.empty())
+      return differs;
+  }
+  return "";
+}
+
 /// Waits until all ranks have introduced themselves; else says why not.
 StartError JobProcess::awaitVisitors(int listener,
                                      std::vector<Visitor> &visitors) {
   std::optional<Deadline> leaving;
   std::string ownOptions = makeMessage(describeOptions(options, file, size));
+  int compared = 1; // ranks
+  StartError difference;
   for (;;) {
     receiveVisitors(listener, visitors);
     StartError error = startError;
-    std::string difference;
     int lowest = error.exitCode ? job.rank : INT_MAX;
     int numRanks = 1;
     std::vector<bool> isHere(size);
@@ -112,11 +132,13 @@ StartError JobProcess::awaitVisitors(int listener,
     for (Visitor &visitor : visitors) {
       if (visitor.rank < 0)
         continue;
-      std::string differs =
-          compareOptions(visitor.rank, visitor.options, job.rank, ownOptions);
       bool isRank = visitor.rank < size;
       // The processes would never be complete.
-      if (!isRank && !differs.empty())
+      std::string differs;
+      if (!isRank)
+        differs =
+            compareOptions(visitor.rank, visitor.options, job.rank, ownOptions);
+      if (!differs.empty())
         return {differs, 2};
       if (!isRank || isHere[visitor.rank])
         return {format("rank %d: a second process says that it is rank %d of "
@@ -129,12 +151,16 @@ StartError JobProcess::awaitVisitors(int listener,
         lowest = visitor.rank;
         error = visitor.error;
       }
-      if (difference.empty())
-        difference = differs;
     }
     // Whoever has an error may not have read all of its options.
-    if (!error.exitCode && !difference.empty())
-      error = {difference, 2};
+    if (!error.exitCode && numRanks > compared) {
+      compared = numRanks;
+      std::string differs = findDifference(visitors, ownOptions);
+      if (!differs.empty())
+        difference = {differs, 2};
+    }
+    if (!error.exitCode)
+      error = difference;
     if (error.exitCode && !leaving)
       leaving.emplace(errorSeconds);
     // What is known says more than who is missing.

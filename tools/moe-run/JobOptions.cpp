@@ -27,9 +27,8 @@ struct Known {
 /// In the order in which differences are told: --bench changes the number of
 /// warm-up calls, too.
 static constexpr Known knownOptions[] = {
-    {"--entry", false}, {"--bench", false}, {"--warmup", false},
-    {"--json", false},  {"--trace", false}, {"--into", false},
-    {"--in", true}};
+    {"--bench", false}, {"--warmup", false}, {"--json", false},
+    {"--trace", false}, {"--into", false},   {"--in", true}};
 
 Json moe::run::describeOptions(const Options &options, const ArtifactFile &file,
                                int size) {
@@ -37,12 +36,9 @@ Json moe::run::describeOptions(const Options &options, const ArtifactFile &file,
   // What is wrong with a file will be said where it is loaded.
   if (file.facts.isOk())
     json["target"] = options.target;
-  if (!options.entry.empty())
-    json["--entry"] = options.entry;
   if (options.bench)
     json["--bench"] = std::to_string(options.bench);
-  if (options.numWarmups())
-    json["--warmup"] = std::to_string(options.numWarmups());
+  json["--warmup"] = std::to_string(options.numWarmups());
   for (auto [name, isGiven] : {std::pair("--json", options.json),
                                std::pair("--trace", !options.trace.empty()),
                                std::pair("--into", options.into)})

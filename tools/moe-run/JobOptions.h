@@ -25,7 +25,8 @@
 namespace moe::run {
 
 /// What one process tells the others: the size of its job, the target, and its
-/// options. Paths may differ, and so may what each rank writes.
+/// options. Paths may differ, and so may what each rank writes. Entries are
+/// compared by the runtime, op by op: their names may have {rank}.
 nlohmann::json describeOptions(const Options &options, const ArtifactFile &file,
                                int size);
 

@@ -59,6 +59,8 @@ private:
   int host(rt::UniqueFd listener);
   void receiveVisitors(int listener, std::vector<Visitor> &visitors);
   StartError awaitVisitors(int listener, std::vector<Visitor> &visitors);
+  std::string findDifference(const std::vector<Visitor> &visitors,
+                             const std::string &ownOptions) const;
   StartError missing(const std::vector<Visitor> &visitors,
                      const char *reason) const;
   int superviseJob(std::vector<Visitor> &visitors);

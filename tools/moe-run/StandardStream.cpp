@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 using namespace moe::rt;
@@ -27,12 +28,17 @@ static constexpr double errorSeconds = 3;
 StandardStream::StandardStream(int number) : number(number) {
   struct stat info;
   int flags = fcntl(number, F_GETFL);
-  if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY ||
-      fstat(number, &info) != 0 ||
-      !(S_ISFIFO(info.st_mode) || isatty(number) == 1))
+  if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY || fstat(number, &info) != 0)
+    return;
+  bool isTerminal = isatty(number) == 1;
+  mayBlock = S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) || isTerminal;
+  // Sockets cannot be opened, and /dev/tty, /dev/ptmx and the like (major
+  // number 5) would be other terminals than the one that is open.
+  if (!S_ISFIFO(info.st_mode) && !(isTerminal && major(info.st_rdev) != 5))
     return;
   // O_NONBLOCK belongs to what others have open as well. So the pipe is opened
-  // once more; where that is forbidden, poll() alone keeps from being blocked.
+  // once more; where that is forbidden, poll() alone keeps from being blocked
+  // for long.
   own = UniqueFd(open(format("/proc/self/fd/%d", number).c_str(),
                       O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }
@@ -40,7 +46,8 @@ StandardStream::StandardStream(int number) : number(number) {
 Status StandardStream::write(std::string_view &text) {
   while (!text.empty()) {
     pollfd entry{fd(), POLLOUT, 0};
-    if (poll(&entry, 1, 0) <= 0)
+    // Files and other devices may never say that they have room.
+    if (mayBlock && poll(&entry, 1, 0) <= 0)
       return Status::ok();
     // A pipe with room takes as much at once.
     ssize_t written =

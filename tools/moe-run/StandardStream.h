@@ -35,7 +35,8 @@ public:
 
 private:
   int number;
-  rt::UniqueFd own; ///< the same pipe or terminal, opened not to block
+  bool mayBlock = false; ///< a pipe, a socket or a terminal
+  rt::UniqueFd own;      ///< the same pipe or terminal, opened not to block
 };
 
 /// Writes to standard output, for as long as that takes.

@@ -149,6 +149,9 @@ void Supervisor::handleEvent(int rank, const RankEvent &event) {
     break;
   }
   changed.isRunning = false;
+  // What moe-run has killed, stood still until then.
+  if (!changed.wasKilled)
+    changed.stoppedBy = 0;
   // Its last words may still be in the socket.
   hub->step(0);
   if ((event.how.empty() && changed.isDone) || changed.wasKilled ||
@@ -231,7 +234,7 @@ bool Supervisor::anyRunning() const {
 
 /// Takes in what has come, or waits a little for it, and for `output` to have
 /// room.
-void Supervisor::step(int launcher, int output) {
+void Supervisor::step(int output) {
   std::vector<pollfd> others{{signals.fd(), POLLIN, 0},
                              {isLauncherGone ? -1 : launcher, POLLIN, 0},
                              {output, POLLOUT, 0}};
@@ -256,7 +259,9 @@ void Supervisor::step(int launcher, int output) {
   isLauncherGone |= (others[1].revents & POLLIN) != 0;
 }
 
-int Supervisor::superviseAll(std::vector<OutputFile> &outputs, int launcher) {
+int Supervisor::superviseAll(std::vector<OutputFile> &outputs,
+                             int launcherHandle) {
+  launcher = launcherHandle;
   hub = std::make_unique<SocketHub>(std::move(sockets));
   hub->onReport = [this](int rank, const std::string &text) {
     handleReport(rank, text);
@@ -264,7 +269,7 @@ int Supervisor::superviseAll(std::vector<OutputFile> &outputs, int launcher) {
   hub->describe = [this](int rank) { return lastSeen(rank); };
   std::optional<Deadline> ending;
   while (anyRunning()) {
-    step(launcher);
+    step();
     checkLimits();
     if ((interruptedBy || isLauncherGone) && !ending) {
       // A launcher ends the others when one rank dies: let that be seen, too.

@@ -88,7 +88,7 @@ private:
   };
 
   rt::UniqueFd socketFor(int rank);
-  void step(int launcher, int output = -1);
+  void step(int output = -1);
   void handleReport(int rank, const std::string &text);
   void handleEvent(int rank, const RankEvent &event);
   void handleMember(int rank);
@@ -130,6 +130,7 @@ private:
   std::optional<rt::Deadline> arrival; ///< until when members have to connect
   int interruptedBy = 0;
   int errorCode = 0; ///< that the first error asks to end with, or 0
+  int launcher = -1; ///< readable once it has ended
   bool isLauncherGone = false;
   bool hasSpoken = false;     ///< why the job ends
   std::optional<int> verdict; ///< the exit code that members have been told

@@ -21,6 +21,8 @@ using namespace moe::run;
 
 /// How often members are told that this process still prints.
 static constexpr double printingSeconds = 1;
+static const char launcherIsGone[] =
+    "the program that started the processes of this job has ended";
 
 /// Whether the run was ended by a signal to moe-run. A launcher also sends one
 /// when some process of the job has died, which then is the reason.
@@ -63,7 +65,7 @@ Status Supervisor::gatherMembers() {
                        "%s: moe-run's process did not answer within %g s of "
                        "the last step; it may have been stopped",
                        listRanks(missing).c_str(), endSeconds(options));
-    step(-1);
+    step();
   }
 }
 
@@ -89,12 +91,14 @@ Status Supervisor::askRemoteMembers(const std::string &request,
       return Status::ok();
     if (!death.empty())
       return Status(MOERT_PEER_FAILED, death);
+    if (isLauncherGone)
+      return Status(MOERT_PEER_FAILED, launcherIsGone);
     if (deadline.isOver())
       return makeError(MOERT_TIMEOUT,
                        "%s: moe-run's process did not %s within %g s of the "
                        "last step; it may have been stopped",
                        listRanks(missing).c_str(), what, endSeconds(options));
-    step(-1);
+    step();
   }
 }
 
@@ -114,12 +118,14 @@ Status Supervisor::printDocument() {
           (void)rank.member.send(R"({"printing": true})");
       next = Deadline(printingSeconds);
     }
-    step(-1, stream.fd());
+    step(stream.fd());
     if (wasInterrupted())
       return Status(MOERT_IO,
                     "interrupted by " + describeSignal(interruptedBy));
     if (!death.empty())
       return Status(MOERT_PEER_FAILED, death);
+    if (isLauncherGone)
+      return Status(MOERT_PEER_FAILED, launcherIsGone);
   }
 }
 
@@ -190,7 +196,7 @@ void Supervisor::sayReason() {
     std::string text = death + (isSeen ? "; " + failed->error : "");
     say(text + stoppedRanks(text));
   } else if (isLauncherGone) {
-    say("the program that started the processes of this job has ended");
+    say(launcherIsGone);
   } else {
     std::string text = failed ? failed->error : "a rank ended without a report";
     say(text + stoppedRanks(text));

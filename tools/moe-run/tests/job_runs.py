@@ -7,6 +7,7 @@
 # ===----------------------------------------------------------------------===#
 """Runs of moe-run with planted faults: whole ones, and single processes of a job."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -52,6 +53,22 @@ def copying(runner, ranks=3):
     for rank in range(ranks):
         runner.save(f"x{rank}.npy", np.full((2, 4), rank, np.float32))
     return [artifact("hostile"), "--in", "x{rank}.npy"]
+
+
+@contextlib.contextmanager
+def full_pipe():
+    """The writing end of a pipe that nobody reads, with no room left."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, bytes(4096))
+    os.set_blocking(writing, True)
+    try:
+        yield writing
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def wait_until(condition):

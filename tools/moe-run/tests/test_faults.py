@@ -8,16 +8,19 @@
 """Ranks that fail, die, hang or differ, and signals from outside."""
 
 import contextlib
+import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import time
+import tty
 
 import pytest
 
-from job_runs import wait_until
+from job_runs import full_pipe, wait_until
 from support import (
     SANITIZE, FAIL, KILL, LOOP, ORDER, LEAVE, EXIT, SLOW, SEGV, artifact,
     listing, processes)
@@ -163,22 +166,6 @@ def test_interrupt(runner, number):
     assert runner.outputs() == []
 
 
-@contextlib.contextmanager
-def full_pipe():
-    """The writing end of a pipe that nobody reads, with no room left."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(writing, bytes(4096))
-    os.set_blocking(writing, True)
-    try:
-        yield writing
-    finally:
-        os.close(reading)
-        os.close(writing)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupt_while_nobody_reads_the_report(runner, number):
     args = runner.exchange()
@@ -201,6 +188,7 @@ def test_interrupt_while_nobody_reads_the_report(runner, number):
 def test_report_that_is_read_late(runner):
     args = runner.exchange()
     reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     with open(reading, "rb") as late:
         os.set_blocking(writing, False)
         filled = 0
@@ -209,15 +197,47 @@ def test_report_that_is_read_late(runner):
                 filled += os.write(writing, bytes(4096))
         os.set_blocking(writing, True)
         process = subprocess.Popen(
-            runner.command(*args, "--out", "y{rank}.npy", "--json", "--bench", 20000),
+            runner.command(*args, "--out", "y{rank}.npy", "--json", "--bench", 500),
             cwd=runner.folder, env=runner.env, stdout=writing, stderr=subprocess.PIPE)
         os.close(writing)
         wait_until(lambda: len(runner.outputs()) == 4)
         assert process.poll() is None
         text = late.read()[filled:]
         assert process.wait(timeout=60) == 0
-    assert len(json.loads(text)["per_rank"][3]["calls"]["all_ns"]) == 20000
+    assert len(json.loads(text)["per_rank"][3]["calls"]["all_ns"]) == 500
     assert len(runner.outputs()) == 4
+
+
+def test_standard_output_that_cannot_be_written(runner):
+    """No pipe with room ever comes of the end of one that is for reading."""
+    reading, writing = os.pipe()
+    try:
+        result = subprocess.run(
+            runner.command(*runner.exchange(), "--out", "y{rank}.npy", "--json"),
+            cwd=runner.folder, env=runner.env, stdout=reading, timeout=60,
+            stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert result.returncode == 1
+    assert "cannot write to standard output: Bad file descriptor" in result.stderr
+    assert runner.outputs() == []
+
+
+def test_terminal_of_another_kind(runner):
+    """What is open as /dev/ptmx is another terminal when it is opened again."""
+    master, slave = os.openpty()
+    try:
+        tty.setraw(slave)
+        result = subprocess.run(
+            runner.command(*runner.exchange(), "--json"), cwd=runner.folder,
+            env=runner.env, stdout=master, timeout=60, check=False)
+        assert result.returncode == 0
+        assert select.select([slave], [], [], 10)[0]
+        assert os.read(slave, 1) == b"{"
+    finally:
+        os.close(master)
+        os.close(slave)
 
 
 @pytest.mark.parametrize("what", ["usage", "rank"])

@@ -10,11 +10,14 @@ they set. Only Open MPI has to be installed for tests of moe-run; the others
 are stood in for by processes with their variables.
 """
 
+import json
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from job_runs import full_pipe, wait_until
 from support import MOE_RUN, artifact, errors, without_launcher
 
 
@@ -190,11 +193,12 @@ DIFFERENT = {
     "trace": ([[], ["--trace", "t.json"]], "started with --trace, but rank 0 without"),
     "value": ([["--bench", 3], ["--bench", 5]],
               "started with --bench 5, but rank 0 with --bench 3"),
-    "warm-up": ([[], ["--warmup", 1]], "started with --warmup 1, but rank 0 without"),
+    "warm-up": ([[], ["--warmup", 1]],
+                "started with --warmup 1, but rank 0 with --warmup 0"),
+    "no warm-up": ([["--bench", 5], ["--bench", 5, "--warmup", 0]],
+                   "started with --warmup 0, but rank 0 with --warmup 2"),
     "files": ([[], ["--in", "x0.npy"]],
               "started with --in 2 times, but rank 0 with --in 1 time"),
-    "entry": ([[], ["--entry", "gather"]],
-              "started with --entry gather, but rank 0 with --entry rotate"),
 }
 
 
@@ -257,6 +261,35 @@ def test_processes_with_different_paths(runner):
         _, stderr = process.communicate(timeout=60)
         assert (process.returncode, stderr) == (0, "")
     assert runner.outputs() == ["y-0.npy"]
+
+
+# What starts the two processes, and then waits.
+LAUNCHER = """
+import json, os, subprocess, sys, time
+command, variables = json.loads(sys.argv[1])
+for more in variables:
+    subprocess.Popen(command, env={**os.environ, **more})
+time.sleep(600)
+"""
+
+
+def test_launcher_ends_while_nobody_reads_the_report(runner):
+    args = prepare(runner, 2)
+    variables = [{"PMI_RANK": str(rank), "PMI_SIZE": "2"} for rank in range(2)]
+    with full_pipe() as stdout:
+        launcher = subprocess.Popen(
+            [sys.executable, "-c", LAUNCHER,
+             json.dumps([[str(word) for word in runner.command(*args, "--json")],
+                         variables])],
+            cwd=runner.folder, env=without_launcher(runner.env), stdout=stdout,
+            stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: len(runner.outputs()) == 2)
+        launcher.kill()
+        # Both have standard error until they end.
+        _, stderr = launcher.communicate(timeout=60)
+    assert errors(stderr) == [
+        "the program that started the processes of this job has ended"]
+    assert runner.outputs() == []
 
 
 def test_two_processes_of_one_rank(runner):
