@@ -49,14 +49,20 @@ public:
       return Status::ok();
     return makeError(MOERT_TIMEOUT, "asked about rank %d", peer);
   }
-  void progressed() override { ++numProgressed; }
+  void progressed() override {
+    ++numProgressed;
+    deadline = nowNs() + patienceNs;
+  }
 
   std::vector<int> asked;
   int numProgressed = 0;
 
 private:
+  /// Without progress, on a machine that has other things to do.
+  static constexpr int64_t patienceNs = int64_t(30e9);
+
   int mostAsked;
-  int64_t deadline = nowNs() + int64_t(30e9);
+  int64_t deadline = nowNs() + patienceNs;
 };
 } // namespace
 
