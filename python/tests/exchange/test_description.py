@@ -9,6 +9,7 @@
 
 import dataclasses
 import enum
+import functools
 
 import ml_dtypes
 import numpy as np
@@ -233,6 +234,19 @@ def test_lists_are_long_enough_for_every_routing(change, ranks, places):
     assert plan.has_lists == (places > 0)
 
 
+def counts(plan):
+    """What a plan computes from a number of ranks alone."""
+    return (
+        plan.rows,
+        plan.slots,
+        plan.local_experts,
+        plan.list_places,
+        plan.stated_capacity,
+        functools.partial(plan.signature, "dispatch"),
+    )
+
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int32, np.int64])
 def test_ranks_of_other_ints_do_not_overflow(kind, compiler):
     for change in (
@@ -244,15 +258,8 @@ def test_ranks_of_other_ints_do_not_overflow(kind, compiler):
     ):
         plan, ranks = Exchange(**{**USUAL, "max_tokens": 64, **change}), kind(8)
         assert plan.mlir(ranks) == plan.mlir(8)
-        for count in (
-            plan.rows,
-            plan.slots,
-            plan.local_experts,
-            plan.list_places,
-            plan.stated_capacity,
-            lambda n, plan=plan: plan.signature("dispatch", n),
-            lambda n, plan=plan: plan.experts_of(kind(7), n),
-        ):
+        experts = functools.partial(plan.experts_of, kind(7))
+        for count in (*counts(plan), experts):
             assert count(ranks) == count(8)
             assert type(count(ranks)) is type(count(8))
     report = plan.report(kind(8), compiler=compiler)
@@ -266,17 +273,8 @@ def test_ranks_of_other_ints_do_not_overflow(kind, compiler):
 def test_every_method_checks_ranks(ranks):
     for change in ({}, {"capacity": 9}, {"layout": "expert_major"}, {"list_alignment": 8}):
         plan = Exchange(**{**USUAL, **change})
-        for count in (
-            plan.rows,
-            plan.slots,
-            plan.local_experts,
-            plan.list_places,
-            plan.stated_capacity,
-            plan.mlir,
-            plan.report,
-            lambda n, plan=plan: plan.signature("dispatch", n),
-            lambda n, plan=plan: plan.experts_of(0, n),
-        ):
+        experts = functools.partial(plan.experts_of, 0)
+        for count in (*counts(plan), plan.mlir, plan.report, experts):
             with pytest.raises((TypeError, ValueError)) as caught:
                 count(ranks)
             assert str(caught.value).startswith("Exchange: expected ranks to be ")
