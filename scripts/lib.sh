@@ -110,7 +110,7 @@ build() {
     cmake --preset release >build/configure.log 2>&1 ||
       { cat build/configure.log; die "configuring failed"; }
   fi
-  say "building (about 7 minutes on two cores the first time)"
+  say "building (about 5 minutes on two cores the first time)"
   NINJA_STATUS='[%p %f of %t] ' cmake --build build -- "$@" | show_progress ||
     die "the build failed"
   exec 9>&-

@@ -93,9 +93,9 @@ std::string kindName(const ::testing::TestParamInfo<RankKind> &info);
 std::string artifactPath(const std::string &name);
 
 /// Gives up after a while.
-class Deadline : public WaitGuard {
+class TimeLimit : public WaitGuard {
 public:
-  explicit Deadline(double seconds)
+  explicit TimeLimit(double seconds)
       : deadline(nowNs() + int64_t(seconds * 1e9)) {}
   Status check(uint64_t seen) override {
     if (nowNs() < deadline)

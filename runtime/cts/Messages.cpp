@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Messages.h"
+#include "../tests/PairBytes.h"
 
 #include <algorithm>
 
@@ -106,11 +107,6 @@ std::vector<std::vector<int>> moe::rt::cts::sameCounts(int ranks, int count) {
   return std::vector<std::vector<int>>(ranks, std::vector<int>(ranks, count));
 }
 
-/// Byte `i` of what rank `from` sends to rank `to`.
-static char byteOf(int from, int to, size_t i) {
-  return char(from * 37 + to * 11 + int(i % 251) * 3 + 1);
-}
-
 Status moe::rt::cts::exchangeCounts(Context &context, Artifact &artifact,
                                     const std::vector<std::vector<int>> &counts,
                                     int64_t rowBytes,
@@ -127,10 +123,8 @@ Status moe::rt::cts::exchangeCounts(Context &context, Artifact &artifact,
     rows.recvCounts.push_back(counts[peer][me]);
     sent += counts[me][peer];
     received += counts[peer][me];
-    for (size_t i = 0; i < size_t(counts[me][peer] * rowBytes); ++i)
-      send.push_back(byteOf(me, peer, i));
-    for (size_t i = 0; i < size_t(counts[peer][me] * rowBytes); ++i)
-      expected.push_back(byteOf(peer, me, i));
+    appendPairBytes(send, me, peer, size_t(counts[me][peer] * rowBytes));
+    appendPairBytes(expected, peer, me, size_t(counts[peer][me] * rowBytes));
   }
   Bytes result(expected.size(), 0);
   Status status =

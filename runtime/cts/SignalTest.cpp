@@ -43,7 +43,7 @@ static void passMessages(Context &context, int iterations) {
   };
   Mailbox *mine = mailboxOf(rank);
   for (uint64_t epoch = 1; epoch <= uint64_t(iterations); ++epoch) {
-    Deadline deadline(60);
+    TimeLimit deadline(60);
     ASSERT_OK(device.wait(&mine->taken, epoch - 1, deadline));
     uint64_t payload[Mailbox::words];
     for (int i = 0; i < Mailbox::words; ++i)
@@ -75,7 +75,7 @@ TEST_P(SignalTest, WaitEndsWithTheGuardsError) {
     ASSERT_OK(block.status());
     auto *flag = reinterpret_cast<uint64_t *>(*block);
     ASSERT_OK(context.device().signal(flag, 3));
-    Deadline deadline(0.05);
+    TimeLimit deadline(0.05);
     Status status = context.device().wait(flag, 4, deadline);
     EXPECT_EQ(status.code(), MOERT_TIMEOUT);
     EXPECT_EQ(status.message(), "saw 3");

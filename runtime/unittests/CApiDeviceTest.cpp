@@ -12,6 +12,7 @@
 ///
 //===----------------------------------------------------------------------===//
 
+#include "TestSupport.h"
 #include "moe-runtime/Runtime.h"
 
 #include <cstddef>
@@ -19,10 +20,6 @@
 #include <gtest/gtest.h>
 #include <string>
 #include <vector>
-
-static std::string artifact(const char *name) {
-  return std::string(MOE_TEST_ARTIFACT_DIR) + "/" + name + ".so";
-}
 
 #define ASSERT_MOERT(expr) ASSERT_EQ((expr), MOERT_OK) << moert_last_error()
 

@@ -15,6 +15,7 @@
 #ifndef MOE_RUNTIME_UNITTESTS_CAPIFIXTURE_H
 #define MOE_RUNTIME_UNITTESTS_CAPIFIXTURE_H
 
+#include "TestSupport.h"
 #include "moe-runtime/Runtime.h"
 
 #include <gtest/gtest.h>
@@ -24,10 +25,6 @@
 #include <vector>
 
 #define ASSERT_MOERT(expr) ASSERT_EQ((expr), MOERT_OK) << moert_last_error()
-
-inline std::string artifact(const char *name) {
-  return std::string(MOE_TEST_ARTIFACT_DIR) + "/" + name + ".so";
-}
 
 /// A matrix of f32 in host memory: 0, 1, 2, ...
 struct Matrix {

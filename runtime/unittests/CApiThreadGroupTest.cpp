@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "TestSupport.h"
 #include "moe-runtime/Runtime.h"
 
 #include <cstring>
@@ -14,10 +15,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-static std::string artifact(const char *name) {
-  return std::string(MOE_TEST_ARTIFACT_DIR) + "/" + name + ".so";
-}
 
 static moert_error_info lastInfo() {
   moert_error_info info{};

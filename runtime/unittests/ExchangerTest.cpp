@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe-runtime/Exchanger.h"
+#include "../tests/PairBytes.h"
 #include "BootstrapGroup.h"
 #include "moe-runtime/GroupControl.h"
 #include "moe-runtime/SymmetricHeap.h"
@@ -84,18 +85,13 @@ static Status exchangeBytes(Rank &rank, Exchanger &exchanger,
                             std::vector<int32_t> sent,
                             std::vector<int32_t> received,
                             ExchangeGuard &guard) {
-  auto byteOf = [](int from, int to, int i) {
-    return char(from * 31 + to * 7 + i % 251);
-  };
   std::vector<int32_t> sendStarts, recvStarts;
   std::vector<char> send, recv, expected;
   for (int p = 0; p < rank.size(); ++p) {
     sendStarts.push_back(int32_t(send.size()));
     recvStarts.push_back(int32_t(expected.size()));
-    for (int i = 0; i < sent[p]; ++i)
-      send.push_back(byteOf(rank.number(), p, i));
-    for (int i = 0; i < received[p]; ++i)
-      expected.push_back(byteOf(p, rank.number(), i));
+    appendPairBytes(send, rank.number(), p, sent[p]);
+    appendPairBytes(expected, p, rank.number(), received[p]);
   }
   recv.resize(expected.size());
   Status status =
@@ -188,7 +184,7 @@ TEST(SharedMemoryExchangerTest, GuardIsAskedAboutTheRankThatDoesNotReceive) {
       return;
     TestGuard guard(5);
     EXPECT_EQ(
-        exchangeBytes(rank, exchanger, {0, 10000000}, {0, 0}, guard).message(),
+        exchangeBytes(rank, exchanger, {0, 3000000}, {0, 0}, guard).message(),
         "asked about rank 1");
     EXPECT_EQ(guard.asked, std::vector<int>(5, 1));
   });

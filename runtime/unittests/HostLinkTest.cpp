@@ -8,6 +8,7 @@
 
 #include "HostGroup.h"
 #include "Hosts/LinkMeeting.h"
+#include "TestSupport.h"
 
 #include <arpa/inet.h>
 #include <cstring>
@@ -17,10 +18,6 @@
 
 using namespace moe::rt;
 using namespace moe::rt::tests;
-
-static void expectPart(const std::string &text, const std::string &part) {
-  EXPECT_NE(text.find(part), std::string::npos) << text;
-}
 
 //===----------------------------------------------------------------------===//
 // A link that the test has in its hands

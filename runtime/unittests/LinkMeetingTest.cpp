@@ -8,6 +8,7 @@
 
 #include "BootstrapGroup.h"
 #include "Hosts/LinkVisit.h"
+#include "TestSupport.h"
 
 #include <arpa/inet.h>
 #include <cstring>
@@ -16,10 +17,6 @@
 
 using namespace moe::rt;
 using namespace moe::rt::tests;
-
-static void expectPart(const std::string &text, const std::string &part) {
-  EXPECT_NE(text.find(part), std::string::npos) << text;
-}
 
 /// Hosts of one rank each, called host-a, host-b and so on.
 static HostMap makeHosts(int size) {

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "HostGroup.h"
+#include "TestSupport.h"
 #include "moe-runtime/HostBootstrap.h"
 #include "moe-runtime/MemoryFile.h"
 
@@ -15,14 +16,6 @@
 
 using namespace moe::rt;
 using namespace moe::rt::tests;
-
-static void expectPart(const std::string &text, const std::string &part) {
-  EXPECT_NE(text.find(part), std::string::npos) << text;
-}
-
-static std::string artifact(const char *name) {
-  return std::string(MOE_TEST_ARTIFACT_DIR) + "/" + name + ".so";
-}
 
 //===----------------------------------------------------------------------===//
 // The ranks of a host

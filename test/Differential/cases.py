@@ -362,6 +362,19 @@ def make_cases(seed, count) -> list:
     return fixed + [random_case(seed, index) for index in range(count)]
 
 
+def share_of(cases, seed, share, always=()) -> list:
+    """One in `share` of the fixed cases, drawn anew for each seed, those named in
+    `always`, and all random ones."""
+    def is_drawn(name):
+        return zlib.crc32(f"{seed} share {name}".encode()) % share == 0
+
+    return [
+        case for case in cases
+        if not case.name.startswith("fixed_") or case.name in always
+        or is_drawn(case.name)
+    ]
+
+
 def cases_of_messages(cases) -> list:
     """All but faults of what only a combine that pushes looks at: messages do
     not tell push from pull (coll_s6)."""

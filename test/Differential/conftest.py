@@ -5,10 +5,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 #
 #===----------------------------------------------------------------------===#
-"""--moe-seed, --moe-cases, --moe-target, --moe-transport, --moe-schedule,
+"""--moe-seed, --moe-cases, --moe-share, --moe-target, --moe-transport, --moe-schedule,
 --moe-kernels, --moe-job-sizes and --moe-job-cases; without a seed every run takes
 a fresh one."""
 
+import os
 import random
 
 DEFAULT_CASES = 150
@@ -24,6 +25,11 @@ def pytest_addoption(parser):
         "--moe-cases", type=int, default=DEFAULT_CASES, metavar="N",
         help="number of random cases beside the fixed ones "
         "(default: %(default)s)",
+    )
+    group.addoption(
+        "--moe-share", type=int, default=1, metavar="N",
+        help="run one in N of the fixed cases, drawn anew for each seed (default: "
+        "%(default)s, all; also where MOE_TEST_ALL is 1)",
     )
     group.addoption(
         "--moe-target", default="host", metavar="TARGET",
@@ -56,10 +62,13 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("--moe-seed") is None:
         config.option.moe_seed = random.SystemRandom().randrange(2**31)
+    if os.environ.get("MOE_TEST_ALL", "0") != "0":
+        config.option.moe_share = 1
 
 
 def pytest_report_header(config):
     return (
         f"moe differential test: --moe-seed {config.option.moe_seed} "
-        f"--moe-cases {config.option.moe_cases}"
+        f"--moe-cases {config.option.moe_cases} "
+        f"--moe-share {config.option.moe_share}"
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cases import cases_of_messages, make_cases
+from cases import cases_of_messages, make_cases, share_of
 from harness import Failure, Modules, Run
 from kernels import Kernels, make_kernel_cases
 
@@ -44,6 +44,7 @@ def pytest_generate_tests(metafunc):
     cases = make(option.moe_seed, option.moe_cases)
     if option.moe_transport == "messages":
         cases = cases_of_messages(cases)
+    cases = share_of(cases, option.moe_seed, option.moe_share)
     metafunc.config.moe_all_cases = cases
     metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 
@@ -74,6 +75,7 @@ def test_case(case, modules, request):
         "pytest", f"{Path(__file__).resolve()}::test_case[{case.name}]",
         "--moe-seed", str(option.moe_seed),
         "--moe-cases", str(option.moe_cases),
+        "--moe-share", str(option.moe_share),
         "--moe-target", option.moe_target,
         f"--moe-transport={option.moe_transport}",
         f"--moe-schedule={option.moe_schedule}",

@@ -20,7 +20,7 @@ import scenes
 from artifacts import with_options
 from harness import Modules, Run, check_refusals, compare, group_cases, line_of
 from harness import Failure as HarnessFailure
-from cases import make_cases
+from cases import make_cases, share_of
 from kernels import make_kernel_cases, shape_options
 from oracle import SpecifiedError
 from pool import Failure, Pool
@@ -28,11 +28,19 @@ from program import module_text
 
 MOST_RANKS = 8
 WAYS = ("host", "device", "stream")
+# What moe-run is tried with.
+TOOL_CASES = [f"fixed_{name}" for name in (
+    "dispatch_bf16", "combine_f8E4M3FN", "round_trip_rank_major",
+    "round_trip_slab", "weighted_expert_major", "reuse_slab",
+    "two_dispatches_rank_major", "compute_expert_major",
+    "alltoallv_default", "bad_expert_high", "bad_capacity", "bad_count_sum",
+)]
 
 
-def case_modules(seed, count, target):
-    """{key: cases}, {key: text}."""
+def case_modules(seed, count, target, share=1):
+    """{key: cases}, {key: text} of one in `share` of the fixed cases."""
     cases = (make_kernel_cases if target == "cuda" else make_cases)(seed, count)
+    cases = share_of(cases, seed, share, always=TOOL_CASES)
     members = group_cases([case for case in cases if not is_of_kernels(case)])
     own = [c for c in cases if is_of_kernels(c) and c.ranks <= MOST_RANKS]
     for key, group in group_cases(own, most=2).items():
@@ -175,13 +183,7 @@ def run_tool(report, settings, artifacts, members):
         if not is_of_kernels(case)
     }
     modules = Modules(settings.bin, folder, cases.values(), settings.target)
-    wanted = [f"fixed_{name}" for name in (
-        "dispatch_bf16", "combine_f8E4M3FN", "round_trip_rank_major",
-        "round_trip_slab", "weighted_expert_major", "reuse_slab",
-        "two_dispatches_rank_major", "compute_expert_major",
-        "alltoallv_default", "bad_expert_high", "bad_capacity", "bad_count_sum",
-    )]
-    for name in wanted:
+    for name in TOOL_CASES:
         case = cases[name]
 
         def test():

@@ -87,6 +87,10 @@ def parse():
                         "that came along, else a fresh one)")
     parser.add_argument("--cases", type=int, metavar="N",
                         help="random cases beside the fixed ones (default: 150)")
+    parser.add_argument("--share", type=int, default=1, metavar="N",
+                        help="one in N of the fixed cases of the suite "
+                        "differential, drawn anew for each seed (default: 1, all; "
+                        "also where MOE_TEST_ALL is 1)")
     parser.add_argument("--stand-in", action="store_true",
                         help="with a driver that interprets PTX on the CPU, "
                         "instead of GPUs")
@@ -96,7 +100,10 @@ def parse():
                         help="build directory (default: build)")
     parser.add_argument("--prepare", action="store_true",
                         help="only compile the modules, for a bundle")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.prepare or os.environ.get("MOE_TEST_ALL", "0") != "0":
+        options.share = 1
+    return options
 
 
 def use_gpus(count):
@@ -183,8 +190,8 @@ def main():
         capability = use_gpus(options.gpus)
     report = Report(options.only)
     seed, cases = choose_seed(options, made)
-    print(f"seed {seed}, {cases} random cases "
-          f"(--seed {seed} --cases {cases} repeats them)")
+    print(f"seed {seed}, {cases} random cases (--seed {seed} --cases {cases} "
+          f"--share {options.share} repeats them)")
 
     with tempfile.TemporaryDirectory(prefix="moe-test-gpu-") as work:
         settings = Settings(
@@ -201,8 +208,9 @@ def main():
             settings.bin / "moe-compile", options.target, made, folder
         )
         members, texts = differential.case_modules(
-            seed, cases, options.target
+            seed, cases, options.target, options.share
         )
+
         def wants(suite):
             # A word that names no suite picks tests out of all of them.
             return not options.only or any(

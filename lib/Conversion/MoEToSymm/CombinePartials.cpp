@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "CombinePartials.h"
+#include "Lowerings.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -16,9 +17,6 @@ static constexpr int64_t kValueBits = 32;
 /// Among more ranks most of them have no row of a token: then subgroups look at
 /// several tokens of a rank at a time, so many for each further group of ranks.
 static constexpr int64_t kRanksPerGroup = 8;
-/// The only row of a token, where a rank has to know that it is (widensRows),
-/// is sent as this minus its number; -1 stands for no row.
-static constexpr int64_t kOnlyRow = -2;
 
 CombinePartials::CombinePartials(CombineOp op, KernelBuilder &b)
     : CombineSum(op, b) {

@@ -21,10 +21,6 @@ using namespace mlir::moe;
 
 using Pred = ProtocolBuilder::Pred;
 
-/// The only row of a token is asked for by this minus its number, where its
-/// bits are to be kept in a longer element (keepsRow); -1 stands for no row.
-static constexpr int64_t kOnlyRow = -2;
-
 namespace {
 
 class CombinePartialsLowering : public SerialCombine {

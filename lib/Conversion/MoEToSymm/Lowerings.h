@@ -13,6 +13,11 @@
 
 namespace mlir::moe {
 
+/// How a combine by expert that pushes asks for the only row of a token, where
+/// the rank that has it must know that it is the only one: by this minus its
+/// number. -1 stands for no row.
+constexpr int64_t kOnlyRow = -2;
+
 /// Lowerings to the work of one thread, one file each.
 void lowerDispatch(DispatchOp op, ProtocolBuilder &b);
 void lowerCombine(CombineOp op, ProtocolBuilder &b);

@@ -61,7 +61,7 @@ static std::vector<Type> getInputs(const Type &type) {
   return types;
 }
 
-static std::vector<Type> getResults(const Type &type) {
+static std::vector<Type> getResultTypes(const Type &type) {
   ContextLock lock(*type.context);
   std::vector<Type> types;
   if (mlirTypeIsAFunction(type.handle))
@@ -236,7 +236,7 @@ CompileError
       .def_prop_ro("inputs", getInputs,
                    "Types of the arguments of a function type; empty for "
                    "others.")
-      .def_prop_ro("results", getResults,
+      .def_prop_ro("results", getResultTypes,
                    "Types of the results of a function type; empty for "
                    "others.");
 

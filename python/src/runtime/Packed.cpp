@@ -193,7 +193,7 @@ arguments, results : sequence of (int or tuple)
     shape, element type) of a part of one. A shape may begin with -1, for as many as
     there is room for.)";
 
-static const char *const callDoc =
+static const char *const packedCallDoc =
     R"(Call the entry; results go to given tensors.
 
 Parameters
@@ -224,5 +224,5 @@ void moe::py::bindPacked(nb::module_ &module) {
                    "typing.Sequence[typing.Any]) -> None"))
       .def("__call__", &PackedEntry::call, nb::arg("tensors"),
            nb::sig("def __call__(self, *tensors: typing.Any) -> bool"),
-           callDoc);
+           packedCallDoc);
 }

@@ -14,10 +14,6 @@
 
 using namespace moe::standin;
 
-static void *pointer(DevicePtr address) {
-  return reinterpret_cast<void *>(address);
-}
-
 /// Few words are copied one by one, each as a whole, and what was written
 /// before one is seen with it.
 static void copyBytes(void *to, const void *from, size_t bytes) {

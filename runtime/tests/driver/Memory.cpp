@@ -46,7 +46,7 @@ struct Mapping {
   std::shared_ptr<Allocation> allocation;
   bool isOpen = false; ///< access has been set
 };
-struct State {
+struct MemoryState {
   std::mutex mutex;
   std::map<AllocationHandle, std::shared_ptr<Allocation>> allocations;
   AllocationHandle lastHandle = 0;
@@ -56,8 +56,8 @@ struct State {
 } // namespace
 
 /// Never destroyed, since threads of streams may outlive statics.
-static State &state() {
-  static State *it = new State();
+static MemoryState &memoryState() {
+  static MemoryState *it = new MemoryState();
   return *it;
 }
 
@@ -75,12 +75,8 @@ static auto findAround(Map &map, DevicePtr address, size_t bytes, Size size) {
 
 static size_t sizeOf(size_t bytes) { return bytes; }
 
-static void *pointer(DevicePtr address) {
-  return reinterpret_cast<void *>(address);
-}
-
 MemoryKind moe::standin::kindOf(DevicePtr address, size_t bytes) {
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   // Chunks of a heap lie side by side.
   DevicePtr at = address, end = address + bytes;
@@ -121,7 +117,7 @@ Result cuMemHostAlloc(void **out, size_t bytes, unsigned) {
     return r;
   if (posix_memalign(out, 4096, bytes) != 0)
     return errorOutOfMemory;
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   s.pinned[reinterpret_cast<DevicePtr>(*out)] = bytes;
   return success;
@@ -137,7 +133,7 @@ Result cuMemHostGetDevicePointer_v2(DevicePtr *out, void *memory, unsigned) {
 Result cuMemFreeHost(void *memory) {
   if (Result r = checkUnsafe())
     return r;
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   if (!s.pinned.erase(reinterpret_cast<DevicePtr>(memory)))
     return errorInvalidValue;
@@ -180,7 +176,7 @@ Result cuMemAddressReserve(DevicePtr *out, size_t bytes, size_t alignment,
   if (base != begin)
     munmap(range, base - begin);
   munmap(pointer(base + bytes), begin + wanted - base - bytes);
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   s.reserved[base] = bytes;
   *out = base;
@@ -190,7 +186,7 @@ Result cuMemAddressReserve(DevicePtr *out, size_t bytes, size_t alignment,
 Result cuMemAddressFree(DevicePtr address, size_t bytes) {
   if (Result r = checkContext())
     return r;
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   auto it = s.reserved.find(address);
   auto mapped = s.mappings.lower_bound(address);
@@ -209,14 +205,14 @@ Result cuMemGetAllocationGranularity(size_t *bytes, const AllocationProp *,
 }
 
 static AllocationHandle add(std::shared_ptr<Allocation> allocation) {
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   s.allocations[++s.lastHandle] = std::move(allocation);
   return s.lastHandle;
 }
 
 static std::shared_ptr<Allocation> find(AllocationHandle handle) {
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   auto it = s.allocations.find(handle);
   return it == s.allocations.end() ? nullptr : it->second;
@@ -246,7 +242,7 @@ Result cuMemCreate(AllocationHandle *out, size_t bytes,
 Result cuMemRelease(AllocationHandle handle) {
   if (Result r = checkContext())
     return r;
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   return s.allocations.erase(handle) ? success : errorInvalidValue;
 }
@@ -281,7 +277,7 @@ Result cuMemMap(DevicePtr address, size_t bytes, size_t offset,
   if (Result r = checkUnsafe())
     return r;
   auto allocation = find(handle);
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   auto next = s.mappings.lower_bound(address);
   bool isTaken = next != s.mappings.end() && next->first < address + bytes;
@@ -304,7 +300,7 @@ Result cuMemSetAccess(DevicePtr address, size_t bytes, const AccessDesc *desc,
                       size_t count) {
   if (Result r = checkUnsafe())
     return r;
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   auto it = s.mappings.find(address);
   if (it == s.mappings.end() || it->second.bytes != bytes || count != 1 ||
@@ -319,7 +315,7 @@ Result cuMemSetAccess(DevicePtr address, size_t bytes, const AccessDesc *desc,
 Result cuMemUnmap(DevicePtr address, size_t bytes) {
   if (Result r = checkUnsafe())
     return r;
-  State &s = state();
+  MemoryState &s = memoryState();
   std::lock_guard<std::mutex> lock(s.mutex);
   auto it = s.mappings.find(address);
   if (it == s.mappings.end() || it->second.bytes != bytes)

@@ -61,6 +61,11 @@ Result checkUnsafe();
 /// Whether a kernel has met with a fault, after which nothing works.
 bool isFaulted();
 
+/// Device memory is memory of the CPU.
+inline void *pointer(DevicePtr address) {
+  return reinterpret_cast<void *>(address);
+}
+
 /// How device memory and pinned memory look at an address.
 enum class MemoryKind { Pageable, Mapped, Broken };
 MemoryKind kindOf(DevicePtr address, size_t bytes);

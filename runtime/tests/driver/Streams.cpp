@@ -14,7 +14,7 @@
 using namespace moe::standin;
 
 namespace {
-struct State {
+struct StreamState {
   std::mutex mutex;
   std::map<StreamHandle, std::shared_ptr<Stream>> streams;
   /// Destroyed ones, which may have work yet.
@@ -23,13 +23,13 @@ struct State {
 } // namespace
 
 /// Never destroyed, since threads of streams may outlive statics.
-static State &state() {
-  static State *it = new State();
+static StreamState &streamState() {
+  static StreamState *it = new StreamState();
   return *it;
 }
 
 std::shared_ptr<Stream> moe::standin::find(StreamHandle handle) {
-  State &s = state();
+  StreamState &s = streamState();
   std::lock_guard<std::mutex> lock(s.mutex);
   auto it = s.streams.find(handle);
   if (it != s.streams.end())
@@ -42,7 +42,7 @@ std::shared_ptr<Stream> moe::standin::find(StreamHandle handle) {
 Result moe::standin::checkUnsafe() {
   if (Result r = checkContext())
     return r;
-  State &s = state();
+  StreamState &s = streamState();
   std::lock_guard<std::mutex> lock(s.mutex);
   Result result = success;
   for (auto &[handle, stream] : s.streams) {
@@ -141,7 +141,7 @@ Result cuStreamCreate(StreamHandle *out, unsigned) {
     return r;
   auto stream = std::make_shared<Stream>();
   *out = reinterpret_cast<StreamHandle>(stream.get());
-  State &s = state();
+  StreamState &s = streamState();
   std::lock_guard<std::mutex> lock(s.mutex);
   s.streams[*out] = std::move(stream);
   return success;
@@ -159,7 +159,7 @@ Result cuStreamDestroy_v2(StreamHandle handle) {
     stream->isClosing = true;
     stream->changed.notify_all();
   }
-  State &s = state();
+  StreamState &s = streamState();
   std::lock_guard<std::mutex> lock(s.mutex);
   s.streams.erase(handle);
   s.closing.push_back(std::move(stream));
@@ -203,7 +203,7 @@ Result cuStreamSynchronize(StreamHandle handle) {
 Result cuCtxSynchronize() {
   if (Result r = checkUnsafe())
     return r;
-  State &s = state();
+  StreamState &s = streamState();
   std::vector<StreamHandle> handles;
   std::vector<std::shared_ptr<Stream>> closing;
   {

@@ -95,8 +95,11 @@ void Grid::yield() {
 }
 
 void Grid::pause() {
-  if (isDrowsy && lot.below(4) == 0)
+  // Rarer the more there were: a kernel with thousands of signals ends, too.
+  if (isDrowsy && lot.below(4 + numSleeps) == 0) {
     usleep(lot.below(kPauseUs));
+    ++numSleeps;
+  }
   yield();
 }
 
@@ -132,6 +135,7 @@ void Grid::begin(int64_t blocks, int64_t threads, int64_t bytes) {
   numThreads = threads;
   isLazy = lot.below(2);
   isDrowsy = lot.below(4) == 0;
+  numSleeps = 0;
   newestFirst = lot.below(4) == 0;
   hasLateSignals = readSetting("MOE_FIBER_LATE", 0);
   knowing.assign(numBlocks, false);

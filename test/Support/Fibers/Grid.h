@@ -236,6 +236,7 @@ private:
   /// This launch: copies happen late; the rank sleeps around signals; the
   /// latest fiber to become runnable goes first.
   bool isLazy = false, isDrowsy = false, newestFirst = false;
+  uint64_t numSleeps = 0;
   /// Some waits end at once, as if their time were up.
   bool hasLateSignals = false;
   Record error;

@@ -48,7 +48,7 @@ bool isScalarOrVector(Type type) {
 
 /// bf16 is the upper half of f32. (There are instructions for f16, and
 /// moe-expand-float8 is for the others.)
-struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
+struct ExpandF64ExtF : public OpRewritePattern<arith::ExtFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::ExtFOp op,
@@ -75,7 +75,7 @@ struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
 /// and on the same side of all of them; S. Boldo and G. Melquiond, "Emulation
 /// of FMA and correctly rounded sums: proved algorithms using rounding to odd",
 /// IEEE Transactions on Computers 57(4), 2008.
-struct ExpandTruncF : public OpRewritePattern<arith::TruncFOp> {
+struct ExpandF64TruncF : public OpRewritePattern<arith::TruncFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::TruncFOp op,
@@ -122,7 +122,7 @@ struct MoEExpandF64CastsPass
 
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<ExpandExtF, ExpandTruncF>(&getContext());
+    patterns.add<ExpandF64ExtF, ExpandF64TruncF>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

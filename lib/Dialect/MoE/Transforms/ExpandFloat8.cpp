@@ -46,8 +46,6 @@ struct Float8Format {
   }
 };
 
-bool isF64(Type type) { return getElementTypeOrSelf(type).isF64(); }
-
 /// The format of an 8-bit float or of a vector of them.
 std::optional<Float8Format> getFormat(Type type) {
   if (isa<ShapedType>(type) && !isa<VectorType>(type))
@@ -94,7 +92,7 @@ struct Bits {
 /// f8 -> f32, exact. Normal numbers: move the bits and adjust the bias.
 /// Subnormals: the mantissa as an integer times the smallest subnormal. f16 and
 /// bf16 hold all values of f8 too.
-struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
+struct ExpandFloat8ExtF : public OpRewritePattern<arith::ExtFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::ExtFOp op,
@@ -131,7 +129,7 @@ struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
       value = bits.select(isInf, bits.c(0x7f800000), value);
     }
     Value wide = bits.toFloat(bits.bitOr(sign, value));
-    if (isF64(op.getType()))
+    if (getElementTypeOrSelf(op.getType()).isF64())
       wide = arith::ExtFOp::create(b, op.getType(), wide);
     else if (wide.getType() != op.getType())
       wide = arith::TruncFOp::create(b, op.getType(), wide);
@@ -144,13 +142,13 @@ struct ExpandExtF : public OpRewritePattern<arith::ExtFOp> {
 /// (less one when the last kept bit is even) and shift. Subnormal results:
 /// adding a constant whose ulp is the smallest subnormal rounds in the float
 /// adder.
-struct ExpandTruncF : public OpRewritePattern<arith::TruncFOp> {
+struct ExpandFloat8TruncF : public OpRewritePattern<arith::TruncFOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(arith::TruncFOp op,
                                 PatternRewriter &rewriter) const override {
     auto format = getFormat(op.getType());
-    if (!format || isF64(op.getIn().getType()))
+    if (!format || getElementTypeOrSelf(op.getIn().getType()).isF64())
       return rewriter.notifyMatchFailure(op, "not to an 8-bit float, or f64");
     ImplicitLocOpBuilder b(op.getLoc(), rewriter);
     Bits bits{b, op.getType()};
@@ -199,7 +197,7 @@ struct MoEExpandFloat8Pass
 
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
-    patterns.add<ExpandExtF, ExpandTruncF>(&getContext());
+    patterns.add<ExpandFloat8ExtF, ExpandFloat8TruncF>(&getContext());
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }
