@@ -46,6 +46,7 @@ class Artifacts:
         self.compiler, self.target = compiler, target
         self.made, self.work = made, work
         self.paths, self.texts = {}, {}
+        self.later = {}
         self.without_ptxas = set()
         self.num_compiled = self.num_found = 0
 
@@ -90,8 +91,9 @@ class Artifacts:
             )
         return folder / f"{key}.so", None
 
-    def prepare(self, modules):
-        """Sees to it that path() has an answer for {key: text}."""
+    def prepare(self, modules, later=()):
+        """Sees to it that path() has an answer for {key: text}. Those of `later`
+        are compiled when path() is first asked for them."""
         missing = {}
         for key, text in modules.items():
             self.texts[key] = text
@@ -102,6 +104,8 @@ class Artifacts:
             elif needs_ptxas(text) and not (self.can_compile and has_ptxas()):
                 # Also for a host target, where nobody asks for it.
                 self.without_ptxas.add(key)
+            elif key in later and self.can_compile:
+                self.later[key] = text
             else:
                 missing[key] = text
         if missing and not self.can_compile:
@@ -127,6 +131,9 @@ class Artifacts:
                 "its kernels are to be assembled: no such artifact came along, "
                 "and here is no moe-compile that finds ptxas"
             )
+        if key in self.later:
+            self.paths[key] = self.compile(key, self.later.pop(key), self.work)
+            self.num_compiled += 1
         path, error = self.paths[key]
         if error:
             raise Failure(error)

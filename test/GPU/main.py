@@ -219,7 +219,7 @@ def main():
                 for word in options.only
             )
 
-        wanted = {}
+        wanted, later = {}, {}
         if options.prepare or wants("differential") or wants("moe-run"):
             wanted.update(texts)
         if options.target == "cuda" and (options.prepare or wants("package")):
@@ -227,16 +227,18 @@ def main():
         if options.prepare or any(map(wants, SUITES[2:-4])):
             # A bundle is for 2 and for 4 GPUs.
             sizes = (2, 4, 8) if options.prepare else ()
-            wanted.update(
-                scenes.modules(sizes or scenes.group_sizes(options.gpus))
-            )
+            later = scenes.modules(sizes or scenes.group_sizes(options.gpus))
+            wanted.update(later)
+            if options.prepare or capability and not options.stand_in:
+                later = {}  # GPUs shall not wait for a compiler
         if options.target == "cuda" and (options.prepare or wants("nccl")):
             for gpus in (2, 4) if options.prepare else (options.gpus,):
                 wanted.update(messages.modules(gpus, seed, cases))
         begin = time.monotonic()
-        store.prepare(wanted)
+        store.prepare(wanted, later)
         print(f"{store.num_found} artifacts found, {store.num_compiled} compiled "
-              f"in {time.monotonic() - begin:.1f} s")
+              f"in {time.monotonic() - begin:.1f} s, {len(store.later)} left until "
+              "they are needed")
         if store.without_ptxas:
             print("no ptxas to assemble the kernels of "
                   + ", ".join(sorted(store.without_ptxas)))
