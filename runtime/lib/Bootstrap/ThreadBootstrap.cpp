@@ -19,8 +19,8 @@ using namespace moe::rt;
 
 namespace {
 /// Where the threads of a group meet.
-struct Meeting {
-  explicit Meeting(int size) : inputs(size), arrived(size) {}
+struct ThreadMeeting {
+  explicit ThreadMeeting(int size) : inputs(size), arrived(size) {}
 
   std::mutex mutex;
   std::condition_variable changed;
@@ -35,7 +35,7 @@ struct Meeting {
 
 class ThreadBootstrap : public Bootstrap {
 public:
-  ThreadBootstrap(std::shared_ptr<Meeting> meeting, int rank, int size)
+  ThreadBootstrap(std::shared_ptr<ThreadMeeting> meeting, int rank, int size)
       : meeting(std::move(meeting)), myRank(rank), groupSize(size) {}
 
   /// A rank that is gone will not arrive.
@@ -120,7 +120,7 @@ private:
     return meeting->failed;
   }
 
-  std::shared_ptr<Meeting> meeting;
+  std::shared_ptr<ThreadMeeting> meeting;
   int myRank;
   int groupSize;
 };
@@ -128,7 +128,7 @@ private:
 
 std::vector<std::unique_ptr<Bootstrap>>
 moe::rt::createThreadBootstraps(int size) {
-  auto meeting = std::make_shared<Meeting>(size);
+  auto meeting = std::make_shared<ThreadMeeting>(size);
   std::vector<std::unique_ptr<Bootstrap>> all;
   for (int r = 0; r < size; ++r)
     all.push_back(std::make_unique<ThreadBootstrap>(meeting, r, size));

@@ -30,13 +30,13 @@ static const GroupOpRecord &groupOpOf(const RankBlock &block,
   return block.groupOpRing[ordinal % RankBlock::groupOpSlots];
 }
 
-static std::string placeOf(const CollectiveRecord &record) {
+static std::string placeOfCollective(const CollectiveRecord &record) {
   return record.op.load() + " at " + record.location.load();
 }
 
 static std::string describeCollective(const RankBlock &block) {
   uint64_t ordinal = block.collectives.load(std::memory_order_acquire);
-  return placeOf(collectiveOf(block, ordinal)) + ", phase '" +
+  return placeOfCollective(collectiveOf(block, ordinal)) + ", phase '" +
          block.phase.load() + "'";
 }
 
@@ -55,7 +55,7 @@ static std::string lastCollective(const RankBlock &block) {
       record.ordinal.load(std::memory_order_acquire) != ordinal ||
       record.groupOp.load(std::memory_order_acquire) != groupOp)
     return "";
-  return placeOf(record);
+  return placeOfCollective(record);
 }
 
 ErrorDetails GroupControl::place() const {
@@ -160,18 +160,18 @@ Status GroupControl::endedWithout(int longer, int shorter, uint64_t groupOp,
     if (last <= ended.collectivesBefore.load(std::memory_order_acquire))
       before = "; it had none";
     else if (record.ordinal.load(std::memory_order_acquire) == last)
-      before = "; its last one was " + placeOf(record);
+      before = "; its last one was " + placeOfCollective(record);
   }
   return makeError(MOERT_COLLECTIVE_MISMATCH,
                    "rank %d: ranks call different collectives: rank %d is in "
                    "%s, but rank %d has ended the %s without it%s",
-                   myRank, longer, placeOf(extra).c_str(), shorter,
+                   myRank, longer, placeOfCollective(extra).c_str(), shorter,
                    what.c_str(), before.c_str())
       .detailed([&](ErrorDetails &details) {
         details.op = extra.op.load();
         details.location = extra.location.load();
         details.peer = longer == myRank ? shorter : longer;
-        details.expected = placeOf(extra);
+        details.expected = placeOfCollective(extra);
         details.seen = "end of the " + what;
       });
 }
@@ -229,7 +229,7 @@ Status GroupControl::compareCollectives(int peer) const {
       theirOp == groupOp;
   if (isSame)
     return Status::ok();
-  std::string place = placeOf(theirs);
+  std::string place = placeOfCollective(theirs);
   if (theirs.ordinal.load(std::memory_order_acquire) != ordinal)
     return Status::ok();
   // The same collective, say, but of the next call.
@@ -240,11 +240,12 @@ Status GroupControl::compareCollectives(int peer) const {
   return makeError(MOERT_COLLECTIVE_MISMATCH,
                    "rank %d: ranks call different collectives: rank %d is in "
                    "%s, but rank %d is in %s",
-                   myRank, myRank, placeOf(ours).c_str(), peer, place.c_str())
+                   myRank, myRank, placeOfCollective(ours).c_str(), peer,
+                   place.c_str())
       .detailed([&](ErrorDetails &details) {
         details = this->place();
         details.peer = peer;
-        details.expected = placeOf(ours);
+        details.expected = placeOfCollective(ours);
         details.seen = place;
       });
 }
