@@ -21,6 +21,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -29,6 +30,9 @@
 using namespace moe::rt;
 using namespace moe::run;
 using Json = nlohmann::json;
+
+/// Of what the compiler says; errors after the first ones rarely help.
+static constexpr size_t mostTextBytes = 16384;
 
 std::string moe::run::programFolder() {
   char buffer[4096];
@@ -94,15 +98,29 @@ static pid_t forkChild(const Signals &signals) {
   return 0;
 }
 
-/// Runs the compiler; the temporary folder must survive signals, so they are
-/// waited for rather than delivered.
+/// What is kept of the text in a memory file.
+static std::string readText(int file) {
+  std::string text(mostTextBytes, '\0');
+  ssize_t bytes = pread(file, text.data(), text.size(), 0);
+  text.resize(bytes > 0 ? bytes : 0);
+  return text;
+}
+
+/// Runs the compiler. What it says becomes `said`, or the end of an error: all
+/// processes of a job compile, and one of them speaks. The temporary folder
+/// must survive signals, so they are waited for rather than delivered.
 static Status runCompiler(const std::string &compiler, const std::string &in,
                           const std::string &target, const std::string &out,
-                          const Signals &signals, int &interruptedBy) {
+                          const Signals &signals, std::string &said,
+                          int &interruptedBy) {
+  UniqueFd messages(memfd_create("moe-run-compiler", MFD_CLOEXEC));
+  if (!messages.isValid())
+    return makeOsError(MOERT_IO, errno, "cannot make a memory file");
   pid_t child = forkChild(signals);
   if (child < 0)
     return makeOsError(MOERT_IO, errno, "cannot start %s", compiler.c_str());
   if (child == 0) {
+    (void)dup2(messages.get(), STDERR_FILENO);
     execl(compiler.c_str(), compiler.c_str(), in.c_str(), "--target",
           target.c_str(), "-o", out.c_str(), static_cast<char *>(nullptr));
     _exit(127);
@@ -112,11 +130,16 @@ static Status runCompiler(const std::string &compiler, const std::string &in,
       waitForChild(child, signals, std::nullopt, interruptedBy, isLate);
   if (interruptedBy)
     return interrupted(interruptedBy);
+  said = readText(messages.get());
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
     return Status::ok();
-  return makeError(MOERT_INVALID_ARGUMENT, "%s: moe-compile failed (%s %d)",
+  std::string reason = said.empty() ? "" : ":\n" + said;
+  while (!reason.empty() && reason.back() == '\n')
+    reason.pop_back();
+  return makeError(MOERT_INVALID_ARGUMENT, "%s: moe-compile failed (%s %d)%s",
                    in.c_str(), WIFEXITED(status) ? "exit code" : "signal",
-                   WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+                   WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status),
+                   reason.c_str());
 }
 
 /// What the child that looks into an artifact does: the facts, or what is
@@ -240,7 +263,7 @@ Expected<ArtifactFile> moe::run::prepareArtifact(Options &options,
                        "place for it)",
                        folder.place.c_str());
   if (Status s = runCompiler(compiler, file, options.target, folder.file(),
-                             signals, interruptedBy);
+                             signals, artifact.diagnostics, interruptedBy);
       !s.isOk())
     return s;
   artifact.fd = UniqueFd(open(folder.file().c_str(), O_RDONLY | O_CLOEXEC));

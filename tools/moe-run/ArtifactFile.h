@@ -29,6 +29,7 @@ struct ArtifactFile {
   std::string path;        ///< to open; may contain "{rank}"
   std::string displayName; ///< for messages
   rt::UniqueFd fd;         ///< of a compiled file, which has no name any more
+  std::string diagnostics; ///< that the compiler gave without an error
   /// What is wrong with a file will be said where it is loaded.
   rt::Expected<ArtifactFacts> facts = ArtifactFacts();
 };

@@ -78,6 +78,8 @@ void JobProcess::openFiles() {
     return;
   }
   file = prepared.take();
+  if (job.rank == 0)
+    printDiagnostics(file.diagnostics);
   if (!checkPaths(options, size, error)) {
     startError = {error, 2};
     return;

@@ -46,6 +46,7 @@ static int startRanks(const Options &given, const Signals &signals) {
   if (!file.isOk())
     return fail(file.status().message(),
                 interruptedBy ? 128 + interruptedBy : 1);
+  printDiagnostics(file->diagnostics);
   if (options.ranks == 0 && !file->facts.isOk())
     return fail(file->facts.status().message(), 1);
   if (options.ranks == 0) {

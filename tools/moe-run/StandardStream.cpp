@@ -75,9 +75,13 @@ Status moe::run::print(const std::string &text) {
 }
 
 void moe::run::printError(const std::string &message) {
-  std::string line = "moe-run: error: " + message + "\n";
+  printDiagnostics("moe-run: error: " + message + "\n");
+}
+
+void moe::run::printDiagnostics(std::string_view rest) {
+  if (rest.empty())
+    return;
   StandardStream stream(STDERR_FILENO);
-  std::string_view rest = line;
   for (Deadline deadline(errorSeconds);;) {
     Status status = stream.write(rest);
     if (!status.isOk() || rest.empty() || deadline.isOver())

@@ -46,6 +46,9 @@ rt::Status print(const std::string &text);
 /// Gives up after a few seconds, since the process has to end.
 void printError(const std::string &message);
 
+/// A compiler's remarks and warnings on standard error, likewise.
+void printDiagnostics(std::string_view text);
+
 } // namespace moe::run
 
 #endif // MOE_TOOLS_MOERUN_STANDARDSTREAM_H

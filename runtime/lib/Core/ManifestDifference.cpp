@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
 
 using namespace moe::rt;
 using Json = nlohmann::json;
@@ -73,8 +75,11 @@ static std::vector<std::string> keysOf(const Json &mine, const Json &theirs) {
       return first.size() + 1;
     return size_t(std::find(first.begin(), first.end(), key) - first.begin());
   };
-  std::stable_sort(keys.begin(), keys.end(),
-                   [&](auto &a, auto &b) { return placeOf(a) < placeOf(b); });
+  auto order = [&](const std::string &key) {
+    return std::pair<size_t, std::string_view>(placeOf(key), key);
+  };
+  std::sort(keys.begin(), keys.end(),
+            [&](auto &a, auto &b) { return order(a) < order(b); });
   return keys;
 }
 

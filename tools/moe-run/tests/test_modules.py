@@ -15,7 +15,7 @@ import subprocess
 import pytest
 
 from job_runs import wait_until
-from support import MOE_RUN, SANITIZE, FAIL, artifact, listing
+from support import MOE_RUN, SANITIZE, FAIL, artifact, listing, mpirun
 
 
 def with_compiler(runner, script):
@@ -54,8 +54,33 @@ def test_mlir_file_that_does_not_compile(runner):
     (runner.folder / "m.mlir").write_text("module {}")
     result = runner.run("m.mlir", program=program, code=1)
     assert result.stderr.splitlines() == [
-        "m.mlir:3:5: error: expected x",
-        "moe-run: error: m.mlir: moe-compile failed (exit code 1)"]
+        "moe-run: error: m.mlir: moe-compile failed (exit code 1):",
+        "m.mlir:3:5: error: expected x"]
+
+
+def test_processes_of_a_job_say_once_what_the_compiler_says(runner):
+    # Each of them compiles, and one of them speaks.
+    program = with_compiler(runner, """
+echo "m.mlir:1:1: remark: hello" >&2
+grep -q right "$1" && exec cp %s "$5"
+for line in 1 2 3; do echo "m.mlir:$line:5: error: expected x" >&2; done
+exit 1
+""" % artifact("exchange4"))
+    args = runner.exchange()
+    args[0] = "m.mlir"
+    (runner.folder / "m.mlir").write_text("wrong")
+    said = runner.run(*args, program=program, prefix=mpirun(4),
+                      code=1).stderr.splitlines()
+    first = said.index("moe-run: error: m.mlir: moe-compile failed (exit code 1):")
+    assert said[first + 1:first + 5] == [
+        "m.mlir:1:1: remark: hello",
+        *(f"m.mlir:{line}:5: error: expected x" for line in (1, 2, 3))]
+    assert sum("expected x" in line for line in said) == 3
+    (runner.folder / "m.mlir").write_text("right")
+    result = runner.run(*args, "--out", "y{rank}.npy", program=program,
+                        prefix=mpirun(4))
+    assert result.stderr.splitlines() == ["m.mlir:1:1: remark: hello"]
+    assert len(runner.outputs()) == 4
 
 
 def test_mlir_file_without_a_compiler(runner):
