@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from cases import cases_of_messages, make_cases
+from cases import cases_of_messages, make_cases, share_of
 from harness import Failure
 from jobs import LAUNCHERS, REPOSITORY, SCHEDULES, Jobs
 from test_differential import bin_dir
@@ -37,6 +37,7 @@ def python_dir() -> Path:
 def draw(option):
     """Some cases of some numbers of ranks. One rank exchanges nothing."""
     cases = cases_of_messages(make_cases(option.moe_seed, option.moe_cases))
+    cases = share_of(cases, option.moe_seed, option.moe_share)
     lot = random.Random(f"{option.moe_seed} jobs")
     by_ranks = {}
     for case in cases:
@@ -77,7 +78,7 @@ def test_job(case, launcher, schedule, jobs, request):
     again = [
         "pytest", f"{Path(__file__).resolve()}::{request.node.name}",
         *(f"--moe-{name}={getattr(option, 'moe_' + name.replace('-', '_'))}"
-          for name in ("seed", "cases", "job-sizes", "job-cases")),
+          for name in ("seed", "cases", "share", "job-sizes", "job-cases")),
     ]
     pytest.fail("\n".join([
         failure, f"case: {case.name}: {case.params}", f"seed: {option.moe_seed}",
