@@ -49,17 +49,27 @@ def computed_in(type_: str) -> np.dtype:
     return np.dtype(np.float64 if type_ == "f64" else np.float32)
 
 
+def round_within(values: np.ndarray, type_: str, low: float, high: float) -> np.ndarray:
+    """The values in a type of floats; those that rounding takes past a bound are
+    the next ones within: a cast of 2.0 to i1, say, has no result."""
+    rounded = values.astype(DTYPES[type_])
+    wide = rounded.astype(np.float64)
+    within = np.where(wide > high, low, np.where(wide < low, high, wide))
+    return np.nextafter(rounded, within.astype(DTYPES[type_]))
+
+
 def draw(rng: np.random.Generator, type_: str, shape, *, low=None, high=None,
          special=False) -> np.ndarray:
     """Random values, from `low` to `high` where these are given."""
     count = int(np.prod(shape, dtype=np.int64))
     if is_float(type_):
         low, high = (-8.0, 8.0) if low is None else (low, high)
-        values = rng.uniform(low, high, count).astype(computed_in(type_))
+        values = round_within(
+            rng.uniform(low, high, count).astype(computed_in(type_)), type_, low, high)
         if special and count:
             at = rng.random(count) < 0.3
-            values[at] = rng.choice(SPECIAL, int(at.sum()))
-        return values.astype(DTYPES[type_]).reshape(shape)
+            values[at] = rng.choice(SPECIAL, int(at.sum())).astype(DTYPES[type_])
+        return values.reshape(shape)
     bits = width(type_)
     if type_ == "i1":
         return (rng.random(shape) < 0.5)
