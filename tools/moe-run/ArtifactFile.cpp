@@ -31,7 +31,8 @@ using namespace moe::rt;
 using namespace moe::run;
 using Json = nlohmann::json;
 
-/// Of what the compiler says; errors after the first ones rarely help.
+/// How much is kept of what the compiler says: errors after the first ones
+/// rarely help.
 static constexpr size_t mostTextBytes = 16384;
 
 std::string moe::run::programFolder() {
@@ -98,7 +99,7 @@ static pid_t forkChild(const Signals &signals) {
   return 0;
 }
 
-/// What is kept of the text in a memory file.
+/// The text in a memory file, or its beginning.
 static std::string readText(int file) {
   std::string text(mostTextBytes, '\0');
   ssize_t bytes = pread(file, text.data(), text.size(), 0);
