@@ -74,13 +74,8 @@ Status moe::run::print(const std::string &text) {
   }
 }
 
-void moe::run::printError(const std::string &message) {
-  printDiagnostics("moe-run: error: " + message + "\n");
-}
-
-void moe::run::printDiagnostics(std::string_view rest) {
-  if (rest.empty())
-    return;
+/// Gives up after a few seconds.
+static void writeToStandardError(std::string_view rest) {
   StandardStream stream(STDERR_FILENO);
   for (Deadline deadline(errorSeconds);;) {
     Status status = stream.write(rest);
@@ -89,4 +84,13 @@ void moe::run::printDiagnostics(std::string_view rest) {
     pollfd entry{stream.fd(), POLLOUT, 0};
     (void)poll(&entry, 1, deadline.sliceMs());
   }
+}
+
+void moe::run::printError(const std::string &message) {
+  writeToStandardError("moe-run: error: " + message + "\n");
+}
+
+void moe::run::printDiagnostics(std::string_view text) {
+  if (!text.empty())
+    writeToStandardError(text);
 }
